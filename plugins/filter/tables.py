@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results as lines that a person reads in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def rows(content: list[tuple[str, ...]]) -> list[str]:
+    """Return the rows as lines, their columns aligned."""
+    widths = [max(len(row[column]) for row in content) for column in range(len(content[0]) - 1)]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip() for row in content]
+
+
+def probe_table(proof: dict[str, Any]) -> list[str]:
+    """Return one line for each probe of a result of endpoint_validate."""
+    content = [("probe", "outcome", "latency", "tries", "seen")]
+    for probe in proof["probes"]:
+        latency = "-" if probe["latency"] is None else f"{probe['latency']:.2f} s"
+        content.append((probe["name"], probe["outcome"], latency, str(probe["tries"] or "-"), probe["reason"]))
+    reason = [proof["fallback_reason"]] if proof["fallback_reason"] else []
+    return [*rows(content), *reason, f"{proof['model']} over {proof['api']}, proved in {proof['elapsed']:.1f} s"]
+
+
+def route_table(route: dict[str, Any], path: str) -> list[str]:
+    """Return one line for each field of a route, and where it is recorded."""
+    return [
+        *rows([(name, "-" if value is None else str(value)) for name, value in route.items()]),
+        f"recorded in {path}",
+    ]
+
+
+def host_table(host: dict[str, Any], provider: str) -> list[str]:
+    """Return what the preflight found, as the wizard's summary does."""
+    user, memory = host["user"], host["memory"]
+    content = [
+        ("platform", f"{host['platform']} ({host['platform_evidence']}), {host['architecture']}"),
+        ("GPU", host["gpus"]["summary"]),
+        ("memory", f"{memory['total_mib']} MiB, {memory['available_mib']} MiB available"),
+        ("Docker", _docker(host["docker"])),
+        ("user", f"{user['name']}, state in {user['home']}/.nemoclaw"),
+        ("route", "none yet" if host["route"] is None else f"{host['route']['model']} ({host['route']['label']})"),
+        ("provider", provider),
+    ]
+    return rows(content)
+
+
+def _docker(docker: dict[str, Any]) -> str:
+    """Return the engine and its version, or why there is none to use."""
+    return f"{docker['kind']} {docker['version']}" if docker["reachable"] else str(docker["reason"])
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return them by name."""
+        return {"probe_table": probe_table, "route_table": route_table, "host_table": host_table}

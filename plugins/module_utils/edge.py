@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What the modules share where they touch Ansible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import PLACEHOLDERS, mask
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# The options of the doc fragment endpoint.
+ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
+    "api_key": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+}
+
+
+def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
+    """Return a module that supports check mode and does not take a placeholder for a secret."""
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
+    # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
+    module.no_log_values -= set(PLACEHOLDERS)
+    return module
+
+
+def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:
+    """End the module with the failure: its sentence as C(msg), its code and details under C(failure)."""
+    key = module.params.get("api_key") or ""
+    content = failure.as_result()
+    content = {name: mask(value, key) if isinstance(value, str) else value for name, value in content.items()}
+    module.fail_json(msg=content["message"], failure=content, **result)

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The OpenAI chat completions API, what every local server speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer, ToolCall
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import (
+    Dialect,
+    Question,
+    text_of,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
+
+
+class ChatCompletions(Dialect):
+    """C(POST BASE/chat/completions)."""
+
+    name = "openai-completions"
+    path = "/chat/completions"
+    models_path = "/models"
+    required_events = ()
+
+    # OpenAI's reasoning models refuse max_tokens and name this one instead; the client changes over when told to.
+    budget_field = "max_tokens"
+
+    def headers(self, key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def request(self, model: str, question: Question, budget: int, stream: bool) -> dict[str, Any]:
+        messages = [{"role": "system", "content": question.system}] if question.system else []
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [*messages, {"role": "user", "content": question.user}],
+            self.budget_field: budget,
+            "stream": stream,
+        }
+        if question.tools:
+            body["tools"] = [{"type": "function", "function": tool.schema("parameters")} for tool in question.tools]
+            body["tool_choice"] = "required" if question.tool_required else "auto"
+            body["temperature"] = 0
+        return body
+
+    def answer(self, content: dict[str, Any]) -> Answer:
+        choices = content.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+        message = choice.get("message") if choice else None
+        if choice is None or not isinstance(message, dict):
+            raise self.wrong_shape("choices[0].message", content)
+        return Answer(
+            text=text_of(message.get("content")),
+            reasoning=text_of(message.get("reasoning_content") or message.get("reasoning")),
+            tool_calls=[_tool_call(entry) for entry in message.get("tool_calls") or []],
+            cut=choice.get("finish_reason") == "length",
+        )
+
+    def add_event(self, event: Event, answer: Answer) -> bool:
+        if event.data.strip() == "[DONE]":
+            answer.complete = True
+            return True
+        content = self.event_object(event)
+        for choice in content.get("choices") or []:
+            delta = choice.get("delta") or {}
+            text = text_of(delta.get("content"))
+            answer.text += text
+            answer.reasoning += text_of(delta.get("reasoning_content") or delta.get("reasoning"))
+            answer.deltas += bool(text)
+            if choice.get("finish_reason"):
+                answer.complete = True
+                answer.cut = choice["finish_reason"] == "length"
+        # The usage report and [DONE] follow the finish reason; only [DONE] or the end of the stream ends it.
+        return False
+
+
+def _tool_call(entry: Any) -> ToolCall:
+    function = entry.get("function") if isinstance(entry, dict) else None
+    if not isinstance(function, dict):
+        return ToolCall(None, None, None)
+    return ToolCall(function.get("name"), function.get("arguments"), entry.get("type"))

@@ -1,0 +1,255 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""One HTTP exchange with a model server, with limits that hold whatever the server does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import urllib.request
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import addresses, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import BaseUrl
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# Seconds for the TCP connection, as NemoClaw's probes (nemoclaw-facts 8.2).
+CONNECT_LIMIT = 10.0
+
+# Bytes. The largest answer a probe can need is a models list; a router that lists thousands stays below 2 MiB.
+BODY_LIMIT = 8 * 1024 * 1024
+
+USER_AGENT = "nemoclaw.local_inference"
+
+
+class Client:
+    """Talks to one server.
+
+    Args:
+        base: The server's base URL.
+        headers: Sent with each request; the key is in here.
+        key: The key once more, to take it out of what the server says.
+        deadline: No exchange lasts beyond it.
+        ca_path: File with the certificates to trust instead of the system's.
+        validate_certs: Whether a certificate has to be right.
+
+    """
+
+    def __init__(
+        self,
+        base: BaseUrl,
+        headers: dict[str, str],
+        key: str,
+        deadline: Deadline,
+        ca_path: str | None = None,
+        validate_certs: bool = True,
+    ) -> None:
+        self.base = base
+        self.key = key
+        self.deadline = deadline
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        self._tls = (ca_path, validate_certs)
+        self._opener: urllib.request.OpenerDirector | None = None
+        self._pinned: list[str] = []
+
+    def open(self, method: str, url: str, body: Any = None, limit: float | None = None) -> Reply:
+        """Send one request and return the reply, its body still unread; use it as a context manager.
+
+        Args:
+            method: C(GET) or C(POST).
+            url: The full URL.
+            body: Sent as JSON.
+            limit: Seconds for the whole exchange, the body's last byte included; never beyond the deadline.
+
+        Raises:
+            Failure: With one of the transport codes of C(trouble).
+
+        """
+        opener = self._prepare()
+        exchange = _Exchange(self, url, min(limit or self.deadline.remaining, self.deadline.remaining))
+        request = urllib.request.Request(url, method=method, headers=dict(self._headers))  # noqa: S310 - http(s) only
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        request.exchange = exchange  # type: ignore[attr-defined]
+        try:
+            return Reply(exchange, opener.open(request, timeout=exchange.limit))
+        except (OSError, http.client.HTTPException) as error:
+            raise exchange.failure(error) from error
+
+    def _prepare(self) -> urllib.request.OpenerDirector:
+        """Resolve and check the address, and decide on the web proxy, once for all exchanges."""
+        if self._opener is None:
+            proxies = {} if urllib.request.proxy_bypass(self.base.host) else urllib.request.getproxies()
+            proxy = proxies.get(self.base.scheme)
+            try:
+                self._pinned = addresses.resolve(self.base, min(CONNECT_LIMIT, self.deadline.remaining))
+            except Failure as failure:
+                # Behind a proxy the host may have no outside names: then the proxy resolves.
+                if failure.code != "dns_failed" or not proxy:
+                    raise
+            # NO_PROXY is forgotten on most lab machines, and no proxy reaches a local server (NemoClaw #2616, #4181).
+            if self._pinned and addresses.is_local(self._pinned):
+                proxy = None
+            opener = urllib.request.OpenerDirector()
+            opener.add_handler(urllib.request.ProxyHandler({self.base.scheme: proxy} if proxy else {}))
+            opener.add_handler(_HttpHandler())
+            if self.base.scheme == "https":
+                opener.add_handler(_HttpsHandler(context=self._tls_context()))
+            self._opener = opener
+        return self._opener
+
+    def addresses_for(self, host: str) -> list[str]:
+        """Return where to connect for a host: the checked addresses for ours, so that a second look-up cannot differ."""
+        return (self._pinned or [host]) if host == self.base.host else [host]
+
+    def _tls_context(self) -> ssl.SSLContext:
+        ca_path, validate = self._tls
+        try:
+            context = ssl.create_default_context(cafile=ca_path)
+        except (OSError, ssl.SSLError) as error:
+            raise Failure("ca_unreadable", f"The certificate file {ca_path} cannot be used: {error}.") from error
+        if not validate:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+class _Exchange:
+    """The clock and the socket of one request: when the time is up, the socket is shut, whoever waits on it."""
+
+    def __init__(self, client: Client, url: str, limit: float) -> None:
+        self.client = client
+        self.url = url
+        self.limit = max(limit, 0.05)
+        self.timed_out = False
+        self.connecting = True
+        self._handle: socket.socket | None = None
+        self._timer = threading.Timer(self.limit, self._time_is_up)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def dial(self, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
+        """Connect to the first address that answers; C(http.client) calls this."""
+        host, port = address
+        candidates = self.client.addresses_for(host)
+        for candidate in candidates:
+            try:
+                connection = socket.create_connection((candidate, port), min(CONNECT_LIMIT, self.limit), source)
+            except OSError:
+                if candidate == candidates[-1]:
+                    raise
+                continue
+            break
+        # A duplicate, because TLS takes the socket object away while it shakes hands.
+        self._handle = connection.dup()
+        self.connecting = False
+        connection.settimeout(timeout)
+        return connection
+
+    def failure(self, error: Exception) -> Failure:
+        """Close, and return what the error means for the user."""
+        self.close()
+        return trouble.transport_failure(error, self)
+
+    def close(self) -> None:
+        """Stop the clock and let go of the connection, so that the server stops generating."""
+        self._timer.cancel()
+        if self._handle is not None:
+            self._shut(self._handle)
+            self._handle.close()
+            self._handle = None
+
+    def _time_is_up(self) -> None:
+        self.timed_out = True
+        if self._handle is not None:
+            self._shut(self._handle)
+
+    @staticmethod
+    def _shut(handle: socket.socket) -> None:
+        try:
+            handle.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # The other side was faster.
+
+
+class Reply:
+    """What a server sends back: C(status), C(headers), and the body, once."""
+
+    def __init__(self, exchange: _Exchange, response: Any) -> None:
+        self._exchange = exchange
+        self._response = response
+        self.status: int = response.status
+        self.headers: Any = response.headers
+        self.url = exchange.url
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exchange.close()
+        self._response.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes in.
+
+        Raises:
+            Failure: With a transport code; also when the body is longer than BODY_LIMIT.
+
+        """
+        received = 0
+        try:
+            while True:
+                chunk = self._response.read1(65536)
+                if self._exchange.timed_out:
+                    raise TimeoutError
+                if not chunk:
+                    return
+                received += len(chunk)
+                if received > BODY_LIMIT:
+                    raise trouble.too_large(self.url, BODY_LIMIT)
+                yield chunk
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._exchange.failure(error) from error
+
+    def body(self) -> bytes:
+        """Return the whole body; refuses a declared length above BODY_LIMIT before reading a byte."""
+        declared = self.headers.get("Content-Length", "")
+        if declared.isdigit() and int(declared) > BODY_LIMIT:
+            raise trouble.too_large(self.url, BODY_LIMIT)
+        body = b"".join(self.chunks())
+        if declared.isdigit() and len(body) < int(declared):
+            raise self._exchange.failure(http.client.IncompleteRead(body, int(declared) - len(body)))
+        return body
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_connection(http.client.HTTPConnection, request), request)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> Any:
+        factory = _connection(http.client.HTTPSConnection, request)
+        return self.do_open(factory, request, context=self._context)  # type: ignore[attr-defined]
+
+
+def _connection(kind: Any, request: urllib.request.Request) -> Any:
+    """Return a connection factory whose sockets the request's exchange makes, and so can shut."""
+
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        connection = kind(*args, **kwargs)
+        connection._create_connection = request.exchange.dial  # type: ignore[attr-defined]
+        return connection
+
+    return factory

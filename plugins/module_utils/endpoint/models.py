@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Which models a server says it serves, and how much context each has."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# Most names that an error message lists.
+_SHOWN = 20
+
+# Where the context size stands in an entry: vLLM, llama.cpp (the served size, not the trained one), LM Studio, routers.
+_CONTEXT_FIELDS = ("max_model_len", "loaded_context_length", "context_length", "context_window", "max_context_length")
+
+
+def entries(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a models list, each a dictionary with an C(id)."""
+    listed = content.get("data")
+    return (
+        [entry for entry in listed if isinstance(entry, dict) and entry.get("id")] if isinstance(listed, list) else []
+    )
+
+
+def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) -> dict[str, Any]:
+    """Return the entry of the model to use; without a name, the only one there is.
+
+    Raises:
+        Failure: C(no_models), C(model_ambiguous), C(model_not_served); the last two with C(served_models).
+
+    """
+    names = [quote(str(entry["id"]), key) for entry in served]
+    if not names:
+        raise Failure("no_models", f"{url} lists no model. Load a model into the server, then run this again.")
+    if not model:
+        if len(names) == 1:
+            return served[0]
+        raise Failure(
+            "model_ambiguous",
+            f"The server serves {len(names)} models and none was named. Set nemoclaw_model to one of: {_listing(names)}.",
+            served_models=names,
+        )
+    for entry in served:
+        if model in (entry["id"], *(entry.get("aliases") or [])) or f"{model}:latest" == entry["id"]:
+            return entry
+    near = difflib.get_close_matches(model, names, n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    raise Failure(
+        "model_not_served",
+        f"The server does not serve the model {model!r}. It serves: {_listing(names)}.{meant} Set nemoclaw_model to one of "
+        "them, or load that model into the server.",
+        served_models=names,
+    )
+
+
+def context_window(entry: dict[str, Any]) -> int | None:
+    """Return the context size in tokens that an entry states, None when it states none."""
+    meta = entry.get("meta")
+    stated = [meta.get("n_ctx")] if isinstance(meta, dict) else []
+    stated += [entry.get(field) for field in _CONTEXT_FIELDS]
+    return next((value for value in stated if isinstance(value, int) and value > 0), None)
+
+
+def context_source(entry: dict[str, Any]) -> str | None:
+    """Return the path, from the server's root, that states the context of a server whose list does not."""
+    return {"llamacpp": "/props", "library": "/api/ps"}.get(str(entry.get("owned_by")))
+
+
+def context_from_source(content: dict[str, Any], model: str) -> int | None:
+    """Return the context size from llama.cpp's C(/props) or from Ollama's list of loaded models."""
+    settings = content.get("default_generation_settings")
+    value = settings.get("n_ctx") if isinstance(settings, dict) else None
+    for loaded in content.get("models") or []:
+        if isinstance(loaded, dict) and model in (loaded.get("name"), loaded.get("model")):
+            value = loaded.get("context_length")
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _listing(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What a validation found: filled as it goes, so that a failure still shows how far it came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.tool_calls import (
+    ABSENT,
+    LEAKED,
+    STRUCTURED,
+    UNSUPPORTED,
+)
+
+_BEST_FIRST = (STRUCTURED, ABSENT, LEAKED, UNSUPPORTED)
+
+
+@dataclass
+class Report:
+    """The result of C(endpoint_validate); see its RETURN documentation for each field."""
+
+    api: str
+    model: str | None
+    base_url: str = ""
+    api_requested: str = ""
+    fallback_reason: str | None = None
+    models: list[str] = field(default_factory=list)
+    context_window: int | None = None
+    probes: list[Probe] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    elapsed: float = 0.0
+
+    @property
+    def tool_calling(self) -> str | None:
+        """The worst verdict on the API that was taken; None where none was reached."""
+        verdicts = [
+            probe.extras["tool_calling"]
+            for probe in self.probes
+            if probe.api == self.api and probe.extras.get("tool_calling")
+        ]
+        return max(verdicts, key=_BEST_FIRST.index) if verdicts else None
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the result keys of the module."""
+        return {
+            "api": self.api,
+            "api_requested": self.api_requested,
+            "fallback_reason": self.fallback_reason,
+            "base_url": self.base_url,
+            "model": self.model,
+            "models": self.models,
+            "context_window": self.context_window,
+            "tool_calling": self.tool_calling,
+            "probes": [probe.as_result() for probe in self.probes],
+            "elapsed": round(self.elapsed, 3),
+        }

@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What goes wrong between us and a server, said so that the reader knows what to do.
+
+Every code here is in docs/failure-codes.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import socket
+import ssl
+import urllib.error
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+# Codes after which another API, another try or another rung of the ladder cannot help: the user has to change something.
+FINAL_CODES = frozenset(
+    [
+        "address_refused",
+        "auth_failed",
+        "ca_unreadable",
+        "connection_refused",
+        "dns_failed",
+        "key_invalid",
+        "model_ambiguous",
+        "model_not_served",
+        "no_models",
+        "not_http",
+        "proxy_failed",
+        "redirected",
+        "tls_failed",
+        "unreachable",
+        "url_credentials",
+        "url_invalid",
+        "url_sandbox_name",
+    ]
+)
+
+
+def transport_failure(error: Exception, exchange: Any) -> Failure:
+    """Return what an error of the socket, of TLS or of HTTP itself means.
+
+    Args:
+        error: What the library raised.
+        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting) and the client's base.
+
+    """
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        error = error.reason
+    url, base = exchange.url, exchange.client.base
+    if exchange.connecting and (exchange.timed_out or isinstance(error, socket.timeout)):
+        return Failure(
+            "unreachable",
+            f"{base.root} does not answer: no connection within {exchange.limit:.0f} s or 10 s, whichever is less. "
+            "Check the address, that the host is up, and that no firewall drops the packets.",
+        )
+    if exchange.timed_out or isinstance(error, socket.timeout):
+        return Failure(
+            "timeout",
+            f"{url} did not finish its answer within {exchange.limit:.0f} s. If the model is large or still loading, raise "
+            "nemoclaw_local_inference_timeout; if it is not, look at the server's log and load.",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return Failure(
+            "connection_refused",
+            f"Nothing listens on {base.root}: the connection was refused. Start the server, or correct the port.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return _tls_failure(error, base)
+    if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError)):
+        return Failure(
+            "connection_lost",
+            f"{url} closed the connection before its answer was complete. Look at the server's log: it may have crashed, "
+            "run out of memory, or speak HTTPS where the URL says http.",
+        )
+    if isinstance(error, (http.client.HTTPException, ValueError)):
+        said = quote(str(error), exchange.client.key)
+        return Failure(
+            "not_http", f"What listens on {base.root} does not speak HTTP ({said}). Correct the port or the scheme."
+        )
+    if "unnel connection failed" in str(error):
+        said = quote(str(error), exchange.client.key)
+        return Failure(
+            "proxy_failed",
+            f"The web proxy refused the way to {base.root} ({said}). Add the host to NO_PROXY on the target.",
+        )
+    if getattr(error, "errno", None) in _UNREACHABLE:
+        return Failure(
+            "unreachable",
+            f"The target has no way to {base.root} ({error}). Check the address and the target's network.",
+        )
+    return Failure("connection_lost", f"The exchange with {url} broke: {quote(str(error), exchange.client.key)}.")
+
+
+def _tls_failure(error: ssl.SSLError, base: Any) -> Failure:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(
+            "tls_failed",
+            f"The certificate of {base.root} is not trusted: {error.verify_message}. Give the CA's certificate by ca_path "
+            "(endpoint_ca_path), or a certificate made for this name to the server.",
+        )
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    return Failure(
+        "tls_failed",
+        f"No TLS connection to {base.root}: {reason}. If the server speaks plain HTTP, write http:// in the base URL.",
+    )
+
+
+def too_large(url: str, limit: int) -> Failure:
+    """Return the failure for an answer that no probe asks for."""
+    return Failure(
+        "body_too_large",
+        f"{url} sent more than {limit // 1024 // 1024} MiB as the answer to a small question, so reading stopped. "
+        "This is not a model server's answer: check the base URL.",
+    )
+
+
+def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -> Failure:
+    """Return what an HTTP status other than 2xx means; what the server said is quoted without the key."""
+    said = error_text(body, key)
+    quoted = f" and said: {said}" if said else ""
+    details: dict[str, Any] = {"status": status, "server_message": said, "retry_after": _retry_after(headers)}
+    answered = f"{url} answered HTTP {status}{quoted}"
+    if status in (401, 403):
+        remedy = (
+            "The key is not accepted: correct it (COMPATIBLE_API_KEY or COMPATIBLE_ANTHROPIC_API_KEY)."
+            if key
+            else "The server wants a key and none was given: set COMPATIBLE_API_KEY (COMPATIBLE_ANTHROPIC_API_KEY)."
+        )
+        return Failure("auth_failed", f"{answered}. {remedy}", **details)
+    if status in (404, 405, 501):
+        remedy = "Check the base URL: for OpenAI-compatible servers it usually ends in /v1, for Anthropic-compatible ones it does not."
+        return Failure("not_found", f"{answered}. {remedy}", **details)
+    if 300 <= status < 400:
+        target = quote(headers.get("Location", "nowhere"), key)
+        remedy = "Redirects are not followed, since they would take the key along: give the final URL."
+        return Failure("redirected", f"{url} answered HTTP {status}, redirecting to {target}. {remedy}", **details)
+    if status == 429:
+        return Failure(
+            "rate_limited",
+            f"{answered}. The server takes no more requests now: lower its load or its limit.",
+            **details,
+        )
+    if status in (408, 502, 503, 504, 529):
+        return Failure(
+            "server_busy", f"{answered}. The model may still be loading, or the backend behind it is down.", **details
+        )
+    if status >= 500:
+        return Failure("server_error", f"{answered}. Look at the server's log: the model failed to run.", **details)
+    return Failure("bad_request", f"{answered}. The server does not accept the request an agent sends.", **details)
+
+
+def _retry_after(headers: Any) -> int | None:
+    """Return the seconds a server asks to wait; the date form is not worth its clock skew."""
+    text = (headers.get("Retry-After") or "").strip()
+    return int(text) if text.isdecimal() else None
+
+
+def error_text(body: bytes, key: str) -> str:
+    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else its first 200 characters."""
+    text = body.decode("utf-8", errors="replace")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return quote(text, key)
+    found = content if isinstance(content, dict) else {}
+    inner = found.get("error")
+    candidates = [inner.get(name) for name in ("message", "details")] if isinstance(inner, dict) else [inner]
+    candidates += [found.get(name) for name in ("message", "detail", "details")]
+    for candidate in candidates:
+        if isinstance(candidate, str) and candidate:
+            return quote(candidate, key)
+    return quote(text, key)
+
+
+def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:
+    """Return a successful answer's JSON object.
+
+    Raises:
+        Failure: C(not_json) for web pages and other text, C(error_in_answer) for an error under status 200.
+
+    """
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        start = body.lstrip()[:200].decode("utf-8", errors="replace")
+        kind = "a web page" if start.startswith("<") else "something that is not JSON" if start else "nothing"
+        shown = f" ({quote(start, key, 80)})" if start else ""
+        raise Failure(
+            "not_json",
+            f"{url} answered HTTP 200 with {kind}{shown}. Another program may listen on that port, or the base URL leads "
+            "to the server's web interface: correct it, it usually ends in /v1.",
+        ) from error
+    if not isinstance(content, dict):
+        raise Failure(
+            "not_json",
+            f"{url} answered with JSON that is no object ({quote(str(content), key, 80)}). Correct the base URL.",
+        )
+    if content.get("error"):
+        raise Failure(
+            "error_in_answer",
+            f"{url} answered HTTP 200, but with an error in it: {error_text(body, key)}. Look at the server's log.",
+        )
+    return content

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Base URLs: one written form for each server, and a clear no to what is none.
+
+Rules: nemoclaw-facts 8.1, with the later character rules. The address rules are in C(addresses).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# nemoclaw-facts 8.1: everything else is a shell metacharacter, a control character, or has to be percent-encoded.
+_ALLOWED = re.compile(r"[A-Za-z0-9_./:=,@%+\-\[\]~]")
+
+# What people paste after the base (nemoclaw-facts 8.1); longest first.
+_OPENAI_ENDINGS = ("/chat/completions", "/completions", "/responses", "/models")
+_ANTHROPIC_ENDINGS = ("/v1/messages", "/v1/models", "/v1", "/messages", "/models")
+
+# Names that mean something only in the sandbox.
+_SANDBOX_NAMES = ("host.openshell.internal", "inference.local")
+
+_EXAMPLE = "Write it like http://localhost:8000/v1."
+
+
+@dataclass(frozen=True)
+class BaseUrl:
+    """A normalised base URL; C(host) is lower-case and without brackets, C(path) has no trailing slash."""
+
+    scheme: str
+    host: str
+    explicit_port: int | None
+    path: str
+
+    @property
+    def port(self) -> int:
+        """The port, or the scheme's own."""
+        return self.explicit_port or (443 if self.scheme == "https" else 80)
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as they stand in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.explicit_port is None else f"{host}:{self.explicit_port}"
+
+    @property
+    def root(self) -> str:
+        """The server itself, without the path."""
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for localhost and every loopback address: inside a sandbox they mean the sandbox."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def with_host(self, host: str) -> BaseUrl:
+        """Return the same URL on another host."""
+        return replace(self, host=host)
+
+    def __str__(self) -> str:
+        return f"{self.root}{self.path}"
+
+
+def parse_base_url(text: str, api: str, *, for_sandbox: bool = False) -> BaseUrl:
+    """Return the normalised base URL of a server.
+
+    Args:
+        text: What the user wrote; a pasted C(/chat/completions) and the like is taken off.
+            C(/v1) is the user's to write for the OpenAI APIs and taken off for C(anthropic-messages).
+        api: One of the three APIs.
+        for_sandbox: Allow the names that exist only inside the sandbox.
+
+    Raises:
+        Failure: C(url_invalid), C(url_credentials) or C(url_sandbox_name).
+
+    """
+    text = text.strip()
+    _check_characters(text)
+    try:
+        parts = urlsplit(text)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as error:
+        raise Failure("url_invalid", f"The base URL {text!r} cannot be read: {error}. {_EXAMPLE}") from error
+    if parts.username is not None or parts.password is not None:
+        raise Failure(
+            "url_credentials",
+            "The base URL holds a user name or password. Take it out, rotate it, and give the key by COMPATIBLE_API_KEY "
+            "(COMPATIBLE_ANTHROPIC_API_KEY for Anthropic-compatible servers), where it is kept out of logs.",
+        )
+    if parts.scheme not in ("http", "https"):
+        raise Failure("url_invalid", f"The base URL {text!r} is not http:// or https://. {_EXAMPLE}")
+    if not host or port == 0:
+        raise Failure("url_invalid", f"The base URL {text!r} names no {'port' if host else 'host'}. {_EXAMPLE}")
+    if host in _SANDBOX_NAMES and not for_sandbox:
+        raise Failure(
+            "url_sandbox_name",
+            f"{host} is a name that exists only inside the sandbox, so the server cannot be proved there from this host. "
+            "Give the URL as this host reaches it (for a server on this host: http://127.0.0.1:PORT/v1); "
+            "the route for the sandbox is derived from it.",
+        )
+    if ".." in parts.path.split("/"):
+        raise Failure("url_invalid", f"The base URL {text!r} has '..' in its path. Write the path it leads to.")
+    endings = _ANTHROPIC_ENDINGS if api == "anthropic-messages" else _OPENAI_ENDINGS
+    return BaseUrl(parts.scheme, host, port, _strip_endings(parts.path, endings))
+
+
+def _check_characters(text: str) -> None:
+    if not text:
+        raise Failure("url_invalid", f"The base URL is empty. Set nemoclaw_endpoint_url. {_EXAMPLE}")
+    for character in text:
+        if _ALLOWED.match(character):
+            continue
+        if character in "?#":
+            raise Failure(
+                "url_invalid",
+                f"The base URL has a {'query' if character == '?' else 'fragment'} ({character!r}). A base URL ends with "
+                "its path; give keys by COMPATIBLE_API_KEY, where they are kept out of logs.",
+            )
+        raise Failure(
+            "url_invalid",
+            f"The base URL has the character {character!a}, which no base URL needs. Percent-encode it in a path, "
+            f"and write international host names in their xn-- form. {_EXAMPLE}",
+        )
+
+
+def _strip_endings(path: str, endings: tuple[str, ...]) -> str:
+    path = path.rstrip("/")
+    for ending in endings:
+        if path.endswith(ending):
+            return path[: -len(ending)].rstrip("/")
+    return path

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The whole validation of one endpoint, from its URL to the choice of the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import clean_key
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.http import Client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.trouble import FINAL_CODES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+DIALECTS: dict[str, type[Dialect]] = {
+    dialect.name: dialect for dialect in (ChatCompletions, Responses, AnthropicMessages)
+}
+
+# Page, Timeout Configuration: seconds.
+DEFAULT_TIMEOUT = 180
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the server is and how to get in; see the options of C(endpoint_validate)."""
+
+    base_url: str
+    api: str = ChatCompletions.name
+    api_key: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    ca_path: str | None = None
+    validate_certs: bool = True
+
+
+def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conversation:
+    """Return a conversation with the server over one API.
+
+    Raises:
+        Failure: C(key_invalid) or a URL code; nothing was sent then.
+
+    """
+    dialect = DIALECTS[api]()
+    key = clean_key(endpoint.api_key)
+    base = parse_base_url(endpoint.base_url, api)
+    return Conversation(
+        Client(base, dialect.headers(key), key, deadline, endpoint.ca_path, endpoint.validate_certs), dialect
+    )
+
+
+def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
+    """Prove the endpoint, or say why it cannot be proved.
+
+    C(openai-responses) is an opt-in that holds only if everything an agent needs works over it, streaming events
+    included; else chat completions are taken and C(report.fallback_reason) says why (page, Selecting the API Path).
+
+    Raises:
+        Failure: With the code of what stopped it; C(report) shows how far it came.
+
+    """
+    deadline = Deadline(endpoint.timeout)
+    report.api_requested = endpoint.api
+    try:
+        if endpoint.api == Responses.name and _try_responses(endpoint, demands, report):
+            return
+        conversation = open_conversation(endpoint, report.api, deadline)
+        report.base_url = str(conversation.client.base)
+        Ladder(conversation, demands, report).climb()
+    finally:
+        report.elapsed = deadline.elapsed
+
+
+def _try_responses(endpoint: Endpoint, demands: Demands, report: Report) -> bool:
+    """Climb over the Responses API within half of the time, so that the way back has the other half."""
+    conversation = open_conversation(endpoint, Responses.name, Deadline(endpoint.timeout / 2))
+    report.base_url = str(conversation.client.base)
+    report.api = Responses.name
+    try:
+        Ladder(conversation, demands, report).climb()
+    except Failure as failure:
+        if failure.code in FINAL_CODES:
+            raise
+        report.api = ChatCompletions.name
+        report.fallback_reason = (
+            f"openai-responses was asked for, but its probe {failure.details['probe']} failed, so chat completions are used: "
+            f"{failure.message}"
+        )
+        return False
+    return True

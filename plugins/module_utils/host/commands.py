@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Run another program with a limit on time and on output, so that no broken tool can hold a module up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+
+# A GPU row is about 120 bytes and a version line less: whatever says more than this is not answering our question.
+MAX_OUTPUT_BYTES = 262_144
+# A process that hangs in the kernel (a wedged GPU driver) ignores even SIGKILL: we then leave it behind.
+KILL_GRACE_S = 0.5
+
+
+class CommandResult(NamedTuple):
+    """What a command said.
+
+    Attributes:
+        code: Exit status, negative for a signal; None when the command did not start or did not end by itself.
+        output: Standard output and standard error together, undecodable bytes replaced.
+        problem: Why C(code) is None, as a sentence without its full stop.
+
+    """
+
+    code: int | None
+    output: str
+    problem: str | None = None
+
+
+def run_command(
+    argv: Sequence[str], limit_s: float, environ: Mapping[str, str], run_as: Account | None = None
+) -> CommandResult:
+    """Run C(argv) without a shell or a terminal and return what it said; never raises for what the command does.
+
+    Args:
+        argv: The absolute path of the program and its arguments.
+        limit_s: Seconds after which the program and its children are killed.
+        environ: Its whole environment; C(LC_ALL=C) is added, because we read messages.
+        run_as: The account to switch to; None keeps the identity of this process.
+
+    """
+    identity: dict[str, Any] = {}
+    if run_as is not None:
+        identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**environ, "LC_ALL": "C"},
+            cwd="/",
+            start_new_session=True,
+            **identity,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return CommandResult(None, "", f"{argv[0]} could not be started: {error}")
+    deadline = time.monotonic() + limit_s
+    output, ended = _read_until_end(process, deadline)
+    text = output.decode("utf-8", "replace")
+    if ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return CommandResult(process.wait(max(deadline - time.monotonic(), 0)), text)
+    _kill(process)
+    if len(output) >= MAX_OUTPUT_BYTES:
+        return CommandResult(None, text, f"{argv[0]} wrote more than {MAX_OUTPUT_BYTES} bytes and was stopped")
+    return CommandResult(None, text, f"{argv[0]} did not end within {limit_s:g} s and was stopped")
+
+
+def _read_until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
+    """Return what the process wrote, and whether it closed its output in time and within MAX_OUTPUT_BYTES."""
+    assert process.stdout is not None
+    output = bytearray()
+    with process.stdout as stream, selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while len(output) < MAX_OUTPUT_BYTES:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not selector.select(remaining):
+                return bytes(output), False
+            chunk = os.read(stream.fileno(), 65_536)
+            if not chunk:
+                return bytes(output), True
+            output += chunk
+    return bytes(output), False
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_GRACE_S)

@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Everything there is to know about a host before inference is set up on it, in one read-only trip."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
+    find_engine,
+    unreachable_engine,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import describe_gpus, find_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory, parse_meminfo
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.packages import find_package_manager
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+    KERNEL_RELEASE,
+    normalise_architecture,
+    parse_os_release,
+    read_platform,
+    read_wsl,
+    refine_by_gpu_names,
+    vllm_profile,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.together import run_together
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+    find_ollama,
+    find_python_libraries,
+    find_tool,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
+
+# Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
+_LIMIT_S = 15.0
+
+
+def check_ports(ports: Iterable[int]) -> None:
+    """Refuse what cannot be a TCP port.
+
+    Raises:
+        Failure: C(port_invalid), naming the value.
+
+    """
+    for port in ports:
+        if not 1 <= port <= 65_535:
+            raise Failure(
+                "port_invalid",
+                f"Asked to look at the port {port}, but TCP ports are numbered 1 to 65535. Correct the option.",
+                port=port,
+            )
+
+
+def gather(machine: Machine, account: Account, ports: Sequence[int], ollama_port: int) -> dict[str, Any]:
+    """Return C(nemoclaw_host); its keys are documented in the RETURN block of the inference_facts module.
+
+    Args:
+        machine: The host to look at.
+        account: Who owns the set-up: whose tools and whose route are looked up.
+        ports: TCP ports whose listeners are wanted.
+        ollama_port: Where an Ollama daemon would listen on 127.0.0.1.
+
+    Raises:
+        Failure: C(platform_unsupported) on anything but Linux. Nothing else: a probe without an answer leaves None and
+            a sentence.
+
+    """
+    if machine.system != "Linux":
+        raise Failure(
+            "platform_unsupported",
+            f"Looked at the platform of this host: it is {machine.system}, and local inference can be set up on Linux "
+            "hosts only (WSL included). Take the host out of the play, or use NemoClaw's own wizard on it.",
+            platform=machine.system,
+        )
+    platform = read_platform(machine)
+    memory = parse_meminfo(machine.read("/proc/meminfo"))
+    probes: dict[str, Callable[[], Any]] = {
+        "gpus": partial(find_gpus, machine, platform.name, memory),
+        "docker": partial(find_engine, machine, account),
+        "listeners": partial(find_listeners, machine, ports),
+        "ollama": partial(find_ollama, machine, account, ollama_port),
+        "openshell": partial(find_tool, machine, account, "openshell"),
+        "nemoclaw": partial(find_tool, machine, account, "nemoclaw"),
+        "libraries": find_python_libraries,
+        "route": partial(_read_route, account),
+    }
+    if platform.name == "wsl":
+        probes["wsl"] = partial(read_wsl, machine)
+    found, problems = run_together(probes, _LIMIT_S)
+    for name, problem in problems.items():
+        found[name] = _without_answer(name, problem)
+    gpus = found["gpus"]
+    platform = refine_by_gpu_names(
+        platform, [device["name"] for device in gpus["devices"] if device["trusted"] and device["unified_memory"]]
+    )
+    route, route_problem = found["route"]
+    return {
+        "platform": platform.name,
+        "platform_evidence": platform.evidence,
+        "profile": vllm_profile(platform.name, gpus["count"] > 0),
+        "kernel": (machine.read(KERNEL_RELEASE) or "").strip() or None,
+        "architecture": normalise_architecture(machine.architecture),
+        "distribution": parse_os_release(machine.read("/etc/os-release") or machine.read("/usr/lib/os-release")),
+        "user": {"name": account.name, "uid": account.uid, "gid": account.gid, "home": account.home},
+        "gpus": gpus,
+        "memory": memory._asdict(),
+        "package_manager": find_package_manager(machine),
+        "systemd": machine.exists("/run/systemd/system"),
+        "wsl": found.get("wsl"),
+        "docker": found["docker"],
+        "listeners": found["listeners"],
+        "ollama": found["ollama"],
+        "openshell": found["openshell"],
+        "nemoclaw": found["nemoclaw"],
+        "python": {
+            "version": ".".join(str(part) for part in sys.version_info[:3]),
+            "executable": sys.executable,
+            "libraries": found["libraries"],
+        },
+        "route": route,
+        "route_problem": route_problem,
+        "problems": problems,
+    }
+
+
+def _without_answer(name: str, problem: str) -> Any:
+    """Return a fact in its usual shape for a probe that failed or hung, so that playbooks can rely on the keys."""
+    if name == "gpus":
+        return describe_gpus([], "linux", True, Memory(None, None), problem)
+    if name == "docker":
+        return unreachable_engine("timeout", "none", problem)
+    if name == "ollama":
+        return {"path": None, "client_version": None, "daemon_version": None, "problem": problem}
+    if name in ("openshell", "nemoclaw"):
+        return {"version": None, "path": None, "problem": problem}
+    if name == "route":
+        return None, problem
+    # No empty list for listeners: that would say that nobody listens.
+    return None
+
+
+def _read_route(account: Account) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the stored route and None, or None and why it cannot be read; both None when there is none."""
+    try:
+        return read_record(record_path(account.home)), None
+    except Failure as failure:
+        return None, failure.message

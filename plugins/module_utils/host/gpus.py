@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The host's NVIDIA GPUs: which to trust, how much memory they have, how to say it in one line (nemoclaw-facts 3.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import (
+    GpuRow,
+    ask_nvidia_smi,
+    find_nvidia_smi,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+    DEVICE_TREE_MODEL,
+    DMI_PRODUCT_NAME,
+)
+
+# The vendor's word or a known family.
+_KNOWN_NAME = re.compile(
+    r"\b(NVIDIA|GeForce|Tesla|Quadro|RTX|GTX|TITAN|H100|H200|A100|A40|A10|L40|L4|GB1\d|GB200|GB300|Grace[\s_-]+Hopper)\b",
+    re.IGNORECASE,
+)
+# The Windows-on-ARM nvidia-smi stand-in and some real unified-memory machines share this name (upstream 3510, 3988).
+_SHIM_NAME = re.compile(r"\bJMJWOA-Generic-", re.IGNORECASE)
+_UNIFIED_NAME = re.compile(r"GB10|Thor|Orin|Xavier|Jetson|Tegra", re.IGNORECASE)
+_VOUCHING_PLATFORMS = ("dgx-spark", "dgx-station", "jetson")
+_UNIFIED_PLATFORMS = ("dgx-spark", "jetson")
+_DRIVER_PROC = "/proc/driver/nvidia"
+_PCI_DEVICES = "/sys/bus/pci/devices"
+
+
+def find_gpus(machine: Machine, platform_name: str, memory: Memory) -> dict[str, Any]:
+    """Return C(nemoclaw_host.gpus); see describe_gpus for its shape."""
+    path = find_nvidia_smi(machine)
+    rows: list[GpuRow] = []
+    problem = None
+    if path is not None:
+        rows, problem = ask_nvidia_smi(machine, path)
+    elif platform_name != "jetson":
+        problem = _missing_driver(machine)
+    if not rows and platform_name == "jetson":
+        # JetPack 5 has no nvidia-smi at all, and later ones may list nothing (rule 3).
+        rows = [_tegra_row(machine)]
+    # On ARM only the kernel driver's own folder tells a GPU from a stand-in (upstream 3988, 4424).
+    genuine = machine.architecture != "aarch64" or machine.exists(_DRIVER_PROC)
+    return describe_gpus(rows, platform_name, genuine, memory, problem)
+
+
+def describe_gpus(
+    rows: Sequence[GpuRow], platform_name: str, driver_is_genuine: bool, memory: Memory, problem: str | None = None
+) -> dict[str, Any]:
+    """Judge the rows and add them up.
+
+    Args:
+        rows: What nvidia-smi listed.
+        platform_name: Result of classify_platform; a DGX or Jetson firmware vouches for any name.
+        driver_is_genuine: False where the kernel driver is not there although nvidia-smi answers (ARM only).
+        memory: The host's memory, which is the GPU's where memory is unified.
+        problem: What went wrong before, if anything.
+
+    Returns:
+        C(vendor) (C(nvidia) or None), C(count), C(devices), C(groups), C(memory_total_mib), C(memory_available_mib),
+        C(unified_memory), C(summary), C(problem). Counts, groups and sums are over the trusted devices only.
+
+    """
+    problems = [problem] if problem else []
+    vouched = platform_name in _VOUCHING_PLATFORMS
+    shim_present = any(_SHIM_NAME.search(row.name) for row in rows)
+    measured, unified = _sort_by_memory(rows, platform_name)
+    unmeasured = [row for row in rows if row not in measured and row not in unified]
+    problems += [
+        f"GPU {row.index} ({row.name}) states no memory size ({row.memory_total_text or 'empty'}) and is not counted."
+        for row in unmeasured
+    ]
+
+    def trusted(row: GpuRow) -> bool:
+        if vouched:
+            return True
+        known = _KNOWN_NAME.search(row.name) or (row in unified and _UNIFIED_NAME.search(row.name))
+        # One stand-in row spoils the whole answer: it came from a tool that makes GPUs up.
+        return bool(known) and not shim_present and driver_is_genuine
+
+    shared = [row for row in unified if trusted(row)]
+    devices = [
+        _device(row, trusted(row), memory, len(shared) if row in shared else 0) for row in rows if row not in unmeasured
+    ]
+    counted = [device for device in devices if device["trusted"]]
+    distrusted = [device["name"] for device in devices if not device["trusted"]]
+    if distrusted:
+        problems.append(
+            f"nvidia-smi lists {', '.join(distrusted)}, which neither the firmware nor the name and driver confirm as "
+            "NVIDIA hardware, so it is not counted."
+        )
+    total = _sum(device["memory_total_mib"] for device in counted if not device["unified_memory"])
+    available = _sum(device["memory_free_mib"] for device in counted if not device["unified_memory"])
+    if shared:
+        total = _sum([total, memory.total_mib])
+        available = _sum([available, memory.available_mib])
+    groups = group_by_name(counted)
+    return {
+        "vendor": "nvidia" if counted else None,
+        "count": len(counted),
+        "devices": devices,
+        "groups": groups,
+        "memory_total_mib": total or 0,
+        "memory_available_mib": available,
+        "unified_memory": bool(shared),
+        "summary": summarise(groups, total, bool(shared)),
+        "problem": " ".join(problems) or None,
+    }
+
+
+def group_by_name(devices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one C({name, count, memory_total_mib}) for each model, in the order of first appearance."""
+    groups: dict[str, dict[str, Any]] = {}
+    for device in devices:
+        group = groups.setdefault(device["name"], {"name": device["name"], "count": 0, "memory_total_mib": 0})
+        group["count"] += 1
+        group["memory_total_mib"] += device["memory_total_mib"] or 0
+    return list(groups.values())
+
+
+def summarise(groups: Sequence[dict[str, Any]], total_mib: int | None, unified: bool) -> str:
+    """Return the preflight line of the page: every model with its memory, and the total."""
+    if not groups:
+        return "no NVIDIA GPU"
+    size = f"{total_mib} MiB" if total_mib else "memory unknown"
+    kind = ", shared with the host" if unified else ""
+    labels = [f"{group['count']} x {group['name']}" if group["count"] > 1 else group["name"] for group in groups]
+    if len(groups) == 1:
+        in_total = " in total" if groups[0]["count"] > 1 else ""
+        return f"{labels[0]}, {size}{in_total}{kind}"
+    parts = [f"{label} ({group['memory_total_mib']} MiB)" for label, group in zip(labels, groups)]
+    return f"{sum(group['count'] for group in groups)} GPUs, {size} in total{kind}: {', '.join(parts)}"
+
+
+def _sort_by_memory(rows: Sequence[GpuRow], platform_name: str) -> tuple[list[GpuRow], list[GpuRow]]:
+    """Return the rows with memory of their own, and those whose memory is the host's (rule 2)."""
+    measured = [row for row in rows if row.memory_total is not None]
+    unified = [
+        row
+        for row in rows
+        if row.memory_total is None and (platform_name in _UNIFIED_PLATFORMS or _UNIFIED_NAME.search(row.name))
+    ]
+    return measured, unified
+
+
+def _device(row: GpuRow, trusted: bool, memory: Memory, sharers: int) -> dict[str, Any]:
+    """Return one device; C(sharers) is how many split the host's memory, 0 when this one does not."""
+    return {
+        "index": row.index,
+        "uuid": row.uuid,
+        "name": " ".join(row.name.split()),
+        "trusted": trusted,
+        "memory_total_mib": _share(memory.total_mib, sharers) if sharers else row.memory_total,
+        "memory_free_mib": _share(memory.available_mib, sharers) if sharers else row.memory_free,
+        "compute_capability": row.compute_capability,
+        "driver_version": row.driver_version,
+        "unified_memory": sharers > 0,
+    }
+
+
+def _share(mib: int | None, sharers: int) -> int | None:
+    return None if mib is None else mib // sharers
+
+
+def _sum(values: Any) -> int | None:
+    """Add up what is known; None when nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _tegra_row(machine: Machine) -> GpuRow:
+    """Return the integrated GPU of a Jetson that has no nvidia-smi, named after its firmware."""
+    model = (machine.read(DMI_PRODUCT_NAME) or machine.read(DEVICE_TREE_MODEL) or "").strip()
+    name = model if _UNIFIED_NAME.search(model) else "NVIDIA Jetson/Tegra GPU"
+    if not name.upper().startswith("NVIDIA"):
+        name = f"NVIDIA {name}"
+    return GpuRow(0, None, name, None, "", None, None, None)
+
+
+def _missing_driver(machine: Machine) -> str | None:
+    """Return a sentence when the PCI bus has an NVIDIA display device although nvidia-smi is not installed."""
+    for slot in machine.names(_PCI_DEVICES):
+        vendor = (machine.read(f"{_PCI_DEVICES}/{slot}/vendor") or "").strip()
+        device_class = (machine.read(f"{_PCI_DEVICES}/{slot}/class") or "").strip()
+        # 0x10de is NVIDIA; class 0x03 is a display controller (compute-only boards are 0x0302).
+        if vendor == "0x10de" and device_class.startswith("0x03"):
+            return (
+                f"The PCI bus has an NVIDIA GPU at {slot}, but nvidia-smi is not installed: install the NVIDIA driver."
+            )
+    return None

@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Who listens on a TCP port, by the kernel's own tables: exposure is judged by sockets, never by what answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import user_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+
+_LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
+# 150 bytes a line, listeners first: room for them even with 50,000 open connections behind them.
+_TABLE_LIMIT = 8 * 1024 * 1024
+_OWNER_SEARCH_S = 1.0
+
+
+class Listener(NamedTuple):
+    """A listening socket.
+
+    Attributes:
+        address: As text; a v4-mapped one as C(::ffff:127.0.0.1).
+        port: TCP port.
+        family: C(ipv4), C(ipv6) or C(v4-mapped) (an IPv6 socket that takes IPv4 only).
+        scope: C(loopback), C(any) (every interface) or C(address) (one interface's).
+        uid: Owner of the socket.
+        inode: Joins it with the process that holds it.
+
+    """
+
+    address: str
+    port: int
+    family: str
+    scope: str
+    uid: int
+    inode: int
+
+
+def parse_table(text: str | None) -> list[Listener]:
+    """Return the listeners of a /proc/net/tcp or /proc/net/tcp6 text; lines that are no socket are skipped."""
+    listeners = []
+    for line in (text or "").splitlines():
+        fields = line.split()
+        if len(fields) < 10 or fields[3] != _LISTEN:
+            continue
+        try:
+            host, port = fields[1].split(":")
+            address = _address(host)
+            listeners.append(
+                Listener(
+                    # Python 3.13 writes the mapped form itself, older ones in hexadecimal.
+                    f"::ffff:{_mapped(address)}" if _mapped(address) else str(address),
+                    int(port, 16),
+                    _family(address),
+                    _scope(address),
+                    int(fields[7]),
+                    int(fields[9]),
+                )
+            )
+        except ValueError:
+            continue
+    return listeners
+
+
+def find_listeners(machine: Machine, ports: Collection[int]) -> list[dict[str, Any]]:
+    """Return the listeners on C(ports), sorted by port, with their owners as far as this process may see them.
+
+    Each is C({port, address, family, scope, uid, user, pid, process}); C(pid) and C(process) are None for another
+    user's process unless we are root.
+    """
+    found = [
+        listener
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for listener in parse_table(machine.read(table, _TABLE_LIMIT))
+        if listener.port in ports
+    ]
+    owners = find_owners(machine.path("/proc"), {listener.inode for listener in found})
+    rows = []
+    for listener in sorted(found, key=lambda one: (one.port, one.family, one.address)):
+        pid, process = owners.get(listener.inode, (None, None))
+        rows.append(
+            {
+                "port": listener.port,
+                "address": listener.address,
+                "family": listener.family,
+                "scope": listener.scope,
+                "uid": listener.uid,
+                "user": user_name(listener.uid),
+                "pid": pid,
+                "process": process,
+            }
+        )
+    return rows
+
+
+def find_owners(
+    proc: Path, inodes: Collection[int], limit_s: float = _OWNER_SEARCH_S
+) -> dict[int, tuple[int, str | None]]:
+    """Return C({inode: (pid, process name)}) for the sockets whose holder is readable, lowest process id first."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
+    owners: dict[int, tuple[int, str | None]] = {}
+    deadline = time.monotonic() + limit_s
+    pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()) if wanted else []
+    for pid in pids:
+        if len(owners) == len(wanted) or time.monotonic() > deadline:
+            break
+        try:
+            for descriptor in (proc / str(pid) / "fd").iterdir():
+                inode = wanted.get(_link_target(descriptor))
+                if inode is not None and inode not in owners:
+                    owners[inode] = (pid, _process_name(proc, pid))
+        except OSError:  # ended meanwhile, or not ours to read
+            continue
+    return owners
+
+
+def _link_target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def _process_name(proc: Path, pid: int) -> str | None:
+    try:
+        return (proc / str(pid) / "comm").read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Decode the kernel's hexadecimal: 32-bit words in host order, which is little-endian on amd64 and arm64."""
+    raw = bytes.fromhex(text)
+    words = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
+    return ipaddress.ip_address(words)
+
+
+def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    return address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+
+
+def _family(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if isinstance(address, ipaddress.IPv4Address):
+        return "ipv4"
+    return "v4-mapped" if address.ipv4_mapped else "ipv6"
+
+
+def _scope(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    judged = _mapped(address) or address
+    if judged.is_loopback:
+        return "loopback"
+    return "any" if judged.is_unspecified else "address"

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Which of the tools around a local inference server are installed for a user, and in which version."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+
+# openshell needs about 13 ms, nemoclaw (a Node program) some hundred; ollama first asks its daemon, which may hang.
+_VERSION_LIMIT_S = 3.0
+_DAEMON_LIMIT_S = 1.0
+
+_VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*[0-9A-Za-z])?)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_OLLAMA_CLIENT = re.compile(r"^Warning: client version is (\S+)", re.MULTILINE)
+_OLLAMA_SERVER = re.compile(r"^ollama version is (\S+)", re.MULTILINE)
+
+
+def find_tool(machine: Machine, account: Account, name: str) -> dict[str, Any]:
+    """Return C({version, path, problem}) of a tool that prints its version on C(--version); all None when absent."""
+    path, said, problem = _ask_version(machine, account, name)
+    version = first_version(said) if problem is None else None
+    if path is not None and problem is None and version is None:
+        problem = f"Ran {path} --version and found no version in its answer: {_excerpt(said)}"
+    return {"version": version, "path": path, "problem": problem}
+
+
+def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]:
+    """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent."""
+    path, said, problem = _ask_version(machine, account, "ollama")
+    client = parse_ollama_client_version(said) if problem is None else None
+    problems = [problem] if problem else []
+    if path is not None and problem is None and client is None:
+        problems.append(f"Ran {path} --version and found no client version in its answer: {_excerpt(said)}")
+    daemon, daemon_problem = ask_ollama_daemon(port)
+    if daemon_problem:
+        problems.append(daemon_problem)
+    return {
+        "path": path,
+        "client_version": client,
+        "daemon_version": daemon,
+        "problem": " ".join(problems) or None,
+    }
+
+
+def parse_ollama_client_version(text: str) -> str | None:
+    """Return the client's version from C(ollama --version).
+
+    The first line is the daemon's version. The client names its own only in a warning, when the daemon's differs or no
+    daemon answers; without that warning both are equal (ollama cmd/cmd.go, versionHandler; ollama issue 11023).
+    """
+    found = _OLLAMA_CLIENT.search(text) or _OLLAMA_SERVER.search(text)
+    return found[1] if found else None
+
+
+def ask_ollama_daemon(port: int, limit_s: float = _DAEMON_LIMIT_S) -> tuple[str | None, str | None]:
+    """Return the version of the Ollama daemon on 127.0.0.1 and None, or None and what is wrong with what listens.
+
+    A refused connection is an absent daemon: C((None, None)).
+    """
+    url = f"http://127.0.0.1:{port}/api/version"
+    try:
+        answer = get_json(http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s), "/api/version", limit_s)
+    except ConnectionRefusedError:
+        return None, None
+    except NotAnswering as error:
+        return None, f"Asked {url} for Ollama's version, but {error}: another server may hold the port."
+    except OSError as error:
+        return None, f"Asked {url} for Ollama's version within {limit_s:g} s, but: {error}."
+    version = answer.get("version")
+    if not isinstance(version, str):
+        return None, f"Asked {url} for Ollama's version and got JSON without one: another server may hold the port."
+    return version, None
+
+
+def first_version(text: str) -> str | None:
+    """Return the first dotted version number of a text, colour codes removed; None when there is none."""
+    found = _VERSION.search(_ANSI.sub("", text))
+    return found[1] if found else None
+
+
+def find_python_libraries(names: Sequence[str] = ("requests", "docker", "jmespath")) -> dict[str, str | None]:
+    """Return the versions of the libraries that this interpreter can import; None for the absent ones."""
+    import importlib.metadata  # 30 ms: only where it is needed
+
+    versions: dict[str, str | None] = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _ask_version(machine: Machine, account: Account, name: str) -> tuple[str | None, str, str | None]:
+    """Return the tool's path, what it said, and why it did not say its version (None when it did)."""
+    path = machine.find_command(name, [f"{account.home}/.local/bin"])
+    if path is None:
+        return None, "", None
+    answer = machine.run([path, "--version"], _VERSION_LIMIT_S, account)
+    if answer.code == 0:
+        return path, answer.output, None
+    if answer.code is None:
+        return path, "", f"Asked for the version of {name}: {answer.problem}."
+    return path, "", f"Ran {path} --version: it ended with exit code {answer.code} and said: {_excerpt(answer.output)}"
+
+
+def _excerpt(text: str) -> str:
+    return " ".join(_ANSI.sub("", text).split())[:200] or "nothing"

@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The route record: what status, switch, report, drift and uninstall read.
+
+One JSON object per host, C(~/.nemoclaw/local-inference.json), mode 0600, written atomically; never a secret in it
+(design section 1). The directory is NemoClaw's own, mode 0700 (nemoclaw-facts 13.5).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+RECORD_NAME = "local-inference.json"
+STATE_DIRECTORY = ".nemoclaw"
+
+# Written into the file, so that a later release can read what this one wrote.
+SCHEMA = 1
+
+# The contract of design section 1, in the order a person reads it.
+FIELDS = (
+    "provider",
+    "label",
+    "provider_name",
+    "provider_type",
+    "credential_env",
+    "base_url_host",
+    "base_url_sandbox",
+    "model",
+    "api",
+    "timeout",
+    "context_window",
+    "container",
+    "origin",
+)
+
+# nemoclaw-facts 13.5: a state directory here would be shared, or gone after a reboot.
+REFUSED_HOMES = ("/", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the names are what is refused
+
+
+def record_path(home: str) -> str:
+    """Return where the record of the user with this home directory lies.
+
+    Raises:
+        Failure: C(home_refused) when the home is one that others share.
+
+    """
+    if os.path.normpath(home) in REFUSED_HOMES:
+        raise Failure(
+            "home_refused",
+            f"The home directory of the user is {home}, which other users share, so no state is kept there. "
+            "Set nemoclaw_user to the person who owns this host's inference, with a home directory of their own.",
+        )
+    return str(Path(home) / STATE_DIRECTORY / RECORD_NAME)
+
+
+def read_record(path: str) -> dict[str, Any] | None:
+    """Return the recorded route, or None where nothing was recorded.
+
+    Raises:
+        Failure: C(route_record_unreadable) when the file is there but cannot be read as a route.
+
+    """
+    remedy = "Look at the file, remove it when it is of no use, and run the site playbook again."
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(
+            "route_record_unreadable", f"The route record {path} cannot be read: {error}. {remedy}"
+        ) from error
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise Failure("route_record_unreadable", f"The route record {path} is not JSON: {error}. {remedy}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), str) for key in ("provider", "model")):
+        raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
+    if content.get("schema") != SCHEMA:
+        raise Failure(
+            "route_record_unreadable",
+            f"The route record {path} has schema {content.get('schema')!r}; this release knows {SCHEMA}. "
+            "It was written by another release of the collection: use that one, or run the site playbook again.",
+        )
+    return {field: content.get(field) for field in FIELDS}
+
+
+def render(route: dict[str, Any]) -> str:
+    """Return the text of the record: the fields in their order, one a line, with a final newline."""
+    return json.dumps({"schema": SCHEMA, **{field: route.get(field) for field in FIELDS}}, indent=2) + "\n"
+
+
+def permissions_are_right(path: str, uid: int) -> bool:
+    """Tell whether the file is the user's own with mode 0600, in a directory with mode 0700."""
+    try:
+        record, directory = Path(path).stat(), Path(path).parent.stat()
+    except OSError:
+        return False
+    return (
+        record.st_uid == uid
+        and directory.st_uid == uid
+        and stat.S_IMODE(record.st_mode) == 0o600
+        and stat.S_IMODE(directory.st_mode) == 0o700
+    )
+
+
+def write_record(path: str, route: dict[str, Any], uid: int, gid: int) -> None:
+    """Replace the record in one step: a reader sees the old route or the new one, never a part.
+
+    Raises:
+        Failure: C(route_record_unwritable); the old record is then still in place.
+
+    """
+    directory = Path(path).parent
+    try:
+        _own_directory(directory, uid, gid)
+        handle, temporary = tempfile.mkstemp(prefix=f".{RECORD_NAME}.", dir=directory)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchown(file.fileno(), uid, gid)
+                file.write(render(route))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise Failure(
+            "route_record_unwritable",
+            f"The route record {path} cannot be written: {error}. The previous record is untouched. "
+            "Check that the file system has room and that the user owns the directory.",
+        ) from error
+
+
+def remove_record(path: str) -> None:
+    """Remove the record; absent is fine."""
+    try:
+        Path(path).unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
+
+
+def _own_directory(directory: Path, uid: int, gid: int) -> None:
+    """Make the state directory the user's own with mode 0700.
+
+    Root working for somebody else must not follow a link that this user could point anywhere.
+    """
+    if directory.is_symlink() and os.geteuid() != uid:
+        raise Failure(
+            "route_record_unwritable",
+            f"{directory} is a symbolic link, which root does not follow on behalf of another user. "
+            "Run the play as that user, or make it a real directory.",
+        )
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.stat()
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        directory.chmod(0o700)
+    if found.st_uid != uid:
+        os.chown(directory, uid, gid)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The route: where the sandbox's C(inference.local) leads, and through what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import (
+    PROVIDERS,
+    canonical_provider,
+)
+
+# Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (design D10, NemoClaw #5744).
+SANDBOX_HOST = "host.openshell.internal"
+
+
+def build_route(
+    *,
+    provider: str,
+    base_url: str,
+    model: str,
+    api: str,
+    timeout: int,
+    context_window: int | None = None,
+    container: str | None = None,
+    origin: str = "external",
+    sandbox_host: str = SANDBOX_HOST,
+    base_url_sandbox: str | None = None,
+) -> dict[str, Any]:
+    """Return the route dictionary of design section 1.
+
+    Args:
+        provider: A name from the wizard, any case.
+        base_url: Where the host itself reaches the server.
+        model: The model's id as the server lists it.
+        api: C(openai-completions), C(openai-responses) or C(anthropic-messages).
+        timeout: Seconds, for each request of the agent as well (design D4).
+        context_window: Tokens, where known.
+        container: The managed container that serves, if one does.
+        origin: C(external) for a server that somebody else runs, C(managed) for one this collection runs.
+        sandbox_host: What a loopback host is called inside the sandbox.
+        base_url_sandbox: Where the sandbox reaches the server; derived from the base URL by default.
+
+    Raises:
+        Failure: C(provider_unknown), C(api_unsupported) or one of the URL codes.
+
+    """
+    name = canonical_provider(provider)
+    known = PROVIDERS[name]
+    if (api == "anthropic-messages") != (known.provider_type == "anthropic"):
+        raise Failure(
+            "api_unsupported",
+            f"Provider {name} cannot speak {api}: use "
+            f"{'anthropic-messages' if known.provider_type == 'anthropic' else 'openai-completions'}, "
+            "or the other compatible provider.",
+        )
+    host_url = parse_base_url(base_url, api)
+    sandbox_url = parse_base_url(base_url_sandbox, api, for_sandbox=True) if base_url_sandbox else None
+    if sandbox_url is None:
+        sandbox_url = host_url.with_host(sandbox_host) if host_url.is_loopback else host_url
+    return {
+        "provider": name,
+        "label": known.label,
+        "provider_name": known.provider_name,
+        "provider_type": known.provider_type,
+        "credential_env": known.credential_env,
+        "base_url_host": str(host_url),
+        "base_url_sandbox": str(sandbox_url),
+        "model": model,
+        "api": api,
+        "timeout": timeout,
+        "context_window": context_window,
+        "container": container,
+        "origin": origin,
+    }

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What is true of a recorded route right now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+    Endpoint,
+    open_conversation,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+HEALTHY = "healthy"
+UNAUTHORIZED = "unauthorized"
+UNHEALTHY = "unhealthy"
+UNREACHABLE = "unreachable"
+NOT_PROBED = "not probed"
+NOT_CONFIGURED = "not configured"
+
+# What a failure means for the person who reads a status: is it the network, the key, or the server?
+_STATES = {
+    "auth_failed": UNAUTHORIZED,
+    "connection_refused": UNREACHABLE,
+    "dns_failed": UNREACHABLE,
+    "proxy_failed": UNREACHABLE,
+    "timeout": UNREACHABLE,
+    "tls_failed": UNREACHABLE,
+    "unreachable": UNREACHABLE,
+}
+
+
+@dataclass
+class Check:
+    """One thing that was looked at: its state, where, and what was seen."""
+
+    name: str
+    state: str = NOT_PROBED
+    url: str | None = None
+    detail: str = ""
+    code: str | None = None
+    latency: float | None = None
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the check as a module gives it back."""
+        latency = None if self.latency is None else round(self.latency, 3)
+        return {**self.__dict__, "latency": latency}
+
+
+def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
+    """Return the checks of the model server: does it answer, and does its model?
+
+    NemoClaw calls any answer healthy (nemoclaw-facts 14.1; NemoClaw #6192); here the model has to be served, and has to
+    answer a real question.
+    """
+    backend, completion = Check("backend", url=endpoint.base_url), Check("completion", url=endpoint.base_url)
+    try:
+        conversation = open_conversation(endpoint, endpoint.api, Deadline(endpoint.timeout))
+        conversation.model = route["model"]
+        _run(backend, lambda probe: _serves_model(conversation, route["model"], probe))
+        if backend.state == HEALTHY:
+            _run(completion, lambda probe: _completes(conversation, probe))
+        else:
+            completion.detail = "the server did not pass its own check"
+    except Failure as failure:
+        backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
+    return [backend, completion]
+
+
+def _run(check: Check, look: Any) -> None:
+    probe = Probe(check.name, "")
+    try:
+        check.detail = look(probe)
+        check.state = HEALTHY
+    except Failure as failure:
+        check.state = _STATES.get(failure.code, UNHEALTHY)
+        check.code, check.detail = failure.code, failure.message
+    check.latency = probe.latency
+
+
+def _serves_model(conversation: Conversation, model: str, probe: Probe) -> str:
+    url = f"{conversation.client.base}{conversation.dialect.models_path}"
+    try:
+        listed = models.entries(conversation.get(url, probe))
+    except Failure as failure:
+        if failure.code != "not_found":
+            raise
+        return "the server does not list its models"
+    models.choose(model, listed, url, conversation.client.key)
+    return f"serves {model}"
+
+
+def _completes(conversation: Conversation, probe: Probe) -> str:
+    answer = conversation.ask(questions.COMPLETION, probe)
+    if not answer.content:
+        raise Failure("empty_answer", "The model answered with no text. Look at the server's log.")
+    return "answered a question"

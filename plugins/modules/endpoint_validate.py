@@ -1,0 +1,320 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint_validate
+version_added: "0.1.0"
+short_description: Prove that a model server works for an agent
+description:
+  - Climbs a ladder of probes against an OpenAI- or Anthropic-compatible server, from the target. The models list, a warm-up,
+    a completion with real content, streaming, a structured tool call on a small request and on one that is shaped like an
+    agent's (14 tools and a long system prompt), and the context size where the server tells it.
+  - Reasoning that eats up its token budget gets larger ones (256, 1024, 4096). HTTP 429, 5xx, lost connections and time-outs
+    are tried again within O(timeout). Authentication, address and configuration failures stop at once.
+  - Tool calls that come back as text (a leak) are recognised in code fences, arrays, template tags, reasoning and prose.
+  - Web proxies from the environment are used, except for addresses of the host itself and of private networks.
+options:
+  base_url:
+    description:
+      - Base URL of the server as the target reaches it, for example V(http://localhost:8000/v1). For
+        V(anthropic-messages) without C(/v1).
+      - A pasted C(/chat/completions), C(/responses), C(/models) or C(/v1/messages) at its end is taken off.
+      - Private and loopback addresses are fine. User names, queries, fragments, and addresses of cloud metadata services,
+        link-local or multicast networks are refused.
+    type: str
+    required: true
+  model:
+    description:
+      - Model ID as the server lists it.
+      - May be left out where the server serves exactly one.
+    type: str
+  api:
+    description:
+      - The API to prove.
+      - V(openai-responses) is an opt-in that holds only if everything works over it, streaming events included. Otherwise
+        chat completions are proved instead, and RV(fallback_reason) says why.
+    type: str
+    choices: [openai-completions, openai-responses, anthropic-messages]
+    default: openai-completions
+  timeout:
+    description: Seconds for the whole ladder, loading of the model included.
+    type: int
+    default: 180
+  require_tools:
+    description:
+      - Whether the model has to give structured tool calls.
+      - With V(false) a missing or leaked call is a warning.
+    type: bool
+    default: true
+  min_context_window:
+    description:
+      - Tokens of context that the model must have, where the server tells its size. V(0) asks for none.
+      - Less than 16384 is a warning in any case.
+    type: int
+    default: 0
+  agent_prompt_tokens:
+    description:
+      - Approximate length of the system prompt in the agent-shaped request, in tokens.
+      - Lower it only for slow machines whose agent has a short prompt too.
+    type: int
+    default: 6000
+  expect:
+    description:
+      - What the result must hold besides, as JMESPath queries. Needs C(jmespath) for the Python that runs the module.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      query:
+        description: JMESPath expression over the result, for example V(context_window >= `32768`).
+        type: str
+        required: true
+      equals:
+        description: The value that the query must give.
+        type: raw
+        default: true
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes.read_only
+  - nemoclaw.local_inference.endpoint
+attributes:
+  action_group:
+    support: full
+    description: >-
+      Use C(group/nemoclaw.local_inference.endpoint) or C(group/nemoclaw.local_inference.all) in C(module_defaults) to set
+      defaults for this module.
+    membership: [nemoclaw.local_inference.endpoint, nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.inference_status
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Prove a llama.cpp server with a key
+  nemoclaw.local_inference.endpoint_validate:
+    base_url: http://127.0.0.1:8080/v1
+    model: qwen3.6-27b
+    api_key: "{{ lookup('ansible.builtin.env', 'COMPATIBLE_API_KEY') }}"
+
+- name: Prove an Anthropic-compatible server, and that it has room for long conversations
+  nemoclaw.local_inference.endpoint_validate:
+    base_url: http://127.0.0.1:8080
+    model: my-model
+    api: anthropic-messages
+    min_context_window: 65536
+
+- name: Take the Responses API where it is complete, and insist on it
+  nemoclaw.local_inference.endpoint_validate:
+    base_url: http://spark-01:8000/v1
+    model: Qwen/Qwen3.6-27B-FP8
+    api: openai-responses
+    expect:
+      - query: api
+        equals: openai-responses
+      - query: "probes[?name=='streaming' && outcome=='passed'] | length(@) > `0`"
+"""
+
+RETURN = r"""
+api:
+  description: The API that was proved, or was being proved when it failed.
+  returned: always
+  type: str
+  sample: openai-completions
+api_requested:
+  description: The API that was asked for.
+  returned: always
+  type: str
+  sample: openai-responses
+fallback_reason:
+  description: Why RV(api) is not RV(api_requested).
+  returned: always
+  type: str
+  sample: null
+base_url:
+  description: The base URL in its normal form.
+  returned: always
+  type: str
+  sample: http://127.0.0.1:8080/v1
+model:
+  description: The model that was proved.
+  returned: always
+  type: str
+  sample: qwen3.6-27b
+models:
+  description: The models that the server lists.
+  returned: always
+  type: list
+  elements: str
+  sample: [qwen3.6-27b]
+context_window:
+  description: Tokens of context, where the server tells them.
+  returned: always
+  type: int
+  sample: 32768
+tool_calling:
+  description:
+    - V(structured), V(absent) (prose or nothing), V(leaked) (a call as text) or V(unsupported) (the server refuses tools). The
+      worst of both tool probes.
+  returned: always
+  type: str
+  sample: structured
+probes:
+  description: The rungs of the ladder, in order, those not reached included.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: V(models), V(warm_up), V(completion), V(streaming), V(tool_call), V(agent_tool_call) or V(context).
+      type: str
+      returned: always
+    api:
+      description: The API it went over.
+      type: str
+      returned: always
+    outcome:
+      description: V(passed), V(failed), V(warned) or V(skipped).
+      type: str
+      returned: always
+    latency:
+      description: Seconds that the last try took; null when nothing was sent.
+      type: float
+      returned: always
+    tries:
+      description: How many requests were sent.
+      type: int
+      returned: always
+    status:
+      description: HTTP status of the last answer, null without one.
+      type: int
+      returned: always
+    reason:
+      description: What was seen, in words.
+      type: str
+      returned: always
+    tool_calling:
+      description: As RV(tool_calling), for this request.
+      type: str
+      returned: for V(tool_call) and V(agent_tool_call), when reached
+    deltas:
+      description: Pieces of text in the stream.
+      type: int
+      returned: for V(streaming), when passed
+    first_delta:
+      description: Seconds until the first piece of text.
+      type: float
+      returned: for V(streaming), when passed
+    last_delta:
+      description: Seconds until the last piece of text.
+      type: float
+      returned: for V(streaming), when passed
+elapsed:
+  description: Seconds that everything took.
+  returned: always
+  type: float
+  sample: 1.25
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: tool_calls_leaked
+    message:
+      description: The sentence that is RV(msg) as well.
+      type: str
+      returned: always
+    probe:
+      description: The rung it happened on.
+      type: str
+      returned: when a probe failed
+    status:
+      description: The HTTP status.
+      type: int
+      returned: when the server refused
+    server_message:
+      description: What the server said, shortened, without the key.
+      type: str
+      returned: when the server refused
+    served_models:
+      description: The models there are.
+      type: list
+      elements: str
+      returned: for RV(failure.code=model_not_served) and RV(failure.code=model_ambiguous)
+    unmet:
+      description: The expectations that do not hold, each with its query, the value expected and the value found.
+      type: list
+      elements: dict
+      returned: for RV(failure.code=expect_failed)
+"""
+
+from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+    DEFAULT_TIMEOUT,
+    DIALECTS,
+    Endpoint,
+    validate,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+ARGUMENT_SPEC = {
+    "base_url": {"type": "str", "required": True},
+    "model": {"type": "str"},
+    "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
+    "timeout": {"type": "int", "default": DEFAULT_TIMEOUT},
+    "require_tools": {"type": "bool", "default": True},
+    "min_context_window": {"type": "int", "default": 0},
+    "agent_prompt_tokens": {"type": "int", "default": AGENT_PROMPT_TOKENS},
+    "expect": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"query": {"type": "str", "required": True}, "equals": {"type": "raw", "default": True}},
+    },
+    **ENDPOINT_OPTIONS,
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params = module.params
+    report = Report(api=params["api"], model=params["model"], base_url=params["base_url"])
+    try:
+        queries = expect.compile_queries(params["expect"])
+        validate(
+            Endpoint(
+                params["base_url"],
+                params["api"],
+                params["api_key"],
+                params["timeout"],
+                params["ca_path"],
+                params["validate_certs"],
+            ),
+            Demands(params["require_tools"], params["min_context_window"], params["agent_prompt_tokens"]),
+            report,
+        )
+        expect.check(queries, report.as_result())
+    except expect.LibraryMissing as error:
+        module.fail_json(msg=missing_required_lib("jmespath", reason="for the option expect"), exception=str(error))
+    except Failure as failure:
+        fail(module, failure, **report.as_result())
+    for warning in report.warnings:
+        module.warn(warning)
+    module.exit_json(changed=False, **report.as_result())
+
+
+if __name__ == "__main__":
+    main()

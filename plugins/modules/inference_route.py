@@ -1,0 +1,238 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_route
+version_added: "0.1.0"
+short_description: Record the inference route of a host
+description:
+  - Works out the route from what was proved, and keeps it in C(~/.nemoclaw/local-inference.json), from where status, switch,
+    report and uninstall read it.
+  - The file has mode 0600 in a directory with mode 0700, is replaced in one step, and holds no secret.
+  - A loopback server is written for the sandbox under the name that the host has there, because inside the sandbox
+    C(localhost) is the sandbox.
+options:
+  state:
+    description:
+      - V(present) records the route, V(absent) removes the record.
+    type: str
+    choices: [present, absent]
+    default: present
+  path:
+    description:
+      - The route record.
+      - By default C(~/.nemoclaw/local-inference.json) of O(user).
+    type: path
+  user:
+    description:
+      - Who owns the record, and whose home it lies in.
+      - By default the user that the module runs as.
+    type: str
+  provider:
+    description:
+      - The provider of the wizard, for example V(custom) or V(anthropicCompatible); upper and lower case do not matter.
+      - Required for O(state=present).
+    type: str
+  base_url:
+    description:
+      - Base URL of the server as the host reaches it.
+      - Required for O(state=present).
+    type: str
+  base_url_sandbox:
+    description: Base URL of the server as the sandbox reaches it. Derived from O(base_url) by default.
+    type: str
+  sandbox_host:
+    description: What a loopback host is called inside the sandbox.
+    type: str
+    default: host.openshell.internal
+  model:
+    description:
+      - The model's ID as the server lists it.
+      - Required for O(state=present).
+    type: str
+  api:
+    description: The API that was proved.
+    type: str
+    choices: [openai-completions, openai-responses, anthropic-messages]
+    default: openai-completions
+  timeout:
+    description: Seconds for each request of the agent.
+    type: int
+    default: 180
+  context_window:
+    description: Tokens of context, where known.
+    type: int
+  container:
+    description: Name of the managed container that serves, if one does.
+    type: str
+  origin:
+    description: V(external) for a server that somebody else runs, V(managed) for one that this collection runs.
+    type: str
+    choices: [external, managed]
+    default: external
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.endpoint_validate
+  - module: nemoclaw.local_inference.inference_status
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Record what was proved
+  nemoclaw.local_inference.inference_route:
+    provider: custom
+    base_url: "{{ proof.base_url }}"
+    model: "{{ proof.model }}"
+    api: "{{ proof.api }}"
+    context_window: "{{ proof.context_window }}"
+
+- name: Forget the route
+  nemoclaw.local_inference.inference_route:
+    state: absent
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The route as a fact, for the roles that follow.
+  returned: always
+  type: dict
+  contains:
+    nemoclaw_route:
+      description: As RV(route).
+      type: dict
+      returned: always
+route:
+  description: The route, null for O(state=absent).
+  returned: always
+  type: dict
+  sample:
+    provider: custom
+    label: Other OpenAI-compatible endpoint
+    provider_name: compatible-endpoint
+    provider_type: openai
+    credential_env: COMPATIBLE_API_KEY
+    base_url_host: http://127.0.0.1:8080/v1
+    base_url_sandbox: http://host.openshell.internal:8080/v1
+    model: qwen3.6-27b
+    api: openai-completions
+    timeout: 180
+    context_window: 32768
+    container: null
+    origin: external
+path:
+  description: Where the record lies.
+  returned: always
+  type: str
+  sample: /home/lab/.nemoclaw/local-inference.json
+failure:
+  description: What stopped it, with C(code) and C(message); the previous record is untouched then.
+  returned: on failure
+  type: dict
+"""
+
+import os
+import pwd
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+    DEFAULT_TIMEOUT,
+    DIALECTS,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "path": {"type": "path"},
+    "user": {"type": "str"},
+    "provider": {"type": "str"},
+    "base_url": {"type": "str"},
+    "base_url_sandbox": {"type": "str"},
+    "sandbox_host": {"type": "str", "default": SANDBOX_HOST},
+    "model": {"type": "str"},
+    "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
+    "timeout": {"type": "int", "default": DEFAULT_TIMEOUT},
+    "context_window": {"type": "int"},
+    "container": {"type": "str"},
+    "origin": {"type": "str", "choices": ["external", "managed"], "default": "external"},
+}
+
+# Options that say what to do with the record, not what stands in it.
+_HANDLING = ("state", "path", "user")
+
+
+def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Return the result, after making the record what it should be unless only checking."""
+    owner = _owner(params["user"])
+    path = params["path"] or record.record_path(owner.pw_dir)
+    wanted = None
+    if params["state"] == "present":
+        wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
+    found, before = _current(path)
+    after = record.render(wanted) if wanted else ""
+    changed = (
+        after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.pw_uid)
+    )
+    if changed and not check_mode:
+        if wanted is None:
+            record.remove_record(path)
+        else:
+            record.write_record(path, wanted, owner.pw_uid, owner.pw_gid)
+    return {
+        "changed": changed,
+        "route": wanted,
+        "path": path,
+        "diff": {"before": before, "after": after, "before_header": path, "after_header": path},
+        "ansible_facts": {"nemoclaw_route": wanted},
+    }
+
+
+def _current(path: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the recorded route and its text; a record that cannot be read is shown as such and replaced."""
+    try:
+        found = record.read_record(path)
+    except Failure:
+        return None, "(a record that cannot be read)\n"
+    return found, record.render(found) if found else ""
+
+
+def _owner(user: str | None) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise Failure(
+            "user_unknown",
+            f"There is no user {user or os.geteuid()} on the target. Correct nemoclaw_user, or create the account.",
+        ) from error
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC, required_if=[("state", "present", ["provider", "base_url", "model"])])
+    try:
+        result = converge(module.params, module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_status
+version_added: "0.1.0"
+short_description: Tell whether the recorded inference route works
+description:
+  - Reads the route record of the host and looks whether what it names is true. The server answers, it serves the model, and
+    the model answers a real question.
+  - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
+  - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
+    error for it.
+options:
+  path:
+    description:
+      - The route record.
+      - By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
+    type: path
+  credentials:
+    description:
+      - Keys by the name that the record has as C(credential_env), for a play over hosts with different providers.
+      - O(api_key) wins over it.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds for all checks together.
+    type: int
+    default: 60
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes.read_only
+  - nemoclaw.local_inference.endpoint
+attributes:
+  action_group:
+    support: full
+    description: >-
+      Use C(group/nemoclaw.local_inference.endpoint) or C(group/nemoclaw.local_inference.all) in C(module_defaults) to set
+      defaults for this module.
+    membership: [nemoclaw.local_inference.endpoint, nemoclaw.local_inference.all]
+notes:
+  - Keys are stored nowhere but in the gateway, so give O(api_key) again for a server that wants one.
+seealso:
+  - module: nemoclaw.local_inference.endpoint_validate
+  - module: nemoclaw.local_inference.inference_route
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Look whether the route works
+  nemoclaw.local_inference.inference_status:
+    api_key: "{{ lookup('ansible.builtin.env', 'COMPATIBLE_API_KEY') }}"
+  register: status
+
+- name: Show it
+  ansible.builtin.debug:
+    var: status.lines
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether there is a route and every check of it is healthy.
+  returned: always
+  type: bool
+  sample: true
+lines:
+  description: The status for people.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "Provider:  Other OpenAI-compatible endpoint (compatible-endpoint)"
+    - "Inference: healthy (http://127.0.0.1:8080/v1)"
+checks:
+  description: What was looked at, in order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: V(route), V(backend) or V(completion).
+      type: str
+      returned: always
+    state:
+      description:
+        - V(healthy), V(unreachable) (nothing answers in time), V(unauthorized) (the key is refused), V(unhealthy) (it answers,
+          but wrongly), V(not probed), or V(not configured) (there is no record).
+      type: str
+      returned: always
+    url:
+      description: Where.
+      type: str
+      returned: always
+    detail:
+      description: What was seen, in words.
+      type: str
+      returned: always
+    code:
+      description: As RV(nemoclaw.local_inference.endpoint_validate#module:failure.code), null when healthy.
+      type: str
+      returned: always
+    latency:
+      description: Seconds of the last request, null when none was sent.
+      type: float
+      returned: always
+route:
+  description: The recorded route, null without one.
+  returned: always
+  type: dict
+"""
+
+import os
+import pwd
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+    HEALTHY,
+    NOT_CONFIGURED,
+    UNHEALTHY,
+    Check,
+    check_server,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "path": {"type": "path"},
+    "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "timeout": {"type": "int", "default": 60},
+    **ENDPOINT_OPTIONS,
+}
+
+
+def look(params: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the result: the route, its checks and their lines."""
+    record = Check("route", HEALTHY, url=path, detail="a route is recorded")
+    checks, route = [record], None
+    try:
+        route = read_record(path)
+    except Failure as failure:
+        record.state, record.code, record.detail = UNHEALTHY, failure.code, failure.message
+    else:
+        if route is None:
+            record.state, record.code = NOT_CONFIGURED, "route_not_recorded"
+            record.detail = f"There is no route record {path}. Run the playbook nemoclaw.local_inference.site first."
+    if route is not None:
+        endpoint = Endpoint(
+            route["base_url_host"],
+            route["api"],
+            params["api_key"] or params["credentials"].get(route["credential_env"]),
+            params["timeout"],
+            params["ca_path"],
+            params["validate_certs"],
+        )
+        checks += check_server(route, endpoint)
+    return {
+        "healthy": all(check.state == HEALTHY for check in checks),
+        "lines": render(route, checks),
+        "checks": [check.as_result() for check in checks],
+        "route": route,
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    try:
+        result = look(module.params, module.params["path"] or record_path(pwd.getpwuid(os.geteuid()).pw_dir))
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

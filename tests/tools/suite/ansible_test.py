@@ -1,0 +1,151 @@
+"""The stages that ansible-test runs: sanity, units, integration. All of it works with nothing but PyPI in reach."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from . import paths, pythons, servers, tree, venvs
+from .model import Counts, StageFailed, StageSkipped
+from .run import Run, exclusive
+
+# The pip that each core wants to bootstrap its environments with (`get_venv_packages` in ansible_test/_internal/
+# python_requirements.py). It asks for a script on a host of its own; the wheel on PyPI is the same program
+# (https://github.com/ansible/ansible/issues/77304 names the file to put it in).
+_BOOTSTRAP_PIP = {"core-2.21": "25.2", "core-2.19": "24.2"}
+_BOOTSTRAP_SCRIPT = """\
+import sys
+
+sys.path.insert(0, {wheel!r})
+
+from pip._internal.cli.main import main
+
+options = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+sys.exit(main(["install", "--force-reinstall", "--upgrade", *options]))
+"""
+
+
+class AnsibleTest:
+    """ansible-test of one core on a copy of the collection that belongs to one stage."""
+
+    def __init__(self, run: Run, core: str) -> None:
+        self.run = run
+        self.bin = venvs.venv(run, core)
+        _provide_pip(run, _BOOTSTRAP_PIP[core])
+        self.root = tree.copy(run, run.name)
+        self.output = self.root / "tests" / "output"
+        self.env = {"PATH": f"{self.bin}:{pythons.search_path()}"}
+
+    def execute(self, *arguments: object) -> int:
+        return self.run.execute([self.bin / "ansible-test", *arguments, "--color", "no"], cwd=self.root, env=self.env)
+
+    def forget(self, *folders: str) -> None:
+        """Remove the reports of an earlier run."""
+        for folder in folders:
+            shutil.rmtree(self.output / folder, ignore_errors=True)
+
+    def keep_coverage(self) -> None:
+        """Put the coverage data where the coverage stage finds it."""
+        target = paths.COVERAGE / self.run.name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for file in (self.output / "coverage").glob("*=coverage.*"):
+            shutil.copy2(file, target)
+
+
+def newest_core() -> str:
+    """Return the newest core that a Python of this machine can run."""
+    return "core-2.21" if any(pythons.find(version) for version in ("3.12", "3.13")) else "core-2.19"
+
+
+def sanity_newest(run: Run) -> None:
+    _sanity(run, "core-2.21")
+
+
+def sanity_oldest(run: Run) -> None:
+    _sanity(run, "core-2.19")
+
+
+def units(run: Run) -> None:
+    """Run the unit tests on each Python from 3.9 to 3.13, with coverage."""
+    ansible_test = AnsibleTest(run, newest_core())
+    ansible_test.forget("junit", "coverage")
+    status = ansible_test.execute("units", "--venv", "--coverage")
+    reports = sorted((ansible_test.output / "junit").glob("*.xml"))
+    run.count_junit(reports)
+    for version in pythons.TESTED:
+        if not pythons.find(version):
+            run.counts.add(Counts(skipped=1, reasons=[f"Python {version} is not on this machine"]))
+        elif not any(f"python{version}-" in report.name for report in reports):
+            run.verdict(f"units on Python {version}", False, "no report was written")
+    if status and not run.counts.failed:
+        raise StageFailed(f"ansible-test units ended with exit {status}")
+    ansible_test.keep_coverage()
+
+
+# What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
+_MODEL_SERVERS = ("good", "leaks")
+
+
+def integration(run: Run) -> None:
+    """Run tests/integration/targets against real model servers, each with a key that is made up for this run."""
+    ansible_test = AnsibleTest(run, newest_core())
+    targets = [path.name for path in (ansible_test.root / "tests" / "integration" / "targets").glob("*/")]
+    if not targets:
+        raise StageSkipped("tests/integration/targets is empty")
+    ansible_test.forget("coverage")
+    with contextlib.ExitStack() as stack:
+        running = {
+            name: dataclasses.asdict(
+                stack.enter_context(servers.model_server(run, name, f"key-{secrets.token_hex(12)}"))
+            )
+            for name in _MODEL_SERVERS
+        }
+        config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
+        config.write_text(json.dumps({"model_servers": running}, indent=2) + "\n", encoding="utf-8")
+        start = run.log.tell()
+        status = ansible_test.execute("integration", "--venv", "--coverage", "--continue-on-error")
+        config.unlink()
+    printed = Path(run.log.name).read_text(encoding="utf-8", errors="replace")[start:]
+    started = re.findall(r"^Running (\S+) integration test", printed, re.MULTILINE)
+    closing = re.search(r"integration test\(s\) listed below .*\n((?:[a-z]\w*\n)+)", printed)
+    failed = closing.group(1).splitlines() if closing else []
+    run.counts.add(Counts(passed=len(started) - len(failed), failed=len(failed), reasons=failed))
+    for name, server in running.items():
+        run.verdict(f"the key of `{name}` is nowhere in the log", server["api_key"] not in printed)
+    if not started or (status and not failed):
+        raise StageFailed(f"ansible-test integration ended with exit {status}")
+    ansible_test.keep_coverage()
+
+
+def _sanity(run: Run, core: str) -> None:
+    ansible_test = AnsibleTest(run, core)
+    ignores = sorted(path.name for path in (ansible_test.root / "tests" / "sanity").glob("ignore-*.txt"))
+    run.verdict("no sanity ignore files", not ignores, f"found {', '.join(ignores)}")
+    start = run.log.tell()
+    status = ansible_test.execute("sanity", "--venv")
+    printed = Path(run.log.name).read_text(encoding="utf-8")[start:]
+    tests = re.findall(r"^Running sanity test \"", printed, re.MULTILINE)
+    # The closing list has one line a failed test: "pylint", or "import --python 3.9".
+    closing = re.search(r"sanity test\(s\) listed below .*\n((?:[a-z][\w-]*(?: --python [\d.]+)?\n)+)", printed)
+    failed = closing.group(1).splitlines() if closing else []
+    run.counts.add(Counts(passed=len(tests) - len(failed), failed=len(failed), reasons=failed))
+    if not tests or (status and not failed):
+        raise StageFailed(f"ansible-test sanity ended with exit {status}")
+
+
+def _provide_pip(run: Run, version: str) -> None:
+    """Write the bootstrap script of that pip, from the wheel on PyPI, where ansible-test looks for it."""
+    script = paths.HOME / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
+    wheel = paths.CACHE / "wheels" / f"pip-{version}-py3-none-any.whl"
+    with exclusive(f"pip-{version}"):
+        if not wheel.exists():
+            pip = [venvs.venv(run, newest_core()) / "python", "-m", "pip"]
+            run.command([*pip, "download", "--quiet", "--no-deps", "--dest", wheel.parent, f"pip=={version}"])
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(_BOOTSTRAP_SCRIPT.format(wheel=str(wheel)), encoding="utf-8")

@@ -1,0 +1,47 @@
+"""The gate on how much of plugins/module_utils the tests reach: unit tests, real servers and integration together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from . import paths, tree, venvs
+from .model import StageFailed
+from .run import Run
+
+MINIMUM = 90  # per cent of lines
+_STAGES = ("units", "real", "integration")
+_SETTINGS = """\
+[run]
+branch = true
+# Modules run from copies of the collection and from the zip files that Ansible makes of them: all are the same sources.
+[paths]
+collection =
+    {root}/plugins
+    */ansible_collections/nemoclaw/local_inference/plugins
+"""
+
+
+def gate(run: Run) -> None:
+    """Combine the data of the stages that measured, and fail below the minimum."""
+    tools = venvs.venv(run, "tools")
+    root = tree.copy(run, run.name)
+    data = [file for stage in _STAGES for file in sorted((paths.COVERAGE / stage).glob("*coverage*"))]
+    if not data:
+        raise StageFailed("no stage has measured anything: run `bin/test units coverage`")
+    settings = paths.COVERAGE / "settings.ini"
+    settings.write_text(_SETTINGS.format(root=root), encoding="utf-8")
+    coverage = [tools / "coverage"]
+    env = {"COVERAGE_FILE": str(paths.COVERAGE / "combined"), "COVERAGE_RCFILE": str(settings)}
+    run.command([*coverage, "combine", "--keep", "--quiet", *data], cwd=root, env=env)
+    # Lines, not branches: the number is read from the table's columns Stmts and Miss.
+    start = run.log.tell()
+    run.command([*coverage, "report", "--show-missing", "--include", "plugins/module_utils/*"], cwd=root, env=env)
+    table = Path(run.log.name).read_text(encoding="utf-8")[start:]
+    total = re.search(r"^TOTAL\s+(\d+)\s+(\d+)", table, re.MULTILINE)
+    if not total:
+        raise StageFailed("coverage reported no total")
+    lines, missed = int(total.group(1)), int(total.group(2))
+    reached = 100 * (lines - missed) / lines
+    run.verdict(f"{reached:.1f} % of {lines} lines reached", reached >= MINIMUM, f"the minimum is {MINIMUM} %")
+    run.counts.reasons.append(f"{reached:.1f} % of {lines} lines")

@@ -1,0 +1,128 @@
+"""The stage that plays the roles on hosts that boot systemd, over ssh, against a real model server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import docker, paths, servers, venvs
+from .model import StageFailed
+from .run import Run
+
+# Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
+HOSTS = ("keyed-by-environment", "keyed-by-vault")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What the scenarios get: names of this run, and the secrets that must never show."""
+
+    run_id: str
+    folder: Path
+    sockets: Path
+    keys: tuple[str, ...]
+    image: str
+
+    def environment(self, tools: Path) -> dict[str, str]:
+        return {
+            "ANSIBLE_COLLECTIONS_PATH": str(paths.INSTALLED),
+            # Everything that a secret could slip into is printed, and then searched.
+            "ANSIBLE_VERBOSITY": "3",
+            "COMPATIBLE_API_KEY": self.keys[0],
+            "LAB_DIR": str(self.folder),
+            "LAB_HOSTS": ",".join(HOSTS),
+            "LAB_IMAGE": self.image,
+            "LAB_RUN": self.run_id,
+            "LAB_SOCKETS": str(self.sockets),
+            "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        }
+
+
+def molecule(run: Run) -> None:
+    """Run all scenarios with the collection as it is installed from the tarball, then search the log for the keys."""
+    docker.require_engine(run)
+    if not paths.INSTALLED.exists():
+        raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball molecule`")
+    tools = venvs.venv(run, "tools")
+    image = docker.host_image(run)
+    keys = tuple(f"canary-{secrets.token_hex(12)}" for _host in HOSTS)
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
+        lab = stack.enter_context(_lab(run, tools, image, keys, ports))
+        status = run.execute(
+            [tools / "molecule", "--no-color", "test", "--all", "--report", "--no-command-borders"],
+            env=lab.environment(tools),
+        )
+    _count(run, status)
+    log = Path(run.log.name).read_text(encoding="utf-8", errors="replace")
+    for host, key in zip(HOSTS, keys):
+        run.verdict(f"the key of {host} is nowhere in the log", key not in log)
+    if "TASK [" not in log:
+        raise StageFailed("the log of molecule holds no task, so nothing was searched for keys")
+
+
+@contextlib.contextmanager
+def _lab(run: Run, tools: Path, image: str, keys: tuple[str, ...], ports: list[int]) -> Iterator[Lab]:
+    """Make the folder of this run (ssh key, vault password, inventory); remove it and the hosts, whatever happens."""
+    run_id = secrets.token_hex(4)
+    # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
+    lab = Lab(run_id, paths.MOLECULE / run_id, Path(tempfile.mkdtemp(prefix="lab-")), keys, image)
+    lab.folder.mkdir(parents=True, mode=0o700)
+    try:
+        run.command(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{run_id}", "-f", lab.folder / "ssh_key"]
+        )
+        (lab.folder / "vault-password").write_text(secrets.token_hex(16) + "\n", encoding="utf-8")
+        _write_inventory(lab, ports)
+        secret = lab.folder / "inventory" / "host_vars" / "keyed-by-vault" / "keys.yml"
+        secret.write_text(f"---\nvault_endpoint_api_key: {keys[1]}\n", encoding="utf-8")
+        vault = [tools / "ansible-vault", "encrypt", "--vault-password-file", lab.folder / "vault-password", secret]
+        run.command(vault)
+        yield lab
+    finally:
+        docker.remove_containers(f"nemoclaw-molecule-{run_id}-")
+        shutil.rmtree(lab.folder)
+        shutil.rmtree(lab.sockets, ignore_errors=True)
+
+
+def _write_inventory(lab: Lab, ports: list[int]) -> None:
+    known_hosts = lab.folder / "known_hosts"
+    inventory = lab.folder / "inventory"
+    inventory.mkdir()
+    hosts = "".join(f"        {host}:\n          lab_model_port: {port}\n" for host, port in zip(HOSTS, ports))
+    (inventory / "hosts.yml").write_text(
+        f"""---
+all:
+  hosts:
+    localhost:
+      ansible_connection: local
+      ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+  children:
+    lab:
+      hosts:
+{hosts}      vars:
+        ansible_user: lab
+        ansible_ssh_private_key_file: {lab.folder}/ssh_key
+        ansible_ssh_common_args: -o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=accept-new
+        lab_known_hosts: {known_hosts}
+""",
+        encoding="utf-8",
+    )
+    for host in HOSTS:
+        (inventory / "host_vars" / host).mkdir(parents=True)
+
+
+def _count(run: Run, status: int) -> None:
+    """Count the actions of the scenarios from the lines that molecule prints for each."""
+    log = Path(run.log.name).read_text(encoding="utf-8", errors="replace")
+    done = re.findall(r"\[(\S+) > (\w+)\] (?:Completed|Executed): (\w+)", log)
+    for scenario, action, verdict in done:
+        run.verdict(f"molecule {scenario} {action}", verdict.lower().startswith("success"), verdict)
+    if status and not run.counts.failed:
+        raise StageFailed(f"molecule ended with exit {status}")

@@ -1,0 +1,44 @@
+"""The stages that run pytest without ansible-test: the inner loop, and the tests against real model servers."""
+
+from __future__ import annotations
+
+import shutil
+
+from . import paths, tree, venvs
+from .model import StageSkipped
+from .run import Run
+
+_PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
+
+
+def units_quick(run: Run) -> None:
+    """Run tests/unit on one Python, straight through pytest."""
+    tools = venvs.venv(run, "tools")
+    root = tree.copy(run, run.name)
+    report = paths.CACHE / "units-quick.xml"
+    report.unlink(missing_ok=True)
+    env = {"PYTHONPATH": tree.collections_path(root)}
+    run.execute([tools / "python", *_PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
+    run.count_junit([report] if report.exists() else [])
+
+
+def real_servers(run: Run) -> None:
+    """Run tests/real: the collection's own code against a real llama.cpp server and one that misbehaves."""
+    python = venvs.venv(run, "servers") / "python"
+    root = tree.copy(run, run.name)
+    if not (root / "tests" / "real").exists():
+        raise StageSkipped("tests/real does not exist")
+    report = paths.CACHE / "real.xml"
+    report.unlink(missing_ok=True)
+    data = paths.COVERAGE / run.name
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    env = {
+        "PYTHONPATH": f"{tree.collections_path(root)}:{root / 'tests' / 'servers'}",
+        "SCRIPTED_SERVERS_PYTHON": str(python),
+        "COVERAGE_FILE": str(data / "real=coverage"),
+    }
+    # Branches, because ansible-test measures them and the two can be combined only when they agree.
+    measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
+    run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)
+    run.count_junit([report] if report.exists() else [])

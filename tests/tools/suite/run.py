@@ -1,0 +1,157 @@
+"""What a stage works with: its log, its counts, and commands that are ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import xml.etree.ElementTree
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from . import environment, paths
+from .model import Counts, StageFailed
+
+# A cold stage takes three minutes on two cores; one that takes this long hangs.
+COMMAND_LIMIT = 1200.0
+
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+_stopping = threading.Event()
+
+
+def stop_all() -> None:
+    """End every command that is still running, with its children; called when the user interrupts the tests."""
+    _stopping.set()
+    with _guard:
+        for process in _running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold a lock that also keeps a second bin/test in the same checkout out (fcntl locks end with the process)."""
+    paths.LOCKS.mkdir(parents=True, exist_ok=True)
+    with (paths.LOCKS / name).open("w", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+class Run:
+    """One run of one stage."""
+
+    def __init__(self, name: str, log: TextIO) -> None:
+        self.name = name
+        self.log = log
+        self.counts = Counts()
+
+    def say(self, text: str) -> None:
+        """Write a line to the stage's log."""
+        self.log.write(text + "\n")
+        self.log.flush()
+
+    def execute(
+        self,
+        argv: Sequence[object],
+        cwd: Path = paths.REPO,
+        env: Mapping[str, str] | None = None,
+        limit: float = COMMAND_LIMIT,
+    ) -> int:
+        """Run a command, its output into the log, and return its exit status; past `limit` seconds it is ended."""
+        words = [str(word) for word in argv]
+        self.say(f"\n$ {shlex.join(words)}    (in {os.path.relpath(cwd, paths.REPO)})")
+        if _stopping.is_set():
+            raise StageFailed("the tests were interrupted")
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**environment.clean(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with _guard:
+            _running.add(process)
+        started = time.monotonic()
+        try:
+            status = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise StageFailed(f"`{words[0]}` did not end within {limit:.0f} s and was stopped") from error
+        finally:
+            with _guard:
+                _running.discard(process)
+        self.say(f"[exit {status}, {time.monotonic() - started:.1f} s]")
+        return status
+
+    def command(
+        self,
+        argv: Sequence[object],
+        cwd: Path = paths.REPO,
+        env: Mapping[str, str] | None = None,
+        limit: float = COMMAND_LIMIT,
+    ) -> None:
+        """Run a command that the stage cannot go on without."""
+        status = self.execute(argv, cwd, env, limit)
+        if status:
+            shown = shlex.join(str(word) for word in argv)
+            raise StageFailed(f"exit {status} from `{shown if len(shown) < 120 else shown[:117] + '...'}`")
+
+    def check(
+        self, label: str, argv: Sequence[object], cwd: Path = paths.REPO, env: Mapping[str, str] | None = None
+    ) -> bool:
+        """Run a command that is one test case: count it and go on."""
+        status = self.execute(argv, cwd, env)
+        self.verdict(label, status == 0, f"exit {status}")
+        return status == 0
+
+    def verdict(self, label: str, good: bool, reason: str = "") -> None:
+        """Count one test case of our own."""
+        self.say(f"{'passed' if good else 'FAILED'}: {label}{'' if good or not reason else ': ' + reason}")
+        if good:
+            self.counts.passed += 1
+        else:
+            self.counts.failed += 1
+            self.counts.reasons.append(f"{label}: {reason}" if reason else label)
+
+    def output(self, argv: Sequence[object], cwd: Path = paths.REPO, env: Mapping[str, str] | None = None) -> str:
+        """Run a short command and return what it printed; a failing one ends the stage."""
+        words = [str(word) for word in argv]
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**environment.clean(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode:
+            self.say(f"\n$ {shlex.join(words)}\n{done.stdout}{done.stderr}")
+            raise StageFailed(f"exit {done.returncode} from `{shlex.join(words)}`")
+        return done.stdout
+
+    def count_junit(self, files: Sequence[Path]) -> None:
+        """Count the test cases of pytest's XML reports; a stage without a report has not tested anything."""
+        if not files:
+            raise StageFailed("the test runner wrote no report")
+        for file in files:
+            for suite in xml.etree.ElementTree.parse(file).getroot().iter("testsuite"):
+                total, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+                broken = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+                self.counts.add(Counts(total - skipped - broken, broken, skipped))
+                self.counts.reasons += [
+                    f"{case.get('name')}: {why.get('message', '')}"
+                    for case in suite.iter("testcase")
+                    for why in case.iter("skipped")
+                ]

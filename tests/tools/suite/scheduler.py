@@ -1,0 +1,99 @@
+"""Runs stages, two at a time where they do not wait for each other, and prints a line for each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+import traceback
+from collections.abc import Sequence
+
+from . import paths
+from .environment import in_ci
+from .model import Counts, Outcome, Stage, StageFailed, StageSkipped
+from .run import Run, exclusive, stop_all
+
+# How much of a failing stage's log is shown on screen.
+TAIL_LINES = 60
+
+
+def run_all(stages: Sequence[Stage], jobs: int) -> list[Outcome]:
+    """Run the stages in the order given, as soon as those they need are done; return how each ended."""
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    waiting = list(stages)
+    running: dict[concurrent.futures.Future[Outcome], Stage] = {}
+    outcomes: list[Outcome] = []
+    width = max(len(stage.name) for stage in stages)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            while waiting or running:
+                for stage in _ready(waiting, running, jobs):
+                    waiting.remove(stage)
+                    running[pool.submit(run_one, stage)] = stage
+                done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    del running[future]
+                    outcomes.append(future.result())
+                    report(outcomes[-1], width)
+        except BaseException:
+            stop_all()
+            raise
+    return outcomes
+
+
+def run_one(stage: Stage) -> Outcome:
+    """Run one stage; whatever happens in it becomes its outcome."""
+    started = time.monotonic()
+    reason = ""
+    with exclusive(f"stage-{stage.name}"), log_file(stage).open("w", encoding="utf-8") as log:
+        run = Run(stage.name, log)
+        try:
+            stage.function(run)
+            if not (run.counts.passed or run.counts.failed or run.counts.skipped):
+                raise StageFailed("it tested nothing")
+        except StageSkipped as skip:
+            reason = str(skip)
+            run.counts.skipped += 1
+        except StageFailed as failure:
+            reason = str(failure)
+            run.counts.failed += 1
+        except Exception as error:  # a fault of the test program itself is a failed stage, not the end of all stages
+            traceback.print_exc(file=log)
+            reason = f"{type(error).__name__}: {error}"
+            run.counts.failed += 1
+    if run.counts.skipped and in_ci():
+        run.counts.failed += 1
+        reason = f"in CI nothing may be skipped: {reason or '; '.join(sorted(set(run.counts.reasons)))}"
+    return Outcome(stage, time.monotonic() - started, run.counts, reason or _summary(run.counts))
+
+
+def report(outcome: Outcome, width: int) -> None:
+    """Print the line of a stage, and the end of its log when it failed."""
+    counts = outcome.counts
+    word = "FAILED" if outcome.failed else "skipped" if not counts.passed else "ok"
+    numbers = f"{counts.passed} passed, {counts.failed} failed"
+    if counts.skipped:
+        numbers += f", {counts.skipped} skipped"
+    line = f"{outcome.seconds:6.1f} s  {outcome.stage.name:<{width}}  {word:<7}  {numbers}"
+    print(line + (f"  ({outcome.reason})" if outcome.reason else ""), flush=True)
+    if outcome.failed:
+        log = log_file(outcome.stage)
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+        print("\n".join(f"    | {entry}" for entry in tail))
+        print(f"    the whole log: {log.relative_to(paths.REPO)}", flush=True)
+
+
+def log_file(stage: Stage) -> paths.Path:
+    return paths.LOGS / f"{stage.name}.log"
+
+
+def _ready(waiting: list[Stage], running: dict[concurrent.futures.Future[Outcome], Stage], jobs: int) -> list[Stage]:
+    """Return the stages to start now: first come, first served, less those that wait for another."""
+    unfinished = {stage.name for stage in waiting} | {stage.name for stage in running.values()}
+    startable = [stage for stage in waiting if not unfinished.intersection(stage.needs)]
+    return startable[: jobs - len(running)]
+
+
+def _summary(counts: Counts) -> str:
+    """Return what to say of the cases that did not pass, each reason once."""
+    reasons = list(dict.fromkeys(counts.reasons))
+    return "; ".join(reasons[:4]) + (f"; and {len(reasons) - 4} more" if len(reasons) > 4 else "")

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a module as Ansible runs it, arguments in and JSON out, in this process."""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any, Callable
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+RunModule = Callable[[ModuleType, "dict[str, Any]"], "tuple[int, dict[str, Any]]"]
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """Return a function C(run_module(module, args)) that calls the module's main() and returns (exit code, result).
+
+    Check mode is the argument C(_ansible_check_mode), diff mode C(_ansible_diff). A module that ends without
+    exit_json or fail_json, or prints anything else, fails the test.
+    """
+
+    def run(module: ModuleType, args: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        with patch_module_args(args), pytest.raises(SystemExit) as ended:
+            module.main()
+        output = capsys.readouterr()
+        assert output.err == ""
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, json.loads(output.out)
+
+    return run
