@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import canonical_provider
 
 
 def provider(name: str) -> str:
-    """Return the provider's name as the collection writes it."""
+    """Return the provider's name as the collection writes it; what is no provider comes back as it is."""
     try:
         return canonical_provider(name)
-    except Failure as failure:
-        raise AnsibleFilterError(failure.message) from failure
+    except Failure:
+        return name
 
 
 class FilterModule:

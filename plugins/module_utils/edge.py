@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -25,6 +26,7 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
+    module.no_log_values |= _url_passwords(module.params)
     return module
 
 
@@ -34,3 +36,9 @@ def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:
     content = failure.as_result()
     content = {name: mask(value, key) if isinstance(value, str) else value for name, value in content.items()}
     module.fail_json(msg=content["message"], failure=content, **result)
+
+
+def _url_passwords(params: dict[str, Any]) -> set[str]:
+    """Return the passwords in options that hold a URL: they are refused, and must not be shown while being refused."""
+    texts = [text for name, text in params.items() if "url" in name and isinstance(text, str)]
+    return {found.group(1) for text in texts for found in [re.search(r"//[^/@]*?:([^/@]+)@", text)] if found}

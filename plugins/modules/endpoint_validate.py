@@ -291,7 +291,7 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    report = Report(api=params["api"], model=params["model"], base_url=params["base_url"])
+    report = Report(api=params["api"], model=params["model"])
     try:
         queries = expect.compile_queries(params["expect"])
         validate(

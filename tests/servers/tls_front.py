@@ -37,9 +37,12 @@ class _Relay(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         # A client that refuses our certificate ends here: that is what such a test wants, and nothing to report.
-        with contextlib.suppress(OSError), self.server.context.wrap_socket(self.request, server_side=True) as outside:
-            with socket.create_connection(("127.0.0.1", self.server.plain_port)) as inside:
-                _relay(outside, inside)
+        with contextlib.suppress(OSError):
+            self._relay_from(self.server.context.wrap_socket(self.request, server_side=True))
+
+    def _relay_from(self, client: ssl.SSLSocket) -> None:
+        with client as outside, socket.create_connection(("127.0.0.1", self.server.plain_port)) as inside:
+            _relay(outside, inside)
 
 
 def _relay(outside: ssl.SSLSocket, inside: socket.socket) -> None:

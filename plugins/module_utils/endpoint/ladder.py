@@ -166,8 +166,7 @@ class Ladder:
             "last_delta": round(times.last_delta or 0, 3),
         }
         self._pass(
-            probe,
-            f"streams {answer.deltas} pieces, the first after {times.first_delta:.2f} s, the last after {times.last_delta:.2f} s",
+            probe, f"{answer.deltas} pieces, after {times.first_delta or 0:.2f} s to {times.last_delta or 0:.2f} s"
         )
 
     def _tool_call(self, probe: Probe) -> None:

@@ -67,8 +67,8 @@ def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
         Failure: With the code of what stopped it; C(report) shows how far it came.
 
     """
-    deadline = Deadline(endpoint.timeout)
     report.api_requested = endpoint.api
+    deadline = Deadline(_positive(endpoint.timeout))
     try:
         if endpoint.api == Responses.name and _try_responses(endpoint, demands, report):
             return
@@ -77,6 +77,16 @@ def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
         Ladder(conversation, demands, report).climb()
     finally:
         report.elapsed = deadline.elapsed
+
+
+def _positive(timeout: float) -> float:
+    if timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"A time limit of {timeout:g} s leaves no time for a single request. Set nemoclaw_local_inference_timeout to the "
+            f"seconds that a cold model may take; {DEFAULT_TIMEOUT} is the default.",
+        )
+    return timeout
 
 
 def _try_responses(endpoint: Endpoint, demands: Demands, report: Report) -> bool:

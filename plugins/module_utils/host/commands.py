@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 
@@ -54,7 +54,8 @@ def run_command(
     if run_as is not None:
         identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
     try:
-        process = subprocess.Popen(
+        # AnsibleModule.run_command knows no time limit, and this code runs without an AnsibleModule.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -67,7 +68,7 @@ def run_command(
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return CommandResult(None, "", f"{argv[0]} could not be started: {error}")
     deadline = time.monotonic() + limit_s
-    output, ended = _read_until_end(process, deadline)
+    output, ended = _read_until_end(cast("IO[bytes]", process.stdout), deadline)
     text = output.decode("utf-8", "replace")
     if ended:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -78,11 +79,10 @@ def run_command(
     return CommandResult(None, text, f"{argv[0]} did not end within {limit_s:g} s and was stopped")
 
 
-def _read_until_end(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """Return what the process wrote, and whether it closed its output in time and within MAX_OUTPUT_BYTES."""
-    assert process.stdout is not None
+def _read_until_end(stream: IO[bytes], deadline: float) -> tuple[bytes, bool]:
+    """Return what a process wrote to the pipe, and whether it closed it in time and within MAX_OUTPUT_BYTES."""
     output = bytearray()
-    with process.stdout as stream, selectors.DefaultSelector() as selector:
+    with stream, selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while len(output) < MAX_OUTPUT_BYTES:
             remaining = deadline - time.monotonic()

@@ -101,11 +101,10 @@ def parse_docker_host(value: str) -> Endpoint | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    return (
-        Endpoint(f"tcp://{host}:{port or _PLAIN_DOCKER_TCP_PORT}", None, host, port or _PLAIN_DOCKER_TCP_PORT)
-        if host
-        else None
-    )
+    if not host:
+        return None
+    port = port or _PLAIN_DOCKER_TCP_PORT
+    return Endpoint(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}", None, host, port)
 
 
 def describe_engine(endpoint: Endpoint, version: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -100,14 +101,29 @@ def test_first_socket_that_answers_wins(short_path: Path, serve: Serve) -> None:
     assert (engine["reachable"], engine["endpoint"]) == (True, "unix:///run/user/1000/docker.sock")
 
 
-@pytest.mark.skipif(
-    os.geteuid() == 0, reason="root may open every socket; the integration target covers this as a user"
-)
-def test_denied_socket(short_path: Path, serve: Serve) -> None:
-    serve("/var/run/docker.sock", ANSWERS).chmod(0)
-    engine = find_engine(machine_at(short_path), find_account())
+@pytest.fixture
+def denied_socket(short_path: Path, serve: Serve) -> Path:
+    """Serve an engine on a socket that nobody but root may open, in a folder that everybody may enter."""
+    short_path.chmod(0o755)
+    path = serve("/var/run/docker.sock", ANSWERS)
+    path.chmod(0)
+    return path
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[Account]:
+    """Be a user who may not open everything: root becomes nobody for the length of the test."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(find_account("nobody").uid)
+    yield find_account()
+    os.seteuid(before)
+
+
+def test_denied_socket(short_path: Path, denied_socket: Path, ordinary_user: Account) -> None:
+    engine = find_engine(machine_at(short_path), ordinary_user)
     assert (engine["reachable"], engine["code"]) == (False, "permission_denied")
-    assert f"usermod -aG docker {find_account().name}" in engine["reason"]
+    assert f"usermod -aG docker {ordinary_user.name}" in engine["reason"]
 
 
 def test_hanging_engine_ends_with_the_limit(short_path: Path) -> None:
@@ -173,7 +189,7 @@ def test_docker_host_that_we_do_not_speak(tmp_path: Path, environ: dict[str, str
         ("unix://relative", None),
         ("tcp://10.0.0.1:2375", Endpoint("tcp://10.0.0.1:2375", None, "10.0.0.1", 2375)),
         ("tcp://10.0.0.1", Endpoint("tcp://10.0.0.1:2375", None, "10.0.0.1", 2375)),
-        ("tcp://[::1]:2375", Endpoint("tcp://::1:2375", None, "::1", 2375)),
+        ("tcp://[::1]:2375", Endpoint("tcp://[::1]:2375", None, "::1", 2375)),
         ("http://10.0.0.1:1", Endpoint("tcp://10.0.0.1:1", None, "10.0.0.1", 1)),
         ("tcp://", None),
         ("tcp://host:port", None),

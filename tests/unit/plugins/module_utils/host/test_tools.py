@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import machine as machine_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
     ask_ollama_daemon,
@@ -131,6 +133,23 @@ def test_file_that_is_no_program(tmp_path: Path) -> None:
     program.write_bytes(b"\x7fELF broken")
     program.chmod(0o755)
     assert "could not be started" in find_tool(machine_at(tmp_path), find_account(), "nemoclaw")["problem"]
+
+
+@pytest.mark.parametrize(("euid", "uid", "switches"), [(0, 1000, True), (0, 0, False), (1000, 1000, False)])
+def test_root_never_runs_a_users_tool_as_root(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, euid: int, uid: int, switches: bool
+) -> None:
+    asked: list[Any] = []
+
+    def remember(argv: Any, limit_s: float, environ: Any, run_as: Any = None) -> CommandResult:
+        asked.append(run_as)
+        return CommandResult(0, "1.0")
+
+    account = find_account()._replace(uid=uid)
+    monkeypatch.setattr(machine_module, "run_command", remember)
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    machine_at(tmp_path).run(["/usr/bin/nemoclaw", "--version"], 1, account)
+    assert asked == [account if switches else None]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
