@@ -308,7 +308,8 @@ def main() -> None:
         )
         expect.check(queries, report.as_result())
     except expect.LibraryMissing as error:
-        module.fail_json(msg=missing_required_lib("jmespath", reason="for the option expect"), exception=str(error))
+        sentence = missing_required_lib("jmespath", reason="for the option expect")
+        module.fail_json(msg=sentence, failure={"code": "library_missing", "message": sentence}, exception=str(error))
     except Failure as failure:
         fail(module, failure, **report.as_result())
     for warning in report.warnings:

@@ -146,8 +146,6 @@ failure:
   type: dict
 """
 
-import os
-import pwd
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
@@ -156,6 +154,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     DIALECTS,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
 
@@ -181,21 +180,21 @@ _HANDLING = ("state", "path", "user")
 
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Return the result, after making the record what it should be unless only checking."""
-    owner = _owner(params["user"])
-    path = params["path"] or record.record_path(owner.pw_dir)
+    owner = find_account(params["user"])
+    path = params["path"] or record.record_path(owner.home)
     wanted = None
     if params["state"] == "present":
         wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
     found, before = _current(path)
     after = record.render(wanted) if wanted else ""
     changed = (
-        after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.pw_uid)
+        after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.uid)
     )
     if changed and not check_mode:
         if wanted is None:
             record.remove_record(path)
         else:
-            record.write_record(path, wanted, owner.pw_uid, owner.pw_gid)
+            record.write_record(path, wanted, owner.uid, owner.gid)
     return {
         "changed": changed,
         "route": wanted,
@@ -212,16 +211,6 @@ def _current(path: str) -> tuple[dict[str, Any] | None, str]:
     except Failure:
         return None, "(a record that cannot be read)\n"
     return found, record.render(found) if found else ""
-
-
-def _owner(user: str | None) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
-    except KeyError as error:
-        raise Failure(
-            "user_unknown",
-            f"There is no user {user or os.geteuid()} on the target. Correct nemoclaw_user, or create the account.",
-        ) from error
 
 
 def main() -> None:

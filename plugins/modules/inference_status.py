@@ -113,13 +113,12 @@ route:
   type: dict
 """
 
-import os
-import pwd
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     HEALTHY,
@@ -172,7 +171,7 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     try:
-        result = look(module.params, module.params["path"] or record_path(pwd.getpwuid(os.geteuid()).pw_dir))
+        result = look(module.params, module.params["path"] or record_path(find_account().home))
     except Failure as failure:
         fail(module, failure)
     module.exit_json(changed=False, **result)

@@ -233,9 +233,14 @@ def thinks_in_reasoning_field(exchange: Exchange) -> None:
     if exchange.budget > 300:
         good(exchange)
         return
-    answer = wire_formats.chat(Answer(cut=True), exchange.model)
-    answer["choices"][0]["message"] |= {"content": None, "reasoning": "The user wants " * 50}
-    exchange.json(200, answer)
+    thinking = Answer(reasoning="The user wants " * 50, cut=True)
+    if exchange.streams:
+        exchange.stream([data.replace(b"reasoning_content", b"reasoning") for data in exchange.events(thinking)])
+    else:
+        answer = wire_formats.chat(thinking, exchange.model)
+        message = answer["choices"][0]["message"]
+        message["reasoning"] = message.pop("reasoning_content")
+        exchange.json(200, answer)
 
 
 def content_parts(exchange: Exchange) -> None:
@@ -263,9 +268,11 @@ def responses_without_deltas(exchange: Exchange) -> None:
 def no_parser(exchange: Exchange) -> None:
     """Refuse as vLLM without --enable-auto-tool-choice does; the text differs between "auto" and "required"."""
     choice = exchange.body.get("tool_choice", "auto")
+    if isinstance(choice, dict):  # Anthropic's {"type": "any"} is "required" to vLLM
+        choice = {"any": "required"}.get(choice["type"], choice["type"])
     message = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
     if choice != "auto":
-        message = f"tool_choice={choice!r} requires --tool-call-parser to be set"
+        message = f'tool_choice="{choice}" requires --tool-call-parser to be set'
     exchange.json(400, error(message, "BadRequestError", 400, param=None))
 
 

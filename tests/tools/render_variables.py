@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -18,23 +17,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 START, END = "<!-- variables:start -->", "<!-- variables:end -->"
-TARGETS = ("README.md", "docs/variables.md")
 
-# ansible-doc's markup (docs.ansible.com, "Ansible markup"): a letter or two and what stands in parentheses.
-_CODE = re.compile(r"\b(?:RV|O|V|C|E)\(((?:\\.|[^)\\])*)\)")
-_PLUGIN = re.compile(r"\b(?:M|P)\(([^)#]*)(?:#[^)]*)?\)")
-_EMPHASIS = re.compile(r"\bI\(([^)]*)\)")
-_STRONG = re.compile(r"\bB\(([^)]*)\)")
-_LINK = re.compile(r"\bL\(([^,)]*),\s*([^)]*)\)")
-_URL = re.compile(r"\bU\(([^)]*)\)")
+# ansible-doc's markup: one or two capitals, then the text in parentheses, where a backslash takes away a meaning.
+_CODE = re.compile(r"\b(RV|O|V|C|E)\(((?:\\.|[^)\\])*)\)")
+_OTHER_MARKUP = (
+    (re.compile(r"\b[MP]\(([^)#]*)(?:#[^)]*)?\)"), r"`\1`"),
+    (re.compile(r"\bI\(([^)]*)\)"), r"*\1*"),
+    (re.compile(r"\bB\(([^)]*)\)"), r"**\1**"),
+    (re.compile(r"\bL\(([^,)]*),\s*([^)]*)\)"), r"[\1](\2)"),
+    (re.compile(r"\bU\(([^)]*)\)"), r"<\1>"),
+)
 
-# What a default looks at, in its order: a variable of the inventory, an environment variable, a value.
+# What a default looks at: an environment variable of the controller, a fixed value, a setting of the inventory.
 _SOURCE = re.compile(
     r"lookup\('ansible\.builtin\.env', '(?P<environment>\w+)'\)"
     r"|default\((?P<value>'[^']*'|\d+|true|false)[,)]"
@@ -44,7 +44,7 @@ _SOURCE = re.compile(
 
 @dataclass
 class Setting:
-    """A setting of the wizard, as the defaults of the roles read it."""
+    """A setting of the wizard, or an environment variable that has no setting beside it."""
 
     name: str
     environment: str
@@ -55,11 +55,174 @@ class Setting:
 
 def to_markdown(text: str) -> str:
     """Return a text with ansible-doc's markup as Markdown that may stand in a cell of a table."""
-    text = _CODE.sub(lambda match: f"`{_unescape(match.group(1)).rpartition('#')[2].rpartition(':')[2]}`", text) \
-        if False else _CODE.sub(_code, text)
-    text = _PLUGIN.sub(r"`\1`", text)
-    text = _EMPHASIS.sub(r"*\1*", text)
-    text = _STRONG.sub(r"**\1**", text)
-    text = _LINK.sub(r"[\1](\2)", text)
-    text = _URL.sub(r"<\1>", text)
+    text = _CODE.sub(_code, text)
+    for pattern, replacement in _OTHER_MARKUP:
+        text = pattern.sub(replacement, text)
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(match: re.Match[str]) -> str:
+    text = re.sub(r"\\(.)", r"\1", match.group(2))
+    if match.group(1) in ("O", "RV") and "#" in text:
+        text = text.partition("#")[2].rpartition(":")[2]  # another plugin's option: namespace.collection.name#type:option
+    return f"`{text}`"
+
+
+def sources(expression: str) -> list[tuple[str, str]]:
+    """Return what a default looks at, in its order, as pairs of kind (environment, value, setting) and text."""
+    found = []
+    for match in _SOURCE.finditer(expression):
+        kind = str(match.lastgroup)
+        text = match.group(kind).strip("'")
+        if text:
+            found.append((kind, text))
+    return found
+
+
+def readable_default(option: dict[str, Any]) -> str:
+    """Return an option's default for people; an expression as the list of what it looks at."""
+    if option.get("required"):
+        return "required"
+    default = option.get("default")
+    if default is None:
+        return ""
+    if default == "":
+        return "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if not (isinstance(default, str) and "{{" in default):
+        return f"`{default}`"
+    names = [f"`{text}`" for _kind, text in sources(default)]
+    return f"one of {', '.join(names)}" if " if " in default else ", then ".join(names)
+
+
+def paragraphs(option: dict[str, Any]) -> list[str]:
+    """Return the description, which may be one string or a list of them."""
+    description = option.get("description", [])
+    return [description] if isinstance(description, str) else description
+
+
+def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield a row of the table for each option, and for each one inside it."""
+    for name, option in options.items():
+        kind = option.get("type", "str")
+        kind = f"{kind} of {option['elements']}" if "elements" in option else kind
+        about = " ".join(map(to_markdown, paragraphs(option)))
+        if "choices" in option:
+            about += f" One of {', '.join(f'`{choice}`' for choice in option['choices'])}."
+        yield f"| `{prefix}{name}` | {kind} | {readable_default(option)} | {about} |"
+        yield from rows(option.get("options", {}), f"{prefix}{name}[].")
+
+
+def load_specs(repo: Path) -> dict[str, dict[str, Any]]:
+    """Return the entry points of each role; preflight first, as in a play, so that its defaults are the ones shown.
+
+    Secrets have no default in argument_specs, since Ansible would print it; theirs comes from defaults/main.yml.
+    """
+    roles = {}
+    for role in sorted(repo.glob("roles/*"), key=lambda path: (path.name != "preflight", path)):
+        entry_points = _read(role / "meta" / "argument_specs.yml")["argument_specs"]
+        defaults = _read(role / "defaults" / "main.yml")
+        for spec in entry_points.values():
+            for name, option in spec.get("options", {}).items():
+                option.setdefault("default", defaults.get(name))
+        roles[role.name] = entry_points
+    return roles
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def role_tables(repo: Path) -> str:
+    """Return a section for each entry point of each role."""
+    sections = []
+    for role, entry_points in load_specs(repo).items():
+        for entry_point, spec in entry_points.items():
+            where = "" if entry_point == "main" else f", `tasks_from: {entry_point}`"
+            lines = [f"### Role `{role}`{where}", "", f"{to_markdown(spec['short_description'])}.", ""]
+            lines += ["| variable | type | default | what it does |", "|---|---|---|---|"]
+            sections.append("\n".join([*lines, *rows(spec.get("options", {}))]))
+    return "\n\n".join(sections)
+
+
+def settings(repo: Path) -> list[Setting]:
+    """Return the settings that the defaults of the roles read, with everything that reads each."""
+    found: dict[str, Setting] = {}
+    for entry_points in load_specs(repo).values():
+        for name, option in entry_points["main"].get("options", {}).items():
+            for setting in _settings_in(option):
+                known = found.setdefault(setting.name or setting.environment, setting)
+                known.readers.append(f"`{name}`")
+    for playbook in sorted(repo.glob("playbooks/*.yml")):
+        text = playbook.read_text(encoding="utf-8")
+        for key, setting in found.items():
+            if re.search(rf"\b{key}\b", text.partition("\n- ")[2]):
+                setting.readers.append(f"playbook `{playbook.stem}`")
+    return list(found.values())
+
+
+def _settings_in(option: dict[str, Any]) -> list[Setting]:
+    """Return the settings in one default: an environment variable belongs to the setting just before it."""
+    listed: list[Setting] = []
+    default, before = option.get("default"), ""
+    about = to_markdown(paragraphs(option)[0])
+    for kind, text in sources(default) if isinstance(default, str) else []:
+        if kind == "value":
+            listed[-1].default = text
+        elif kind == "environment" and before == "setting":
+            listed[-1].environment = text
+        else:
+            listed.append(Setting(text if kind == "setting" else "", "" if kind == "setting" else text, "", about))
+        before = kind
+    return listed
+
+
+def settings_table(repo: Path) -> str:
+    """Return the table of the wizard's settings."""
+    lines = ["| setting | environment variable | default | what it does | what reads it |", "|---|---|---|---|---|"]
+    for setting in settings(repo):
+        cells = [f"`{text}`" if text else "" for text in (setting.name, setting.environment, setting.default)]
+        lines.append(f"| {' | '.join(cells)} | {setting.about} | {', '.join(setting.readers)} |")
+    return "\n".join(lines)
+
+
+TARGETS: dict[str, Callable[[Path], str]] = {"README.md": role_tables, "docs/variables.md": settings_table}
+
+
+def rendered(text: str, table: str) -> str:
+    """Return the text with the table between its markers.
+
+    Raises:
+        ValueError: The markers are missing.
+
+    """
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(f"the file needs {START} and {END}, each once")
+    head, tail = text.partition(START)[0], text.partition(END)[2]
+    return f"{head}{START}\n\n{table}\n\n{END}{tail}"
+
+
+def main(arguments: list[str], repo: Path = REPO) -> int:
+    """Return 0 when the tables are what they should be, 1 when --check found one that is not."""
+    parser = argparse.ArgumentParser(description="Render the tables of variables from the roles' argument_specs.")
+    parser.add_argument("--check", action="store_true", help="write nothing; show what differs and exit with 1")
+    check = parser.parse_args(arguments).check
+    stale = False
+    for name, table in TARGETS.items():
+        path = repo / name
+        before = path.read_text(encoding="utf-8")
+        after = rendered(before, table(repo))
+        if after != before and check:
+            stale = True
+            lines = before.splitlines(keepends=True), after.splitlines(keepends=True)
+            sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} as argument_specs have it"))
+        elif after != before:
+            path.write_text(after, encoding="utf-8")
+    if stale:
+        print("Run: python tests/tools/render_variables.py", file=sys.stderr)
+    return int(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import parse_json
 
 # Reasoning that the server did not take out of the text (NemoClaw #6915). An unclosed block eats the rest.
 _THINK = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
@@ -28,7 +29,7 @@ class ToolCall:
         arguments = self.arguments
         if isinstance(arguments, str):
             try:
-                arguments = json.loads(arguments)
+                arguments = parse_json(arguments)
             except ValueError:
                 return None
         return arguments if isinstance(arguments, dict) else None

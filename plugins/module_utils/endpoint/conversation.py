@@ -72,9 +72,9 @@ class Conversation:
         """Call the attempt with a token budget and a time limit, with larger budgets while they go into reasoning."""
         for tokens in [budget] if budget else [size for size in BUDGETS if size >= self._budget]:
             answer = with_retries(partial(attempt, tokens), self.client.deadline, share)
-            if budget or not answer.is_reasoning_only:
+            if not answer.is_reasoning_only:
                 break
-            self._budget = tokens
+        self._budget = (budget and self._budget) or tokens
         return answer
 
     def _ask_once(self, question: Question, probe: Probe, tokens: int, limit: float) -> Answer:

@@ -62,7 +62,8 @@ def check(queries: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
                 "expect_invalid",
                 f"The query {query.expression!r} in expect cannot be applied to the result: {error}. Correct it.",
             ) from error
-        if found != wanted:
+        # To Python, true is 1; to the user and to JSON it is not.
+        if found != wanted or isinstance(found, bool) != isinstance(wanted, bool):
             unmet.append({"query": query.expression, "equals": wanted, "found": found})
     if unmet:
         shown = "; ".join(f"{entry['query']} is {entry['found']!r}, not {entry['equals']!r}" for entry in unmet)

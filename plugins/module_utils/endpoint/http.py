@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import addresses, trouble
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
 
 # Seconds for the TCP connection, as NemoClaw's probes (nemoclaw-facts 8.2).
 CONNECT_LIMIT = 10.0
@@ -131,6 +132,7 @@ class _Exchange:
         self.url = url
         self.limit = max(limit, 0.05)
         self.timed_out = False
+        self._deadline = Deadline(self.limit)
         self.connecting = True
         self._handle: socket.socket | None = None
         self._timer = threading.Timer(self.limit, self._time_is_up)
@@ -142,15 +144,20 @@ class _Exchange:
         host, port = address
         candidates = self.client.addresses_for(host)
         for candidate in candidates:
+            # Zero would mean "do not wait" and fail with an error of its own.
+            patience = max(min(CONNECT_LIMIT, self._deadline.remaining), 0.001)
             try:
-                connection = socket.create_connection((candidate, port), min(CONNECT_LIMIT, self.limit), source)
+                connection = socket.create_connection((candidate, port), patience, source)
             except OSError:
-                if candidate == candidates[-1]:
+                if candidate == candidates[-1] or self.timed_out:
                     raise
                 continue
             break
         # A duplicate, because TLS takes the socket object away while it shakes hands.
         self._handle = connection.dup()
+        if self.timed_out:  # The clock struck before there was a socket to shut.
+            connection.close()
+            raise TimeoutError
         self.connecting = False
         connection.settimeout(timeout)
         return connection
@@ -224,12 +231,12 @@ class Reply:
 
     def body(self) -> bytes:
         """Return the whole body; refuses a declared length above BODY_LIMIT before reading a byte."""
-        declared = self.headers.get("Content-Length", "")
-        if declared.isdigit() and int(declared) > BODY_LIMIT:
+        declared = count_of(self.headers.get("Content-Length")) or 0
+        if declared > BODY_LIMIT:
             raise trouble.too_large(self.url, BODY_LIMIT)
         body = b"".join(self.chunks())
-        if declared.isdigit() and len(body) < int(declared):
-            raise self._exchange.failure(http.client.IncompleteRead(body, int(declared) - len(body)))
+        if len(body) < declared:
+            raise self._exchange.failure(http.client.IncompleteRead(body, declared - len(body)))
         return body
 
 

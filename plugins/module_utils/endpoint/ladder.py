@@ -102,9 +102,8 @@ class Ladder:
                 raise
             self._check_for_v1(failure)
             if not self.report.model:
-                raise Failure(
-                    "no_models", f"{url} lists no models, so the model has to be named: set nemoclaw_model."
-                ) from failure
+                failure.message += " If the server only lacks a list of models, name the model: set nemoclaw_model."
+                raise
             self._pass(probe, f"{url} answered {probe.status}: the server does not list its models")
             probe.outcome = SKIPPED
             return

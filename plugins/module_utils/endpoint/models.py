@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
 # Most names that an error message lists.
 _SHOWN = 20
@@ -21,10 +22,7 @@ _CONTEXT_FIELDS = ("max_model_len", "loaded_context_length", "context_length", "
 
 def entries(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the entries of a models list, each a dictionary with an C(id)."""
-    listed = content.get("data")
-    return (
-        [entry for entry in listed if isinstance(entry, dict) and entry.get("id")] if isinstance(listed, list) else []
-    )
+    return [entry for entry in map(object_of, list_of(content.get("data"))) if entry.get("id")]
 
 
 def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) -> dict[str, Any]:
@@ -46,7 +44,7 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
             served_models=names,
         )
     for entry in served:
-        if model in (entry["id"], *(entry.get("aliases") or [])) or f"{model}:latest" == entry["id"]:
+        if model in (entry["id"], *list_of(entry.get("aliases"))) or f"{model}:latest" == entry["id"]:
             return entry
     near = difflib.get_close_matches(model, names, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
@@ -60,10 +58,8 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
 
 def context_window(entry: dict[str, Any]) -> int | None:
     """Return the context size in tokens that an entry states, None when it states none."""
-    meta = entry.get("meta")
-    stated = [meta.get("n_ctx")] if isinstance(meta, dict) else []
-    stated += [entry.get(field) for field in _CONTEXT_FIELDS]
-    return next((value for value in stated if isinstance(value, int) and value > 0), None)
+    stated = [object_of(entry.get("meta")).get("n_ctx"), *(entry.get(field) for field in _CONTEXT_FIELDS)]
+    return next(filter(None, map(_tokens, stated)), None)
 
 
 def context_source(entry: dict[str, Any]) -> str | None:
@@ -73,12 +69,16 @@ def context_source(entry: dict[str, Any]) -> str | None:
 
 def context_from_source(content: dict[str, Any], model: str) -> int | None:
     """Return the context size from llama.cpp's C(/props) or from Ollama's list of loaded models."""
-    settings = content.get("default_generation_settings")
-    value = settings.get("n_ctx") if isinstance(settings, dict) else None
-    for loaded in content.get("models") or []:
-        if isinstance(loaded, dict) and model in (loaded.get("name"), loaded.get("model")):
+    value = object_of(content.get("default_generation_settings")).get("n_ctx")
+    for loaded in map(object_of, list_of(content.get("models"))):
+        if model in (loaded.get("name"), loaded.get("model")):
             value = loaded.get("context_length")
-    return value if isinstance(value, int) and value > 0 else None
+    return _tokens(value)
+
+
+def _tokens(value: Any) -> int | None:
+    """Return a number of tokens; JSON's true is no number, though Python thinks so."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _listing(names: list[str]) -> str:

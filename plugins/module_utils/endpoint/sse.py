@@ -44,14 +44,18 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Yield complete lines, ended by CR LF, LF or CR, without their ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    pending = ""
+    begun: list[str] = []
+    after_return = False
     for chunk in chunks:
-        pending += decoder.decode(chunk)
-        # A CR at the very end may be the first half of CR LF: wait for what follows.
-        held = "\r" if pending.endswith("\r") else ""
-        complete = pending[: len(pending) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
-        *lines, rest = complete.split("\n")
-        yield from lines
-        pending = rest + held
-    if pending.endswith("\r"):
-        yield pending[:-1]
+        text = decoder.decode(chunk)
+        if not text:
+            continue
+        # A CR has ended its line already; the LF that makes it a CR LF may come with the next chunk.
+        rest = text[1:] if after_return and text.startswith("\n") else text
+        after_return = text.endswith("\r")
+        *ended, rest = rest.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if ended:
+            yield "".join([*begun, ended[0]])
+            yield from ended[1:]
+            begun = []
+        begun.append(rest)

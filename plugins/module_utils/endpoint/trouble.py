@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import http.client
-import json
 import socket
 import ssl
 import urllib.error
@@ -19,6 +18,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
@@ -161,18 +161,17 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -
 
 def _retry_after(headers: Any) -> int | None:
     """Return the seconds a server asks to wait; the date form is not worth its clock skew."""
-    text = (headers.get("Retry-After") or "").strip()
-    return int(text) if text.isdecimal() else None
+    return count_of(headers.get("Retry-After"))
 
 
 def error_text(body: bytes, key: str) -> str:
     """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else its first 200 characters."""
     text = body.decode("utf-8", errors="replace")
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         return quote(text, key)
-    found = content if isinstance(content, dict) else {}
+    found = object_of(content)
     inner = found.get("error")
     candidates = [inner.get(name) for name in ("message", "details")] if isinstance(inner, dict) else [inner]
     candidates += [found.get(name) for name in ("message", "detail", "details")]
@@ -190,7 +189,7 @@ def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:
 
     """
     try:
-        content = json.loads(body)
+        content = parse_json(body)
     except ValueError as error:
         start = body.lstrip()[:200].decode("utf-8", errors="replace")
         kind = "a web page" if start.startswith("<") else "something that is not JSON" if start else "nothing"

@@ -91,14 +91,14 @@ def parse_base_url(text: str, api: str, *, for_sandbox: bool = False) -> BaseUrl
         parts = urlsplit(text)
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError as error:
+        if "@" in text:
+            raise _credentials() from None
         raise Failure("url_invalid", f"The base URL {text!r} cannot be read: {error}. {_EXAMPLE}") from error
-    if parts.username is not None or parts.password is not None:
-        raise Failure(
-            "url_credentials",
-            "The base URL holds a user name or password. Take it out, rotate it, and give the key by COMPATIBLE_API_KEY "
-            "(COMPATIBLE_ANTHROPIC_API_KEY for Anthropic-compatible servers), where it is kept out of logs.",
-        )
-    if parts.scheme not in ("http", "https"):
+    known_scheme = parts.scheme in ("http", "https")
+    # Without its scheme, "user:password@host" is the path of a scheme "user".
+    if parts.username is not None or ("@" in text and not known_scheme):
+        raise _credentials()
+    if not known_scheme:
         raise Failure("url_invalid", f"The base URL {text!r} is not http:// or https://. {_EXAMPLE}")
     if not host or port == 0:
         raise Failure("url_invalid", f"The base URL {text!r} names no {'port' if host else 'host'}. {_EXAMPLE}")
@@ -113,6 +113,15 @@ def parse_base_url(text: str, api: str, *, for_sandbox: bool = False) -> BaseUrl
         raise Failure("url_invalid", f"The base URL {text!r} has '..' in its path. Write the path it leads to.")
     endings = _ANTHROPIC_ENDINGS if api == "anthropic-messages" else _OPENAI_ENDINGS
     return BaseUrl(parts.scheme, host, port, _strip_endings(parts.path, endings))
+
+
+def _credentials() -> Failure:
+    """Return the failure that never shows the URL, whatever else is wrong with it."""
+    return Failure(
+        "url_credentials",
+        "The base URL holds a user name or password. Take it out, rotate it, and give the key by COMPATIBLE_API_KEY "
+        "(COMPATIBLE_ANTHROPIC_API_KEY for Anthropic-compatible servers), where it is kept out of logs.",
+    )
 
 
 def _check_characters(text: str) -> None:

@@ -49,11 +49,11 @@ def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conve
         Failure: C(key_invalid) or a URL code; nothing was sent then.
 
     """
-    dialect = DIALECTS[api]()
     key = clean_key(endpoint.api_key)
+    dialect = DIALECTS[api](key)
     base = parse_base_url(endpoint.base_url, api)
     return Conversation(
-        Client(base, dialect.headers(key), key, deadline, endpoint.ca_path, endpoint.validate_certs), dialect
+        Client(base, dialect.headers(), key, deadline, endpoint.ca_path, endpoint.validate_certs), dialect
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,7 +22,9 @@ def find(version: str) -> Path | None:
 
     The path is the real one: ansible-test drops PYENV_VERSION, without which pyenv's shims answer nothing.
     """
-    roots = [Path(os.environ.get("PYENV_ROOT") or paths.USER_HOME / ".pyenv"), paths.USER_HOME / ".pyenv"]
+    # HOME may be anything in CI; pyenv is where the passwd database says that the user is at home.
+    homes = [paths.USER_HOME, Path(pwd.getpwuid(os.getuid()).pw_dir)]
+    roots = [Path(os.environ.get("PYENV_ROOT") or homes[0] / ".pyenv"), *(home / ".pyenv" for home in homes)]
     candidates = [
         bin_folder / f"python{version}"
         for root in dict.fromkeys(roots)

@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     text_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
 API_VERSION = "2023-06-01"
 
@@ -28,8 +29,8 @@ class AnthropicMessages(Dialect):
     required_events = ("message_start", "content_block_start", "content_block_delta", "message_delta")
     budget_field = "max_tokens"
 
-    def headers(self, key: str) -> dict[str, str]:
-        return {"anthropic-version": API_VERSION, **({"x-api-key": key} if key else {})}
+    def headers(self) -> dict[str, str]:
+        return {"anthropic-version": API_VERSION, **({"x-api-key": self.key} if self.key else {})}
 
     def request(self, model: str, question: Question, budget: int, stream: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -64,7 +65,7 @@ class AnthropicMessages(Dialect):
     def add_event(self, event: Event, answer: Answer) -> bool:
         content = self.event_object(event)
         kind = content.get("type", event.type)
-        delta = content.get("delta") or {}
+        delta = object_of(content.get("delta"))
         if kind == "content_block_delta":
             text = text_of(delta.get("text"))
             answer.text += text

@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     text_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
 
 class ChatCompletions(Dialect):
@@ -28,8 +29,8 @@ class ChatCompletions(Dialect):
     # OpenAI's reasoning models refuse max_tokens and name this one instead; the client changes over when told to.
     budget_field = "max_tokens"
 
-    def headers(self, key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def request(self, model: str, question: Question, budget: int, stream: bool) -> dict[str, Any]:
         messages = [{"role": "system", "content": question.system}] if question.system else []
@@ -46,15 +47,14 @@ class ChatCompletions(Dialect):
         return body
 
     def answer(self, content: dict[str, Any]) -> Answer:
-        choices = content.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-        message = choice.get("message") if choice else None
-        if choice is None or not isinstance(message, dict):
+        choice = next(map(object_of, list_of(content.get("choices"))), {})
+        message = choice.get("message")
+        if not isinstance(message, dict):
             raise self.wrong_shape("choices[0].message", content)
         return Answer(
             text=text_of(message.get("content")),
             reasoning=text_of(message.get("reasoning_content") or message.get("reasoning")),
-            tool_calls=[_tool_call(entry) for entry in message.get("tool_calls") or []],
+            tool_calls=[_tool_call(object_of(entry)) for entry in list_of(message.get("tool_calls"))],
             cut=choice.get("finish_reason") == "length",
         )
 
@@ -63,8 +63,8 @@ class ChatCompletions(Dialect):
             answer.complete = True
             return True
         content = self.event_object(event)
-        for choice in content.get("choices") or []:
-            delta = choice.get("delta") or {}
+        for choice in map(object_of, list_of(content.get("choices"))):
+            delta = object_of(choice.get("delta"))
             text = text_of(delta.get("content"))
             answer.text += text
             answer.reasoning += text_of(delta.get("reasoning_content") or delta.get("reasoning"))
@@ -76,8 +76,6 @@ class ChatCompletions(Dialect):
         return False
 
 
-def _tool_call(entry: Any) -> ToolCall:
-    function = entry.get("function") if isinstance(entry, dict) else None
-    if not isinstance(function, dict):
-        return ToolCall(None, None, None)
+def _tool_call(entry: dict[str, Any]) -> ToolCall:
+    function = object_of(entry.get("function"))
     return ToolCall(function.get("name"), function.get("arguments"), entry.get("type"))

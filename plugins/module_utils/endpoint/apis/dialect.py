@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ class Question:
 
 
 class Dialect:
-    """One API: where to send, what to send, how to read what comes back."""
+    """One API: where to send, what to send, how to read what comes back.
+
+    Args:
+        key: The server's key, empty for none; taken out of what the server says too.
+
+    """
 
     name: str
     path: str
@@ -62,7 +68,10 @@ class Dialect:
     required_events: tuple[str, ...]
     budget_field: str
 
-    def headers(self, key: str) -> dict[str, str]:
+    def __init__(self, key: str = "") -> None:
+        self.key = key
+
+    def headers(self) -> dict[str, str]:
         """Return the request headers; no key, no authentication header."""
         raise NotImplementedError
 
@@ -92,7 +101,7 @@ class Dialect:
 
     def wrong_shape(self, missing: str, content: dict[str, Any]) -> Failure:
         """Return the failure for JSON that is not this API's."""
-        found = ", ".join(sorted(map(str, content))[:8]) or "nothing"
+        found = quote(", ".join(sorted(content)[:8]), self.key) or "nothing"
         return Failure(
             "wrong_shape",
             f"The answer to {self.path} has no {missing} (it has: {found}), so it is not the {self.name} API. "
@@ -102,7 +111,7 @@ class Dialect:
     def event_object(self, event: Event) -> dict[str, Any]:
         """Return the JSON object in an event's data."""
         try:
-            content = json.loads(event.data)
+            content = parse_json(event.data)
         except ValueError:
             content = None
         if not isinstance(content, dict):
@@ -117,7 +126,7 @@ class Dialect:
 
     def error_in_stream(self, error: Any) -> Failure:
         """Return the failure for an error that the server reports inside its stream."""
-        said = error.get("message") if isinstance(error, dict) else error
+        said = quote(str(error.get("message") if isinstance(error, dict) else error), self.key)
         return Failure(
             "error_in_answer", f"The stream of {self.path} ended in an error: {said}. Look at the server's log."
         )

@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     text_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
 
 class Responses(Dialect):
@@ -28,8 +29,8 @@ class Responses(Dialect):
     required_events = ("response.output_text.delta",)
     budget_field = "max_output_tokens"
 
-    def headers(self, key: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     def request(self, model: str, question: Question, budget: int, stream: bool) -> dict[str, Any]:
         body: dict[str, Any] = {"model": model, "input": question.user, self.budget_field: budget, "stream": stream}
@@ -68,13 +69,15 @@ class Responses(Dialect):
             answer.reasoning += text_of(content.get("delta"))
         elif kind in ("response.completed", "response.incomplete"):
             answer.complete = True
-            answer.cut = _is_cut(content.get("response") or {}) or bool(answer.reasoning and not answer.text)
+            answer.cut = _is_cut(object_of(content.get("response"))) or bool(answer.reasoning and not answer.text)
             return True
         elif kind == "response.failed":
-            raise self.error_in_stream((content.get("response") or {}).get("error"))
+            raise self.error_in_stream(object_of(content.get("response")).get("error"))
+        elif kind == "error":
+            raise self.error_in_stream(content)
         return False
 
 
 def _is_cut(response: dict[str, Any]) -> bool:
-    details = response.get("incomplete_details") or {}
+    details = object_of(response.get("incomplete_details"))
     return response.get("status") == "incomplete" and details.get("reason", "max_output_tokens") == "max_output_tokens"
