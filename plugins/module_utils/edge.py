@@ -26,19 +26,16 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
-    module.no_log_values |= _url_passwords(module.params)
     return module
 
 
 def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:
     """End the module with the failure: its sentence as C(msg), its code and details under C(failure)."""
-    key = module.params.get("api_key") or ""
+    key = (module.params.get("api_key") or "").strip()
+    if failure.code in ("url_credentials", "url_invalid"):
+        # A password or a query may hold a secret, and Ansible shows the arguments of a task that failed.
+        urls = (module.params.get(option) or "" for option in ("base_url", "base_url_sandbox"))
+        module.no_log_values |= {url for url in urls if re.search("[@?#]", url)}
     content = failure.as_result()
     content = {name: mask(value, key) if isinstance(value, str) else value for name, value in content.items()}
     module.fail_json(msg=content["message"], failure=content, **result)
-
-
-def _url_passwords(params: dict[str, Any]) -> set[str]:
-    """Return the passwords in options that hold a URL: they are refused, and must not be shown while being refused."""
-    texts = [text for name, text in params.items() if "url" in name and isinstance(text, str)]
-    return {found.group(1) for text in texts for found in [re.search(r"//[^/@]*?:([^/@]+)@", text)] if found}

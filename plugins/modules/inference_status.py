@@ -153,7 +153,7 @@ def look(params: dict[str, Any], path: str) -> dict[str, Any]:
         endpoint = Endpoint(
             route["base_url_host"],
             route["api"],
-            params["api_key"] or params["credentials"].get(route["credential_env"]),
+            params["api_key"] or str(params["credentials"].get(route["credential_env"]) or ""),
             params["timeout"],
             params["ca_path"],
             params["validate_certs"],

@@ -16,6 +16,7 @@ from typing import Any, Callable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import sse, trouble
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, Question
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import mask
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.http import Client, Reply
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import BUDGETS
@@ -28,6 +29,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 # A stream that was asked for so many tokens and sends more than this many events for each has no end.
 _EVENTS_PER_TOKEN = 4
 _EVENTS_OF_ITS_OWN = 64
+
+
+# Seconds for what a validation can do without.
+OPTIONAL_LIMIT = 5.0
 
 
 @dataclass
@@ -51,7 +56,7 @@ class Conversation:
         self._budget = BUDGETS[0]
 
     def get(self, url: str, probe: Probe) -> dict[str, Any]:
-        """Return the JSON object at a URL."""
+        """Return the JSON object at a URL, trying again where that can help."""
         return with_retries(lambda limit: self._read(probe, "GET", url, None, limit), self.client.deadline)
 
     def ask(self, question: Question, probe: Probe, budget: int | None = None, share: float = SHARE_OF_A_TRY) -> Answer:
@@ -72,9 +77,10 @@ class Conversation:
         """Call the attempt with a token budget and a time limit, with larger budgets while they go into reasoning."""
         for tokens in [budget] if budget else [size for size in BUDGETS if size >= self._budget]:
             answer = with_retries(partial(attempt, tokens), self.client.deadline, share)
+            if not budget:
+                self._budget = tokens
             if not answer.is_reasoning_only:
                 break
-        self._budget = (budget and self._budget) or tokens
         return answer
 
     def _ask_once(self, question: Question, probe: Probe, tokens: int, limit: float) -> Answer:
@@ -160,5 +166,8 @@ class Conversation:
                 if not 200 <= reply.status < 300:
                     raise trouble.status_failure(reply.status, url, reply.body(), reply.headers, self.client.key)
                 yield reply
+        except Failure as failure:
+            failure.message = mask(failure.message, self.client.key)
+            raise
         finally:
             probe.latency = time.monotonic() - started

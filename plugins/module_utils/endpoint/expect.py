@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -57,7 +58,8 @@ def check(queries: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
     for query, wanted in queries:
         try:
             found = query.search(result)
-        except jmespath.exceptions.JMESPathError as error:
+            json.dumps(found)
+        except (jmespath.exceptions.JMESPathError, TypeError) as error:
             raise Failure(
                 "expect_invalid",
                 f"The query {query.expression!r} in expect cannot be applied to the result: {error}. Correct it.",

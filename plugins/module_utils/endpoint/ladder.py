@@ -118,7 +118,7 @@ class Ladder:
         if self.conversation.dialect.models_path.startswith("/v1") or base.path.endswith("/v1"):
             return
         try:
-            self.conversation.get(f"{base}/v1/models", Probe("models", ""))
+            self.conversation.get_once(f"{base}/v1/models", Probe("models", ""))
         except Failure:
             return
         raise Failure(
@@ -234,7 +234,7 @@ class Ladder:
         if path is None:
             return None
         try:
-            content = self.conversation.get(f"{self.conversation.client.base.root}{path}", probe)
+            content = self.conversation.get_once(f"{self.conversation.client.base.root}{path}", probe)
         except Failure:
             return None
         return models.context_from_source(content, str(self.report.model))

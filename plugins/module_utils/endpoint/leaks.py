@@ -16,15 +16,23 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 # The marks that templates put round a call; a server that parses them never lets one through as text.
-# Hermes and Qwen, Qwen3-Coder, Llama 3.1, Mistral, Functionary and Llama 4, DeepSeek, Granite and Phi-4, gpt-oss.
-# DeepSeek writes its bars with U+FF5C, which looks like another character.
+# Hermes, Qwen, GLM, Nemotron and MiniMax; Qwen3-Coder, Functionary and Llama 4; Jamba; MiniMax again; Llama 3.1; Mistral;
+# DeepSeek; Granite, Phi-4, Kimi and LFM2; FunctionGemma; Command R; gpt-oss.
+# DeepSeek writes its bars with U+FF5C and its blanks with U+2581, which look like other characters.
 _MARKS = re.compile(
-    r"<tool_calls?>|<function=[\w.-]+>|<function_calls?>|<\|python_tag\|>|\[TOOL_CALLS\]|<\uff5ctool▁calls?▁begin\uff5c>"
-    r"|<\|tool▁calls?▁begin\|>|<\|tool_calls?\|>|<\|channel\|>commentary to=functions"
+    r"<(?:\w+:)?tool_?calls?>|<function=[\w.-]+>|<function_calls?>|<invoke name=|<\|python_tag\|>|\[TOOL_CALLS\]"
+    r"|<[|\uff5c]tool[_\u2581]calls?[\w\u2581]*[|\uff5c]>|<start_function_call>|<\|START_ACTION\|>"
+    r"|<\|channel\|>commentary to=|\bto=functions\.",
+    re.IGNORECASE,
 )
 
 # What the two halves of a call are named across templates.
 _ARGUMENT_KEYS = ("arguments", "parameters", "input", "args")
+
+_OPENING = re.compile(r"[{\[]")
+
+# Characters that are looked at: 16 for each token of the largest budget, more than any answer with a call in it has.
+_LENGTH = 65536
 
 
 def find_leak(text: str, offered: Collection[str]) -> str | None:
@@ -35,6 +43,7 @@ def find_leak(text: str, offered: Collection[str]) -> str | None:
         offered: The names of the tools in the request.
 
     """
+    text = text[:_LENGTH]
     mark = _MARKS.search(text)
     if mark:
         return f"the marker {mark.group(0)}"
@@ -42,36 +51,43 @@ def find_leak(text: str, offered: Collection[str]) -> str | None:
         name = _call_in(value, offered)
         if name:
             return f"the JSON of a call to {name}"
-    cut_off = re.search(
-        r'"name"\s*:\s*"(' + "|".join(map(re.escape, offered)) + r')"\s*,\s*"(?:arguments|parameters)"', text
-    )
-    return f"the beginning of the JSON of a call to {cut_off.group(1)}" if cut_off else None
+    names = "|".join(map(re.escape, offered))
+    cut_off = re.search(rf'"name"\s*:\s*"({names})"\s*,\s*"(?:arguments|parameters)"', text)
+    if cut_off:
+        return f"the beginning of the JSON of a call to {cut_off.group(1)}"
+    # As Llama 4, Gemma and Olmo write a call, in Python, and as Functionary does, behind arrows.
+    code = re.search(rf"\b({names})\(\s*[A-Za-z_]\w*\s*=|>>>({names})\s*\{{", text)
+    return f"a call to {code.group(1) or code.group(2)} as code" if code else None
 
 
 def _json_values(text: str) -> Iterator[Any]:
     """Yield the outermost JSON objects and arrays that stand anywhere in the text."""
     decoder = json.JSONDecoder()
-    position = 0
-    while True:
-        starts = [start for start in (text.find("{", position), text.find("[", position)) if start >= 0]
-        if not starts:
-            return
+    start = _OPENING.search(text)
+    while start:
         try:
-            value, position = decoder.raw_decode(text, min(starts))
+            value, position = decoder.raw_decode(text, start.start())
+        except ValueError:
+            position = start.end()
+        except RecursionError:
+            return  # Hundreds of open brackets: a model that has lost its way, not one that calls a tool.
+        else:
             yield value
-        except (ValueError, RecursionError):
-            position = min(starts) + 1
+        start = _OPENING.search(text, position)
 
 
 def _call_in(value: Any, offered: Collection[str]) -> str | None:
     """Return the name of the tool that a JSON value calls, at whatever depth."""
-    if isinstance(value, list):
-        return next(filter(None, (_call_in(entry, offered) for entry in value)), None)
-    if not isinstance(value, dict):
-        return None
-    name = value.get("name")
-    if isinstance(name, str) and name:
-        keys = _ARGUMENT_KEYS if name in offered else ("arguments",)
-        if any(isinstance(value.get(key), (str, dict)) for key in keys):
-            return name
-    return _call_in(list(value.values()), offered)
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += reversed(value)
+        elif isinstance(value, dict):
+            name = value.get("name")
+            if isinstance(name, str) and name:
+                keys = _ARGUMENT_KEYS if name in offered else ("arguments",)
+                if any(isinstance(value.get(key), (str, dict)) for key in keys):
+                    return name
+            waiting += reversed(list(value.values()))
+    return None

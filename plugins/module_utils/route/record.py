@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
 STATE_DIRECTORY = ".nemoclaw"
@@ -40,6 +41,18 @@ FIELDS = (
     "context_window",
     "container",
     "origin",
+)
+
+# Without these, there is nothing to reach.
+_TEXT_FIELDS = (
+    "provider",
+    "label",
+    "provider_name",
+    "credential_env",
+    "base_url_host",
+    "base_url_sandbox",
+    "model",
+    "api",
 )
 
 # nemoclaw-facts 13.5: a state directory here would be shared, or gone after a reboot.
@@ -79,17 +92,18 @@ def read_record(path: str) -> dict[str, Any] | None:
             "route_record_unreadable", f"The route record {path} cannot be read: {error}. {remedy}"
         ) from error
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise Failure("route_record_unreadable", f"The route record {path} is not JSON: {error}. {remedy}") from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), str) for key in ("provider", "model")):
-        raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
-    if content.get("schema") != SCHEMA:
+    content = object_of(content)
+    if content.get("schema", SCHEMA) != SCHEMA:
         raise Failure(
             "route_record_unreadable",
             f"The route record {path} has schema {content.get('schema')!r}; this release knows {SCHEMA}. "
             "It was written by another release of the collection: use that one, or run the site playbook again.",
         )
+    if "schema" not in content or not all(isinstance(content.get(field), str) for field in _TEXT_FIELDS):
+        raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
     return {field: content.get(field) for field in FIELDS}
 
 
@@ -99,17 +113,15 @@ def render(route: dict[str, Any]) -> str:
 
 
 def permissions_are_right(path: str, uid: int) -> bool:
-    """Tell whether the file is the user's own with mode 0600, in a directory with mode 0700."""
+    """Tell whether the file is the user's own with mode 0600, and so is the state directory with mode 0700."""
+    wanted = [(Path(path), 0o600)]
+    if _is_state_directory(Path(path).parent):
+        wanted.append((Path(path).parent, 0o700))
     try:
-        record, directory = Path(path).stat(), Path(path).parent.stat()
+        found = [(place.stat(), mode) for place, mode in wanted]
     except OSError:
         return False
-    return (
-        record.st_uid == uid
-        and directory.st_uid == uid
-        and stat.S_IMODE(record.st_mode) == 0o600
-        and stat.S_IMODE(directory.st_mode) == 0o700
-    )
+    return all(status.st_uid == uid and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
 
 
 def write_record(path: str, route: dict[str, Any], uid: int, gid: int) -> None:
@@ -151,8 +163,13 @@ def remove_record(path: str) -> None:
         raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
 
 
+def _is_state_directory(directory: Path) -> bool:
+    """Tell whether the directory is NemoClaw's: a path such as /etc/route.json must not close /etc to everybody."""
+    return directory.name == STATE_DIRECTORY
+
+
 def _own_directory(directory: Path, uid: int, gid: int) -> None:
-    """Make the state directory the user's own with mode 0700.
+    """Make the state directory the user's own with mode 0700; one that was there under another name stays as it is.
 
     Root working for somebody else must not follow a link that this user could point anywhere.
     """
@@ -162,6 +179,8 @@ def _own_directory(directory: Path, uid: int, gid: int) -> None:
             f"{directory} is a symbolic link, which root does not follow on behalf of another user. "
             "Run the play as that user, or make it a real directory.",
         )
+    if directory.exists() and not _is_state_directory(directory):
+        return
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.stat()
     if stat.S_IMODE(found.st_mode) != 0o700:
