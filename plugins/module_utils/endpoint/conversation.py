@@ -30,7 +30,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 _EVENTS_PER_TOKEN = 4
 _EVENTS_OF_ITS_OWN = 64
 
-
 # Seconds for what a validation can do without.
 OPTIONAL_LIMIT = 5.0
 
@@ -58,6 +57,10 @@ class Conversation:
     def get(self, url: str, probe: Probe) -> dict[str, Any]:
         """Return the JSON object at a URL, trying again where that can help."""
         return with_retries(lambda limit: self._read(probe, "GET", url, None, limit), self.client.deadline)
+
+    def get_once(self, url: str, probe: Probe) -> dict[str, Any]:
+        """Return the JSON object at a URL that is nice to have, without waiting for it to come back."""
+        return self._read(probe, "GET", url, None, OPTIONAL_LIMIT)
 
     def ask(self, question: Question, probe: Probe, budget: int | None = None, share: float = SHARE_OF_A_TRY) -> Answer:
         """Return the answer; reasoning that ate its budget gets the larger ones, unless a budget is given."""
