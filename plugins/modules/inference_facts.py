@@ -24,6 +24,11 @@ options:
       - The default is the user that the module runs as, which under C(become) is the user that was become.
       - When the module runs as root for another user, the tools are run as that user.
     type: str
+  route_path:
+    description:
+      - The route record to read.
+      - By default C(~/.nemoclaw/local-inference.json) of O(user).
+    type: path
   ports:
     description:
       - TCP ports whose listeners are reported.
@@ -35,18 +40,9 @@ options:
       - Port on 127.0.0.1 where an Ollama daemon is asked for its version.
     type: int
     default: 11434
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes.read_only
 attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return the same facts, since it never changes anything.
-    support: full
-  diff_mode:
-    description: Returns what would change in C(diff) mode.
-    support: none
-    details:
-      - Nothing is changed, so there is nothing to show.
-  idempotent:
-    description: Running it again with the same options leaves the host as it is and reports no change.
-    support: full
   facts:
     description: Returns C(ansible_facts) that are set for the host.
     support: full
@@ -565,29 +561,32 @@ failure:
       sample: Looked up the user 'alice' in the passwd database of this host and found none.
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports, gather
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "user": {"type": "str"},
+    "route_path": {"type": "path"},
+    "ports": {"type": "list", "elements": "int", "default": [11434, 11435, 8000, 8080]},
+    "ollama_port": {"type": "int", "default": 11434},
+}
+
 
 def main() -> None:
     """Gather the facts, or say in one sentence why that cannot be done."""
-    module = AnsibleModule(
-        argument_spec={
-            "user": {"type": "str"},
-            "ports": {"type": "list", "elements": "int", "default": [11434, 11435, 8000, 8080]},
-            "ollama_port": {"type": "int", "default": 11434},
-        },
-        supports_check_mode=True,
-    )
-    ports, ollama_port = module.params["ports"], module.params["ollama_port"]
+    module = create_module(ARGUMENT_SPEC)
+    params = module.params
     try:
-        check_ports([*ports, ollama_port])
-        facts = gather(Machine(), find_account(module.params["user"]), ports, ollama_port)
+        check_ports([*params["ports"], params["ollama_port"]])
+        account = find_account(params["user"])
+        facts = gather(Machine(), account, params["ports"], params["ollama_port"], params["route_path"])
     except Failure as failure:
-        module.fail_json(msg=failure.message, failure=failure.as_result())
+        fail(module, failure)
     module.exit_json(changed=False, ansible_facts={"nemoclaw_host": facts})
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
-Render the tables of variables in README.md and docs/variables.md from the roles' argument_specs.
+Render the tables of variables in README.md and docs/variables.md from the roles' argument_specs and defaults.
 
     python tests/tools/render_variables.py           writes the tables
     python tests/tools/render_variables.py --check   exits 1 with a diff where a table is not what it would write
@@ -117,7 +117,7 @@ def rows(options: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def load_specs(repo: Path) -> dict[str, dict[str, Any]]:
     """Return the entry points of each role; preflight first, as in a play, so that its defaults are the ones shown.
 
-    Secrets have no default in argument_specs, since Ansible would print it; theirs comes from defaults/main.yml.
+    What an option looks at stands in defaults/main.yml alone: argument_specs have the fixed value, and for secrets none.
     """
     roles = {}
     for role in sorted(repo.glob("roles/*"), key=lambda path: (path.name != "preflight", path)):
@@ -125,7 +125,7 @@ def load_specs(repo: Path) -> dict[str, dict[str, Any]]:
         defaults = _read(role / "defaults" / "main.yml")
         for spec in entry_points.values():
             for name, option in spec.get("options", {}).items():
-                option.setdefault("default", defaults.get(name))
+                option["default"] = defaults.get(name, option.get("default"))
         roles[role.name] = entry_points
     return roles
 
@@ -205,7 +205,7 @@ def rendered(text: str, table: str) -> str:
 
 def main(arguments: list[str], repo: Path = REPO) -> int:
     """Return 0 when the tables are what they should be, 1 when --check found one that is not."""
-    parser = argparse.ArgumentParser(description="Render the tables of variables from the roles' argument_specs.")
+    parser = argparse.ArgumentParser(description="Render the tables of variables from the roles.")
     parser.add_argument("--check", action="store_true", help="write nothing; show what differs and exit with 1")
     check = parser.parse_args(arguments).check
     stale = False
@@ -216,7 +216,7 @@ def main(arguments: list[str], repo: Path = REPO) -> int:
         if after != before and check:
             stale = True
             lines = before.splitlines(keepends=True), after.splitlines(keepends=True)
-            sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} as argument_specs have it"))
+            sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} as the roles have it"))
         elif after != before:
             path.write_text(after, encoding="utf-8")
     if stale:

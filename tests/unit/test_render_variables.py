@@ -24,13 +24,14 @@ argument_specs:
       x_model:
         description: [Model ID., Defaults to C(nemoclaw_model).]
         type: str
-        default: "{{ nemoclaw_model | default(lookup('ansible.builtin.env', 'NEMOCLAW_MODEL'), true) | default('tiny', true) }}"
+        default: tiny
       x_key:
         description: The key.
         type: str
         no_log: true
 """
 DEFAULTS = """\
+x_model: "{{ nemoclaw_model | default(lookup('ansible.builtin.env', 'NEMOCLAW_MODEL'), true) | default('tiny', true) }}"
 x_key: "{{ compatible_api_key | default(lookup('ansible.builtin.env', 'COMPATIBLE_API_KEY'), true) }}"
 """
 PAGE = f"# A page\n\n{render_variables.START}\n{render_variables.END}\n\nThe end.\n"
@@ -117,7 +118,7 @@ def test_what_was_written_passes_the_check(repo):
     assert row in (repo / "docs" / "variables.md").read_text(encoding="utf-8")
 
 
-def test_default_of_a_secret_comes_from_the_defaults_file(repo):
+def test_secret_without_a_specified_default_shows_what_it_looks_at(repo):
     render_variables.main([], repo)
     text = (repo / "README.md").read_text(encoding="utf-8")
     assert "| `x_key` | str | `compatible_api_key`, then `COMPATIBLE_API_KEY` | The key. |" in text

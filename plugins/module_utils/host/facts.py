@@ -59,7 +59,9 @@ def check_ports(ports: Iterable[int]) -> None:
             )
 
 
-def gather(machine: Machine, account: Account, ports: Sequence[int], ollama_port: int) -> dict[str, Any]:
+def gather(
+    machine: Machine, account: Account, ports: Sequence[int], ollama_port: int, route_path: str | None = None
+) -> dict[str, Any]:
     """Return C(nemoclaw_host); its keys are documented in the RETURN block of the inference_facts module.
 
     Args:
@@ -67,6 +69,7 @@ def gather(machine: Machine, account: Account, ports: Sequence[int], ollama_port
         account: Who owns the set-up: whose tools and whose route are looked up.
         ports: TCP ports whose listeners are wanted.
         ollama_port: Where an Ollama daemon would listen on 127.0.0.1.
+        route_path: The route record, if it is not where the account's own lies.
 
     Raises:
         Failure: C(platform_unsupported) on anything but Linux. Nothing else: a probe without an answer leaves None and
@@ -90,7 +93,7 @@ def gather(machine: Machine, account: Account, ports: Sequence[int], ollama_port
         "openshell": partial(find_tool, machine, account, "openshell"),
         "nemoclaw": partial(find_tool, machine, account, "nemoclaw"),
         "libraries": find_python_libraries,
-        "route": partial(_read_route, account),
+        "route": partial(_read_route, account, route_path),
     }
     if platform.name == "wsl":
         probes["wsl"] = partial(read_wsl, machine)
@@ -147,9 +150,9 @@ def _without_answer(name: str, problem: str) -> Any:
     return None
 
 
-def _read_route(account: Account) -> tuple[dict[str, Any] | None, str | None]:
+def _read_route(account: Account, path: str | None) -> tuple[dict[str, Any] | None, str | None]:
     """Return the stored route and None, or None and why it cannot be read; both None when there is none."""
     try:
-        return read_record(record_path(account.home)), None
+        return read_record(path or record_path(account.home)), None
     except Failure as failure:
         return None, failure.message

@@ -17,6 +17,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports, gather
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 PORTS = [11434, 11435, 8000, 8080]
 
@@ -96,10 +98,15 @@ def test_evidence_names_the_gpu_of_a_partner_machine(
 def test_stored_route(machine_named: Callable[[str], Machine], account: Account, closed_port: int) -> None:
     record = Path(account.home) / ".nemoclaw" / "local-inference.json"
     record.parent.mkdir()
-    record.write_text(json.dumps({"schema": 1, "provider": "custom", "model": "tiny"}))
+    route = build_route(
+        provider="custom", base_url="http://localhost:1/v1", model="tiny", api="openai-completions", timeout=1
+    )
+    record.write_text(render(route))
     host = gather(machine_named("rtx4090"), account, PORTS, closed_port)
-    assert (host["route"]["provider"], host["route"]["model"]) == ("custom", "tiny")
+    assert host["route"] == route
     assert host["route_problem"] is None
+    elsewhere = gather(machine_named("rtx4090"), account, PORTS, closed_port, str(record.parent / "other.json"))
+    assert elsewhere["route"] is None
 
 
 def test_unreadable_route_is_a_sentence(

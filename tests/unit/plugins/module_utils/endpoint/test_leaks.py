@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tool calls that came back as text, and texts that only look like it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import find_leak
+
+OFFERED = ["sessions_send", "memory_search", "web_fetch"]
+CALL = '{"name": "sessions_send", "arguments": {"message": "hello"}}'
+QUOTED_CALL = json.dumps({"name": "sessions_send", "arguments": json.dumps({"message": "hello"})})
+
+LEAKS = {
+    "bare JSON": CALL,
+    "arguments as a string": QUOTED_CALL,
+    "parameters": '{"name": "sessions_send", "parameters": {"message": "hello"}}',
+    "input": '{"type": "tool_use", "name": "sessions_send", "input": {"message": "hello"}}',
+    "args": '{"name": "sessions_send", "args": {"message": "hello"}}',
+    "over several lines": '\n\n{\n  "name": "sessions_send",\n  "arguments": {\n    "message": "hello"\n  }\n}\n',
+    "a tool of its own": '{"name": "send_the_message", "arguments": {"text": "hello"}}',
+    "the OpenAI wrapper": '{"type": "function", "function": {"name": "sessions_send", "arguments": "{}"}}',
+    "tool_calls": '{"tool_calls": [{"id": "1", "type": "function", "function": ' + QUOTED_CALL + "}]}",
+    "a message": '{"role": "assistant", "content": null, "tool_calls": [{"function": ' + QUOTED_CALL + "}]}",
+    "a whole answer": '{"choices": [{"message": {"tool_calls": [{"function": ' + QUOTED_CALL + "}]}}]}",
+    "an array": f"[{CALL}]",
+    "an array of two": f"[{CALL}, {CALL}]",
+    "two, one a line": f"{CALL}\n{CALL}",
+    "a fence": f"```json\n{CALL}\n```",
+    "a fence without language": f"```\n{CALL}\n```",
+    "a fence with tool_call": f"```tool_call\n{CALL}\n```",
+    "a sentence before": f"Sure, I will send that.\n{CALL}",
+    "a sentence after": f"{CALL}\nThe message was sent.",
+    "brackets before": f"[1] As noted {{above}}: {CALL}",
+    "inside inline code": f"Calling `{CALL}` now.",
+    "cut off in the arguments": '{"name": "sessions_send", "arguments": {"message": "hel',
+    "cut off inside a fence": '```json\n{"name": "sessions_send", "parameters": {"mes',
+    "cut off after a sentence": 'I call {"name":"sessions_send","arguments":"{\\"mess',
+    "Hermes and Qwen": f"<tool_call>\n{CALL}\n</tool_call>",
+    "an empty Hermes tag": "<tool_call>",
+    "Jamba": f"<tool_calls>[{CALL}]</tool_calls>",
+    "Nemotron": f"<TOOLCALL>[{CALL}]</TOOLCALL>",
+    "Qwen3-Coder": "<tool_call>\n<function=sessions_send>\n<parameter=message>hello</parameter>\n</function>\n</tool_call>",
+    "Llama with function": '<function=sessions_send>{"message": "hello"}</function>',
+    "Llama 3.1": '<|python_tag|>{"name": "sessions_send", "parameters": {"message": "hello"}}',
+    "Llama 4": '[sessions_send(message="hello")]',
+    "Gemma": '```tool_code\nsessions_send(message="hello")\n```',
+    "Functionary": 'Let me do that.>>>sessions_send\n{"message": "hello"}',
+    "Mistral": f"[TOOL_CALLS][{CALL}]",
+    "Mistral, new": '[TOOL_CALLS]sessions_send{"message": "hello"}',
+    "DeepSeek": "<\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>function",
+    "DeepSeek, one": "<\uff5ctool\u2581call\u2581begin\uff5c>sessions_send",
+    "Granite": f"<|tool_call|>[{CALL}]",
+    "Kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.sessions_send:0<|tool_call_argument_begin|>{}",
+    "LFM2": '<|tool_call_start|>[sessions_send(message="hello")]<|tool_call_end|>',
+    "MiniMax": '<minimax:tool_call>\n<invoke name="sessions_send">\n<parameter name="message">hello</parameter>',
+    "invoke": '<function_calls><invoke name="sessions_send">',
+    "FunctionGemma": "<start_function_call>call:sessions_send{message:hello}<end_function_call>",
+    "gpt-oss": '<|channel|>commentary to=functions.sessions_send<|message|>{"message": "hello"}',
+    "gpt-oss, channel lost": 'commentary to=functions.sessions_send json{"message": "hello"}',
+    "reasoning around it": f"<think>The user wants me to send it.</think>{CALL}",
+}
+
+HARMLESS = {
+    "nothing": "",
+    "a word": "OK",
+    "a sentence about the tool": "I would use the sessions_send tool with the message hello.",
+    "the tool in backticks": "Call `sessions_send` to send `hello`.",
+    "a JSON answer": '{"answer": 42, "unit": "GiB"}',
+    "a person in JSON": '{"name": "Ada", "age": 36}',
+    "people in JSON": '[{"name": "Ada"}, {"name": "Grace", "role": "admiral"}]',
+    "parameters of something else": '{"name": "backup", "parameters": {"depth": 3}}',
+    "an input of something else": '{"name": "form", "input": {"type": "text"}}',
+    "a tool name without arguments": '{"name": "sessions_send"}',
+    "arguments without a name": '{"arguments": {"message": "hello"}}',
+    "arguments that are a number": '{"name": "sessions_send", "arguments": 3}',
+    "a list of tools": '["sessions_send", "memory_search"]',
+    "Python": "def send(message):\n    return {'name': message, 'arguments': [1, 2]}",
+    "a shell line": 'if [ -n "$name" ]; then echo {a,b}; fi',
+    "brackets": "[1] {see} [[x]] }{ ][",
+    "HTML": "<p>A <b>tool</b> call is <i>structured</i>.</p>",
+    "the word in prose": "A tool_call is a message; TOOL CALLS are many. Function calls cost time.",
+    "the function without arguments": "sessions_send() takes one argument, the message.",
+    "the function with a positional argument": "You would write sessions_send(message) here.",
+    "a function of another name": "my_sessions_send(message='x')",
+    "a comparison": "a >>> b, and sessions_send >= 1",
+}
+
+
+@pytest.mark.parametrize("text", LEAKS.values(), ids=LEAKS)
+def test_a_leak_is_seen(text: str) -> None:
+    assert find_leak(text, OFFERED)
+
+
+@pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS)
+def test_other_text_is_no_leak(text: str) -> None:
+    assert find_leak(text, OFFERED) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (CALL, "the JSON of a call to sessions_send"),
+        (f"[TOOL_CALLS]{CALL}", "the marker [TOOL_CALLS]"),
+        (CALL[:-10], "the beginning of the JSON of a call to sessions_send"),
+        ('web_fetch(url="x")', "a call to web_fetch as code"),
+    ],
+)
+def test_the_reason_names_what_was_seen(text: str, shown: str) -> None:
+    assert find_leak(text, OFFERED) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 8_000_000,
+        "[" * 990 + "]" * 990,
+        "[" * 5000 + "]" * 5000,
+        '{"a":' * 50_000,
+        "[1," * 100_000,
+        "{ " * 200_000,
+        "[" * 500 + "x" + "[" * 500,
+        '"name": "' * 20_000,
+        "<think>" * 20_000,
+        "sessions_send(" * 20_000,
+    ],
+    ids=lambda text: f"{text[:12]}... of {len(text)}",
+)
+def test_a_model_that_lost_its_way_costs_neither_a_crash_nor_time(text: str) -> None:
+    started = time.process_time()
+    assert find_leak(text, OFFERED) is None
+    assert time.process_time() - started < 10, "minutes, once"
+
+
+def test_a_call_deep_inside_is_found() -> None:
+    assert find_leak("[" * 200 + CALL + "]" * 200, OFFERED)
+
+
+def test_random_text_never_raises() -> None:
+    source = random.Random(2026)  # noqa: S311
+    pieces = ['{"name":', '"sessions_send"', ',"arguments":', "{", "}", "[", "]", ":", ",", '"', "\\", "1", " ", "\u0000", "null"]
+    for _ in range(3000):
+        find_leak("".join(source.choice(pieces) for _ in range(source.randrange(30))), OFFERED)
