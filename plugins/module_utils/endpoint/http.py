@@ -134,6 +134,7 @@ class _Exchange:
         self.timed_out = False
         self._deadline = Deadline(self.limit)
         self.connecting = True
+        self.securing = client.base.scheme == "https"
         self.proxy = ""
         self._handle: socket.socket | None = None
         self._timer = threading.Timer(self.limit, self._time_is_up)
@@ -256,10 +257,18 @@ class _HttpsHandler(urllib.request.HTTPSHandler):
 
 def _connection(kind: Any, request: urllib.request.Request) -> Any:
     """Return a connection factory whose sockets the request's exchange makes, and so can shut."""
+    exchange = request.exchange  # type: ignore[attr-defined]
 
     def factory(*args: Any, **kwargs: Any) -> Any:
         connection = kind(*args, **kwargs)
-        connection._create_connection = request.exchange.dial  # type: ignore[attr-defined]
+        connection._create_connection = exchange.dial
+        connect = connection.connect
+
+        def connect_and_say_so() -> None:
+            connect()
+            exchange.securing = False
+
+        connection.connect = connect_and_say_so
         return connection
 
     return factory
