@@ -243,7 +243,7 @@ def test_nothing_is_left_running_after_a_time_out(broken: str) -> None:
     for behaviour in ("silent", "trickle_headers", "trickle_body"):
         asked(broken, behaviour, CHAT, timeout=1)
     deadline = threading.Event()
-    for _ in range(100):
+    for _dummy in range(100):
         if threading.active_count() <= before:
             break
         deadline.wait(0.1)

@@ -43,7 +43,7 @@ def answering(reply: bytes, times: int = 1, hang: bool = False) -> Iterator[tupl
             try:
                 while b"\r\n\r\n" not in self.request.recv(65536):
                     continue
-                for _ in range(times):
+                for _dummy in range(times):
                     self.request.sendall(reply)
                     sent += len(reply)
                 if hang:
@@ -81,7 +81,7 @@ def backlogged() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         waiting = []
-        for _ in range(3):
+        for _dummy in range(3):
             one = socket.socket()
             one.setblocking(False)
             one.connect_ex(listener.getsockname())
@@ -243,7 +243,7 @@ def test_random_replies_end_in_a_failure() -> None:
     source = random.Random(2026)
     pieces = [b"HTTP/1.1 ", b"200", b" OK", b"\r\n", b"\r\n\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked"]
     pieces += [b"5", b"{}", b'{"data": [', b"null", b"]", b"\x00", b"\xff", b": ", b"a", b"500", b"data: "]
-    for _ in range(150):
+    for _dummy in range(150):
         reply = b"HTTP/1.1 " * source.randrange(2) + b"".join(source.choices(pieces, k=source.randrange(20)))
         with answering(reply) as (port, _taken):
             outcome = prove(f"http://127.0.0.1:{port}/v1", timeout=0.3)

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
 URL = "http://h:81/v1/models"

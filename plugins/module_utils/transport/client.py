@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import addresses, trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import addresses, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
 
 # Seconds for the TCP connection, as NemoClaw's probes (nemoclaw-facts 8.2).
@@ -245,14 +245,14 @@ class Reply:
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
-    def http_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(_connection(http.client.HTTPConnection, request), request)
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_connection(http.client.HTTPConnection, req), req)
 
 
 class _HttpsHandler(urllib.request.HTTPSHandler):
-    def https_open(self, request: urllib.request.Request) -> Any:
-        factory = _connection(http.client.HTTPSConnection, request)
-        return self.do_open(factory, request, context=self._context)  # type: ignore[attr-defined]
+    def https_open(self, req: urllib.request.Request) -> Any:
+        factory = _connection(http.client.HTTPSConnection, req)
+        return self.do_open(factory, req, context=self._context)  # type: ignore[attr-defined]
 
 
 def _connection(kind: Any, request: urllib.request.Request) -> Any:

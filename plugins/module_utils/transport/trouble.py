@@ -16,8 +16,8 @@ import ssl
 import urllib.error
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
