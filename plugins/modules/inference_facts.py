@@ -402,6 +402,28 @@ ansible_facts:
               returned: success
               type: bool
               sample: false
+        proxy:
+          description:
+            - What is there of the authenticated reverse proxy.
+            - V(null) only when it could not be looked up in time.
+          returned: success
+          type: dict
+          contains:
+            nginx:
+              description: Path of nginx, V(null) where it is not installed.
+              returned: success
+              type: str
+              sample: /usr/sbin/nginx
+            account:
+              description: Whether the system account of the proxy is there.
+              returned: success
+              type: bool
+              sample: true
+            unit:
+              description: Whether the unit of the proxy is there.
+              returned: success
+              type: bool
+              sample: true
         listeners:
           description:
             - Listening sockets on O(ports), IPv4 and IPv6, sorted by port.

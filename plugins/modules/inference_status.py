@@ -12,6 +12,8 @@ short_description: Tell whether the recorded inference route works
 description:
   - Reads the route record of the host and looks whether what it names is true. The server answers, it serves the model, and
     the model answers a real question.
+  - For Ollama, the authenticated reverse proxy is looked at as well, where the user has a token file. A refused token, a proxy
+    before a server that is down and a proxy that is not there are told apart.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
   - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
     error for it.
@@ -82,7 +84,8 @@ checks:
   elements: dict
   contains:
     name:
-      description: V(route), V(backend) or V(completion).
+      description:
+        - V(route), V(backend), V(completion), and V(auth_proxy) for an Ollama behind the authenticated reverse proxy.
       type: str
       returned: always
     state:
@@ -125,6 +128,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     NOT_CONFIGURED,
     UNHEALTHY,
     Check,
+    check_proxy,
     check_server,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
@@ -137,7 +141,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 
-def look(params: dict[str, Any], path: str) -> dict[str, Any]:
+def look(params: dict[str, Any], path: str, home: str) -> dict[str, Any]:
     """Return the result: the route, its checks and their lines."""
     record = Check("route", HEALTHY, url=path, detail="a route is recorded")
     checks, route = [record], None
@@ -159,6 +163,7 @@ def look(params: dict[str, Any], path: str) -> dict[str, Any]:
             params["validate_certs"],
         )
         checks += check_server(route, endpoint)
+        checks += check_proxy(route, home)
     return {
         "healthy": all(check.state == HEALTHY for check in checks),
         "lines": render(route, checks),
@@ -171,7 +176,8 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     try:
-        result = look(module.params, module.params["path"] or record_path(find_account().home))
+        home = find_account().home
+        result = look(module.params, module.params["path"] or record_path(home), home)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(changed=False, **result)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -44,6 +46,28 @@ def find_account(name: str | None = None) -> Account:
             user=wanted,
         ) from None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, groups)
+
+
+@contextlib.contextmanager
+def acting_as(account: Account) -> Iterator[None]:
+    """Touch files as C(account) does, until the block ends; without root, as the user that this process runs as.
+
+    What a user owns, that user can replace by a link: root that writes there would follow it to anywhere. The rights of
+    the whole process change, so nothing else may run beside the block.
+    """
+    if os.geteuid() != 0 or account.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    os.setgroups(account.groups)
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
 
 
 def user_name(uid: int) -> str | None:

@@ -37,6 +37,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_python_libraries,
     find_tool,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 
 # Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
@@ -92,6 +93,7 @@ def gather(
         "ollama": partial(find_ollama, machine, account, ollama_port),
         "openshell": partial(find_tool, machine, account, "openshell"),
         "nemoclaw": partial(find_tool, machine, account, "nemoclaw"),
+        "proxy": partial(find_gate, machine),
         "libraries": find_python_libraries,
         "route": partial(_read_route, account, route_path),
     }
@@ -123,6 +125,7 @@ def gather(
         "ollama": found["ollama"],
         "openshell": found["openshell"],
         "nemoclaw": found["nemoclaw"],
+        "proxy": found["proxy"],
         "python": {
             "version": ".".join(str(part) for part in sys.version_info[:3]),
             "executable": sys.executable,

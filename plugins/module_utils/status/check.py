@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
@@ -18,6 +19,19 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     start_clock,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
+    BACKEND_DOWN,
+    FAILURE_CODES,
+    REFUSED,
+    SERVING,
+    SILENT,
+    TOKEN_REJECTED,
+    address_to_ask,
+    probe,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token, token_path
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"
@@ -35,6 +49,22 @@ _STATES = {
     "timeout": UNREACHABLE,
     "tls_failed": UNREACHABLE,
     "unreachable": UNREACHABLE,
+}
+
+# Providers whose server the sandbox reaches through the gate (page, Authenticated Reverse Proxy).
+PROXIED = ("ollama", "install-ollama")
+PROXY_PORT = 11435
+# Where the sandbox finds an Ollama on the Windows side of WSL, which has no gate (page, Authenticated Reverse Proxy).
+WINDOWS_SIDE = "host.docker.internal"
+# Ollama's list of models, the path that `nemoclaw status` asks for (nemoclaw-facts 14.1).
+PROXY_PATH = "/api/tags"
+
+_GATE_STATES = {
+    SERVING: HEALTHY,
+    BACKEND_DOWN: UNHEALTHY,
+    TOKEN_REJECTED: UNAUTHORIZED,
+    REFUSED: UNREACHABLE,
+    SILENT: UNREACHABLE,
 }
 
 
@@ -73,6 +103,34 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     except Failure as failure:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
     return [backend, completion]
+
+
+def check_proxy(route: dict[str, Any], home: str) -> list[Check]:
+    """Return the check of the gate that the sandbox goes through, where there is one: Ollama's, with a token in C(home).
+
+    A refused token, a gate before a dead server and a gate that is not there are three states (nemoclaw-facts 14.1;
+    NemoClaw #2553). NemoClaw's own Node proxy may hold the port as well as ours.
+    """
+    where = urlsplit(route["base_url_sandbox"])
+    if route["provider"] not in PROXIED or where.hostname == WINDOWS_SIDE:
+        return []
+    port = where.port or PROXY_PORT
+    check = Check("auth_proxy")
+    try:
+        token = read_token(token_path(home))
+        if token is None:
+            return []
+        address = address_to_ask(find_listeners(Machine(), {port})) or "127.0.0.1"
+        check.url = f"http://{address}:{port}{PROXY_PATH}"
+        seen = probe(address, port, token.value, PROXY_PATH, ours=False)
+        check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
+        check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
+        if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
+            check.state, check.code = UNHEALTHY, "server_error"
+            check.detail = f"the gate works; the server behind it answers {seen.status}"
+    except Failure as failure:
+        check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
+    return [check]
 
 
 def _run(check: Check, look: Any) -> None:

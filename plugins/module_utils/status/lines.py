@@ -21,7 +21,12 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
             f"Model:      {route['model']} over {route['api']}{context}",
             f"Sandbox:    {route['base_url_sandbox']}",
         ]
-    names = {"route": "Route", "backend": "Inference", "completion": "Completion"}
+    names = {
+        "route": "Route",
+        "backend": "Inference",
+        "auth_proxy": "Inference (auth proxy)",
+        "completion": "Completion",
+    }
     for check in checks:
         if route is not None and check.name == "route":
             continue

@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The gates of a host: are their ports free, and do they serve?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
+
+_LOG_LINES = 5
+_JOURNAL_S = 3.0
+_SYSTEMD_S = 5.0
+_BETWEEN_LOOKS_S = 0.1
+
+_REMEDIES = {
+    probe.REFUSED: "Look at its log with journalctl -u {unit}.",
+    probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
+    probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
+    probe.FOREIGN: "Stop what listens there ({owner}), or give the gate another port, then run the role proxy again.",
+    probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
+}
+
+
+class Gate(NamedTuple):
+    """A gate: its name, its port, and what is asked of the server behind it."""
+
+    name: str
+    port: int
+    probe_path: str = probe.DEFAULT_PATH
+
+
+def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
+    """Stop NemoClaw's own proxies on the gates' ports and return their process ids.
+
+    Raises:
+        Failure: C(port_taken) before anything was stopped, C(process_not_stopped).
+
+    """
+    ports = {gate.port for gate in gates}
+    found = find_listeners(Machine(), ports)
+    # Root in a container may see less of another user's process than that user does.
+    with acting_as(account):
+        found += [one for one in find_listeners(Machine(), ports) if one["pid"] and one["uid"] == account.uid]
+    pids = occupant.sort_out(found, gate_user, account)
+    if not check_mode:
+        for pid in pids:
+            occupant.stop(pid, account)
+    return pids
+
+
+def prove_gates(
+    gates: list[Gate], account: Account, token_file: str, gate_user: str, unit: str, timeout: float
+) -> list[dict[str, Any]]:
+    """Return what was seen of each gate: C({name, port, url, outcome, status, detail}).
+
+    Raises:
+        Failure: C(token_missing) and those of C(read_token); one of C(FAILURE_CODES) for the first gate that does not do its work.
+
+    """
+    with acting_as(account):
+        stored = read_token(token_file)
+    if stored is None:
+        raise Failure(
+            "token_missing",
+            f"There is no token file {token_file} to ask the gate with. Run the role proxy, which makes one.",
+            path=token_file,
+        )
+    deadline = Deadline(timeout)
+    return [_prove(gate, stored.value, gate_user, unit, deadline) for gate in gates]
+
+
+def compare_gates(
+    gates: list[Gate], account: Account, token_file: str, gate_user: str, unit: str, files: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Return whether the gates are as they have to be, in one look that changes and fails nothing.
+
+    Args:
+        gates: As for C(prove_gates).
+        account: Likewise.
+        token_file: Likewise.
+        gate_user: Likewise.
+        unit: The gates' unit; it has to run, to be enabled, and to be the one that systemd has read.
+        files: C({path, content}); root's, mode 0644, white space at the end aside.
+
+    Returns:
+        C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), and C(gates)
+        as of C(prove_gates), empty unless all else was right.
+
+    """
+    state = _unit_state(Machine(), unit)
+    reasons = [f"{file['path']} is not as it has to be" for file in files if not _is_as_wanted(**file)]
+    if (state.get("ActiveState"), state.get("UnitFileState")) != ("active", "enabled"):
+        reasons.append(f"{unit} does not run, or would not after a boot")
+    restart_needed = state.get("NeedDaemonReload") == "yes"
+    if restart_needed:
+        reasons.append(f"{unit} was changed and not read again")
+    rows: list[dict[str, Any]] = []
+    if not reasons:
+        try:
+            rows = prove_gates(gates, account, token_file, gate_user, unit, 0)
+        except Failure as failure:
+            reasons.append(failure.message)
+    return {"converged": not reasons, "reasons": reasons, "restart_needed": restart_needed, "gates": rows}
+
+
+def _is_as_wanted(path: str, content: str) -> bool:
+    try:
+        found = Path(path).lstat()
+        right = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o644 and found.st_uid == os.geteuid()
+        return right and Path(path).read_text(encoding="utf-8").rstrip() == content.rstrip()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _unit_state(machine: Machine, unit: str) -> dict[str, str]:
+    """Return what systemd says of the unit; empty where it does not answer."""
+    systemctl = machine.find_command("systemctl")
+    if systemctl is None:
+        return {}
+    wanted = "--property=ActiveState,UnitFileState,NeedDaemonReload"
+    said = machine.run([systemctl, "show", wanted, unit], _SYSTEMD_S)
+    return dict(line.split("=", 1) for line in said.output.splitlines() if "=" in line) if said.code == 0 else {}
+
+
+def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline) -> dict[str, Any]:
+    machine = Machine()
+    found = find_listeners(machine, {gate.port})
+    while not found and deadline.remaining:
+        deadline.sleep(_BETWEEN_LOOKS_S)
+        found = find_listeners(machine, {gate.port})
+    address = probe.address_to_ask(found) or "127.0.0.1"
+    seen = probe.probe_until(deadline, address, gate.port, token, gate.probe_path)
+    host = f"[{address}]" if ":" in address else address
+    url = f"http://{host}:{gate.port}{gate.probe_path}"
+    if seen.outcome not in probe.GATE_WORKS:
+        owners = [f"{one['process'] or 'a process'} of {one['user'] or one['uid']}" for one in found]
+        remedy = _REMEDIES[seen.outcome].format(unit=unit, owner=", ".join(dict.fromkeys(owners)) or "unknown")
+        raise Failure(
+            probe.FAILURE_CODES[seen.outcome],
+            f"Asked the gate {gate.name} at {url}, but {seen.detail}. {remedy}",
+            gate=gate.name,
+            status=seen.status,
+            owners=owners,
+            last_logs=_last_logs(machine, unit) if seen.outcome in (probe.REFUSED, probe.SILENT) else [],
+        )
+    strangers = [one for one in found if one["user"] != gate_user]
+    if strangers:
+        one = strangers[0]
+        raise Failure(
+            "proxy_foreign",
+            f"The gate {gate.name} answers at {url}, but {one['process'] or 'a process'} of the user "
+            f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the gate. Stop it.",
+            gate=gate.name,
+        )
+    return {"name": gate.name, "port": gate.port, "url": url, **seen._asdict()}
+
+
+def _last_logs(machine: Machine, unit: str) -> list[str]:
+    """Return the last lines of the unit's journal, as far as this user may read them."""
+    journalctl = machine.find_command("journalctl")
+    if journalctl is None:
+        return []
+    said = machine.run([journalctl, "-u", unit, "-n", str(_LOG_LINES), "-o", "cat", "--no-pager", "-q"], _JOURNAL_S)
+    return said.output.splitlines()[-_LOG_LINES:] if said.code == 0 else []

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Ask a gate what it is: ours, somebody else's, open, with another token, or before a backend that is down.
+
+NemoClaw reads any answer but 401 as good (nemoclaw-facts 5.2) and once took a 502 for a wrong token (NemoClaw #2553).
+Here the gate is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
+
+SERVING = "serving"
+BACKEND_DOWN = "backend_down"
+BACKEND_REFUSES = "backend_refuses"
+TOKEN_REJECTED = "token_rejected"  # noqa: S105 - an outcome
+OPEN = "open"
+FOREIGN = "foreign"
+REFUSED = "refused"
+SILENT = "silent"
+
+# The gate does its work with these: what is behind it is another question.
+GATE_WORKS = (SERVING, BACKEND_DOWN, BACKEND_REFUSES)
+
+# What each outcome but SERVING is called as a failure.
+FAILURE_CODES = {
+    BACKEND_DOWN: "backend_down",
+    BACKEND_REFUSES: "backend_refuses",
+    TOKEN_REJECTED: "token_rejected",
+    OPEN: "proxy_open",
+    FOREIGN: "proxy_foreign",
+    REFUSED: "proxy_refused",
+    SILENT: "proxy_silent",
+}
+
+# Ollama, vLLM and NIM all have it, and it costs none of them anything (nemoclaw-facts 5.2).
+DEFAULT_PATH = "/v1/models"
+# Any token of the right form that is not the right one.
+_WRONG_TOKEN = "0" * 48
+# A gate on this host answers in a millisecond; a backend that lists its models may be busy with one.
+_LIMIT_S = 5.0
+_BETWEEN_TRIES_S = 0.2
+
+
+class Answer(NamedTuple):
+    """What came back: an HTTP status, or None and why there was none.
+
+    Attributes:
+        status: HTTP status.
+        own: Whether the gate made the answer by itself.
+        problem: C(refused), C(silent) or C(foreign) where there is no status.
+
+    """
+
+    status: int | None
+    own: bool = False
+    problem: str | None = None
+
+
+class Seen(NamedTuple):
+    """The verdict on a gate: its outcome, the status with the token, and a sentence."""
+
+    outcome: str
+    status: int | None
+    detail: str
+
+
+def address_to_ask(listeners: Iterable[dict[str, Any]]) -> str | None:
+    """Return the address on which this host reaches a listener (of C(find_listeners)), or None where nobody listens."""
+    found = sorted(listeners, key=lambda one: (one["scope"] == "address", one["family"] != "ipv4"))
+    if not found:
+        return None
+    first = found[0]
+    if first["scope"] == "any":
+        return "127.0.0.1" if first["family"] != "ipv6" else "::1"
+    return str(first["address"]).rpartition("::ffff:")[2] if first["family"] == "v4-mapped" else str(first["address"])
+
+
+def ask(address: str, port: int, token: str | None, path: str = DEFAULT_PATH, limit_s: float = _LIMIT_S) -> Answer:
+    """Send one GET, with the token if there is one, never through a web proxy; the token stands in no message."""
+    connection = http.client.HTTPConnection(address, port, timeout=2 * limit_s)
+    try:
+        connection.connect()
+        # The socket's own time-out is for each read, so a server that trickles would never reach it.
+        watch = threading.Timer(limit_s, _shut, [connection.sock])
+        watch.daemon = True
+        watch.start()
+    except ConnectionRefusedError:
+        return Answer(None, problem=REFUSED)
+    except OSError:
+        return Answer(None, problem=SILENT)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = connection.getresponse()
+        return Answer(response.status, REALM in response.headers.get("WWW-Authenticate", ""))
+    except (OSError, http.client.HTTPException):
+        return Answer(None, problem=FOREIGN if watch.is_alive() else SILENT)
+    finally:
+        watch.cancel()
+        connection.close()
+
+
+def _shut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def judge(anonymous: Answer, wrong: Answer, right: Answer, ours: bool = True) -> Seen:
+    """Return the verdict on a gate from its three answers.
+
+    Args:
+        anonymous: To a request without a token.
+        wrong: To one with a token that is not the host's.
+        right: To one with the host's token.
+        ours: Whether only our own gate will do; NemoClaw's Node proxy carries no name in its answers.
+
+    """
+    if anonymous.status is None:
+        return Seen(anonymous.problem or FOREIGN, None, _WITHOUT_STATUS[anonymous.problem or FOREIGN])
+    for answer, what in ((anonymous, "without a token"), (wrong, "with a wrong token")):
+        if answer.status != http.client.UNAUTHORIZED:
+            return Seen(
+                OPEN, answer.status, f"it answered {answer.status} to a request {what}, where a gate answers 401"
+            )
+    if ours and not anonymous.own:
+        return Seen(FOREIGN, anonymous.status, "it answers 401, but not as this gate does: somebody else's server")
+    if right.status is None:
+        return Seen(SILENT, None, "it gave no answer to the request with the token")
+    if right.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        if right.own or not ours:
+            return Seen(TOKEN_REJECTED, right.status, "it refuses the token of the token file")
+        return Seen(
+            BACKEND_REFUSES, right.status, f"the gate is open to the token; the server behind it says {right.status}"
+        )
+    if right.status in (http.client.BAD_GATEWAY, http.client.GATEWAY_TIMEOUT):
+        return Seen(BACKEND_DOWN, right.status, "the gate works; the server behind it does not answer")
+    return Seen(SERVING, right.status, "401 without the token and with a wrong one, open with it")
+
+
+_WITHOUT_STATUS = {
+    REFUSED: "nothing listens there",
+    SILENT: f"it took the connection and gave no answer within {_LIMIT_S:g} s",
+    FOREIGN: "what listens there does not speak HTTP",
+}
+
+
+def probe(address: str, port: int, token: str, path: str = DEFAULT_PATH, ours: bool = True) -> Seen:
+    """Ask a gate three times and return the verdict."""
+    anonymous = ask(address, port, None, path)
+    if anonymous.status is None:
+        return judge(anonymous, anonymous, anonymous, ours)
+    return judge(anonymous, ask(address, port, _WRONG_TOKEN, path), ask(address, port, token, path), ours)
+
+
+def probe_until(deadline: Deadline, address: str, port: int, token: str, path: str = DEFAULT_PATH) -> Seen:
+    """Return the verdict on our gate, asked again while it starts or reads its tokens."""
+    while True:
+        seen = probe(address, port, token, path)
+        if seen.outcome not in (REFUSED, TOKEN_REJECTED, SILENT) or not deadline.remaining:
+            return seen
+        deadline.sleep(min(_BETWEEN_TRIES_S, deadline.remaining))

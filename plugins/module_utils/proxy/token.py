@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The one token of a host that opens its gate: kept in NemoClaw's own file, in NemoClaw's own format.
+
+24 random bytes as 48 lowercase hexadecimal digits and a newline, mode 0600, in a folder with mode 0700 (page,
+Authenticated Reverse Proxy; nemoclaw-facts 5.2). Once made it is never made again: a second token would leave the
+sandboxes with the first (NemoClaw #2553, #7620). While a rotation lasts, the one before stands beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import (
+    REFUSED_HOMES,
+    STATE_DIRECTORY,
+)
+
+TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
+PREVIOUS_SUFFIX = ".previous"
+TOKEN_BYTES = 24
+# Lowercase only: nginx compares without regard to case, so an upper-case digit would add nothing (pains 4.1).
+_TOKEN = re.compile(r"[0-9a-f]{48}")
+# A token file has 49 bytes; whatever is longer is not one.
+_READ_LIMIT = 1024
+
+_NEW_ONE = (
+    "Put the right token back, or have a new one made with state: rotated (playbook rotate_token); clients that hold "
+    "the old one have to get the new one then."
+)
+
+
+@dataclass(frozen=True)
+class StoredToken:
+    """A token file that was read.
+
+    Attributes:
+        value: The token.
+        mode: Permissions of the file.
+        age: Seconds since it was written.
+
+    """
+
+    value: str
+    mode: int
+    age: float
+
+
+def token_path(home: str) -> str:
+    """Return where the token of the user with this home directory lies.
+
+    Raises:
+        Failure: C(home_refused) when the home is one that others share.
+
+    """
+    if os.path.normpath(home) in REFUSED_HOMES:
+        raise Failure(
+            "home_refused",
+            f"The home directory of the user is {home}, which other users share, so no token is kept there. "
+            "Set nemoclaw_user to the person who owns this host's inference, with a home directory of their own.",
+        )
+    return str(Path(home) / STATE_DIRECTORY / TOKEN_NAME)
+
+
+def new_token() -> str:
+    """Return a token that nobody can guess."""
+    return secrets.token_hex(TOKEN_BYTES)
+
+
+def fingerprint(token: str) -> str:
+    """Return what tells two tokens apart and says nothing about either: they have 192 random bits to hash."""
+    return hashlib.sha256(f"nemoclaw-proxy-token:{token}".encode()).hexdigest()[:16]
+
+
+def read_token(path: str) -> StoredToken | None:
+    """Return the token in the file, white space around it taken away, or None where there is no file.
+
+    Raises:
+        Failure: C(token_unreadable) when the file cannot be read, C(token_invalid) when it holds no token. Neither
+            sentence shows what the file holds, and the file stays as it is.
+
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise _unreadable(path, "it is no ordinary file")
+        content = os.read(handle, _READ_LIMIT)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    finally:
+        os.close(handle)
+    text = content.decode("ascii", "replace").strip()
+    if not _TOKEN.fullmatch(text):
+        what = "is empty" if not text else "holds something else than 48 lowercase hexadecimal digits"
+        raise Failure("token_invalid", f"The token file {path} {what}. It was left as it is. {_NEW_ONE}", path=path)
+    return StoredToken(text, stat.S_IMODE(found.st_mode), max(0.0, time.time() - found.st_mtime))
+
+
+def _unreadable(path: str, reason: str | None) -> Failure:
+    return Failure(
+        "token_unreadable",
+        f"The token file {path} cannot be read: {reason}. It was left as it is. It has to be an ordinary file that "
+        "belongs to the user whose inference this is, with mode 0600: correct its owner, or name that user.",
+        path=path,
+    )
+
+
+def write_token(path: str, token: str) -> None:
+    """Replace the token file, which is what a rotation does.
+
+    Raises:
+        Failure: C(token_unwritable); the old file is then still in place.
+
+    """
+    with _writing(path):
+        own_folder(path)
+        replace_file(path, token + "\n", 0o600)
+
+
+def create_token(path: str, token: str) -> str:
+    """Write the first token of the host, and return the one that counts.
+
+    Another process (NemoClaw's own wizard) may make one at the same moment: the first one stays, whoever made it.
+    """
+    with _writing(path):
+        own_folder(path)
+        candidate = f"{path}.{secrets.token_hex(4)}"
+        replace_file(candidate, token + "\n", 0o600)
+        try:
+            os.link(candidate, path)
+        except FileExistsError:
+            winner = read_token(path)
+            return winner.value if winner else token
+        finally:
+            Path(candidate).unlink()
+    return token
+
+
+def remove_file(path: str) -> None:
+    """Remove a file of tokens; absent is fine."""
+    with _writing(path):
+        Path(path).unlink(missing_ok=True)
+
+
+def permissions_are_right(path: str) -> bool:
+    """Tell whether nobody but the owner can reach the token file and its folder; absent is not wrong."""
+    file = Path(path)
+    for place in [file, file.parent] if _is_state_folder(path) else [file]:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_IMODE(place.stat().st_mode) & 0o077:
+                return False
+    return True
+
+
+def tighten(path: str) -> None:
+    """Close the token file and its folder to everybody but the owner."""
+    with _writing(path):
+        own_folder(path)
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).chmod(0o600)
+
+
+def own_folder(path: str) -> None:
+    """Make the state folder with mode 0700; one with another name is the user's own business."""
+    folder = Path(path).parent
+    if not _is_state_folder(path):
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _is_state_folder(path: str) -> bool:
+    return Path(path).parent.name == STATE_DIRECTORY
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            "token_unwritable",
+            f"The token file {path} cannot be written: {error.strerror or error}. What was there is untouched. Check that "
+            "the folder exists and belongs to the user whose inference this is, and that the file system has room.",
+            path=path,
+        ) from error

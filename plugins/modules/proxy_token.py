@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_token
+version_added: "0.1.0"
+short_description: Keep the token of the authenticated reverse proxy
+description:
+  - Keeps the token that opens the proxy before Ollama in C(~/.nemoclaw/ollama-proxy-token), which is NemoClaw's own path and format.
+    These are 24 random bytes as 48 lowercase hexadecimal digits and a newline, with mode 0600 in a folder with mode 0700.
+  - A token that is there is kept for ever. A new one is made only where there is none, or with O(state=rotated).
+  - While a rotation lasts, two tokens are valid. The one before stands in a file beside it, whose name ends with C(.previous).
+  - Writes what nginx includes as well, so that the token never leaves the host.
+options:
+  state:
+    description:
+      - V(present) makes a token where there is none, and ends a rotation that is older than O(overlap).
+      - V(rotated) makes a new token each time; the one before stays valid until O(overlap) has passed.
+      - V(absent) removes both tokens.
+    type: str
+    choices: [present, rotated, absent]
+    default: present
+  path:
+    description:
+      - The token file.
+      - By default C(~/.nemoclaw/ollama-proxy-token) of O(user).
+    type: path
+  user:
+    description:
+      - Whose token it is. Run as root, the module reads and writes the token with the rights of this user.
+      - By default the user that the module runs as.
+    type: str
+  overlap:
+    description:
+      - Seconds for which the previous token stays valid after a rotation. V(0) ends it at once.
+      - Nothing runs when they have passed. The first run with O(state=present) after that drops the previous token.
+    type: int
+    default: 3600
+  gate_path:
+    description:
+      - File with the valid tokens for the C(map) of nginx, with mode 0640, owned by the user that the module runs as.
+      - Without it, only the token files are kept.
+    type: path
+  gate_group:
+    description:
+      - The group that may read O(gate_path), that is the one that nginx runs as.
+    type: str
+    default: nemoclaw-proxy
+  gate_config:
+    description:
+      - The configuration of nginx that includes O(gate_path).
+      - Only compared with O(gate_loaded).
+    type: path
+  gate_loaded:
+    description:
+      - File that is touched whenever nginx reads its configuration.
+      - With it, RV(gate_changed) is true as well where an earlier run was broken off before nginx read what it had written.
+    type: path
+  return_content:
+    description:
+      - Whether RV(token) is returned. Set C(no_log) on the task then.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Tokens are shown by their fingerprints.
+  idempotent:
+    support: partial
+    details:
+      - O(state=rotated) makes a new token each time. The other states are idempotent.
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.proxy_gate
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have a token
+  nemoclaw.local_inference.proxy_token:
+
+- name: Have a token, and let nginx know it
+  nemoclaw.local_inference.proxy_token:
+    user: lab
+    gate_path: /etc/nemoclaw-ollama-proxy.tokens
+  become: true
+
+- name: Make a new one; the old one stays valid for an hour
+  nemoclaw.local_inference.proxy_token:
+    state: rotated
+
+- name: End the overlap now
+  nemoclaw.local_inference.proxy_token:
+    overlap: 0
+"""
+
+RETURN = r"""
+fingerprint:
+  description:
+    - Start of a hash of the token, which tells two tokens apart and nothing about either.
+    - Null for O(state=absent), and in check mode for a token that would be made.
+  returned: always
+  type: str
+  sample: 5a0c84ea31dd7b06
+previous_fingerprint:
+  description: The same for the previous token while it is valid, else null.
+  returned: always
+  type: str
+  sample: null
+path:
+  description: Where the token lies.
+  returned: always
+  type: str
+  sample: /home/lab/.nemoclaw/ollama-proxy-token
+gate_changed:
+  description: Whether nginx has to read O(gate_path) again, from this run or an earlier one.
+  returned: always
+  type: bool
+  sample: false
+token:
+  description: The token.
+  returned: with O(return_content=true), where there is a token
+  type: str
+  sample: 48 lowercase hexadecimal digits
+failure:
+  description: What stopped it, with C(code) and C(message). The tokens are untouched then.
+  returned: on failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import keep_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "rotated", "absent"], "default": "present"},
+    "path": {"type": "path"},
+    "user": {"type": "str"},
+    "overlap": {"type": "int", "default": 3600},
+    "gate_path": {"type": "path"},
+    "gate_group": {"type": "str", "default": GATE_USER},
+    "gate_config": {"type": "path"},
+    "gate_loaded": {"type": "path"},
+    "return_content": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params = module.params
+    try:
+        kept = keep_token(
+            find_account(params["user"]),
+            params["state"],
+            path=params["path"],
+            overlap=params["overlap"],
+            gate_path=params["gate_path"],
+            gate_group=params["gate_group"],
+            gate_config=params["gate_config"],
+            gate_loaded=params["gate_loaded"],
+            check_mode=module.check_mode,
+        )
+    except Failure as failure:
+        fail(module, failure)
+    for warning in kept.warnings:
+        module.warn(warning)
+    result = kept.as_result()
+    if params["return_content"] and kept.token:
+        result["token"] = kept.token
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

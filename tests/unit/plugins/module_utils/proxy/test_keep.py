@@ -1,0 +1,275 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The token files: made once, kept for ever, rotated with an overlap, and never lost or shown."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import keep, token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
+
+OLD = "0123456789abcdef" * 3
+GROUP = grp.getgrgid(os.getegid()).gr_name
+
+
+class Home:
+    """A user's home with what lies in its state folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.account: Account = find_account()._replace(home=str(root))
+        self.token = root / ".nemoclaw" / "ollama-proxy-token"
+        self.previous = root / ".nemoclaw" / "ollama-proxy-token.previous"
+        self.gate = root / "gate.tokens"
+
+    def put(self, content: str, mode: int = 0o600) -> None:
+        self.token.parent.mkdir(mode=0o700, exist_ok=True)
+        self.token.write_bytes(content.encode())
+        self.token.chmod(mode)
+
+    def keep(self, state: str = "present", **options: Any) -> Kept:
+        return keep_token(self.account, state, gate_path=str(self.gate), gate_group=GROUP, **options)
+
+    def files(self) -> dict[str, str]:
+        root = Path(self.account.home)
+        return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+    def valid(self) -> list[str]:
+        return re.findall(r'^"Bearer ([0-9a-f]{48})" 1;$', self.gate.read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_first_token_has_nemoclaws_format(home: Home) -> None:
+    kept = home.keep()
+    assert re.fullmatch(r"[0-9a-f]{48}\n", home.token.read_text())
+    assert (mode(home.token), mode(home.token.parent), mode(home.gate)) == (0o600, 0o700, 0o640)
+    assert home.valid() == [home.token.read_text().strip()]
+    assert kept.as_result()["changed"]
+    assert len(home.files()) == 2, "nothing else is left"
+
+
+@pytest.mark.parametrize("content", [OLD, OLD + "\n", f"  {OLD}\r\n\n"])
+def test_a_token_that_is_there_is_kept_for_ever(home: Home, content: str) -> None:
+    home.put(content)
+    home.keep()
+    again = home.keep()
+    assert home.token.read_bytes() == content.encode()
+    assert home.valid() == [OLD]
+    assert not again.as_result()["changed"]
+
+
+def test_check_mode_says_what_would_be_done_and_does_nothing(home: Home) -> None:
+    kept = home.keep(check_mode=True)
+    assert kept.as_result()["changed"]
+    assert kept.gate_changed
+    assert kept.after == "token: (a new one)\n"
+    assert not home.files()
+    home.put(OLD, 0o644)
+    assert home.keep("rotated", check_mode=True).changed
+    assert home.keep("absent", check_mode=True).changed
+    assert home.files() == {".nemoclaw/ollama-proxy-token": OLD}
+    assert mode(home.token) == 0o644
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "\n", OLD[:-1], OLD + "0", OLD.upper(), f"{OLD}\n{OLD}", "x" * 5000, "\0" * 48, f"\u201c{OLD}\u201d"],
+)
+def test_a_file_without_a_token_stops_the_work_and_stays(home: Home, content: str) -> None:
+    home.put(content)
+    with pytest.raises(Failure) as stopped:
+        home.keep()
+    assert stopped.value.code == "token_invalid"
+    assert "rotated" in stopped.value.message
+    assert OLD[:-1] not in stopped.value.message
+    assert home.files() == {".nemoclaw/ollama-proxy-token": content}
+    home.keep("rotated")
+    assert home.valid() == [home.token.read_text().strip()]
+    assert not home.previous.exists(), "what was no token is not valid for a while either"
+
+
+@pytest.mark.parametrize("wide", [0o644, 0o640, 0o666, 0o604])
+def test_an_open_file_is_closed_with_a_word(home: Home, wide: int) -> None:
+    home.put(OLD, wide)
+    home.token.parent.chmod(0o755)
+    kept = home.keep()
+    assert (mode(home.token), mode(home.token.parent)) == (0o600, 0o700)
+    assert kept.changed
+    assert "rotate_token" in kept.warnings[0]
+    assert home.keep().warnings == []
+    assert home.valid() == [OLD]
+
+
+def test_both_tokens_are_valid_while_a_rotation_lasts(home: Home) -> None:
+    home.put(OLD + "\n")
+    rotated = home.keep("rotated")
+    new = home.token.read_text().strip()
+    assert new != OLD
+    assert home.valid() == [new, OLD]
+    assert (mode(home.previous), home.previous.read_text()) == (0o600, OLD + "\n")
+    assert rotated.as_result()["previous_fingerprint"] == token.fingerprint(OLD)
+    assert not home.keep().as_result()["changed"], "the overlap is not over"
+    dropped = home.keep(overlap=0)
+    assert dropped.as_result()["changed"]
+    assert home.valid() == [new]
+    assert not home.previous.exists()
+
+
+def test_an_overlap_ends_with_the_first_run_after_it(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated")
+    long_ago = home.previous.stat().st_mtime - 100
+    os.utime(home.previous, (long_ago, long_ago))
+    assert home.keep(overlap=200).previous == OLD
+    assert home.keep(overlap=50).previous is None
+    assert len(home.valid()) == 1
+
+
+def test_a_second_rotation_keeps_two_tokens_not_three(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated")
+    second = home.token.read_text().strip()
+    home.keep("rotated")
+    assert home.valid() == [home.token.read_text().strip(), second]
+
+
+def test_a_rotation_without_overlap(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated", overlap=0)
+    assert home.valid() == [home.token.read_text().strip()]
+    assert not home.previous.exists()
+
+
+def test_a_rotation_that_breaks_off_leaves_the_token_of_everybody(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.put(OLD)
+    home.keep()
+    written = []
+
+    def full_disk(path: str, *_arguments: Any) -> None:
+        written.append(path)
+        if path == str(home.token):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(token, "replace_file", full_disk)
+    with pytest.raises(Failure) as stopped:
+        home.keep("rotated")
+    assert stopped.value.code == "token_unwritable"
+    assert "No space left" in stopped.value.message
+    assert written == [str(home.previous), str(home.token)]
+    assert home.token.read_text() == OLD
+    assert home.valid() == [OLD]
+
+
+def test_absent_removes_everything_once(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated")
+    assert home.keep("absent").as_result()["changed"]
+    assert not home.files()
+    assert not home.keep("absent").as_result()["changed"]
+
+
+def test_whoever_comes_first_has_made_the_token(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NemoClaw's own wizard writes the file between our look and our writing."""
+    made = token.new_token()
+
+    def new_token() -> str:
+        home.put(OLD)
+        return made
+
+    monkeypatch.setattr(keep, "new_token", new_token)
+    assert home.keep().token == OLD
+    assert home.valid() == [OLD]
+    assert made not in "".join(home.files().values())
+
+
+def test_a_link_is_not_followed(home: Home, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(OLD)
+    home.token.parent.mkdir()
+    home.token.symlink_to(elsewhere)
+    with pytest.raises(Failure) as stopped:
+        home.keep()
+    assert stopped.value.code == "token_unreadable"
+
+
+def test_a_folder_in_the_place_of_the_file(home: Home) -> None:
+    home.token.mkdir(parents=True)
+    with pytest.raises(Failure) as stopped:
+        home.keep()
+    assert stopped.value.code == "token_unreadable"
+
+
+@pytest.mark.parametrize("place", ["/", "/tmp", "/var/tmp/."])
+def test_a_home_that_others_share_is_refused(place: str) -> None:
+    with pytest.raises(Failure) as stopped:
+        keep_token(find_account()._replace(home=place), "present")
+    assert stopped.value.code == "home_refused"
+
+
+def test_the_group_has_to_be_there_except_in_check_mode(home: Home) -> None:
+    options: dict[str, Any] = {"gate_path": str(home.gate), "gate_group": "no-such-group"}
+    assert keep_token(home.account, "present", check_mode=True, **options).gate_changed
+    with pytest.raises(Failure) as stopped:
+        keep_token(home.account, "present", **options)
+    assert stopped.value.code == "group_unknown"
+    assert not home.files(), "found out before anything was changed"
+
+
+@pytest.mark.parametrize("spoil", ["content", "mode", "link"])
+def test_the_gates_file_is_put_right(home: Home, tmp_path: Path, spoil: str) -> None:
+    home.put(OLD)
+    home.keep()
+    if spoil == "content":
+        home.gate.write_text("")
+    elif spoil == "mode":
+        home.gate.chmod(0o644)
+    else:
+        home.gate.rename(tmp_path / "elsewhere")
+        home.gate.symlink_to(tmp_path / "elsewhere")
+    kept = home.keep()
+    assert kept.gate_changed
+    assert (home.valid(), mode(home.gate), home.gate.is_symlink()) == ([OLD], 0o640, False)
+
+
+def test_what_nginx_has_not_read_yet_is_told_again(home: Home, tmp_path: Path) -> None:
+    """A run was broken off between writing and reloading: the files are right, and nginx does not know them."""
+    stamp, config = tmp_path / "loaded", tmp_path / "nginx.conf"
+    options: dict[str, Any] = {"gate_config": str(config), "gate_loaded": str(stamp)}
+    home.keep(**options)
+    assert not home.keep(**options).gate_changed, "nginx never ran"
+    stamp.touch()
+    os.utime(stamp, (1, 1))
+    again = home.keep(**options)
+    assert again.gate_changed
+    assert not again.as_result()["changed"], "the files are as they have to be"
+    later = home.gate.stat().st_mtime + 1
+    os.utime(stamp, (later, later))
+    assert not home.keep(**options).gate_changed
+    config.touch()
+    os.utime(config, (later + 1, later + 1))
+    assert home.keep(**options).gate_changed
+
+
+def test_fingerprints_tell_apart_and_say_nothing() -> None:
+    tokens = [token.new_token() for number in range(50)]
+    prints = {token.fingerprint(one) for one in tokens}
+    assert len(prints) == 50
+    assert all(re.fullmatch(r"[0-9a-f]{16}", one) for one in prints)
+    assert not any(one in token_ for one in prints for token_ in tokens)
