@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.pro
 def provider(name: str) -> str:
     """Return the provider's name as the collection writes it; what is no provider comes back as it is."""
     try:
-        return canonical_provider(name)
+        return canonical_provider(str(name))
     except Failure:
         return name
 

@@ -228,7 +228,7 @@ failure:
       returned: always
       sample: tool_calls_leaked
     message:
-      description: The sentence that is RV(msg) as well.
+      description: The sentence that is C(msg) as well.
       type: str
       returned: always
     probe:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure what users wait for, against the bars of the design (docs/benchmarks.md has the last figures).
 
 Each figure is measured beside its floor in the same run, the two taking turns, so that a busy machine slows both:

@@ -40,7 +40,8 @@ class Answer:
     """One answer: its text, its reasoning, its structured tool calls.
 
     C(cut) is true when the server says that the token budget ended the answer; C(complete) is false when a stream
-    ended before its end was announced. C(deltas) counts the pieces of text in a stream.
+    ended before its end was announced. C(deltas) counts the pieces of text in a stream,
+    C(events) has the types of its events.
     """
 
     text: str = ""
@@ -49,6 +50,7 @@ class Answer:
     cut: bool = False
     complete: bool = True
     deltas: int = 0
+    events: set[str] = field(default_factory=set)
 
     @property
     def content(self) -> str:

@@ -118,7 +118,6 @@ class Conversation:
                     f"{url} was asked to stream and answered with {kind.partition(';')[0]} in one piece. Agents read streams: "
                     "switch streaming on in the server, or in what stands between it and this host.",
                 )
-            seen: set[str] = set()
             for count, event in enumerate(sse.events(reply.chunks())):
                 if count > tokens * _EVENTS_PER_TOKEN + _EVENTS_OF_ITS_OWN:
                     raise Failure(
@@ -128,28 +127,27 @@ class Conversation:
                     )
                 before = answer.deltas
                 ended = self.dialect.add_event(event, answer)
-                seen.add(event.type)
                 if answer.deltas > before:
                     times.last_delta = time.monotonic() - started
                     times.first_delta = times.first_delta or times.last_delta
                 if ended:
                     break
-        self._check_stream(url, answer, seen)
+        self._check_stream(url, answer)
         return answer
 
-    def _check_stream(self, url: str, answer: Answer, seen: set[str]) -> None:
+    def _check_stream(self, url: str, answer: Answer) -> None:
         if not answer.complete:
             raise Failure(
                 "stream_incomplete",
                 f"The stream of {url} broke off after {answer.deltas} pieces of text, before its end was announced. Look at the "
                 "server's log, and at the time-outs and the buffering of any proxy between.",
             )
-        missing = [name for name in self.dialect.required_events if name not in seen]
+        missing = [name for name in self.dialect.required_events if name not in answer.events]
         if missing and not answer.is_reasoning_only:
             raise Failure(
                 "stream_events_missing",
                 f"The stream of {url} has no event {', '.join(missing)}, which the agent waits for "
-                f"(it sent: {', '.join(sorted(seen)) or 'none'}).",
+                f"(it sent: {', '.join(sorted(answer.events)) or 'none'}).",
                 missing_events=missing,
             )
 

@@ -46,8 +46,9 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
     for entry in served:
         if model in (entry["id"], *list_of(entry.get("aliases"))) or f"{model}:latest" == entry["id"]:
             return entry
-    near = difflib.get_close_matches(model, names, n=1)
-    meant = f" Did you mean {near[0]}?" if near else ""
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(model.lower(), by_lower, n=1)
+    meant = f" Did you mean {by_lower[near[0]]}?" if near else ""
     raise Failure(
         "model_not_served",
         f"The server does not serve the model {model!r}. It serves: {_listing(names)}.{meant} Set nemoclaw_model to one of "

@@ -55,8 +55,8 @@ class Verdict:
 def judge(answer: Answer, question: Question, key: str) -> Verdict:
     """Tell what an answer is worth.
 
-    A structured call has type C(function), names a tool that was offered, and has arguments that are one JSON object
-    with every required property. Upstream takes any name and unparsed arguments (nemoclaw-facts 4.3); an agent cannot.
+    A structured call has type C(function), names a tool that was offered, and has arguments that are one JSON object.
+    Upstream takes any name and unparsed arguments (nemoclaw-facts 4.3); an agent cannot.
     """
     offered = {tool.name: tool for tool in question.tools}
     if answer.tool_calls:
@@ -69,8 +69,6 @@ def judge(answer: Answer, question: Question, key: str) -> Verdict:
                 faults.append(f"a call to {quote(call.name, key, 60)}, which was not offered")
             elif arguments is None:
                 faults.append(f"a call to {call.name} whose arguments are not a JSON object")
-            elif not set(offered[call.name].required) <= set(arguments):
-                faults.append(f"a call to {call.name} without its required arguments")
         if not faults:
             return Verdict(STRUCTURED, f"structured call to {', '.join(str(call.name) for call in answer.tool_calls)}")
         return Verdict(ABSENT, f"the answer has {faults[0]}")

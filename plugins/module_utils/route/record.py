@@ -66,7 +66,8 @@ def record_path(home: str) -> str:
         Failure: C(home_refused) when the home is one that others share.
 
     """
-    if os.path.normpath(home) in REFUSED_HOMES:
+    # POSIX lets two leading slashes mean something else, so normpath keeps them.
+    if os.path.normpath(home).replace("//", "/") in REFUSED_HOMES:
         raise Failure(
             "home_refused",
             f"The home directory of the user is {home}, which other users share, so no state is kept there. "

@@ -8,7 +8,6 @@ import json
 import re
 import secrets
 import shutil
-from pathlib import Path
 
 from . import paths, pythons, servers, tree, venvs
 from .model import Counts, StageFailed, StageSkipped
@@ -119,10 +118,10 @@ def integration(run: Run) -> None:
             settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        start = run.log.tell()
+        start = run.position()
         status = ansible_test.execute("integration", "--venv", "--coverage", "--continue-on-error", *excluded)
         config.unlink()
-    printed = Path(run.log.name).read_text(encoding="utf-8", errors="replace")[start:]
+    printed = run.printed_since(start)
     started = re.findall(r"^Running (\S+) integration test", printed, re.MULTILINE)
     closing = re.search(r"integration test\(s\) listed below .*\n((?:[a-z]\w*\n)+)", printed)
     failed = closing.group(1).splitlines() if closing else []
@@ -138,9 +137,9 @@ def _sanity(run: Run, core: str) -> None:
     ansible_test = AnsibleTest(run, core)
     ignores = sorted(path.name for path in (ansible_test.root / "tests" / "sanity").glob("ignore-*.txt"))
     run.verdict("no sanity ignore files", not ignores, f"found {', '.join(ignores)}")
-    start = run.log.tell()
+    start = run.position()
     status = ansible_test.execute("sanity", "--venv")
-    printed = Path(run.log.name).read_text(encoding="utf-8")[start:]
+    printed = run.printed_since(start)
     tests = re.findall(r"^Running sanity test \"", printed, re.MULTILINE)
     # The closing list has one line a failed test: "pylint", or "import --python 3.9".
     closing = re.search(r"sanity test\(s\) listed below .*\n((?:[a-z][\w-]*(?: --python [\d.]+)?\n)+)", printed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from . import paths, tree, venvs
 from .model import StageFailed
@@ -35,13 +34,15 @@ def gate(run: Run) -> None:
     env = {"COVERAGE_FILE": str(paths.COVERAGE / "combined"), "COVERAGE_RCFILE": str(settings)}
     run.command([*coverage, "combine", "--keep", "--quiet", *data], cwd=root, env=env)
     # Lines, not branches: the number is read from the table's columns Stmts and Miss.
-    start = run.log.tell()
+    start = run.position()
     run.command([*coverage, "report", "--show-missing", "--include", "plugins/module_utils/*"], cwd=root, env=env)
-    table = Path(run.log.name).read_text(encoding="utf-8")[start:]
+    table = run.printed_since(start)
     total = re.search(r"^TOTAL\s+(\d+)\s+(\d+)", table, re.MULTILINE)
     if not total:
         raise StageFailed("coverage reported no total")
     lines, missed = int(total.group(1)), int(total.group(2))
     reached = 100 * (lines - missed) / lines
-    run.verdict(f"{reached:.1f} % of {lines} lines reached", reached >= MINIMUM, f"the minimum is {MINIMUM} %")
-    run.counts.reasons.append(f"{reached:.1f} % of {lines} lines")
+    seen = f"{reached:.1f} % of {lines} lines of module_utils"
+    run.verdict(seen, reached >= MINIMUM, f"the minimum is {MINIMUM} %")
+    if reached >= MINIMUM:
+        run.counts.reasons.append(seen)

@@ -57,12 +57,13 @@ class Stage:
 
 @dataclass
 class Outcome:
-    """A finished stage: seconds, counts, and the sentence that goes on its line when it did not simply pass."""
+    """A finished stage: seconds, counts, and the sentence that goes on its line, what to show of its log."""
 
     stage: Stage
     seconds: float
     counts: Counts
     reason: str = ""
+    failures: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:

@@ -61,7 +61,7 @@ def molecule(run: Run) -> None:
         test_all = ["test", "--all", "--report", "--no-command-borders"]
         status = run.execute([tools / "molecule", *test_all], cwd=root, env=lab.environment(tools))
     _count(run, status)
-    log = Path(run.log.name).read_text(encoding="utf-8", errors="replace")
+    log = run.printed_since(0)
     for host, key in zip(HOSTS, keys):
         run.verdict(f"the key of {host} is nowhere in the log", key not in log)
     if "TASK [" not in log:
@@ -121,7 +121,7 @@ all:
 
 def _count(run: Run, status: int) -> None:
     """Count the actions of the scenarios, from the table that molecule ends with, and show again what went wrong."""
-    log = Path(run.log.name).read_text(encoding="utf-8", errors="replace")
+    log = run.printed_since(0)
     for scenario, action, verdict in re.findall(r"^(\S+) > (\w+): Executed: (\w+)", log, re.MULTILINE):
         if verdict != "Missing":  # no playbook for an optional action (`cleanup`, which molecule adds after a failure)
             run.verdict(f"molecule {scenario} {action}", verdict == "Successful", verdict)

@@ -51,6 +51,19 @@ class Run:
         self.name = name
         self.log = log
         self.counts = Counts()
+        # Where in the log (bytes) the checks that failed lie: what is shown on screen.
+        self.failures: list[tuple[int, int]] = []
+
+    def position(self) -> int:
+        """Return where the log ends now, in bytes."""
+        self.log.flush()
+        return os.fstat(self.log.fileno()).st_size
+
+    def printed_since(self, start: int) -> str:
+        """Return what went into the log after a position."""
+        with Path(self.log.name).open("rb") as log:
+            log.seek(start)
+            return log.read().decode("utf-8", errors="replace")
 
     def say(self, text: str) -> None:
         """Write a line to the stage's log."""
@@ -110,7 +123,10 @@ class Run:
         self, label: str, argv: Sequence[object], cwd: Path = paths.REPO, env: Mapping[str, str] | None = None
     ) -> bool:
         """Run a command that is one test case: count it and go on."""
+        start = self.position()
         status = self.execute(argv, cwd, env)
+        if status:
+            self.failures.append((start, self.position()))
         self.verdict(label, status == 0, f"exit {status}")
         return status == 0
 

@@ -14,6 +14,7 @@ from .run import Run, exclusive, stop_all
 
 # How much of a failing stage's log is shown on screen.
 TAIL_LINES = 60
+LONGEST_LINE = 300
 
 
 def run_all(stages: Sequence[Stage], jobs: int) -> list[Outcome]:
@@ -63,7 +64,7 @@ def run_one(stage: Stage) -> Outcome:
     if run.counts.skipped and in_ci():
         run.counts.failed += 1
         reason = f"in CI nothing may be skipped: {reason or '; '.join(sorted(set(run.counts.reasons)))}"
-    return Outcome(stage, time.monotonic() - started, run.counts, reason or _summary(run.counts))
+    return Outcome(stage, time.monotonic() - started, run.counts, reason or _summary(run.counts), run.failures)
 
 
 def report(outcome: Outcome, width: int) -> None:
@@ -76,10 +77,8 @@ def report(outcome: Outcome, width: int) -> None:
     line = f"{outcome.seconds:6.1f} s  {outcome.stage.name:<{width}}  {word:<7}  {numbers}"
     print(line + (f"  ({outcome.reason})" if outcome.reason else ""), flush=True)
     if outcome.failed:
-        log = log_file(outcome.stage)
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
-        print("\n".join(f"    | {entry}" for entry in tail))
-        print(f"    the whole log: {log.relative_to(paths.REPO)}", flush=True)
+        print("\n".join(f"    | {entry}" for entry in _excerpt(outcome)))
+        print(f"    the whole log: {log_file(outcome.stage).relative_to(paths.REPO)}", flush=True)
 
 
 def log_file(stage: Stage) -> paths.Path:
@@ -97,3 +96,13 @@ def _summary(counts: Counts) -> str:
     """Return what to say of the cases that did not pass, each reason once."""
     reasons = list(dict.fromkeys(counts.reasons))
     return "; ".join(reasons[:4]) + (f"; and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+
+
+def _excerpt(outcome: Outcome) -> list[str]:
+    """Return the end of what each failed check printed, or of the whole log where the stage has no such checks."""
+    log = log_file(outcome.stage).read_bytes()
+    parts = [log[start:end] for start, end in outcome.failures] or [log]
+    lines = []
+    for part in parts:
+        lines += part.decode("utf-8", errors="replace").splitlines()[-TAIL_LINES // len(parts) :]
+    return [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in lines]

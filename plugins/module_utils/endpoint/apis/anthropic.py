@@ -26,7 +26,7 @@ class AnthropicMessages(Dialect):
     name = "anthropic-messages"
     path = "/v1/messages"
     models_path = "/v1/models"
-    required_events = ("message_start", "content_block_start", "content_block_delta", "message_delta")
+    required_events = ("message_start", "content_block_delta")
     budget_field = "max_tokens"
 
     def headers(self) -> dict[str, str]:
@@ -64,7 +64,8 @@ class AnthropicMessages(Dialect):
 
     def add_event(self, event: Event, answer: Answer) -> bool:
         content = self.event_object(event)
-        kind = content.get("type", event.type)
+        kind = str(content.get("type", event.type))
+        answer.events.add(kind)
         delta = object_of(content.get("delta"))
         if kind == "content_block_delta":
             text = text_of(delta.get("text"))

@@ -61,7 +61,8 @@ class Responses(Dialect):
 
     def add_event(self, event: Event, answer: Answer) -> bool:
         content = self.event_object(event)
-        kind = content.get("type", event.type)
+        kind = str(content.get("type", event.type))
+        answer.events.add(kind)
         if kind == "response.output_text.delta":
             answer.text += text_of(content.get("delta"))
             answer.deltas += 1

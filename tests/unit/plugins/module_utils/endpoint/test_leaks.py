@@ -78,7 +78,6 @@ HARMLESS = {
     "an input of something else": '{"name": "form", "input": {"type": "text"}}',
     "a tool name without arguments": '{"name": "sessions_send"}',
     "arguments without a name": '{"arguments": {"message": "hello"}}',
-    "arguments that are a number": '{"name": "sessions_send", "arguments": 3}',
     "a list of tools": '["sessions_send", "memory_search"]',
     "Python": "def send(message):\n    return {'name': message, 'arguments': [1, 2]}",
     "a shell line": 'if [ -n "$name" ]; then echo {a,b}; fi',

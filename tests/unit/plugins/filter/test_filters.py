@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results as lines, and names of providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.filter import providers, tables
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import PASSED, Probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+
+
+def proof(**fields: Any) -> dict[str, Any]:
+    probes = [
+        Probe("models", "openai-completions", PASSED, 0.0123, 1, 200, "serves m"),
+        Probe("agent_tool_call", "openai-completions"),
+    ]
+    report = Report(api="openai-completions", model="m", probes=probes, elapsed=1.26)
+    return {**report.as_result(), **fields}
+
+
+def test_the_table_of_probes() -> None:
+    assert tables.probe_table(proof()) == [
+        "probe            outcome  latency  tries  seen",
+        "models           passed   0.01 s   1      serves m",
+        "agent_tool_call  skipped  -        -      not reached",
+        "m over openai-completions, proved in 1.3 s",
+    ]
+
+
+def test_a_fallback_is_told() -> None:
+    lines = tables.probe_table(proof(fallback_reason="openai-responses was asked for, but"))
+    assert lines[-2] == "openai-responses was asked for, but"
+
+
+def test_the_table_of_a_route() -> None:
+    route = build_route(provider="custom", base_url="http://h/v1", model="m", api="openai-completions", timeout=180)
+    lines = tables.route_table(route, "/home/lab/r.json")
+    assert len(lines) == len(route) + 1
+    assert "base_url_sandbox  http://h/v1" in lines
+    assert "container         -" in lines
+    assert lines[-1] == "recorded in /home/lab/r.json"
+
+
+HOST: dict[str, Any] = {
+    "platform": "linux",
+    "platform_evidence": "no other sign",
+    "architecture": "amd64",
+    "gpus": {"summary": "none"},
+    "memory": {"total_mib": 1024, "available_mib": 512},
+    "docker": {"reachable": True, "kind": "native", "version": "20.10", "reason": None},
+    "user": {"name": "lab", "home": "/home/lab"},
+    "route": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "platform  linux (no other sign), amd64"),
+        ({}, "Docker    native 20.10"),
+        ({"docker": {"reachable": False, "kind": None, "version": None, "reason": "no socket"}}, "Docker    no socket"),
+        ({}, "route     none yet"),
+        ({"route": {"model": "m", "label": "Local vLLM"}}, "route     m (Local vLLM)"),
+        ({}, "provider  custom"),
+        ({}, "user      lab, state in /home/lab/.nemoclaw"),
+    ],
+)
+def test_the_table_of_a_host(fields: dict[str, Any], line: str) -> None:
+    assert line in tables.host_table({**HOST, **fields}, "custom")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("Nim-Local", "nim"), ("CUSTOM", "custom"), ("openai", "openai"), (5, 5), (None, None), (["custom"], ["custom"])],
+)
+def test_the_provider_filter(value: Any, name: Any) -> None:
+    assert providers.provider(value) == name
+
+
+def test_the_filters_have_their_names() -> None:
+    names = {**tables.FilterModule().filters(), **providers.FilterModule().filters()}
+    assert set(names) == {"probe_table", "route_table", "host_table", "provider"}

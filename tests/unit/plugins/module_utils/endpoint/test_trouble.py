@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes wrong on the way to a server, and how it is said."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import socket
+import ssl
+import urllib.error
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
+URL = "http://h:81/v1/models"
+KEY = "k-1234567"
+
+
+def exchange(**state: Any) -> Any:
+    base = parse_base_url("http://h:81/v1", "openai-completions")
+    client = SimpleNamespace(base=base, key=KEY)
+    return SimpleNamespace(**{"client": client, "url": URL, "limit": 3.0, "timed_out": False, "connecting": False, **state})
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "code"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), {"connecting": True}, "connection_refused"),
+        (socket.timeout("timed out"), {"connecting": True}, "unreachable"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), {"connecting": True}, "unreachable"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), {"connecting": True}, "unreachable"),
+        (socket.timeout("timed out"), {}, "timeout"),
+        (ConnectionResetError("reset"), {"timed_out": True}, "timeout"),
+        (http.client.IncompleteRead(b""), {"timed_out": True}, "timeout"),
+        (ssl.SSLError(1, "shut down"), {"timed_out": True}, "timeout"),
+        (http.client.RemoteDisconnected("closed"), {}, "connection_lost"),
+        (http.client.IncompleteRead(b"x"), {}, "connection_lost"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), {}, "connection_lost"),
+        (BrokenPipeError(errno.EPIPE, "pipe"), {}, "connection_lost"),
+        (http.client.BadStatusLine("SSH-2.0-OpenSSH"), {}, "not_http"),
+        (http.client.LineTooLong("header line"), {}, "not_http"),
+        (ValueError("invalid literal"), {}, "not_http"),
+        (OSError("Tunnel connection failed: 403 Forbidden"), {}, "proxy_failed"),
+        (OSError(errno.EIO, "something else"), {}, "connection_lost"),
+    ],
+)
+def test_transport_failures(error: Exception, state: dict[str, Any], code: str) -> None:
+    for raised in (error, urllib.error.URLError(error)):
+        failure = trouble.transport_failure(raised, exchange(**state))
+        assert failure.code == code
+        assert "http://h:81" in failure.message
+        assert failure.message.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (301, "redirected"),
+        (302, "redirected"),
+        (307, "redirected"),
+        (400, "bad_request"),
+        (401, "auth_failed"),
+        (403, "auth_failed"),
+        (404, "not_found"),
+        (405, "not_found"),
+        (408, "server_busy"),
+        (413, "bad_request"),
+        (418, "bad_request"),
+        (422, "bad_request"),
+        (429, "rate_limited"),
+        (500, "server_error"),
+        (501, "not_found"),
+        (502, "server_busy"),
+        (503, "server_busy"),
+        (504, "server_busy"),
+        (507, "server_error"),
+        (529, "server_busy"),
+    ],
+)
+def test_every_status_has_its_code(status: int, code: str) -> None:
+    body = json.dumps({"error": {"message": f"the reason, and {KEY}"}}).encode()
+    failure = trouble.status_failure(status, URL, body, {"Location": f"http://evil/?{KEY}"}, KEY)
+    assert (failure.code, failure.details["status"]) == (code, status)
+    assert KEY not in json.dumps(failure.as_result())
+    assert f"HTTP {status}" in failure.message
+    if code != "redirected":
+        assert "the reason, and ********" in failure.message
+
+
+def test_a_refused_key_and_a_missing_one_have_different_remedies() -> None:
+    body = (FIXTURES / "wrong_key.json").read_bytes()
+    wrong = trouble.status_failure(401, URL, body, {}, KEY)
+    missing = trouble.status_failure(401, URL, body, {}, "")
+    assert "Invalid API Key" in wrong.message
+    assert "The key is not accepted" in wrong.message
+    assert "wants a key and none was given" in missing.message
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("0", 0),
+        ("", None),
+        (None, None),
+        ("soon", None),
+        ("-1", None),
+        ("1.5", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("\u0663", None),
+        ("\u00b2", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_retry_after(text: str | None, seconds: int | None) -> None:
+    failure = trouble.status_failure(429, URL, b"", {"Retry-After": text}, "")
+    assert failure.details["retry_after"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"error": {"message": "a", "details": "b"}}, "a"),
+        ({"error": {"details": "b"}, "message": "c"}, "b"),
+        ({"error": "a", "message": "b"}, "a"),
+        ({"message": "a", "detail": "b"}, "a"),
+        ({"detail": "a"}, "a"),
+        ({"details": "a"}, "a"),
+        ({"detail": [{"loc": ["body"], "msg": "field required"}]}, '{"detail": [{"loc": ["body"], "msg": "field required"}]}'),
+        ({"error": {"message": ""}, "detail": "a"}, "a"),
+        ({"error": {"message": 5}}, '{"error": {"message": 5}}'),
+        ({"error": None, "message": None}, '{"error": null, "message": null}'),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "Overloaded"),
+        ([], "[]"),
+        (["a"], '["a"]'),
+        (None, "null"),
+        ("text", '"text"'),
+        (5, "5"),
+    ],
+)
+def test_error_text_finds_the_reason(body: Any, text: str) -> None:
+    assert trouble.error_text(json.dumps(body).encode(), "") == text
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", ""),
+        (b"Bad\r\n  Gateway\n", "Bad Gateway"),
+        (b"\x1b[31mred\x07", "?[31mred?"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        ("a\u202eb\u2028c".encode(), "a?b c"),
+        (b"x" * 1000, "x" * 199 + "\u2026"),
+        (b"[" * 200_000, "[" * 199 + "\u2026"),
+        (f"your key {KEY} is wrong".encode(), "your key ******** is wrong"),
+    ],
+)
+def test_error_text_may_be_shown(body: bytes, text: str) -> None:
+    assert trouble.error_text(body, KEY) == text
+
+
+def test_the_recorded_refusal_of_a_long_prompt() -> None:
+    body = (FIXTURES / "context_exceeded.json").read_bytes()
+    failure = trouble.status_failure(400, URL, body, {}, "")
+    assert failure.code == "bad_request"
+    assert "exceeds the available context size (32768 tokens)" in failure.details["server_message"]
+
+
+def test_an_object_is_returned() -> None:
+    assert trouble.parse_object(b' {"data": [], "error": null} ', URL, "") == {"data": [], "error": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        (b"", "not_json", "with nothing"),
+        (b" \n", "not_json", "with nothing"),
+        (b"<!DOCTYPE html><html>", "not_json", "a web page"),
+        (b"Ollama is running", "not_json", "something that is not JSON (Ollama is running)"),
+        (b'{"object": "li', "not_json", "not JSON"),
+        ('{"a": "\u00e9"}'.encode("latin-1"), "not_json", "not JSON"),
+        (b"[" * 200_000, "not_json", "not JSON"),
+        (b"9" * 5000, "not_json", "JSON"),
+        (b"[]", "not_json", "no object ([])"),
+        (b"null", "not_json", "no object (None)"),
+        (b'"text"', "not_json", "no object (text)"),
+        (b'{"error": {"message": "Out of memory"}}', "error_in_answer", "Out of memory"),
+        (b'{"error": "Out of memory"}', "error_in_answer", "Out of memory"),
+        (b'{"error": true, "message": "no"}', "error_in_answer", "no"),
+        (b'{"error": [1]}', "error_in_answer", '{"error": [1]}'),
+    ],
+)
+def test_what_is_no_answer(body: bytes, code: str, said: str) -> None:
+    with pytest.raises(Failure) as failed:
+        trouble.parse_object(body, URL, "")
+    assert failed.value.code == code
+    assert said in failed.value.message
+    assert URL in failed.value.message
+
+
+def test_what_is_no_answer_is_quoted_without_the_key() -> None:
+    for body in (f"<p>{KEY}</p>", f'["{KEY}"]', f'{{"error": "{KEY}"}}'):
+        with pytest.raises(Failure) as failed:
+            trouble.parse_object(body.encode(), URL, KEY)
+        assert KEY not in failed.value.message

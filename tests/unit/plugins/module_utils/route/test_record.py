@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route record: read, written in one step, closed to others."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+
+ROUTE = build_route(
+    provider="custom", base_url="http://127.0.0.1:8080/v1", model="m", api="openai-completions", timeout=180
+)
+OTHER = {**ROUTE, "model": "another", "context_window": 32768}
+UID, GID = os.getuid(), os.getgid()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the record of a home lies; neither it nor its directory exist yet."""
+    return tmp_path / record.STATE_DIRECTORY / record.RECORD_NAME
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def written(path: Path, content: str) -> str:
+    path.parent.mkdir(mode=0o700)
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert record.read_record(str(path)) == ROUTE
+    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+    assert record.permissions_are_right(str(path), UID)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "a temporary file was left behind"
+
+
+def test_the_umask_makes_no_difference(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        record.write_record(str(path), ROUTE, UID, GID)
+    finally:
+        os.umask(before)
+    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+
+
+def test_the_text_is_for_people_too(path: Path) -> None:
+    text = record.render({**ROUTE, "api_key": "s3cret"})
+    assert text.endswith("}\n")
+    assert list(json.loads(text)) == ["schema", *record.FIELDS]
+    assert "s3cret" not in text, "only the fields of the contract are written"
+
+
+def test_a_record_that_is_open_is_closed(path: Path) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    path.chmod(0o644)
+    path.parent.chmod(0o755)
+    assert not record.permissions_are_right(str(path), UID)
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
+
+
+@pytest.mark.parametrize(("file", "directory"), [(0o644, 0o700), (0o600, 0o755), (0o400, 0o700)])
+def test_permissions_that_are_wrong(path: Path, file: int, directory: int) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    path.chmod(file)
+    path.parent.chmod(directory)
+    assert not record.permissions_are_right(str(path), UID)
+
+
+def test_somebody_elses_record_and_none_at_all(path: Path) -> None:
+    assert not record.permissions_are_right(str(path), UID)
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert not record.permissions_are_right(str(path), UID + 1)
+
+
+def test_a_directory_of_the_users_own_choice_keeps_its_mode(tmp_path: Path) -> None:
+    shared = tmp_path / "etc"
+    shared.mkdir()
+    shared.chmod(0o755)
+    path = shared / "route.json"
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert (mode(path), mode(shared)) == (0o600, 0o755), "/etc/route.json must not close /etc"
+    assert record.permissions_are_right(str(path), UID)
+
+
+def test_a_directory_that_it_makes_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "route.json"
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert mode(path.parent) == 0o700
+
+
+def test_a_write_that_fails_leaves_the_old_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    before = path.read_bytes()
+
+    # A double: a file system that is full cannot be had without being root.
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure) as failed:
+        record.write_record(str(path), OTHER, UID, GID)
+    assert failed.value.code == "route_record_unwritable"
+    assert "No space left" in failed.value.message
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_reader_sees_the_old_route_or_the_new_one(path: Path) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    with path.open(encoding="utf-8") as reader:
+        record.write_record(str(path), OTHER, UID, GID)
+        assert json.load(reader)["model"] == "m", "the file was changed in place"
+    assert record.read_record(str(path)) == OTHER
+
+
+def test_a_linked_record_is_replaced_and_not_followed(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    path.parent.mkdir()
+    path.symlink_to(victim)
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert not path.is_symlink()
+
+
+def test_root_does_not_follow_a_users_link(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    path.parent.symlink_to(elsewhere)
+    with pytest.raises(Failure) as failed:
+        record.write_record(str(path), ROUTE, UID + 1, GID)
+    assert failed.value.code == "route_record_unwritable"
+    assert "symbolic link" in failed.value.message
+    assert (list(elsewhere.iterdir()), mode(elsewhere)) == ([], 0o755)
+    record.write_record(str(path), ROUTE, UID, GID)
+    assert (elsewhere / path.name).exists(), "whoever works for himself may link"
+
+
+@pytest.mark.parametrize("obstacle", ["file instead of the directory", "directory instead of the file", "no home"])
+def test_what_cannot_be_written_is_said(path: Path, obstacle: str) -> None:
+    target = path
+    if obstacle.startswith("file"):
+        path.parent.write_text("", encoding="utf-8")
+    elif obstacle.startswith("directory"):
+        path.mkdir(parents=True)
+    else:
+        target = path.parent / "missing" / "deeper" / path.name
+    with pytest.raises(Failure) as failed:
+        record.write_record(str(target), ROUTE, UID, GID)
+    assert failed.value.code == "route_record_unwritable"
+    assert str(target) in failed.value.message
+    if path.parent.is_dir():
+        assert not list(path.parent.glob(".*")), "a temporary file was left behind"
+
+
+def test_no_record_is_no_route(path: Path) -> None:
+    assert record.read_record(str(path)) is None
+    record.remove_record(str(path))
+
+
+GOOD = {"schema": 1, **ROUTE}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("null", "holds no route"),
+        ("[]", "holds no route"),
+        ('"route"', "holds no route"),
+        ("{}", "holds no route"),
+        ({"schema": 1}, "holds no route"),
+        (ROUTE, "holds no route"),
+        ({**GOOD, "schema": 2}, "schema 2"),
+        ({**GOOD, "schema": None}, "schema None"),
+        ({**GOOD, "schema": "1"}, "schema '1'"),
+        *(({**GOOD, field: None}, "holds no route") for field in ("provider", "model", "api", "base_url_host", "label")),
+        ({**GOOD, "credential_env": ["COMPATIBLE_API_KEY"]}, "holds no route"),
+        ({**GOOD, "base_url_host": {"a": 1}}, "holds no route"),
+    ],
+)
+def test_what_is_no_record(path: Path, content: Any, said: str) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    with pytest.raises(Failure) as failed:
+        record.read_record(written(path, text))
+    assert failed.value.code == "route_record_unreadable"
+    assert said in failed.value.message
+    assert str(path) in failed.value.message
+
+
+def test_bytes_that_are_no_text_and_a_directory(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(Failure, match="cannot be read"):
+        record.read_record(str(path))
+    with pytest.raises(Failure, match="cannot be read"):
+        record.read_record(str(path.parent))
+
+
+def test_what_a_later_release_adds_is_ignored(path: Path) -> None:
+    assert record.read_record(written(path, json.dumps({**GOOD, "new_field": 1}))) == ROUTE
+
+
+def test_remove(path: Path) -> None:
+    record.write_record(str(path), ROUTE, UID, GID)
+    record.remove_record(str(path))
+    assert not path.exists()
+    path.mkdir()
+    with pytest.raises(Failure) as failed:
+        record.remove_record(str(path))
+    assert failed.value.code == "route_record_unwritable"
+
+
+@pytest.mark.parametrize("home", ["/", "/tmp", "/tmp/", "/var/tmp", "/dev/shm", "/var/../tmp", "//", "/./"])
+def test_homes_that_others_share_are_refused(home: str) -> None:
+    with pytest.raises(Failure) as failed:
+        record.record_path(home)
+    assert failed.value.code == "home_refused"
+
+
+def test_where_the_record_lies() -> None:
+    assert record.record_path("/home/lab") == "/home/lab/.nemoclaw/local-inference.json"
+    assert record.record_path("/tmp/lab") == "/tmp/lab/.nemoclaw/local-inference.json"
