@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
-def rows(content: list[tuple[str, ...]]) -> list[str]:
+def rows(content: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the rows as lines, their columns aligned."""
     widths = [max(len(row[column]) for row in content) for column in range(len(content[0]) - 1)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip() for row in content]

@@ -255,6 +255,8 @@ failure:
       returned: for RV(failure.code=expect_failed)
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
@@ -269,7 +271,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
-ARGUMENT_SPEC = {
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "base_url": {"type": "str", "required": True},
     "model": {"type": "str"},
     "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},

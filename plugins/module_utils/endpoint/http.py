@@ -134,6 +134,7 @@ class _Exchange:
         self.timed_out = False
         self._deadline = Deadline(self.limit)
         self.connecting = True
+        self.proxy = ""
         self._handle: socket.socket | None = None
         self._timer = threading.Timer(self.limit, self._time_is_up)
         self._timer.daemon = True
@@ -142,6 +143,8 @@ class _Exchange:
     def dial(self, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
         """Connect to the first address that answers; C(http.client) calls this."""
         host, port = address
+        if host != self.client.base.host:
+            self.proxy = f"{host}:{port}"
         candidates = self.client.addresses_for(host)
         for candidate in candidates:
             # Zero would mean "do not wait" and fail with an error of its own.

@@ -96,7 +96,7 @@ class Ladder:
         client = self.conversation.client
         url = f"{client.base}{self.conversation.dialect.models_path}"
         try:
-            served = models.entries(self.conversation.get(url, probe))
+            served = models.entries(self.conversation.get(url, probe), url)
         except Failure as failure:
             if failure.code != "not_found":
                 raise

@@ -20,8 +20,15 @@ _SHOWN = 20
 _CONTEXT_FIELDS = ("max_model_len", "loaded_context_length", "context_length", "context_window", "max_context_length")
 
 
-def entries(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the entries of a models list, each a dictionary with an C(id)."""
+def entries(content: dict[str, Any], url: str) -> list[dict[str, Any]]:
+    """Return the entries of a models list, each a dictionary with an C(id).
+
+    Raises:
+        Failure: C(wrong_shape) for JSON that is no such list. Ollama without a model sends C(null) for it.
+
+    """
+    if "data" not in content:
+        raise Failure("wrong_shape", f"{url} answered with JSON that is no list of models. Check the base URL.")
     return [entry for entry in map(object_of, list_of(content.get("data"))) if entry.get("id")]
 
 

@@ -51,12 +51,18 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
 
     Args:
         error: What the library raised.
-        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting) and the client's base.
+        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting), C(proxy) and the client's base.
 
     """
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         error = error.reason
     url, base = exchange.url, exchange.client.base
+    if exchange.connecting and exchange.proxy:
+        return Failure(
+            "proxy_failed",
+            f"The web proxy {exchange.proxy} in the target's environment cannot be reached ({error}), so there is no way to "
+            f"{base.root}. Correct it, or add the host to NO_PROXY on the target.",
+        )
     if exchange.connecting and (exchange.timed_out or isinstance(error, socket.timeout)):
         return Failure(
             "unreachable",
@@ -127,7 +133,7 @@ def too_large(url: str, limit: int) -> Failure:
 def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -> Failure:
     """Return what an HTTP status other than 2xx means; what the server said is quoted without the key."""
     said = error_text(body, key)
-    quoted = f" and said: {said}" if said else ""
+    quoted = f" and said: {said.rstrip('.')}" if said else ""
     details: dict[str, Any] = {"status": status, "server_message": said, "retry_after": _retry_after(headers)}
     answered = f"{url} answered HTTP {status}{quoted}"
     if status in (401, 403):
@@ -207,6 +213,6 @@ def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:
     if content.get("error"):
         raise Failure(
             "error_in_answer",
-            f"{url} answered HTTP 200, but with an error in it: {error_text(body, key)}. Look at the server's log.",
+            f"{url} answered HTTP 200, but with an error in it: {error_text(body, key).rstrip('.')}. Look at the server's log.",
         )
     return content

@@ -42,13 +42,32 @@ class Endpoint:
     validate_certs: bool = True
 
 
+def start_clock(endpoint: Endpoint) -> Deadline:
+    """Return the deadline for everything that is asked of the endpoint.
+
+    Raises:
+        Failure: C(timeout_invalid).
+
+    """
+    if endpoint.timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"A time limit of {endpoint.timeout:g} s leaves no time for a single request. Set "
+            "nemoclaw_local_inference_timeout to the seconds that a cold model may take; "
+            f"{DEFAULT_TIMEOUT} is the default.",
+        )
+    return Deadline(endpoint.timeout)
+
+
 def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conversation:
     """Return a conversation with the server over one API.
 
     Raises:
-        Failure: C(key_invalid) or a URL code; nothing was sent then.
+        Failure: C(api_unsupported), C(key_invalid) or a URL code; nothing was sent then.
 
     """
+    if api not in DIALECTS:
+        raise Failure("api_unsupported", f"There is no API {api!r}. Use one of: {', '.join(DIALECTS)}.")
     key = clean_key(endpoint.api_key)
     dialect = DIALECTS[api](key)
     base = parse_base_url(endpoint.base_url, api)
@@ -68,7 +87,7 @@ def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
 
     """
     report.api_requested = endpoint.api
-    deadline = Deadline(_positive(endpoint.timeout))
+    deadline = start_clock(endpoint)
     try:
         if endpoint.api == Responses.name and _try_responses(endpoint, demands, report):
             return
@@ -77,16 +96,6 @@ def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
         Ladder(conversation, demands, report).climb()
     finally:
         report.elapsed = deadline.elapsed
-
-
-def _positive(timeout: float) -> float:
-    if timeout <= 0:
-        raise Failure(
-            "timeout_invalid",
-            f"A time limit of {timeout:g} s leaves no time for a single request. Set nemoclaw_local_inference_timeout to the "
-            f"seconds that a cold model may take; {DEFAULT_TIMEOUT} is the default.",
-        )
-    return timeout
 
 
 def _try_responses(endpoint: Endpoint, demands: Demands, report: Report) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     Endpoint,
     open_conversation,
+    start_clock,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
@@ -63,7 +63,7 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     """
     backend, completion = Check("backend", url=endpoint.base_url), Check("completion", url=endpoint.base_url)
     try:
-        conversation = open_conversation(endpoint, endpoint.api, Deadline(endpoint.timeout))
+        conversation = open_conversation(endpoint, endpoint.api, start_clock(endpoint))
         conversation.model = route["model"]
         _run(backend, lambda probe: _serves_model(conversation, route["model"], probe))
         if backend.state == HEALTHY:
@@ -89,7 +89,7 @@ def _run(check: Check, look: Any) -> None:
 def _serves_model(conversation: Conversation, model: str, probe: Probe) -> str:
     url = f"{conversation.client.base}{conversation.dialect.models_path}"
     try:
-        listed = models.entries(conversation.get(url, probe))
+        listed = models.entries(conversation.get(url, probe), url)
     except Failure as failure:
         if failure.code != "not_found":
             raise

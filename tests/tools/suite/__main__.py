@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -22,6 +23,7 @@ def main() -> int:
             print(f"{stage.name:<16} {mark:<6} {stage.about}")
         return 0
     environment.prepare_home()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine or by a hand: the same cleaning up
     started = time.monotonic()
     try:
         outcomes = run_all(_chosen(options), options.jobs)

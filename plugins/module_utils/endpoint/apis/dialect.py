@@ -128,7 +128,8 @@ class Dialect:
         """Return the failure for an error that the server reports inside its stream."""
         said = quote(str(error.get("message") if isinstance(error, dict) else error), self.key)
         return Failure(
-            "error_in_answer", f"The stream of {self.path} ended in an error: {said}. Look at the server's log."
+            "error_in_answer",
+            f"The stream of {self.path} ended in an error: {said.rstrip('.')}. Look at the server's log.",
         )
 
 

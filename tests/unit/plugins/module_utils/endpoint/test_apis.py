@@ -233,7 +233,10 @@ def test_an_event_that_is_no_json_object(name: str, data: str) -> None:
     [
         ("chat", {"error": {"message": "Out of k-1234567 \x1b[2J memory", "code": 500}}),
         ("chat", {"error": "Out of k-1234567 \x1b[2J memory"}),
-        ("responses", {"type": "response.failed", "response": {"error": {"message": "Out of k-1234567 \x1b[2J memory"}}}),
+        (
+            "responses",
+            {"type": "response.failed", "response": {"error": {"message": "Out of k-1234567 \x1b[2J memory"}}},
+        ),
         ("responses", {"type": "error", "message": "Out of k-1234567 \x1b[2J memory"}),
         ("messages", {"type": "error", "error": {"type": "api_error", "message": "Out of k-1234567 \x1b[2J memory"}}),
     ],

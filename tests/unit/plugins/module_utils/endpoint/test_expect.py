@@ -64,7 +64,8 @@ def test_what_does_not_hold(query: str, equals: Any, found: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "length(", "api[", "a b", "'", "abs(api)", "no_function(api)", "length(context_window)", "&api", "[&api]"]
+    "query",
+    ["", "length(", "api[", "a b", "'", "abs(api)", "no_function(api)", "length(context_window)", "&api", "[&api]"],
 )
 def test_queries_that_cannot_be_used(query: str) -> None:
     with pytest.raises(Failure) as failed:

@@ -141,7 +141,23 @@ def test_a_call_deep_inside_is_found() -> None:
 
 
 def test_random_text_never_raises() -> None:
-    source = random.Random(2026)  # noqa: S311
-    pieces = ['{"name":', '"sessions_send"', ',"arguments":', "{", "}", "[", "]", ":", ",", '"', "\\", "1", " ", "\u0000", "null"]
+    source = random.Random(2026)
+    pieces = [
+        '{"name":',
+        '"sessions_send"',
+        ',"arguments":',
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        '"',
+        "\\",
+        "1",
+        " ",
+        "\u0000",
+        "null",
+    ]
     for _ in range(3000):
         find_leak("".join(source.choice(pieces) for _ in range(source.randrange(30))), OFFERED)

@@ -18,11 +18,11 @@ URL = "http://h/v1/models"
 
 
 def served(*names: Any) -> list[dict[str, Any]]:
-    return models.entries({"data": [{"id": name} for name in names]})
+    return models.entries({"data": [{"id": name} for name in names]}, URL)
 
 
 def test_the_recorded_list_of_llama_cpp() -> None:
-    listed = models.entries(trouble.parse_object(LLAMA_CPP.read_bytes(), URL, ""))
+    listed = models.entries(trouble.parse_object(LLAMA_CPP.read_bytes(), URL, ""), URL)
     entry = models.choose("scripted", listed, URL, "")
     assert models.context_window(entry) == 32768
     assert models.context_source(entry) == "/props"
@@ -44,8 +44,19 @@ def test_choose(wanted: str | None, names: list[str], chosen: str) -> None:
     assert models.choose(wanted, served(*names), URL, "")["id"] == chosen
 
 
+@pytest.mark.parametrize("content", [{}, {"foo": 1}, {"models": [{"name": "m"}]}])
+def test_json_that_is_no_list_of_models(content: dict[str, Any]) -> None:
+    with pytest.raises(Failure) as failed:
+        models.entries(content, URL)
+    assert failed.value.code == "wrong_shape"
+
+
+def test_ollama_without_models() -> None:
+    assert models.entries({"object": "list", "data": None}, URL) == []
+
+
 def test_an_alias_is_a_name_too() -> None:
-    listed = models.entries({"data": [{"id": "model.gguf", "aliases": ["qwen", "coder"]}]})
+    listed = models.entries({"data": [{"id": "model.gguf", "aliases": ["qwen", "coder"]}]}, URL)
     assert models.choose("coder", listed, URL, "")["id"] == "model.gguf"
 
 
@@ -116,7 +127,15 @@ def test_context_window(entry: dict[str, Any], window: int | None) -> None:
     [
         ({"default_generation_settings": {"n_ctx": 8192}}, 8192),
         ({"default_generation_settings": {"n_ctx": None}}, None),
-        ({"models": [{"name": "other", "context_length": 1}, {"name": "m:latest", "model": "m", "context_length": 4096}]}, 4096),
+        (
+            {
+                "models": [
+                    {"name": "other", "context_length": 1},
+                    {"name": "m:latest", "model": "m", "context_length": 4096},
+                ]
+            },
+            4096,
+        ),
         ({"models": [{"name": "other", "context_length": 1}]}, None),
         ({"models": []}, None),
         ({}, None),
@@ -147,7 +166,7 @@ def test_odd_lists_end_in_a_model_or_a_failure(odd: Any, model: str | None) -> N
     ]
     for content in lists:
         try:
-            entry = models.choose(model, models.entries(content), URL, "")
+            entry = models.choose(model, models.entries(content, URL), URL, "")
         except Failure as failure:
             assert failure.code in ("no_models", "model_ambiguous", "model_not_served"), content
         else:

@@ -53,7 +53,9 @@ def test_what_may_pass_is_tried_again(clock: Clock, code: str) -> None:
     assert clock.slept == [1, 2]
 
 
-@pytest.mark.parametrize("code", ["auth_failed", "connection_refused", "tls_failed", "not_found", "bad_request", "not_json"])
+@pytest.mark.parametrize(
+    "code", ["auth_failed", "connection_refused", "tls_failed", "not_found", "bad_request", "not_json"]
+)
 def test_what_cannot_pass_ends_at_once(clock: Clock, code: str) -> None:
     limits, attempt = failing(clock, code, 1)
     with pytest.raises(Failure) as failed:
@@ -72,7 +74,7 @@ def test_a_model_that_crashes_again_gets_three_tries(clock: Clock, code: str) ->
 
 
 def test_a_busy_server_gets_all_the_time_and_no_more(clock: Clock) -> None:
-    limits, attempt = failing(clock, "server_busy", 999)
+    _limits, attempt = failing(clock, "server_busy", 999)
     deadline = Deadline(100, clock.read, clock.sleep)
     with pytest.raises(Failure) as failed:
         with_retries(attempt, deadline)  # type: ignore[arg-type]

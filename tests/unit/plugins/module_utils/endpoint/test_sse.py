@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 STREAM = (
     "\ufeff: hello\n"
     "event: one\ndata: a\ndata:  b\n\n"
-    "data: {\"text\": \"Gr\u00fc\u00dfe \U0001f600\"}\n\n"
+    'data: {"text": "Gr\u00fc\u00dfe \U0001f600"}\n\n'
     "id: 7\nretry: 10\nevent: empty\n\n"
     "data\n\n"
     ": ping\n\n"
@@ -79,7 +79,7 @@ def test_a_line_of_megabytes_takes_linear_time(size: int) -> None:
 
 
 def test_random_bytes_never_raise() -> None:
-    source = random.Random(2026)  # noqa: S311
+    source = random.Random(2026)
     alphabet = b"\r\n:data event\x00\xff\xef\xbb\xbf{}"
     for _ in range(2000):
         content = bytes(source.choice(alphabet) for _ in range(source.randrange(80)))

@@ -28,7 +28,9 @@ KEY = "k-1234567"
 def exchange(**state: Any) -> Any:
     base = parse_base_url("http://h:81/v1", "openai-completions")
     client = SimpleNamespace(base=base, key=KEY)
-    return SimpleNamespace(**{"client": client, "url": URL, "limit": 3.0, "timed_out": False, "connecting": False, **state})
+    return SimpleNamespace(
+        **{"client": client, "url": URL, "limit": 3.0, "timed_out": False, "connecting": False, "proxy": "", **state}
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,9 @@ def exchange(**state: Any) -> Any:
         (socket.timeout("timed out"), {"connecting": True}, "unreachable"),
         (OSError(errno.EHOSTUNREACH, "No route to host"), {"connecting": True}, "unreachable"),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), {"connecting": True}, "unreachable"),
+        (ConnectionRefusedError("refused"), {"connecting": True, "proxy": "proxy.lab:3128"}, "proxy_failed"),
+        (socket.timeout("timed out"), {"connecting": True, "proxy": "proxy.lab:3128"}, "proxy_failed"),
+        (socket.timeout("timed out"), {"proxy": "proxy.lab:3128"}, "timeout"),
         (socket.timeout("timed out"), {}, "timeout"),
         (ConnectionResetError("reset"), {"timed_out": True}, "timeout"),
         (http.client.IncompleteRead(b""), {"timed_out": True}, "timeout"),
@@ -136,7 +141,10 @@ def test_retry_after(text: str | None, seconds: int | None) -> None:
         ({"message": "a", "detail": "b"}, "a"),
         ({"detail": "a"}, "a"),
         ({"details": "a"}, "a"),
-        ({"detail": [{"loc": ["body"], "msg": "field required"}]}, '{"detail": [{"loc": ["body"], "msg": "field required"}]}'),
+        (
+            {"detail": [{"loc": ["body"], "msg": "field required"}]},
+            '{"detail": [{"loc": ["body"], "msg": "field required"}]}',
+        ),
         ({"error": {"message": ""}, "detail": "a"}, "a"),
         ({"error": {"message": 5}}, '{"error": {"message": 5}}'),
         ({"error": None, "message": None}, '{"error": null, "message": null}'),

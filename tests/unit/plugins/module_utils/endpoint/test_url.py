@@ -147,7 +147,9 @@ def test_a_query_is_refused_and_never_shown() -> None:
     assert "s3cret" not in str(failed.value.as_result())
 
 
-@pytest.mark.parametrize("host", ["host.openshell.internal", "Host.OpenShell.Internal", "inference.local", "inference.local."])
+@pytest.mark.parametrize(
+    "host", ["host.openshell.internal", "Host.OpenShell.Internal", "inference.local", "inference.local."]
+)
 def test_names_of_the_sandbox_are_for_the_sandbox(host: str) -> None:
     with pytest.raises(Failure) as failed:
         parse_base_url(f"http://{host}:8000/v1", CHAT)

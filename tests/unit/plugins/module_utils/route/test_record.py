@@ -191,7 +191,10 @@ GOOD = {"schema": 1, **ROUTE}
         ({**GOOD, "schema": 2}, "schema 2"),
         ({**GOOD, "schema": None}, "schema None"),
         ({**GOOD, "schema": "1"}, "schema '1'"),
-        *(({**GOOD, field: None}, "holds no route") for field in ("provider", "model", "api", "base_url_host", "label")),
+        *(
+            ({**GOOD, field: None}, "holds no route")
+            for field in ("provider", "model", "api", "base_url_host", "label")
+        ),
         ({**GOOD, "credential_env": ["COMPATIBLE_API_KEY"]}, "holds no route"),
         ({**GOOD, "base_url_host": {"a": 1}}, "holds no route"),
     ],

@@ -13,7 +13,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.li
 
 URL = "http://127.0.0.1:8080/v1"
 ROUTE = build_route(provider="custom", base_url=URL, model="m", api="openai-completions", timeout=180)
-RECORDED = check.Check("route", check.HEALTHY, url="/home/lab/.nemoclaw/local-inference.json", detail="a route is recorded")
+RECORDED = check.Check(
+    "route", check.HEALTHY, url="/home/lab/.nemoclaw/local-inference.json", detail="a route is recorded"
+)
 
 
 def test_a_healthy_route() -> None:
@@ -32,7 +34,9 @@ def test_a_healthy_route() -> None:
 
 
 def test_the_context_is_told_where_it_is_known() -> None:
-    assert "Model:      m over openai-completions, context 32768 tokens" in render({**ROUTE, "context_window": 32768}, [])
+    assert "Model:      m over openai-completions, context 32768 tokens" in render(
+        {**ROUTE, "context_window": 32768}, []
+    )
 
 
 def test_what_is_wrong_has_a_second_line() -> None:
@@ -50,7 +54,10 @@ def test_what_is_wrong_has_a_second_line() -> None:
 
 def test_no_route() -> None:
     missing = check.Check("route", check.NOT_CONFIGURED, "/home/lab/r.json", "There is no route record.")
-    assert render(None, [missing]) == ["Route:      not configured (/home/lab/r.json)", "            There is no route record."]
+    assert render(None, [missing]) == [
+        "Route:      not configured (/home/lab/r.json)",
+        "            There is no route record.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,8 @@ def test_no_route() -> None:
         (Endpoint("ftp://h/v1"), "url_invalid"),
         (Endpoint("http://u:p@h/v1"), "url_credentials"),
         (Endpoint(URL, api_key="k\u2019"), "key_invalid"),
+        (Endpoint(URL, timeout=0), "timeout_invalid"),
+        (Endpoint(URL, api="openai-chat"), "api_unsupported"),
     ],
 )
 def test_a_record_that_leads_nowhere_is_an_answer(endpoint: Endpoint, code: str) -> None:

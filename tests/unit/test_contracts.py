@@ -1,0 +1,274 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said in two places is the same in both: specifications, defaults, documentation, action groups, failure codes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+import yaml
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.trouble import FINAL_CODES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
+
+REPO = Path(__file__).resolve().parents[2]
+COLLECTION = "nemoclaw.local_inference"
+ROLES = sorted(path.parent.parent.name for path in (REPO / "roles").glob("*/meta/argument_specs.yml"))
+MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("*.py"))
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    specs: dict[str, Any] = load(REPO / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return specs
+
+
+def test_every_role_has_a_specification() -> None:
+    assert sorted(path.name for path in (REPO / "roles").iterdir() if path.is_dir()) == ROLES
+
+
+# Resolves a role's defaults for each line of JSON that it reads. A process of its own, because Ansible's plugin loader takes
+# over the import of collections, which ansible-test and plain pytest have set up each in their own way.
+_RESOLVER = """
+import json, os, sys
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+
+init_plugin_loader()
+loader = DataLoader()
+base = {name: value for name, value in os.environ.items() if not name.startswith(("NEMOCLAW_", "COMPATIBLE_"))}
+for line in sys.stdin:
+    path, environment, variables = json.loads(line)
+    os.environ.clear()
+    os.environ.update(base | environment)
+    defaults = loader.load_from_file(path, trusted_as_template=True)
+    print(json.dumps(Templar(loader=loader, variables=defaults | variables).template(defaults)), flush=True)
+"""
+
+Resolve = Callable[..., "dict[str, Any]"]
+
+
+@pytest.fixture(scope="module")
+def resolved() -> Iterator[Resolve]:
+    """Return a function that resolves the defaults of a role on a controller with this environment."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _RESOLVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ask, answers = process.stdin, process.stdout
+
+        def resolve(role: str, environment: dict[str, str] | None = None, **variables: Any) -> dict[str, Any]:
+            path = REPO / "roles" / role / "defaults" / "main.yml"
+            print(json.dumps([str(path), environment or {}, variables]), file=ask, flush=True)
+            values: dict[str, Any] = json.loads(answers.readline())
+            return values
+
+        yield resolve
+        ask.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_without_settings_the_defaults_are_those_specified(role: str, resolved: Resolve) -> None:
+    options = entry_points(role)["main"]["options"]
+    # Ansible prints the templated specification when another option is wrong, so secrets have no default in it.
+    secrets = {name for name, option in options.items() if option.get("no_log")}
+    assert not any("default" in options[name] for name in secrets)
+    assert resolved(role) == {name: option.get("default", "") for name, option in options.items()}
+
+
+def settings(role: str) -> list[tuple[str, str]]:
+    """Return each role variable that reads a setting by the same name from the inventory and the environment."""
+    defaults = load(REPO / "roles" / role / "defaults" / "main.yml")
+    found = [(name, re.match(r"\{\{ (nemoclaw_\w+) ", str(value))) for name, value in defaults.items()]
+    return [(name, setting.group(1)) for name, setting in found if setting]
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "setting"), [(role, name, setting) for role in ROLES for name, setting in settings(role)]
+)
+def test_the_inventory_wins_over_the_environment(role: str, name: str, setting: str, resolved: Resolve) -> None:
+    environment = {setting.upper(): "from-environment"}
+    assert resolved(role, environment)[name] == "from-environment"
+    assert resolved(role, environment, **{setting: "from-inventory"})[name] == "from-inventory"
+    assert resolved(role, {setting.upper(): ""})[name] == entry_points(role)["main"]["options"][name]["default"], (
+        "empty counts as not set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "environment", "key"),
+    [
+        ("custom", {"COMPATIBLE_API_KEY": "a", "COMPATIBLE_ANTHROPIC_API_KEY": "b", "NEMOCLAW_PROVIDER_KEY": "c"}, "a"),
+        ("anthropicCompatible", {"COMPATIBLE_API_KEY": "a", "COMPATIBLE_ANTHROPIC_API_KEY": "b"}, "b"),
+        ("AnthropicCompatible", {"COMPATIBLE_API_KEY": "a"}, ""),
+        ("anthropicCompatible", {"COMPATIBLE_API_KEY": "a", "NEMOCLAW_PROVIDER_KEY": "c"}, "c"),
+        ("custom", {"COMPATIBLE_API_KEY": "", "NEMOCLAW_PROVIDER_KEY": "c"}, "c"),
+        ("custom", {}, ""),
+    ],
+)
+def test_a_provider_gets_its_own_key(provider: str, environment: dict[str, str], key: str, resolved: Resolve) -> None:
+    assert resolved("endpoint", environment, nemoclaw_provider=provider)["endpoint_api_key"] == key
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        ("http://host.docker.internal:8000", "host.docker.internal"),
+        ("https://10.0.0.1/v1", "10.0.0.1"),
+        ("host.docker.internal", "host.docker.internal"),
+        ("", "host.openshell.internal"),
+    ],
+)
+def test_the_host_in_the_sandbox(value: str, host: str, resolved: Resolve) -> None:
+    environment = {"NEMOCLAW_LOCAL_INFERENCE_SANDBOX_HOST_URL": value}
+    assert resolved("endpoint", environment)["endpoint_sandbox_host"] == host
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_public_variables_carry_the_name_of_their_role(role: str) -> None:
+    for name, entry in entry_points(role).items():
+        assert all(option.startswith(f"{role}_") for option in entry["options"]), name
+    internal = REPO / "roles" / role / "vars" / "main.yml"
+    if internal.exists():
+        assert all(name.startswith(f"__{role}_") for name in load(internal))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_has_tasks_and_the_options_of_main(role: str) -> None:
+    points = entry_points(role)
+    for name, entry in points.items():
+        assert (REPO / "roles" / role / "tasks" / f"{name}.yml").exists()
+        assert entry["short_description"]
+        for option, content in entry["options"].items():
+            known = points["main"]["options"][option]
+            assert (content["type"], content.get("default")) == (known["type"], known.get("default")), option
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_secrets_of_roles_are_not_logged(role: str) -> None:
+    for entry in entry_points(role).values():
+        for name, option in entry["options"].items():
+            if re.search(r"(_key|_token|_password)$", name):
+                assert option.get("no_log") is True, name
+
+
+def test_action_groups() -> None:
+    groups = load(REPO / "meta" / "runtime.yml")["action_groups"]
+    assert groups["all"] == MODULES
+    for name, members in groups.items():
+        assert members == sorted(set(members) & set(MODULES)), name
+    for module in MODULES:
+        documented = documentation(module)["attributes"]["action_group"]["membership"]
+        assert sorted(documented) == sorted(
+            f"{COLLECTION}.{name}" for name, members in groups.items() if module in members
+        )
+
+
+def documentation(module: str) -> dict[str, Any]:
+    """Return a module's documentation, the options of its fragments filled in."""
+    imported = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}")
+    content: dict[str, Any] = yaml.safe_load(imported.DOCUMENTATION)
+    assert content["module"] == module
+    for fragment in content.get("extends_documentation_fragment", []):
+        name, _, part = fragment[len(COLLECTION) + 1 :].partition(".")
+        home = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{name}")
+        more = yaml.safe_load(getattr(home.ModuleDocFragment, part.upper() or "DOCUMENTATION"))
+        content["options"] = {**more.get("options", {}), **content["options"]}
+    return content
+
+
+def contract(options: dict[str, Any], nested: str) -> dict[str, Any]:
+    """Return what both sides say of each option: its type, whether it is required, default, choices, suboptions."""
+    return {
+        name: {
+            "type": option.get("type", "str"),
+            "elements": option.get("elements"),
+            "required": option.get("required", False),
+            "default": option.get("default"),
+            "choices": option.get("choices"),
+            "options": contract(option.get(nested, {}), nested),
+        }
+        for name, option in options.items()
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_documented_options_are_the_options(module: str) -> None:
+    spec = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}").ARGUMENT_SPEC
+    assert contract(documentation(module)["options"], "suboptions") == contract(spec, "options")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_secrets_of_modules_are_not_logged(module: str) -> None:
+    spec = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}").ARGUMENT_SPEC
+    for name, option in spec.items():
+        if re.search(r"(_key|_token|_password|credentials?)$", name):
+            assert option.get("no_log") is True, name
+
+
+def test_the_fragment_has_the_shared_options() -> None:
+    documented = yaml.safe_load(endpoint_fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    assert contract(documented, "suboptions") == contract(ENDPOINT_OPTIONS, "options")
+
+
+def raised_codes() -> Iterator[tuple[str, str]]:
+    """Yield each failure code that stands in the plugins' source, and where."""
+    for path in sorted((REPO / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            where = f"{path.relative_to(REPO)}:{getattr(node, 'lineno', 0)}"
+            yield from ((code, where) for code in _codes_in(node))
+
+
+def _codes_in(node: ast.AST) -> Iterator[str]:
+    found: list[ast.AST | None] = []
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Failure":
+        found += node.args[:1]
+    elif isinstance(node, ast.Dict):
+        found += [
+            value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant) and key.value == "code"
+        ]
+    elif (
+        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FAILURE_CODES"
+    ):
+        found += node.value.values if isinstance(node.value, ast.Dict) else []
+    elif isinstance(node, ast.Assign):
+        targets = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        found += [value for target, value in zip(targets, values) if getattr(target, "attr", "") == "code"]
+    yield from (one.value for one in found if isinstance(one, ast.Constant) and isinstance(one.value, str))
+
+
+def documented_codes() -> list[str]:
+    page = (REPO / "docs" / "failure-codes.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+
+def test_every_failure_code_is_documented_and_no_other() -> None:
+    raised = dict(raised_codes())
+    documented = documented_codes()
+    assert len(raised) > 40, "the search for codes found too few to be right"
+    assert {code: where for code, where in raised.items() if code not in documented} == {}
+    assert sorted(set(documented) - set(raised)) == []
+    assert len(documented) == len(set(documented))
+
+
+def test_codes_that_decide_something_exist() -> None:
+    raised = set(dict(raised_codes()))
+    assert raised >= FINAL_CODES
+    assert raised >= set(check._STATES)
