@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Pull a model: follow the daemon's progress, notice when there is none, and say what went wrong and what to do."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import (
+    Size,
+    format_bytes,
+    not_in_registry,
+    unauthorized,
+)
+
+# While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
+_VERIFY_RATE = 50_000_000
+
+# The daemon's status lines (Ollama server/images.go, PullModel) -> what we call the phase.
+_PHASES = {
+    "pulling manifest": "manifest",
+    "verifying": "verify",
+    "writing": "write",
+    "removing": "write",
+    "success": "done",
+}
+
+# What stands in the daemon's error -> code, and what to do. First match counts; seen with 0.9.3, or in its source.
+_ERRORS = (
+    (("no space left on device", "disk quota exceeded"), "disk_full", "Free space where the daemon keeps its models, or move them by "
+     "OLLAMA_MODELS in the service"),
+    (("server gave http response to https",), "registry_insecure", "The registry speaks plain HTTP: set insecure_registry if it is "
+     "yours and the network between is safe"),
+    (("x509", "tls:", "certificate"), "registry_tls_failed", "Have the daemon's host trust the registry's certificate, also where a "
+     "network inspects TLS"),
+    (("digest mismatch",), "pull_damaged", "What came is not what the registry announced: run it again, and look for a proxy that "
+     "changes downloads"),
+    (("requires a newer version",), "ollama_too_old", "Upgrade Ollama (module ollama_install)"),
+    (("max retries exceeded", "eof", "connection reset", "stalled"), "pull_interrupted", "The part that came is kept: run it again to "
+     "go on from there"),
+    (("no such host", "dial tcp", "connection refused", "i/o timeout", "network is unreachable", "deadline exceeded"),
+     "registry_unreachable", "Check the daemon's way to the registry: DNS, firewall, and HTTPS_PROXY in its service"),
+)  # fmt: skip
+
+
+class Progress:
+    """Where a pull stands, from the daemon's lines."""
+
+    def __init__(self, expected: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.phase = "manifest"
+        self._expected = expected or 0
+        self._layers: dict[str, tuple[int, int, int]] = {}  # digest -> first completed, completed, total
+        self._clock = clock
+        self._started: float | None = None
+        self.moved = clock()  # when something last happened
+
+    def take(self, line: dict[str, Any]) -> None:
+        """Read a line. The daemon repeats lines while nothing happens, so only news count as a move."""
+        status, digest = str(line.get("status") or ""), line.get("digest")
+        phase = next((name for start, name in _PHASES.items() if status.startswith(start)), "download")
+        completed, total = _bytes(line.get("completed")), _bytes(line.get("total"))
+        if isinstance(digest, str):
+            first, before, _ = self._layers.get(digest, (completed, -1, total))
+            self._layers[digest] = (first, completed, total)
+            self._started = self._started or self._clock()
+            if completed > before:
+                self.moved = self._clock()
+        if phase != self.phase:
+            self.phase, self.moved = phase, self._clock()
+
+    @property
+    def completed(self) -> int:
+        """Bytes that are on the host, those of an earlier try included."""
+        return sum(completed for _, completed, _ in self._layers.values())
+
+    @property
+    def total(self) -> int:
+        """Bytes in all; the daemon names a layer only when it comes to it, so the manifest's sum is the better one."""
+        return max(self._expected, sum(total for _, _, total in self._layers.values()))
+
+    def patience(self, stall: float) -> float:
+        """Return the seconds without news that are right for this phase."""
+        return stall + (self.total / _VERIFY_RATE if self.phase in ("verify", "write") else 0)
+
+    def as_result(self) -> dict[str, Any]:
+        """Return C({phase, percent, completed, total, rate}), rate in bytes a second over this run."""
+        transferred = sum(completed - first for first, completed, _ in self._layers.values())
+        elapsed = self._clock() - self._started if self._started is not None else 0
+        return {
+            "phase": self.phase,
+            "percent": round(100 * self.completed / self.total, 1) if self.total else None,
+            "completed": self.completed,
+            "total": self.total or None,
+            "rate": round(transferred / elapsed) if elapsed > 0 else None,
+        }
+
+
+def pull(daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Size) -> dict[str, Any]:
+    """Have the daemon download a model and return the progress at its end.
+
+    There is no limit on the whole, because a large model over a slow line may take a day: only on the time without progress.
+
+    Args:
+        daemon: Who downloads.
+        name: The model.
+        insecure: Plain HTTP to the registry.
+        stall: Seconds without progress after which it is given up. What came is kept by the daemon.
+        size: What is expected.
+
+    Raises:
+        Failure: C(pull_stalled), C(pull_failed) or one of the codes of the table above; all with C(progress).
+
+    """
+    progress = Progress(size.bytes)
+    body = {"model": str(name), "insecure": insecure, "stream": True}
+    try:
+        # A daemon that checks a digest is silent for long; one that waits for data repeats itself 16 times a second.
+        for line in daemon.follow("/api/pull", body, stall + progress.total / _VERIFY_RATE):
+            if line.get("error"):
+                raise _refusal(name, str(line["error"]))
+            progress.take(line)
+            if progress.phase == "done":
+                return {**progress.as_result(), "percent": 100.0}
+            if time.monotonic() - progress.moved > progress.patience(stall):
+                raise _stalled(name, stall, progress)
+        raise _refusal(name, "unexpected EOF")
+    except Failure as failure:
+        if failure.code == "ollama_timeout":
+            failure = _stalled(name, stall, progress)
+        raise Failure(failure.code, failure.message, **{**failure.details, "progress": progress.as_result()}) from None
+
+
+def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
+    seen = progress.as_result()
+    return Failure(
+        "pull_stalled",
+        f"Pulling {name} made no progress for {stall:g} s in the phase '{progress.phase}', at "
+        f"{format_bytes(progress.completed)} of {format_bytes(progress.total)} ({seen['percent'] or 0:g} %). Check the daemon's way "
+        f"to {name.registry}, then run it again: what came is kept, and the download goes on from there.",
+    )
+
+
+def _refusal(name: ModelName, error: str) -> Failure:
+    """Return what an error of the daemon means."""
+    said, lower = quote(error, "", 300), error.lower()
+    if "file does not exist" in lower or "manifest unknown" in lower:
+        return not_in_registry(name)
+    # 0.9.3 stumbles over a registry that wants a password: it expects a token service named in the challenge.
+    if "unauthorized" in lower or "401" in lower or 'unsupported protocol scheme ""' in lower:
+        return unauthorized(name)
+    for signs, code, remedy in _ERRORS:
+        if any(sign in lower for sign in signs):
+            return Failure(code, f"Ollama could not pull {name}: {said}. {remedy}.", server_message=said)
+    return Failure(
+        "pull_failed",
+        f"Ollama could not pull {name}: {said}. Look at its log (journalctl -u ollama).",
+        server_message=said,
+    )
+
+
+def _bytes(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
