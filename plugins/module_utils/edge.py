@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import PLACEHOLDERS, mask
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import PLACEHOLDERS, mask
 
 # The options of the doc fragment endpoint.
 ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {

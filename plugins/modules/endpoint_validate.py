@@ -278,7 +278,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": DEFAULT_TIMEOUT},
     "require_tools": {"type": "bool", "default": True},
     "min_context_window": {"type": "int", "default": 0},
-    "agent_prompt_tokens": {"type": "int", "default": AGENT_PROMPT_TOKENS},
+    "agent_prompt_tokens": {"type": "int", "default": AGENT_PROMPT_TOKENS, "no_log": False},
     "expect": {
         "type": "list",
         "elements": "dict",

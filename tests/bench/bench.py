@@ -48,7 +48,7 @@ def ladder() -> None:
             validate(endpoint, Demands(), Report("openai-completions", None))
 
         def bare() -> None:
-            for _ in range(LADDER_REQUESTS):
+            for _dummy in range(LADDER_REQUESTS):
                 connection = http.client.HTTPConnection(root_url.removeprefix("http://"))
                 connection.request("GET", "/good/v1/models")
                 json.load(connection.getresponse())
@@ -71,7 +71,7 @@ def imports() -> None:
         show(f"imports of {module} (bar: 250 ms)", *in_turn(load, start))
 
 
-def in_turn(subject, floor) -> tuple[list[float], list[float]]:  # noqa: ANN001
+def in_turn(subject, floor) -> tuple[list[float], list[float]]:
     """Return the seconds of each run of both, taken alternately after one of each that does not count."""
     times: tuple[list[float], list[float]] = ([], [])
     for run in range(RUNS + 1):

@@ -90,7 +90,7 @@ class Exchange(BaseHTTPRequestHandler):
         if url.path == "/__requests":
             self._requests(parse_qs(url.query).get("under", ["/"])[0])
             return
-        _, instance, path = (url.path.rstrip("/") + "//").split("/", 2)
+        _root, instance, path = (url.path.rstrip("/") + "//").split("/", 2)
         behaviour = misbehaviours.BEHAVIOURS.get(instance.partition("~")[0])
         self.endpoint = ENDPOINTS.get((self.command, "/" + path.rstrip("/")), "")
         with self.server.lock:

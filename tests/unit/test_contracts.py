@@ -19,8 +19,8 @@ import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.trouble import FINAL_CODES
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 
 REPO = Path(__file__).resolve().parents[2]
 COLLECTION = "nemoclaw.local_inference"
@@ -186,7 +186,7 @@ def documentation(module: str) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(imported.DOCUMENTATION)
     assert content["module"] == module
     for fragment in content.get("extends_documentation_fragment", []):
-        name, _, part = fragment[len(COLLECTION) + 1 :].partition(".")
+        name, _dot, part = fragment[len(COLLECTION) + 1 :].partition(".")
         home = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.doc_fragments.{name}")
         more = yaml.safe_load(getattr(home.ModuleDocFragment, part.upper() or "DOCUMENTATION"))
         content["options"] = {**more.get("options", {}), **content["options"]}

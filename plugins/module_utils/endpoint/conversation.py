@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import sse, trouble
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, Question
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import mask
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.http import Client, Reply
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import BUDGETS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.retry import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client, Reply
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import mask
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.retry import (
     SHARE_OF_A_TRY,
     with_retries,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
 # A stream that was asked for so many tokens and sends more than this many events for each has no end.
 _EVENTS_PER_TOKEN = 4

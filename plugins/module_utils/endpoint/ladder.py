@@ -195,7 +195,7 @@ class Ladder:
             )
 
     def _verdict(self, probe: Probe, question: Question) -> tool_calls.Verdict:
-        for _ in range(_ABSENT_TRIES):
+        for _dummy in range(_ABSENT_TRIES):
             try:
                 answer = self.conversation.ask(question, probe)
             except Failure as failure:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Question
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import find_leak
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 # From best to worst: what a whole run is worth is the worst of its probes.
 STRUCTURED, ABSENT, LEAKED, UNSUPPORTED = "structured", "absent", "leaked", "unsupported"

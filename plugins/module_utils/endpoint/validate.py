@@ -14,13 +14,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import clean_key
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.http import Client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.trouble import FINAL_CODES
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 DIALECTS: dict[str, type[Dialect]] = {
     dialect.name: dialect for dialect in (ChatCompletions, Responses, AnthropicMessages)

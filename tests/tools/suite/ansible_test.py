@@ -11,7 +11,7 @@ import shutil
 
 from . import paths, pythons, servers, tree, venvs
 from .model import Counts, StageFailed, StageSkipped
-from .run import Run, exclusive
+from .run import PLAY_FAULTS, PYTEST_FAULTS, Run, exclusive
 
 # The pip that each core wants to bootstrap its environments with (`get_venv_packages` in ansible_test/_internal/
 # python_requirements.py). It asks for a script on a host of its own; the wheel on PyPI is the same program
@@ -87,6 +87,7 @@ def units(run: Run) -> None:
         run.count_junit(reports)
         if status and run.counts.failed == failed_before:
             run.verdict(f"units on Python {version}", False, f"exit {status}")
+    run.highlight(PYTEST_FAULTS)
     ansible_test.keep_coverage()
 
 
@@ -128,6 +129,7 @@ def integration(run: Run) -> None:
     run.counts.add(Counts(passed=len(started) - len(failed), failed=len(failed), reasons=failed))
     for name, server in running.items():
         run.verdict(f"the key of `{name}` is nowhere in the log", server["api_key"] not in printed)
+    run.highlight(PLAY_FAULTS, start)
     if not started or (status and not failed):
         raise StageFailed(f"ansible-test integration ended with exit {status}")
     ansible_test.keep_coverage()
@@ -145,6 +147,7 @@ def _sanity(run: Run, core: str) -> None:
     closing = re.search(r"sanity test\(s\) listed below .*\n((?:[a-z][\w-]*(?: --python [\d.]+)?\n)+)", printed)
     failed = closing.group(1).splitlines() if closing else []
     run.counts.add(Counts(passed=len(tests) - len(failed), failed=len(failed), reasons=failed))
+    run.highlight(r"^ERROR: .*", start)
     if not tests or (status and not failed):
         raise StageFailed(f"ansible-test sanity ended with exit {status}")
 

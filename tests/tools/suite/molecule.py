@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import docker, paths, servers, tree, venvs
 from .model import StageFailed
-from .run import Run
+from .run import PLAY_FAULTS, Run
 
 # Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
 HOSTS = ("keyed-by-environment", "keyed-by-vault")
@@ -132,7 +132,6 @@ def _count(run: Run, status: int) -> None:
     for scenario, action, verdict in re.findall(r"^(\S+) > (\w+): Executed: (\w+)", log, re.MULTILINE):
         if verdict != "Missing":  # no playbook for an optional action (`cleanup`, which molecule adds after a failure)
             run.verdict(f"molecule {scenario} {action}", verdict == "Successful", verdict)
-    for fault in re.findall(r"^fatal: .*\n(?:    .*\n){0,12}", log, re.MULTILINE):
-        run.say(fault)
+    run.highlight(PLAY_FAULTS)
     if status and not run.counts.failed:
         raise StageFailed(f"molecule ended with exit {status}")

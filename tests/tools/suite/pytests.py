@@ -6,7 +6,7 @@ import shutil
 
 from . import paths, servers, tree, venvs
 from .model import StageSkipped
-from .run import Run
+from .run import PYTEST_FAULTS, Run
 
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 
@@ -19,6 +19,7 @@ def units_quick(run: Run) -> None:
     report.unlink(missing_ok=True)
     env = {"PYTHONPATH": tree.collections_path(root)}
     run.execute([tools / "python", *_PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
+    run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
 
 
@@ -44,4 +45,5 @@ def real_servers(run: Run) -> None:
     # Branches, because ansible-test measures them and the two can be combined only when they agree.
     measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
     run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)
+    run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])

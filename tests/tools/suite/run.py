@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,10 @@ from typing import TextIO
 
 from . import environment, paths
 from .model import Counts, StageFailed
+
+# What people look for first in the output of pytest and of plays.
+PYTEST_FAULTS = r"^(?:E  |FAILED |ERROR ).*"
+PLAY_FAULTS = r"^fatal: .*(?:\n[ }].*){0,14}"
 
 # A cold stage takes three minutes on two cores; one that takes this long hangs.
 COMMAND_LIMIT = 1200.0
@@ -129,6 +134,14 @@ class Run:
             self.failures.append((start, self.position()))
         self.verdict(label, status == 0, f"exit {status}")
         return status == 0
+
+    def highlight(self, pattern: str, start: int = 0) -> None:
+        """Name what to show on screen, should the stage fail: what of the log since a position matches."""
+        found = re.findall(pattern, self.printed_since(start), re.MULTILINE)
+        if found:
+            begin = self.position()
+            self.say("\n".join(found))
+            self.failures.append((begin, self.position()))
 
     def verdict(self, label: str, good: bool, reason: str = "") -> None:
         """Count one test case of our own."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import parse_json
 
 

@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     Question,
     text_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, sse, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, text_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
 DIALECTS = {"chat": ChatCompletions, "responses": Responses, "messages": AnthropicMessages}

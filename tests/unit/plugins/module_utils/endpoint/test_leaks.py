@@ -159,5 +159,5 @@ def test_random_text_never_raises() -> None:
         "\u0000",
         "null",
     ]
-    for _ in range(3000):
-        find_leak("".join(source.choice(pieces) for _ in range(source.randrange(30))), OFFERED)
+    for _dummy in range(3000):
+        find_leak("".join(source.choice(pieces) for _dummy in range(source.randrange(30))), OFFERED)

@@ -12,8 +12,8 @@ import socket
 import threading
 from typing import Union
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
 
 IpAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
@@ -43,7 +43,10 @@ def resolve(url: BaseUrl, limit: float) -> list[str]:
 
     """
     if url.host in _METADATA_NAMES:
-        raise Failure("address_refused", f"{url.host} is a cloud's metadata service, not a model server.")
+        raise Failure(
+            "address_refused",
+            f"{url.host} is a cloud's metadata service. Give the base URL of the model server itself.",
+        )
     answers: queue.Queue[list[str] | OSError] = queue.Queue()
 
     def ask() -> None:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 CHAT, MESSAGES = "openai-completions", "anthropic-messages"
 

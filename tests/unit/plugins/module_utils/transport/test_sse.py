@@ -9,7 +9,7 @@ import random
 import time
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.sse import Event, events
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event, events
 
 STREAM = (
     "\ufeff: hello\n"
@@ -81,7 +81,7 @@ def test_a_line_of_megabytes_takes_linear_time(size: int) -> None:
 def test_random_bytes_never_raise() -> None:
     source = random.Random(2026)
     alphabet = b"\r\n:data event\x00\xff\xef\xbb\xbf{}"
-    for _ in range(2000):
-        content = bytes(source.choice(alphabet) for _ in range(source.randrange(80)))
+    for _dummy in range(2000):
+        content = bytes(source.choice(alphabet) for _dummy in range(source.randrange(80)))
         cut = source.randrange(len(content) + 1)
         assert list(events([content[:cut], content[cut:]])) == list(events([content]))

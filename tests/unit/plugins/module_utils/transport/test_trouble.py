@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
 URL = "http://h:81/v1/models"
@@ -29,7 +29,16 @@ def exchange(**state: Any) -> Any:
     base = parse_base_url("http://h:81/v1", "openai-completions")
     client = SimpleNamespace(base=base, key=KEY)
     return SimpleNamespace(
-        **{"client": client, "url": URL, "limit": 3.0, "timed_out": False, "connecting": False, "proxy": "", **state}
+        **{
+            "client": client,
+            "url": URL,
+            "limit": 3.0,
+            "timed_out": False,
+            "connecting": False,
+            "securing": False,
+            "proxy": "",
+            **state,
+        }
     )
 
 
@@ -44,6 +53,9 @@ def exchange(**state: Any) -> Any:
         (socket.timeout("timed out"), {"connecting": True, "proxy": "proxy.lab:3128"}, "proxy_failed"),
         (socket.timeout("timed out"), {"proxy": "proxy.lab:3128"}, "timeout"),
         (socket.timeout("timed out"), {}, "timeout"),
+        (socket.timeout("timed out"), {"securing": True}, "tls_failed"),
+        (ssl.SSLError(1, "shut down"), {"securing": True, "timed_out": True}, "tls_failed"),
+        (socket.timeout("timed out"), {"securing": True, "connecting": True}, "unreachable"),
         (ConnectionResetError("reset"), {"timed_out": True}, "timeout"),
         (http.client.IncompleteRead(b""), {"timed_out": True}, "timeout"),
         (ssl.SSLError(1, "shut down"), {"timed_out": True}, "timeout"),

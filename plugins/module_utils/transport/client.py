@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import addresses, trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import addresses, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
 
 # Seconds for the TCP connection, as NemoClaw's probes (nemoclaw-facts 8.2).
@@ -134,6 +134,7 @@ class _Exchange:
         self.timed_out = False
         self._deadline = Deadline(self.limit)
         self.connecting = True
+        self.securing = client.base.scheme == "https"
         self.proxy = ""
         self._handle: socket.socket | None = None
         self._timer = threading.Timer(self.limit, self._time_is_up)
@@ -244,22 +245,30 @@ class Reply:
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
-    def http_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(_connection(http.client.HTTPConnection, request), request)
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_connection(http.client.HTTPConnection, req), req)
 
 
 class _HttpsHandler(urllib.request.HTTPSHandler):
-    def https_open(self, request: urllib.request.Request) -> Any:
-        factory = _connection(http.client.HTTPSConnection, request)
-        return self.do_open(factory, request, context=self._context)  # type: ignore[attr-defined]
+    def https_open(self, req: urllib.request.Request) -> Any:
+        factory = _connection(http.client.HTTPSConnection, req)
+        return self.do_open(factory, req, context=self._context)  # type: ignore[attr-defined]
 
 
 def _connection(kind: Any, request: urllib.request.Request) -> Any:
     """Return a connection factory whose sockets the request's exchange makes, and so can shut."""
+    exchange = request.exchange  # type: ignore[attr-defined]
 
     def factory(*args: Any, **kwargs: Any) -> Any:
         connection = kind(*args, **kwargs)
-        connection._create_connection = request.exchange.dial  # type: ignore[attr-defined]
+        connection._create_connection = exchange.dial
+        connect = connection.connect
+
+        def connect_and_say_so() -> None:
+            connect()
+            exchange.securing = False
+
+        connection.connect = connect_and_say_so
         return connection
 
     return factory

@@ -16,8 +16,8 @@ import ssl
 import urllib.error
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
@@ -51,7 +51,7 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
 
     Args:
         error: What the library raised.
-        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting), C(proxy) and the client's base.
+        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting), C(securing), C(proxy) and the client's base.
 
     """
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
@@ -69,7 +69,11 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
             f"{base.root} does not answer: no connection within {exchange.limit:.0f} s or 10 s, whichever is less. "
             "Check the address, that the host is up, and that no firewall drops the packets.",
         )
-    if exchange.timed_out or isinstance(error, socket.timeout):
+    timed_out = exchange.timed_out or isinstance(error, socket.timeout)
+    if timed_out and exchange.securing:
+        # A plain server waits for the end of a line that a TLS greeting does not have.
+        return _no_tls(base, f"no handshake within {exchange.limit:.0f} s")
+    if timed_out:
         return Failure(
             "timeout",
             f"{url} did not finish its answer within {exchange.limit:.0f} s. If the model is large or still loading, raise "
@@ -114,7 +118,10 @@ def _tls_failure(error: ssl.SSLError, base: Any) -> Failure:
             f"The certificate of {base.root} is not trusted: {error.verify_message}. Give the CA's certificate by ca_path "
             "(endpoint_ca_path), or a certificate made for this name to the server.",
         )
-    reason = (error.reason or str(error)).replace("_", " ").lower()
+    return _no_tls(base, (error.reason or str(error)).replace("_", " ").lower())
+
+
+def _no_tls(base: Any, reason: str) -> Failure:
     return Failure(
         "tls_failed",
         f"No TLS connection to {base.root}: {reason}. If the server speaks plain HTTP, write http:// in the base URL.",

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import (
     PLACEHOLDERS,
     clean_key,
     mask,
     quote,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
 
 @pytest.mark.parametrize(

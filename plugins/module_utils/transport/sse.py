@@ -33,7 +33,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[Event]:
                 yield Event(kind or "message", "\n".join(data))
             kind, data = "", []
             continue
-        field, _, value = line.partition(":")
+        field, _colon, value = line.partition(":")
         value = value[1:] if value.startswith(" ") else value
         if field == "data":
             data.append(value)

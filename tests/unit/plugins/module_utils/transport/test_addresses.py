@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import addresses
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import addresses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 
 @pytest.mark.parametrize(

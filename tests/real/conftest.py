@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers, and what came of asking one.
+
+SCRIPTED_SERVERS_PYTHON names the Python that has tests/servers/requirements.txt (by default the one that runs pytest);
+ansible-playbook is the one beside the Python that runs pytest.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Protocol
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint, validate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
+
+from broken_server import running
+from llama_server import Server, serving
+
+# It looks like nothing else, so that wherever it turns up it leaked.
+KEY = "canary-7f3d9b1e5a"
+CHAT, RESPONSES, MESSAGES = APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+
+# Seconds that a run may take beyond its limit: threads to end, a loaded machine.
+GRACE = 1.0
+
+
+@dataclass
+class Outcome:
+    """What a validation said: the module's result, and the failure if there was one."""
+
+    result: dict[str, Any]
+    failure: Failure | None
+    elapsed: float
+
+    @property
+    def code(self) -> str | None:
+        return self.failure.code if self.failure else None
+
+    @property
+    def message(self) -> str:
+        return self.failure.message if self.failure else ""
+
+    def probe(self, name: str) -> dict[str, Any]:
+        """Return the last probe of that name: after a fallback the one that counts."""
+        found: dict[str, Any] = next(probe for probe in reversed(self.result["probes"]) if probe["name"] == name)
+        return found
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {probe["name"]: probe["outcome"] for probe in self.result["probes"]}
+
+
+def prove(base_url: str, api: str = CHAT, model: str | None = "scripted", **options: Any) -> Outcome:
+    """Validate an endpoint and return what came of it.
+
+    Whatever the server does: nothing but a Failure is raised, the time limit holds, the sentence is fit to be shown, and
+    the key is nowhere in what is returned.
+    """
+    demands = {name: options.pop(name) for name in list(options) if name in Demands.__dataclass_fields__}
+    key = options.setdefault("api_key", KEY)
+    timeout = options.setdefault("timeout", 60)
+    report, failure = Report(api=api, model=model), None
+    started = time.monotonic()
+    try:
+        validate(Endpoint(base_url, api, **options), Demands(**demands), report)
+    except Failure as raised:
+        failure = raised
+    outcome = Outcome(report.as_result(), failure, time.monotonic() - started)
+    assert outcome.elapsed <= timeout + GRACE
+    said = json.dumps([outcome.result, report.warnings, failure.as_result() if failure else None])
+    if key:
+        assert key not in said
+    if failure:
+        assert failure.message.isprintable()
+        assert len(failure.message) < 1500
+        assert failure.message.count(". ") >= 1 or failure.message.count(": ") >= 1, "no remedy"
+    return outcome
+
+
+def url(server: Server, api: str) -> str:
+    """Return the base URL of a server as the API wants it."""
+    return server.root_url if api == MESSAGES else server.base_url
+
+
+class Llama(Protocol):
+    """Give a running llama.cpp server that serves a behaviour of tests/servers/scripted_model.py."""
+
+    def __call__(self, behaviour: str, api_key: str | None = KEY, **options: Any) -> Server: ...
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[Llama]:
+    """Return a function that gives a running llama.cpp server; the same one for the same arguments."""
+    servers: dict[Any, Server] = {}
+    with ExitStack() as stack:
+
+        def get(behaviour: str, api_key: str | None = KEY, **options: Any) -> Server:
+            wanted = (behaviour, api_key, *sorted(options.items()))
+            if wanted not in servers:
+                servers[wanted] = stack.enter_context(serving(behaviour, api_key=api_key, **options))
+            return servers[wanted]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def broken() -> Iterator[str]:
+    """Return the root URL of the server that misbehaves on request."""
+    with running() as root_url:
+        yield root_url
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the proxies and the wizard's settings of whoever runs the tests away."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Two PEM files; the certificate signs itself and is for 127.0.0.1 alone."""
+
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    files = Certificate(folder / "cert.pem", folder / "key.pem")
+    files.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+Prove = Callable[..., Outcome]

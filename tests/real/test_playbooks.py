@@ -1,0 +1,220 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks against real servers: the route record, and a key that is nowhere to be found afterwards."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
+from conftest import Llama
+
+COLLECTIONS = Path(failure.__file__).parents[5]
+LIMIT = 120  # seconds for one playbook
+
+# Made up for each run of the tests, and given to the servers as well.
+KEY = f"canary-{secrets.token_hex(16)}"
+
+
+@pytest.fixture(scope="session")
+def unsafe_forms() -> list[bytes]:
+    """Return the forms in which the key would give itself away: as it is, and in base64 at each of its three alignments."""
+    forms = [KEY.encode()]
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + KEY.encode())
+        forms.append(encoded[(offset * 8 + 5) // 6 : -4])
+    return forms
+
+
+@dataclass
+class Controller:
+    """A controller with a folder of its own for everything that Ansible keeps, and the host it manages: this one."""
+
+    folder: Path
+    unsafe_forms: list[bytes]
+    environment: dict[str, str] = field(default_factory=dict)
+    output: str = ""
+
+    @property
+    def record(self) -> Path:
+        return self.folder / ".nemoclaw" / "local-inference.json"
+
+    def play(self, name: str, *options: str, **settings: str) -> int:
+        """Run a playbook of the collection at full verbosity, look for the key everywhere, and return its exit status."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("NEMOCLAW_", "ANSIBLE_"))
+        }
+        environment |= {
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"),
+            "ANSIBLE_REMOTE_TMP": str(self.folder / "remote"),
+            "ANSIBLE_LOG_PATH": str(self.folder / "log"),
+            "ANSIBLE_NOCOLOR": "1",
+            "TMPDIR": str(self.folder),
+            "NEMOCLAW_ROUTE_PATH": str(self.record),
+            **self.environment,
+            **settings,
+        }
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), f"nemoclaw.local_inference.{name}", "-vvvv"]
+        command += ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *options]
+        with watched_arguments() as seen:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=LIMIT, cwd=self.folder, check=False
+            )
+        self.output = done.stdout + done.stderr
+        assert done.returncode in (0, 2), self.output[-3000:]
+        assert "Traceback" not in self.output
+        for form in self.unsafe_forms:
+            assert form not in self.output.encode(), "the key is in the output"
+            assert not any(form in line for line in seen), "the key was in an argument list"
+        for path in self.folder.rglob("*"):
+            content = path.read_bytes() if path.is_file() else b""
+            assert not any(form in content for form in self.unsafe_forms), f"the key was left in {path}"
+        return done.returncode
+
+    @property
+    def changed(self) -> int:
+        recap = self.output.rsplit("PLAY RECAP", 1)[1]
+        return int(recap.split("changed=", 1)[1].split()[0])
+
+
+@contextmanager
+def watched_arguments() -> Iterator[set[bytes]]:
+    """Collect the argument lists of all processes of this machine, again and again until the block ends."""
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    seen.add((process / "cmdline").read_bytes())
+                except OSError:
+                    continue  # It has ended.
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+    assert any(b"ansible-playbook" in line for line in seen), "nothing was watched"
+
+
+def new_controller(folder: Path, unsafe_forms: list[bytes], llama: Llama) -> Controller:
+    environment = {
+        "NEMOCLAW_PROVIDER": "custom",
+        "NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY).base_url,
+        "NEMOCLAW_MODEL": "scripted",
+        "COMPATIBLE_API_KEY": KEY,
+    }
+    (folder / "ansible.cfg").touch()
+    return Controller(folder, unsafe_forms, environment)
+
+
+@pytest.fixture
+def controller(tmp_path: Path, unsafe_forms: list[bytes], llama: Llama) -> Controller:
+    """Return a controller whose host has a good server at hand."""
+    return new_controller(tmp_path, unsafe_forms, llama)
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory, unsafe_forms: list[bytes], llama: Llama) -> Controller:
+    """Return a controller whose host has a route already."""
+    controller = new_controller(tmp_path_factory.mktemp("settled"), unsafe_forms, llama)
+    assert controller.play("site") == 0
+    return controller
+
+
+@pytest.mark.parametrize("pipelining", ["false", "true"])
+def test_from_nothing_to_a_route_and_its_status(controller: Controller, pipelining: str) -> None:
+    controller.environment["ANSIBLE_PIPELINING"] = pipelining
+    assert controller.play("site", "--check", "--diff") == 0
+    assert (controller.changed, controller.record.exists()) == (1, False)
+
+    assert controller.play("site", "--diff") == 0
+    assert controller.changed == 1
+    route = json.loads(controller.record.read_text(encoding="utf-8"))
+    assert (route["model"], route["api"], route["context_window"]) == ("scripted", "openai-completions", 32768)
+    assert route["base_url_sandbox"] == route["base_url_host"].replace("127.0.0.1", "host.openshell.internal")
+    assert stat.S_IMODE(controller.record.stat().st_mode) == 0o600
+    assert stat.S_IMODE(controller.record.parent.stat().st_mode) == 0o700
+
+    assert controller.play("site") == 0
+    assert controller.changed == 0
+    assert controller.play("status") == 0
+    assert "Completion: healthy" in controller.output
+
+
+def test_a_status_that_is_bad_ends_with_an_error(controller: Controller, settled: Controller) -> None:
+    assert controller.play("status") == 2
+    assert "not configured" in controller.output
+    assert settled.play("status", COMPATIBLE_API_KEY="another") == 2
+    assert "unauthorized" in settled.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"behaviour": "leaks"}, "tool_calls_leaked"),
+        ({"behaviour": "empty"}, "empty_answer"),
+        ({"COMPATIBLE_API_KEY": "another"}, "auth_failed"),
+        ({"COMPATIBLE_API_KEY": f"{KEY}\u2019"}, "key_invalid"),
+        ({"NEMOCLAW_MODEL": "another"}, "model_not_served"),
+        ({"NEMOCLAW_ENDPOINT_URL": "http://127.0.0.1:9/v1"}, "connection_refused"),
+        ({"NEMOCLAW_ENDPOINT_URL": "127.0.0.1:9/v1"}, "url_invalid"),
+        ({"NEMOCLAW_ENDPOINT_URL": f"http://user:{KEY}@127.0.0.1:9/v1"}, "url_credentials"),
+        ({"NEMOCLAW_ENDPOINT_URL": f"http://127.0.0.1:9/v1?api_key={KEY}"}, "url_invalid"),
+        ({"NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "0"}, "timeout_invalid"),
+        ({"NEMOCLAW_PREFERRED_API": "openai-respones"}, ""),
+        ({"NEMOCLAW_PROVIDER": "openai"}, ""),
+        ({"NEMOCLAW_ENDPOINT_URL": ""}, ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_failed_run_leaves_the_route(settled: Controller, llama: Llama, settings: dict[str, str], code: str) -> None:
+    before = settled.record.read_bytes(), settled.record.stat().st_mtime_ns
+    if "behaviour" in settings:
+        settings = {"NEMOCLAW_ENDPOINT_URL": llama(settings["behaviour"], api_key=KEY).base_url}
+    assert settled.play("site", **settings) == 2
+    assert (settled.record.read_bytes(), settled.record.stat().st_mtime_ns) == before
+    if code:
+        assert f'"code": "{code}"' in settled.output
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable"),
+    [("custom", "compatible_api_key"), ("anthropicCompatible", "compatible_anthropic_api_key")],
+)
+def test_the_key_from_the_inventory(
+    controller: Controller, llama: Llama, tmp_path_factory: pytest.TempPathFactory, provider: str, variable: str
+) -> None:
+    secret = tmp_path_factory.mktemp("vault") / "secret.yml"
+    secret.write_text(f"{variable}: {KEY}\n", encoding="utf-8")
+    server = llama("good", api_key=KEY)
+    controller.environment |= {"NEMOCLAW_PROVIDER": provider, "COMPATIBLE_API_KEY": ""}
+    controller.environment["NEMOCLAW_ENDPOINT_URL"] = server.base_url if provider == "custom" else server.root_url
+    assert controller.play("site", "-e", f"@{secret}") == 0
+    assert controller.play("status", "-e", f"@{secret}") == 0
+
+
+def test_responses_when_they_are_asked_for(controller: Controller) -> None:
+    assert controller.play("site", NEMOCLAW_PREFERRED_API="openai-responses") == 0
+    assert json.loads(controller.record.read_text(encoding="utf-8"))["api"] == "openai-responses"
+    assert controller.play("status") == 0
