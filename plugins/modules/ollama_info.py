@@ -234,6 +234,8 @@ failure:
   type: dict
 """
 
+from typing import Any
+
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
@@ -241,10 +243,15 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe
 
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "default": "127.0.0.1:11434"},
+    "user": {"type": "str"},
+}
+
 
 def main() -> None:
     """Run the module."""
-    module = create_module({"host": {"type": "str", "default": "127.0.0.1:11434"}, "user": {"type": "str"}})
+    module = create_module(ARGUMENT_SPEC)
     try:
         found = describe(Machine(), find_account(module.params["user"]), parse_address(module.params["host"]))
     except Failure as failure:

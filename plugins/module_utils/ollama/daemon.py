@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
 
 DEFAULT_PORT = 11434

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
@@ -19,6 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.re
     not_in_registry,
     unauthorized,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000
@@ -32,22 +32,32 @@ _PHASES = {
     "success": "done",
 }
 
-# What stands in the daemon's error -> code, and what to do. First match counts; seen with 0.9.3, or in its source.
-_ERRORS = (
-    (("no space left on device", "disk quota exceeded"), "disk_full", "Free space where the daemon keeps its models, or move them by "
-     "OLLAMA_MODELS in the service"),
-    (("server gave http response to https",), "registry_insecure", "The registry speaks plain HTTP: set insecure_registry if it is "
-     "yours and the network between is safe"),
-    (("x509", "tls:", "certificate"), "registry_tls_failed", "Have the daemon's host trust the registry's certificate, also where a "
-     "network inspects TLS"),
-    (("digest mismatch",), "pull_damaged", "What came is not what the registry announced: run it again, and look for a proxy that "
-     "changes downloads"),
-    (("requires a newer version",), "ollama_too_old", "Upgrade Ollama (module ollama_install)"),
-    (("max retries exceeded", "eof", "connection reset", "stalled"), "pull_interrupted", "The part that came is kept: run it again to "
-     "go on from there"),
-    (("no such host", "dial tcp", "connection refused", "i/o timeout", "network is unreachable", "deadline exceeded"),
-     "registry_unreachable", "Check the daemon's way to the registry: DNS, firewall, and HTTPS_PROXY in its service"),
-)  # fmt: skip
+# What stands in the daemon's error, in lower case -> code. The first match counts; seen with 0.9.3, or in Ollama's source.
+FAILURE_CODES = {
+    "no space left on device": "disk_full",
+    "disk quota exceeded": "disk_full",
+    "server gave http response to https": "registry_insecure",
+    "x509": "registry_tls_failed",
+    "tls:": "registry_tls_failed",
+    "digest mismatch": "pull_damaged",
+    "requires a newer version": "ollama_too_old",
+    "max retries exceeded": "pull_interrupted",
+    "eof": "pull_interrupted",
+    "connection reset": "pull_interrupted",
+    "no such host": "registry_unreachable",
+    "dial tcp": "registry_unreachable",
+    "i/o timeout": "registry_unreachable",
+    "deadline exceeded": "registry_unreachable",
+}
+_REMEDIES = {
+    "disk_full": "Free space where the daemon keeps its models, or move them by OLLAMA_MODELS in its service",
+    "registry_insecure": "The registry speaks plain HTTP: set insecure_registry if it is yours and the network between is safe",
+    "registry_tls_failed": "Have the daemon's host trust the registry's certificate, also where a network inspects TLS",
+    "pull_damaged": "What came is not what the registry announced: run it again, and look for a proxy that changes downloads",
+    "ollama_too_old": "Upgrade Ollama",
+    "pull_interrupted": "The part that came is kept: run it again to go on from there",
+    "registry_unreachable": "Check the daemon's way to the registry: DNS, firewall, and HTTPS_PROXY in its service",
+}
 
 
 class Layer(NamedTuple):
@@ -123,7 +133,7 @@ def pull(daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Si
         size: What is expected.
 
     Raises:
-        Failure: C(pull_stalled), C(pull_failed) or one of the codes of the table above; all with C(progress).
+        Failure: C(pull_stalled), C(pull_failed) or one of FAILURE_CODES; all with C(progress).
 
     """
     progress = Progress(size.bytes)
@@ -163,9 +173,9 @@ def _refusal(name: ModelName, error: str) -> Failure:
     # 0.9.3 stumbles over a registry that wants a password: it expects a token service named in the challenge.
     if "unauthorized" in lower or "401" in lower or 'unsupported protocol scheme ""' in lower:
         return unauthorized(name)
-    for signs, code, remedy in _ERRORS:
-        if any(sign in lower for sign in signs):
-            return Failure(code, f"Ollama could not pull {name}: {said}. {remedy}.", server_message=said)
+    code = next((code for sign, code in FAILURE_CODES.items() if sign in lower), None)
+    if code:
+        return Failure(code, f"Ollama could not pull {name}: {said}. {_REMEDIES[code]}.", server_message=said)
     return Failure(
         "pull_failed",
         f"Ollama could not pull {name}: {said}. Look at its log (journalctl -u ollama).",

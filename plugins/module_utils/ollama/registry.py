@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.http import Client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import STARTERS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
 
 _LIMIT_S = 3.0  # nemoclaw-facts 3.3
