@@ -17,9 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 
 
 def look(daemon: ollama_server.Ollama, folder: Path | None = None) -> dict[str, Any]:
-    environment = {"PATH": str(folder), **daemon.environment} if folder else {}
-    if folder:
-        environment["PATH"] = str(folder)
+    environment = {**daemon.environment, "PATH": str(folder)} if folder else {}
     return describe(Machine(environ=environment), find_account(), parse_address(daemon.host))
 
 
@@ -38,9 +36,9 @@ def test_the_real_client_tells_its_version(ollama: ollama_server.Ollama, tmp_pat
     assert found["version"] == {"client": "0.9.3", "daemon": "0.9.3"}
 
 
-def test_ollama_on_every_interface_shows_one_ipv6_socket() -> None:
+def test_ollama_on_every_interface_shows_one_ipv6_socket(ollama_home: Path) -> None:
     # ollama issue 11613: with OLLAMA_HOST=0.0.0.0 Go opens [::] where the host has IPv6.
-    with ollama_server.serving(bind="0.0.0.0") as daemon:
+    with ollama_server.serving(ollama_home, bind="0.0.0.0") as daemon:
         found = look(daemon)
     assert (found["running"], found["loopback_only"]) == (True, False)
     assert [one["scope"] for one in found["listeners"]] == ["any"]

@@ -48,8 +48,8 @@ def addresses(port: int) -> list[str]:
     return [one["address"] for one in look(Machine(), port).listeners]
 
 
-def test_exposed_and_brought_back_with_its_own_settings(ports: list[int]) -> None:
-    with ollama_server.serving(bind="0.0.0.0") as daemon:
+def test_exposed_and_brought_back_with_its_own_settings(ollama_home: Path, ports: list[int]) -> None:
+    with ollama_server.serving(ollama_home, bind="0.0.0.0") as daemon:
         port = int(daemon.host.split(":")[1])
         ports.append(port)
         before = look(Machine(), port).pid
@@ -68,8 +68,8 @@ def test_exposed_and_brought_back_with_its_own_settings(ports: list[int]) -> Non
         assert addresses(port) == []
 
 
-def test_started_where_none_runs(ports: list[int], tmp_path: Path) -> None:
-    with ollama_server.serving() as other:
+def test_started_where_none_runs(ollama_home: Path, ports: list[int], tmp_path: Path) -> None:
+    with ollama_server.serving(ollama_home) as other:
         (tmp_path / "ollama").symlink_to(other.binary)
         own = {"LD_LIBRARY_PATH": other.environment["LD_LIBRARY_PATH"], "HOME": str(tmp_path)}
         machine = Machine(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}", **own})
