@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
@@ -53,6 +53,7 @@ class Outcome:
     result: dict[str, Any]
     failure: Failure | None
     elapsed: float
+    warnings: list[str]
 
     @property
     def code(self) -> str | None:
@@ -87,7 +88,7 @@ def prove(base_url: str, api: str = CHAT, model: str | None = "scripted", **opti
         validate(Endpoint(base_url, api, **options), Demands(**demands), report)
     except Failure as raised:
         failure = raised
-    outcome = Outcome(report.as_result(), failure, time.monotonic() - started)
+    outcome = Outcome(report.as_result(), failure, time.monotonic() - started, report.warnings)
     assert outcome.elapsed <= timeout + GRACE
     said = json.dumps([outcome.result, report.warnings, failure.as_result() if failure else None])
     if key:
@@ -172,9 +173,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
-
-
-Prove = Callable[..., Outcome]
 
 
 # The real Ollama 0.9.3 and a real registry, with an empty store for each test that asks for one.

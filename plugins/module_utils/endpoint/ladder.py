@@ -237,7 +237,7 @@ class Ladder:
             content = self.conversation.get_once(f"{self.conversation.client.base.root}{path}", probe)
         except Failure:
             return None
-        return models.context_from_source(content, str(self.report.model))
+        return models.context_from_source(content, str(self.entry["id"]))
 
     def _context_failure(self, what: str) -> Failure:
         return Failure(

@@ -27,6 +27,9 @@ _METADATA_ADDRESSES = {
 }
 _METADATA_NAMES = ("metadata", "metadata.google.internal", "metadata.goog", "instance-data")
 
+# RFC 6598: what Tailscale and carriers use inside their networks; Python does not call it private.
+_SHARED = ipaddress.ip_network("100.64.0.0/10")
+
 # RFC 6052 and RFC 3056: IPv6 forms that carry an IPv4 address.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -71,7 +74,8 @@ def resolve(url: BaseUrl, limit: float) -> list[str]:
 
 def is_local(addresses: list[str]) -> bool:
     """Tell whether these are addresses of this host or its own network, which no web proxy can reach better."""
-    return all(_embedded_ipv4(_parse(address)).is_private for address in addresses)
+    parsed = [_embedded_ipv4(_parse(address)) for address in addresses]
+    return all(address.is_private or address in _SHARED for address in parsed)
 
 
 def check_address(host: str, text: str) -> None:

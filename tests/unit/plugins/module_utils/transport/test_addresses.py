@@ -116,6 +116,8 @@ def test_addresses_resolve_to_themselves(host: str, expected: list[str]) -> None
         (["fd12::1"], True),
         (["8.8.8.8"], False),
         (["10.1.2.3", "8.8.8.8"], False),
+        (["100.64.0.1"], True),
+        (["100.128.0.1"], False),
     ],
 )
 def test_what_is_local(found: list[str], local: bool) -> None:
