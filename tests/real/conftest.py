@@ -199,7 +199,7 @@ def registry(ollama_home: Path) -> Iterator[model_registry.Registry]:
 
 
 @pytest.fixture
-def pull(ollama: ollama_server.Ollama) -> Callable[[str], None]:
+def pull(ollama: ollama_server.Ollama) -> Any:
     """Return a function that has the daemon pull a model, without any of the collection's code."""
 
     def get(name: str) -> None:
