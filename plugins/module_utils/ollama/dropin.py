@@ -124,13 +124,15 @@ def overruled_by(machine: Machine, state: UnitState, wanted: Mapping[str, str]) 
     """
     wrong = [name for name, value in wanted.items() if state.environment.get(name) != value]
     setters = [path for path in state.files if _sets(machine, path, wrong) and not path.endswith(FILE_NAME)]
-    for path in state.environment_files:
-        text = machine.read(path) or ""
-        for name, value in wanted.items():
-            found = re.findall(rf"^\s*{name}=(.*)$", text, re.MULTILINE)
-            if found and found[-1].strip().strip("\"'") != value:
-                wrong.append(name)
-                setters.append(path)
+    for name, value in wanted.items():
+        found = [
+            (line, path)
+            for path in state.environment_files
+            for line in re.findall(rf"^\s*{name}=(.*)$", machine.read(path) or "", re.MULTILINE)
+        ]
+        if found and found[-1][0].strip().strip("\"'") != value:
+            wrong.append(name)
+            setters.append(found[-1][1])
     if not wrong:
         return None
     where = ", ".join(dict.fromkeys(setters)) or "another file of the unit"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Callable, NamedTuple
 
@@ -171,7 +172,7 @@ def _refusal(name: ModelName, error: str) -> Failure:
     if "file does not exist" in lower or "manifest unknown" in lower:
         return not_in_registry(name)
     # 0.9.3 stumbles over a registry that wants a password: it expects a token service named in the challenge.
-    if "unauthorized" in lower or "401" in lower or 'unsupported protocol scheme ""' in lower:
+    if "unauthorized" in lower or re.search(r"\b401\b", lower) or 'unsupported protocol scheme ""' in lower:
         return unauthorized(name)
     code = next((code for sign, code in FAILURE_CODES.items() if sign in lower), None)
     if code:

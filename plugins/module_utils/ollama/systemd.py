@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import NamedTuple
 
@@ -90,7 +91,8 @@ class Systemd:
             pid=int(values.get("MainPID") or 0),
             environment=parse_environment(values.get("Environment", "")),
             files=[*([fragment] if fragment else []), *values.get("DropInPaths", "").split()],
-            environment_files=[word for word in values.get("EnvironmentFiles", "").split() if word.startswith("/")],
+            # A line for each: EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)
+            environment_files=re.findall(r"^EnvironmentFiles=(/.*?)(?: \(ignore_errors=\w+\))?$", said, re.MULTILINE),
             stale=values.get("NeedDaemonReload") == "yes",
             enabled=values.get("UnitFileState", "") in ("enabled", "static", "generated", "alias", "indirect"),
             result=values.get("Result", ""),

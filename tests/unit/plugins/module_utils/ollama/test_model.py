@@ -145,6 +145,7 @@ def line(status: str, **more: Any) -> dict[str, Any]:
         ([line("pulling manifest")], "pull_interrupted"),
         ([], "pull_interrupted"),
         ([{"error": "max retries exceeded: EOF"}], "pull_interrupted"),
+        ([{"error": "max retries exceeded: Get https://x/blobs/sha256:ab401c: EOF"}], "pull_interrupted"),
         ([{"error": "pull model manifest: file does not exist"}], "model_not_in_registry"),
         ([{"error": 'pull model manifest: 401: {"errors":[]}'}], "registry_unauthorized"),
         ([{"error": "write /x: no space left on device"}], "disk_full"),

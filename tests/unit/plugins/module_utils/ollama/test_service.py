@@ -129,6 +129,16 @@ def test_an_environment_file_wins_over_lines(tmp_path: Path, text: str, overrule
     assert (failure.details["files"] if failure else None) == ([path] if overruled else None)
 
 
+def test_the_last_environment_file_counts(tmp_path: Path) -> None:
+    paths = [
+        put(tmp_path, "/etc/a", "OLLAMA_HOST=0.0.0.0\n"),
+        put(tmp_path, "/etc/b", "OLLAMA_HOST=127.0.0.1:11434\n"),
+    ]
+    assert dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths), WANTED) is None
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths[::-1]), WANTED)
+    assert failure and failure.details["files"] == ["/etc/a"]
+
+
 def test_the_drop_in_is_written_beside_others(tmp_path: Path) -> None:
     machine, path = Machine(root=tmp_path), dropin.path_for("ollama.service")
     mine = put(tmp_path, f"{FOLDER}/override.conf", "mine")
@@ -212,7 +222,7 @@ def host(tmp_path: Path) -> Machine:
     shown.write_text(
         "LoadState=loaded\nActiveState=inactive\nMainPID=0\nUnitFileState=disabled\nNeedDaemonReload=no\nResult=success\n"
         "Environment=OLLAMA_HOST=127.0.0.1:1 A=b\nFragmentPath=/etc/systemd/system/ollama.service\nDropInPaths=\n"
-        "EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)\n",
+        "EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)\nEnvironmentFiles=/etc/my ollama (ignore_errors=no)\n",
         encoding="utf-8",
     )
     put(tmp_path, "/usr/bin/systemctl", SYSTEMCTL.format(log=tmp_path / "log", shown=shown))
@@ -225,7 +235,7 @@ def test_what_systemd_says_of_a_unit(host: Machine) -> None:
     state = Systemd(host).show("ollama.service")
     assert state.environment == {"OLLAMA_HOST": "127.0.0.1:1", "A": "b"}
     assert (state.known, state.active, state.pid, state.enabled) == (True, "inactive", 0, False)
-    assert state.environment_files == ["/etc/default/ollama"]
+    assert state.environment_files == ["/etc/default/ollama", "/etc/my ollama"]
 
 
 def test_check_mode_writes_nothing(host: Machine) -> None:
