@@ -10,8 +10,10 @@ ansible-playbook is the one beside the Python that runs pytest.
 from __future__ import annotations
 
 import datetime
+import http.client
 import ipaddress
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -31,6 +33,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
+import model_registry
+import ollama_server
 from broken_server import running
 from llama_server import Server, serving
 
@@ -169,3 +173,39 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
+
+
+# The real Ollama 0.9.3 and a real registry, with an empty store for each test that asks for one.
+
+
+@pytest.fixture(scope="session")
+def ollama_home() -> Path:
+    """Return the environment that `ollama_server.py --install` made."""
+    if "OLLAMA_TEST_HOME" not in os.environ:
+        pytest.skip("OLLAMA_TEST_HOME names no environment made by ollama_server.py --install")
+    return Path(os.environ["OLLAMA_TEST_HOME"])
+
+
+@pytest.fixture
+def ollama(ollama_home: Path) -> Iterator[ollama_server.Ollama]:
+    with ollama_server.serving(ollama_home) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def registry(ollama_home: Path) -> Iterator[model_registry.Registry]:
+    with model_registry.serving() as running_registry:
+        yield running_registry
+
+
+@pytest.fixture
+def pull(ollama: ollama_server.Ollama) -> Any:
+    """Return a function that has the daemon pull a model, without any of the collection's code."""
+
+    def get(name: str) -> None:
+        connection = http.client.HTTPConnection(*ollama.host.split(":"), timeout=60)
+        connection.request("POST", "/api/pull", json.dumps({"model": name, "insecure": True, "stream": False}))
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+
+    return get

@@ -36,20 +36,26 @@ def find_tool(machine: Machine, account: Account, name: str) -> dict[str, Any]:
 
 def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]:
     """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent."""
-    path, said, problem = _ask_version(machine, account, "ollama")
-    client = parse_ollama_client_version(said) if problem is None else None
-    problems = [problem] if problem else []
-    if path is not None and problem is None and client is None:
-        problems.append(f"Ran {path} --version and found no client version in its answer: {_excerpt(said)}")
+    client = find_ollama_client(machine, account)
+    problems = [client["problem"]] if client["problem"] else []
     daemon, daemon_problem = ask_ollama_daemon(port)
     if daemon_problem:
         problems.append(daemon_problem)
     return {
-        "path": path,
-        "client_version": client,
+        "path": client["path"],
+        "client_version": client["version"],
         "daemon_version": daemon,
         "problem": " ".join(problems) or None,
     }
+
+
+def find_ollama_client(machine: Machine, account: Account) -> dict[str, Any]:
+    """Return C({path, version, problem}) of the C(ollama) program; all None when it is not installed."""
+    path, said, problem = _ask_version(machine, account, "ollama")
+    version = parse_ollama_client_version(said) if problem is None else None
+    if path is not None and problem is None and version is None:
+        problem = f"Ran {path} --version and found no client version in its answer: {_excerpt(said)}"
+    return {"path": path, "version": version, "problem": problem}
 
 
 def parse_ollama_client_version(text: str) -> str | None:

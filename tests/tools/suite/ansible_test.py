@@ -93,6 +93,8 @@ def units(run: Run) -> None:
 
 # What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
 _MODEL_SERVERS = ("good", "leaks")
+# Targets that want a real Ollama, which not every machine can run.
+_OLLAMA_TARGETS = ("ollama_info", "ollama_model", "ollama_service")
 
 
 def integration(run: Run) -> None:
@@ -109,10 +111,16 @@ def integration(run: Run) -> None:
             )
             for name in _MODEL_SERVERS
         }
+        settings: dict[str, object] = {"model_servers": running}
+        home = servers.ollama_home(run)
+        # ansible-test refuses to exclude what is not there.
+        excluded = [] if home else [word for name in targets if name in _OLLAMA_TARGETS for word in ("--exclude", name)]
+        if home:
+            settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
-        config.write_text(json.dumps({"model_servers": running}, indent=2) + "\n", encoding="utf-8")
+        config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         start = run.position()
-        status = ansible_test.execute("integration", "--venv", "--coverage", "--continue-on-error")
+        status = ansible_test.execute("integration", "--venv", "--coverage", "--continue-on-error", *excluded)
         config.unlink()
     printed = run.printed_since(start)
     started = re.findall(r"^Running (\S+) integration test", printed, re.MULTILINE)

@@ -28,6 +28,7 @@ class Lab:
     sockets: Path
     keys: tuple[str, ...]
     image: str
+    ollama: Path | None
 
     def environment(self, tools: Path) -> dict[str, str]:
         return {
@@ -38,6 +39,8 @@ class Lab:
             "LAB_DIR": str(self.folder),
             "LAB_HOSTS": ",".join(HOSTS),
             "LAB_IMAGE": self.image,
+            # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
+            "LAB_OLLAMA": str(self.ollama or self.folder / "no-ollama"),
             "LAB_RUN": self.run_id,
             "LAB_SOCKETS": str(self.sockets),
             # Not in HOME: what a run that was killed left there would make the next one believe that its hosts exist.
@@ -55,10 +58,12 @@ def molecule(run: Run) -> None:
     root = tree.copy(run, run.name)
     image = docker.host_image(run)
     keys = tuple(f"canary-{secrets.token_hex(12)}" for _host in HOSTS)
+    ollama = servers.ollama_home(run)
+    excluded = [] if ollama else ["--exclude", "ollama_service"]
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
-        lab = stack.enter_context(_lab(run, tools, image, keys, ports))
-        test_all = ["test", "--all", "--report", "--no-command-borders"]
+        lab = stack.enter_context(_lab(run, tools, image, keys, ports, ollama))
+        test_all = ["test", "--all", *excluded, "--report", "--no-command-borders"]
         status = run.execute([tools / "molecule", *test_all], cwd=root, env=lab.environment(tools))
     _count(run, status)
     log = run.printed_since(0)
@@ -71,11 +76,13 @@ def molecule(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def _lab(run: Run, tools: Path, image: str, keys: tuple[str, ...], ports: list[int]) -> Iterator[Lab]:
+def _lab(
+    run: Run, tools: Path, image: str, keys: tuple[str, ...], ports: list[int], ollama: Path | None
+) -> Iterator[Lab]:
     """Make the folder of this run (ssh key, vault password, inventory); remove it and the hosts, whatever happens."""
     run_id = secrets.token_hex(4)
     # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
-    lab = Lab(run_id, paths.MOLECULE / run_id, Path(tempfile.mkdtemp(prefix="lab-")), keys, image)
+    lab = Lab(run_id, paths.MOLECULE / run_id, Path(tempfile.mkdtemp(prefix="lab-")), keys, image, ollama)
     lab.folder.mkdir(parents=True, mode=0o700)
     try:
         run.command(

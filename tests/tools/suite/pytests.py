@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from . import paths, tree, venvs
+from . import paths, servers, tree, venvs
 from .model import StageSkipped
 from .run import PYTEST_FAULTS, Run
 
@@ -24,7 +24,7 @@ def units_quick(run: Run) -> None:
 
 
 def real_servers(run: Run) -> None:
-    """Run tests/real: the collection's own code against a real llama.cpp server and one that misbehaves."""
+    """Run tests/real: the collection's own code against real llama.cpp and Ollama servers and doubles that misbehave."""
     python = venvs.venv(run, "servers") / "python"
     root = tree.copy(run, run.name)
     if not (root / "tests" / "real").exists():
@@ -39,6 +39,9 @@ def real_servers(run: Run) -> None:
         "SCRIPTED_SERVERS_PYTHON": str(python),
         "COVERAGE_FILE": str(data / "real=coverage"),
     }
+    home = servers.ollama_home(run)
+    if home:
+        env["OLLAMA_TEST_HOME"] = str(home)
     # Branches, because ansible-test measures them and the two can be combined only when they agree.
     measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
     run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)

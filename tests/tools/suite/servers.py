@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import platform
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import paths, venvs
-from .run import Run
+from .model import Counts
+from .run import Run, exclusive
 
 sys.path.insert(0, str(paths.REPO / "tests" / "servers"))
 
@@ -37,3 +42,39 @@ def model_server(run: Run, behaviour: str, api_key: str) -> Iterator[ModelServer
     with serving(behaviour, api_key=api_key, python=str(python), cache_dir=paths.CACHE / "models") as server:
         run.say(f"llama.cpp serves `{behaviour}` at {server.root_url}")
         yield ModelServer(server.base_url, server.root_url, server.model, api_key)
+
+
+def ollama_home(run: Run) -> Path | None:
+    """Return the environment of the real Ollama, made on first use; None, counted as a skip, where it cannot be had.
+
+    410 MB are downloaded and 1.4 GB installed, in half a minute, so it has an environment of its own and only stages that
+    ask for it pay.
+    """
+    missing = []
+    if platform.machine() != "x86_64":
+        missing.append("PyPI has this Ollama for x86_64 only")
+    if not shutil.which("docker-registry"):
+        missing.append("docker-registry is not installed (Debian package of that name)")
+    if missing:
+        run.counts.add(Counts(skipped=1, reasons=[f"no tests against a real Ollama: {', '.join(missing)}"]))
+        return None
+    recipe = paths.REPO / "tests" / "servers" / "requirements-ollama.txt"
+    folder = paths.VENVS / f"ollama-{hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]}"
+    with exclusive("venv-ollama"):
+        run.command([sys.executable, recipe.parent / "ollama_server.py", "--install", folder])
+    return folder
+
+
+@contextlib.contextmanager
+def ollama(run: Run, home: Path) -> Iterator[dict[str, object]]:
+    """Run a real Ollama and a real registry with models until the block ends; yields what integration_config.yml gets."""
+    import model_registry
+    import ollama_server
+
+    with ollama_server.serving(home) as daemon, model_registry.serving() as registry:
+        run.say(f"Ollama {daemon.host}, registry localhost:{registry.port}")
+        yield {
+            "host": daemon.host,
+            "tools": registry.push("lab/tools", "1b", padding=20_000_000),
+            "plain": registry.push("lab/plain", "latest", tools=False),
+        }

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The native API of an Ollama daemon over HTTP: one question with a limit, or a stream of progress."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
+
+DEFAULT_PORT = 11434
+# Seconds to connect, and for a question that needs no model: nemoclaw-facts 1.1 and section 4.
+CONNECT_LIMIT = 3.0
+QUESTION_LIMIT = 5.0
+# /api/show carries the model's licences and template: tens of kB. /api/tags has 400 bytes a model.
+BODY_LIMIT = 8 * 1024 * 1024
+_LINE_LIMIT = 65_536
+
+_HOST = re.compile(r"(?:http://)?(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?/?")
+
+
+class Address(NamedTuple):
+    """Where a daemon is asked: a name or an IP address without brackets, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this host, so that our socket tables show who listens there."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Return the address of C(HOST), C(HOST:PORT), C([IPV6]:PORT), with or without C(http://) before it.
+
+    Raises:
+        Failure: C(ollama_host_invalid).
+
+    """
+    found = _HOST.fullmatch(text.strip())
+    port = int((found and found["port"]) or DEFAULT_PORT)
+    if not found or not 1 <= port <= 65_535:
+        raise Failure(
+            "ollama_host_invalid",
+            f"The address {text!r} of the Ollama daemon cannot be read. Write it like 127.0.0.1:11434: a host name or an IP "
+            "address, and a port from 1 to 65535. Ollama's own API is plain HTTP without a path.",
+        )
+    return Address(found["six"] or found["name"], port)
+
+
+class Answer(NamedTuple):
+    """What came back.
+
+    Attributes:
+        status: HTTP status.
+        content: The JSON value of the body, None where it is no JSON.
+        error: What the daemon says went wrong, on one line; empty where it says nothing.
+        server: The C(Server) header, with which Ollama does not name itself.
+
+    """
+
+    status: int
+    content: Any
+    error: str
+    server: str
+
+
+class Daemon:
+    """One daemon. C(http.client) knows no web proxies, so HTTP_PROXY cannot catch what is meant for it (upstream 2616)."""
+
+    def __init__(self, address: Address, limit: float = QUESTION_LIMIT) -> None:
+        self.address = address
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"http://{self.address}"
+
+    def ask(self, method: str, path: str, body: Any = None, limit: float | None = None) -> Answer:
+        """Send one request and return the whole answer, whatever its status.
+
+        Raises:
+            Failure: C(ollama_not_running), C(ollama_unreachable), C(ollama_timeout), C(ollama_lost), C(not_ollama).
+
+        """
+        limit = limit or self.limit
+        deadline = Deadline(limit)
+        connection = self._connect(limit)
+        try:
+            response = self._send(connection, method, path, body)
+            content = bytearray()
+            while chunk := response.read1(65_536):
+                content += chunk
+                if len(content) > BODY_LIMIT:
+                    raise self._stranger(f"{path} sent more than {BODY_LIMIT // 1024 // 1024} MiB")
+                if not deadline.remaining:
+                    raise socket.timeout
+            if len(content) < (count_of(response.headers.get("Content-Length")) or 0):
+                raise http.client.IncompleteRead(bytes(content))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._failure(error, f"{method} {path}", limit) from error
+        finally:
+            connection.close()
+        try:
+            value = parse_json(bytes(content))
+        except ValueError:
+            value = None
+        return Answer(response.status, value, _error_of(value), quote(response.headers.get("Server", ""), "", 60))
+
+    def follow(self, path: str, body: Any, silence: float) -> Iterator[dict[str, Any]]:
+        """POST, and yield the JSON object of each line as it comes (NDJSON).
+
+        Args:
+            path: Path of the URL.
+            body: Sent as JSON.
+            silence: Seconds without a byte after which we hang up.
+
+        Raises:
+            Failure: As ask(); C(ollama_timeout) for silence.
+
+        """
+        connection = self._connect(silence)
+        try:
+            response = self._send(connection, "POST", path, body)
+            while line := response.readline(_LINE_LIMIT):
+                yield object_of(parse_json(line))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._failure(error, f"POST {path}", silence) from error
+        finally:
+            connection.close()
+
+    def _connect(self, limit: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(
+            self.address.host, self.address.port, timeout=min(CONNECT_LIMIT, max(limit, 0.05))
+        )
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise self._failure(error, None, limit) from error
+        connection.sock.settimeout(max(limit, 0.05))
+        return connection
+
+    @staticmethod
+    def _send(connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        return connection.getresponse()
+
+    def _failure(self, error: Exception, request: str | None, limit: float) -> Failure:
+        """Return what an error of the connection means; C(request) is None where there was none yet."""
+        if isinstance(error, ConnectionRefusedError):
+            return Failure(
+                "ollama_not_running",
+                f"Nothing listens on {self}: the connection was refused. Start Ollama there (systemctl start ollama), or "
+                "correct the address.",
+            )
+        if request is None:
+            return Failure(
+                "ollama_unreachable",
+                f"No connection to {self} ({error}). Check the address and the network between.",
+            )
+        if isinstance(error, socket.timeout):
+            return Failure(
+                "ollama_timeout",
+                f"Ollama at {self} did not answer {request} within {limit:g} s. Look at its log (journalctl -u ollama) and at "
+                "the host's load.",
+            )
+        if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError)):
+            return Failure(
+                "ollama_lost",
+                f"Ollama at {self} closed the connection in the middle of {request}: it ended or was restarted. Look at its log "
+                "(journalctl -u ollama).",
+            )
+        return self._stranger(f"its answer to {request} is not HTTP with JSON in it ({quote(str(error), '', 80)})")
+
+    def _stranger(self, why: str) -> Failure:
+        return Failure(
+            "not_ollama",
+            f"What listens on {self} is not Ollama: {why}. Another server holds the port: stop it, or give Ollama another "
+            "port by the option host.",
+        )
+
+
+def _error_of(value: Any) -> str:
+    error = object_of(value).get("error")
+    return quote(error, "", 400) if isinstance(error, str) else ""

@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Our own drop-in for Ollama's unit: beside those of the user, never instead of them (upstream PR 3039)."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
+
+# systemd reads drop-ins in the order of their names and the last OLLAMA_HOST counts. This name comes after override.conf,
+# which `systemctl edit` writes and every guide tells users to put OLLAMA_HOST=0.0.0.0 in.
+FILE_NAME = "zz-nemoclaw.conf"
+_UNITS = "/etc/systemd/system"
+_HEAD = """\
+# Written by nemoclaw.local_inference (module ollama_service). It keeps Ollama on loopback, so that the proxy with its token is the
+# only way to it from the network. Changes here are lost: put your own settings into another file of this folder.
+[Service]
+"""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# DGX Spark needs it where Ollama brings that library (nemoclaw-facts 1.4).
+_SPARK_LIBRARY = "cuda_v13"
+_LIBRARY_FOLDERS = ("/usr/local/lib/ollama", "/usr/lib/ollama", "/lib/ollama")
+
+
+def path_for(unit: str) -> str:
+    """Return where our drop-in for a unit lies."""
+    return f"{_UNITS}/{unit}.d/{FILE_NAME}"
+
+
+def wanted_environment(port: int, more: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables of the service.
+
+    Raises:
+        Failure: C(environment_invalid) for what cannot stand in a unit, and for OLLAMA_HOST, which is ours.
+
+    """
+    for name, value in more.items():
+        if not _VARIABLE.fullmatch(name) or name == "OLLAMA_HOST" or not str(value).isprintable():
+            raise Failure(
+                "environment_invalid",
+                f"The variable {name!r} cannot be set for the service: OLLAMA_HOST is set by the option port, names have letters, "
+                "digits and underscores, and values one line.",
+            )
+    return {"OLLAMA_HOST": f"127.0.0.1:{port}", **{name: str(value) for name, value in more.items()}}
+
+
+def spark_environment(machine: Machine, platform: str, binary: str | None) -> dict[str, str]:
+    """Return what a DGX Spark needs besides, empty elsewhere and where Ollama has no such library."""
+    if platform != "dgx-spark":
+        return {}
+    folders = list(_LIBRARY_FOLDERS)
+    if binary:
+        own = os.path.realpath(machine.path(binary))
+        folders.insert(0, "/" + os.path.relpath(Path(own).parent.parent / "lib" / "ollama", machine.root))
+    found = any(machine.exists(f"{folder}/{_SPARK_LIBRARY}") for folder in folders)
+    return {"OLLAMA_LLM_LIBRARY": _SPARK_LIBRARY} if found else {}
+
+
+def render(environment: Mapping[str, str]) -> str:
+    """Return the text of the drop-in."""
+    return _HEAD + "".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in environment.items())
+
+
+def _quote(word: str) -> str:
+    """Quote as systemd.syntax(7) wants it; a percent sign would begin a specifier."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def read(machine: Machine, path: str) -> str | None:
+    """Return the drop-in's text, None when there is none."""
+    return machine.read(path)
+
+
+def write(machine: Machine, path: str, text: str | None) -> None:
+    """Replace the drop-in in one step, or remove it (None).
+
+    Raises:
+        Failure: C(drop_in_unwritable), when the folder is read-only or we are not root.
+
+    """
+    target = machine.path(path)
+    try:
+        if text is None:
+            target.unlink()
+            return
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except FileNotFoundError:
+        if text is not None:
+            raise
+    except OSError as error:
+        raise Failure(
+            "drop_in_unwritable",
+            f"The drop-in {path} cannot be written: {error.strerror}. Run the task as root (become: true), on a file system that is "
+            "not read-only. Nothing was changed.",
+        ) from error
+
+
+def overruled_by(machine: Machine, state: UnitState, wanted: Mapping[str, str]) -> Failure | None:
+    """Return why the next start would not get what is wanted, None where it would.
+
+    Compared with what systemd understood and not with the files, since it skips lines that it cannot read, such as those with
+    typographic quotes (ollama issue 7892). C(EnvironmentFile=) wins over C(Environment=) (systemd.exec(5)).
+    """
+    wrong = [name for name, value in wanted.items() if state.environment.get(name) != value]
+    setters = [path for path in state.files if _sets(machine, path, wrong) and not path.endswith(FILE_NAME)]
+    for name, value in wanted.items():
+        found = [
+            (line, path)
+            for path in state.environment_files
+            for line in re.findall(rf"^\s*{name}=(.*)$", machine.read(path) or "", re.MULTILINE)
+        ]
+        if found and found[-1][0].strip().strip("\"'") != value:
+            wrong.append(name)
+            setters.append(found[-1][1])
+    if not wrong:
+        return None
+    where = ", ".join(dict.fromkeys(setters)) or "another file of the unit"
+    return Failure(
+        "drop_in_overruled",
+        f"The service {state.name} would not start with {', '.join(dict.fromkeys(wrong))} as it has to be, because {where} says "
+        "otherwise and is read later than our drop-in. Take that line out, and run it again. Nothing was restarted.",
+        variables=list(dict.fromkeys(wrong)),
+        files=list(dict.fromkeys(setters)),
+    )
+
+
+def _sets(machine: Machine, path: str, names: list[str]) -> bool:
+    lines = [line for line in (machine.read(path) or "").splitlines() if line.lstrip().startswith("Environment")]
+    return any(name in line for name in names for line in lines) or any(
+        line.strip() == "Environment=" for line in lines
+    )

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Bring a model of a daemon into the state that is wanted: there, in memory, out of memory, gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import loading
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import choose
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
+    capabilities,
+    identify,
+    loaded_models,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import (
+    ModelName,
+    is_same,
+    parse_name,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import Size, find_size
+
+AUTO = "auto"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted.
+
+    Attributes:
+        name: The model, C(auto) to choose one by memory, or C(all) to unload everything.
+        state: C(present), C(loaded), C(unloaded) or C(absent).
+        allow_download: The consent; without it nothing is downloaded.
+        require_tools: Refuse a model that declares that it cannot use tools.
+        insecure_registry: Plain HTTP to the registry.
+        timeout: Seconds for loading and for unloading.
+        stall_timeout: Seconds without progress after which a download is given up.
+        keep_alive: How long the model stays loaded without a request, as Ollama writes durations.
+
+    """
+
+    name: str
+    state: str
+    allow_download: bool = False
+    require_tools: bool = True
+    insecure_registry: bool = False
+    timeout: float = 600
+    stall_timeout: float = 120
+    keep_alive: str = "15m"
+
+
+def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+    """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
+
+    Args:
+        daemon: Whose models.
+        wish: What is wanted.
+        find_gpus: Returns C(nemoclaw_host.gpus); called only to choose a model.
+        check_mode: Stop before the first change.
+
+    Raises:
+        Failure: With the codes of docs/failure-codes.md, section Ollama.
+
+    """
+    if wish.timeout <= 0 or wish.stall_timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"timeout is {wish.timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+        )
+    if wish.state == "unloaded":
+        return _unload(daemon, wish, check_mode)
+    name = _check_name(wish)
+    installed = identify(daemon)[1]
+    if wish.state == "absent":
+        return _remove(daemon, parse_name(wish.name), installed, check_mode)
+    reason = None
+    if name is None:
+        wishes = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
+        chosen, reason = choose(wishes, loaded_models(daemon), find_gpus(), wish.require_tools)
+        name = parse_name(chosen)
+    result = _make_present(daemon, name, installed, wish, check_mode)
+    result["choice_reason"] = reason
+    if wish.state == "loaded":
+        _make_loaded(daemon, name, wish, result, check_mode)
+    return result
+
+
+def _check_name(wish: Wish) -> ModelName | None:
+    """Return the name, None for C(auto); refuses the words that make no sense for the state."""
+    if wish.name == AUTO and wish.state in ("present", "loaded"):
+        return None
+    if wish.name in (AUTO, ALL):
+        raise Failure(
+            "model_name_invalid",
+            f"The name {wish.name!r} does not go with state {wish.state}: 'auto' chooses a model to have, 'all' unloads "
+            "everything. Name the model.",
+        )
+    return parse_name(wish.name)
+
+
+def _make_present(
+    daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], wish: Wish, check_mode: bool
+) -> dict[str, Any]:
+    found = _find(installed, name)
+    result = _result(name, found)
+    if found is None:
+        size = find_size(name, wish.insecure_registry)
+        if not wish.allow_download:
+            raise _no_consent(name, size)
+        result.update(
+            changed=True, size=size.bytes, size_source=size.source, actions=[f"pull {name}, {size}"], after="present"
+        )
+        if check_mode:
+            return result
+        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size)
+        installed = identify(daemon)[1]
+        found = _find(installed, name)
+        if found is None:
+            raise Failure(
+                "pull_failed",
+                f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log (journalctl -u ollama).",
+            )
+        result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
+    result["capabilities"] = known = capabilities(daemon, result["model"])
+    if known is None and wish.require_tools:
+        result["warnings"].append(
+            f"Ollama does not tell the capabilities of {name}, so whether it can use tools is shown only by endpoint_validate."
+        )
+    if known is not None and "tools" not in known and wish.require_tools:
+        raise Failure(
+            "model_without_tools",
+            f"{name} declares the capabilities {', '.join(known) or 'none'}, and 'tools' is not among them, so an agent cannot work "
+            "with it. Choose a model whose 'ollama show <model>' capabilities include tools. For plain chat alone, set "
+            "nemoclaw_require_tools (option require_tools) to false.",
+            model=str(name),
+            capabilities=known,
+        )
+    return result
+
+
+def _make_loaded(daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool) -> None:
+    entry = _find(loaded_models(daemon), name) if result["before"] != "absent" else None
+    result["after"] = "loaded"
+    if entry is None:
+        result["changed"] = True
+        result["actions"].append(f"load {name}")
+        if check_mode:
+            return
+        loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
+        entry = _find(loaded_models(daemon), name)
+        if entry is None:
+            raise Failure(
+                "model_not_loaded",
+                f"Ollama at {daemon} says that it has loaded {name}, but it is not in memory: it was pushed out at once, or the "
+                "daemon has OLLAMA_KEEP_ALIVE=0. Look at its log (journalctl -u ollama), and at who else uses its models.",
+            )
+    else:
+        result["before"] = "loaded"
+    result["loaded"] = entry
+    if entry["size"] and entry["size_vram"] == 0:
+        result["warnings"].append(f"{name} is loaded without any GPU memory: it runs on the CPU.")
+
+
+def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Best effort as on the page: a daemon that does not run has nothing loaded."""
+    name = None if wish.name == ALL else _check_name(wish)
+    try:
+        identify(daemon)
+        found = loaded_models(daemon)
+    except Failure as failure:
+        if failure.code != "ollama_not_running":
+            raise
+        found = []
+    wanted = [one["name"] for one in found if name is None or is_same(one["name"], str(name))]
+    result = _result(name, None)
+    result.update(
+        changed=bool(wanted),
+        before="loaded" if wanted else "unloaded",
+        after="unloaded",
+        actions=[f"unload {one}" for one in wanted],
+    )
+    if not check_mode:
+        deadline = Deadline(wish.timeout)
+        for one in wanted:
+            loading.unload(daemon, one, deadline)
+    return result
+
+
+def _remove(daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+    found = _find(installed, name)
+    result = _result(name, found)
+    result["after"] = "absent"
+    if found is not None:
+        result.update(changed=True, actions=[f"delete {found['name']}"])
+        if not check_mode:
+            answer = daemon.ask("DELETE", "/api/delete", {"model": found["name"]}, 60)
+            if answer.status not in (200, 404):
+                raise Failure(
+                    "model_not_deleted",
+                    f"Ollama at {daemon} did not delete {name}: HTTP {answer.status} {answer.error}. Look at its log "
+                    "(journalctl -u ollama).",
+                )
+    return result
+
+
+def _result(name: ModelName | None, found: dict[str, Any] | None) -> dict[str, Any]:
+    state = "present" if found else "absent"
+    return {
+        "changed": False,
+        "model": found["name"] if found else str(name) if name else None,
+        "digest": found["digest"] if found else None,
+        "size": found["size"] if found else None,
+        "size_source": "disk" if found else None,
+        "capabilities": None,
+        "choice_reason": None,
+        "loaded": None,
+        "progress": None,
+        "actions": [],
+        "warnings": [],
+        "before": state,
+        "after": state,
+    }
+
+
+def _find(models: list[dict[str, Any]], name: ModelName) -> dict[str, Any] | None:
+    return next((one for one in models if is_same(one["name"], str(name))), None)
+
+
+def _no_consent(name: ModelName, size: Size) -> Failure:
+    return Failure(
+        "download_not_allowed",
+        f"{name} is not on this host and would have to be downloaded ({size}). Nothing was downloaded, because nobody consented: "
+        "set allow_download to true, or name a model that is installed.",
+        model=str(name),
+        size=size.bytes,
+        size_source=size.source,
+    )

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A systemd unit as systemd itself sees it, and what we ask it to do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+
+# A question takes milliseconds; a stop may wait for TimeoutStopSec, 90 s by default.
+_ASK_LIMIT_S = 10.0
+_ACT_LIMIT_S = 120.0
+_PROPERTIES = (
+    "ActiveState",
+    "DropInPaths",
+    "Environment",
+    "EnvironmentFiles",
+    "ExecMainStatus",
+    "FragmentPath",
+    "LoadState",
+    "MainPID",
+    "NeedDaemonReload",
+    "Result",
+    "UnitFileState",
+    "User",
+)
+
+
+class UnitState(NamedTuple):
+    """What C(systemctl show) says.
+
+    Attributes:
+        name: Unit, C(ollama.service).
+        known: Whether systemd has such a unit.
+        active: C(active), C(inactive), C(failed), C(activating)...
+        pid: Main process, 0 without one.
+        environment: C({name: value}) that the next start gets from C(Environment=) lines; those systemd could not read are missing.
+        files: The unit's file and its drop-ins, in the order in which they are read.
+        environment_files: Files whose variables win over C(Environment=).
+        stale: Whether the files changed since systemd read them.
+        enabled: Whether it starts at boot.
+        result: Why it ended last, C(success) or C(exit-code) and the like.
+
+    """
+
+    name: str
+    known: bool
+    active: str
+    pid: int
+    environment: dict[str, str]
+    files: list[str]
+    environment_files: list[str]
+    stale: bool
+    enabled: bool
+    result: str
+
+
+class Systemd:
+    """The systemd of a host. Create it only where C(is_running) is true."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._systemctl = machine.find_command("systemctl") or "/usr/bin/systemctl"
+
+    @staticmethod
+    def is_running(machine: Machine) -> bool:
+        """Tell whether systemd runs the host (sd_booted(3)) and can be asked."""
+        return machine.exists("/run/systemd/system") and machine.find_command("systemctl") is not None
+
+    def show(self, unit: str) -> UnitState:
+        """Return the state of a unit; an unknown one has C(known) false.
+
+        Raises:
+            Failure: C(systemd_failed).
+
+        """
+        said = self._do(["show", unit, *(f"--property={name}" for name in _PROPERTIES)], _ASK_LIMIT_S)
+        values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        fragment = values.get("FragmentPath", "")
+        return UnitState(
+            name=unit,
+            known=values.get("LoadState") not in (None, "", "not-found"),
+            active=values.get("ActiveState", "unknown"),
+            pid=int(values.get("MainPID") or 0),
+            environment=parse_environment(values.get("Environment", "")),
+            files=[*([fragment] if fragment else []), *values.get("DropInPaths", "").split()],
+            # A line for each: EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)
+            environment_files=re.findall(r"^EnvironmentFiles=(/.*?)(?: \(ignore_errors=\w+\))?$", said, re.MULTILINE),
+            stale=values.get("NeedDaemonReload") == "yes",
+            enabled=values.get("UnitFileState", "") in ("enabled", "static", "generated", "alias", "indirect"),
+            result=values.get("Result", ""),
+        )
+
+    def do(self, verb: str, *names: str) -> None:
+        """Run C(systemctl VERB NAMES).
+
+        Raises:
+            Failure: C(systemd_failed), or C(root_needed) where only root may.
+
+        """
+        self._do([verb, *names], _ACT_LIMIT_S)
+
+    def verify(self, unit: str) -> list[str]:
+        """Return what C(systemd-analyze verify) complains of; empty where it is not installed."""
+        path = self._machine.find_command("systemd-analyze")
+        if path is None:
+            return []
+        answer = self._machine.run([path, "verify", "--man=no", unit], _ASK_LIMIT_S * 3)
+        return [line.strip() for line in answer.output.splitlines() if line.strip()]
+
+    def last_logs(self, unit: str, lines: int = 20) -> list[str]:
+        """Return the last lines of a unit's log; empty where they cannot be had."""
+        path = self._machine.find_command("journalctl")
+        if path is None:
+            return []
+        answer = self._machine.run(
+            [path, "--unit", unit, f"--lines={lines}", "--no-pager", "--output=cat"], _ASK_LIMIT_S
+        )
+        return [line[:300] for line in answer.output.splitlines()] if answer.code == 0 else []
+
+    def _do(self, words: list[str], limit: float) -> str:
+        answer = self._machine.run([self._systemctl, "--no-pager", "--no-ask-password", *words], limit)
+        if answer.code == 0:
+            return answer.output
+        raise self._failure(words, answer)
+
+    @staticmethod
+    def _failure(words: list[str], answer: CommandResult) -> Failure:
+        command = f"systemctl {shlex.join(words[:2])}"
+        said = " ".join(answer.output.split())[:300] or answer.problem or f"exit code {answer.code}"
+        if "authentication required" in said.lower() or "access denied" in said.lower():
+            return Failure(
+                "root_needed", f"Ran {command}: {said}. Only root may do that: run the task with become: true."
+            )
+        return Failure(
+            "systemd_failed", f"Ran {command}: {said}. Look at the unit with 'systemctl status {words[-1]}'."
+        )
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """Return the variables of C(systemctl show --property=Environment), which quotes as a shell does; the last one counts."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.split()
+    return dict(word.split("=", 1) for word in words if "=" in word)

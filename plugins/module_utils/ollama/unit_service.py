@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Ollama as a unit of systemd: our drop-in beside the user's, checked before anything is restarted."""
+
+from __future__ import annotations
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import (
+    Found,
+    refuse_what_is_not_ours,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import (
+    Report,
+    Wish,
+    wait_until_answering,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd, UnitState
+
+
+def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: Report, check_mode: bool) -> None:
+    systemd = Systemd(machine)
+    program = (
+        processes.program_of(machine, found.pid) if found.pid else find_ollama_client(machine, find_account())["path"]
+    )
+    spark = dropin.spark_environment(machine, read_platform(machine).name, program)
+    wanted = dropin.wanted_environment(wish.port, {**spark, **wish.environment})
+    report.after = dropin.render(wanted)
+    path = report.path or ""
+    write = report.before != report.after
+    stray = found.running and not found.is_units
+    needs = _needs_restart(machine, found, wanted, write)
+    if write:
+        report.plan(f"write {path}")
+    if wish.enabled and not unit.enabled:
+        report.plan(f"enable {unit.name}")
+    if stray and found.exposed:
+        refuse_what_is_not_ours(found, wish.port)
+        report.plan(f"stop process {found.pid}")
+    if stray and not found.exposed:
+        report.warnings.append(
+            f"Ollama on port {wish.port} is process {found.pid} and not the service {unit.name}: nothing starts it again."
+        )
+    elif needs:
+        report.plan(f"{'restart' if found.is_units else 'start'} {unit.name}")
+    if check_mode:
+        return
+    if write:
+        dropin.write(machine, path, report.after)
+    if write or unit.stale:
+        systemd.do("daemon-reload")
+    _check_files(machine, systemd, unit.name, wanted, report, write)
+    if wish.enabled and not unit.enabled:
+        systemd.do("enable", unit.name)
+    if stray and found.exposed and found.pid:
+        processes.stop(found.pid, machine)
+    if needs and not (stray and not found.exposed):
+        report.restarted = found.is_units
+        systemd.do("restart", unit.name)
+        wait_until_answering(wish, systemd, unit.name)
+
+
+def _needs_restart(machine: Machine, found: Found, wanted: dict[str, str], write: bool) -> bool:
+    """A daemon that listens where it should keeps its loaded models, however it came to do so."""
+    if not found.running or found.exposed:
+        return True
+    more = {name: value for name, value in wanted.items() if name != "OLLAMA_HOST"}
+    running = processes.environment_of(machine, found.pid) if found.pid else None
+    if running is None:
+        return write and bool(more)
+    return any(running.get(name) != value for name, value in more.items())
+
+
+def _check_files(
+    machine: Machine, systemd: Systemd, unit: str, wanted: dict[str, str], report: Report, wrote: bool
+) -> None:
+    """Have systemd read the files before anything is restarted; our drop-in is taken back where it would not hold."""
+    complaints = [line for line in systemd.verify(unit) if unit in line or ".d/" in line]
+    ours = [line for line in complaints if dropin.FILE_NAME in line]
+    report.warnings += [f"systemd-analyze verify: {line}" for line in complaints if line not in ours]
+    failure = dropin.overruled_by(machine, systemd.show(unit), wanted)
+    if ours:
+        failure = Failure(
+            "drop_in_refused", f"systemd does not accept our drop-in {report.path}: {' '.join(ours)[:300]}."
+        )
+    if failure:
+        if wrote:
+            dropin.write(machine, report.path or "", report.before or None)
+            systemd.do("daemon-reload")
+        raise failure

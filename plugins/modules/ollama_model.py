@@ -1,0 +1,275 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ollama_model
+version_added: "0.1.0"
+short_description: Download, load, unload or delete a model of an Ollama daemon
+description:
+  - Brings a model into the state that is wanted, by Ollama's native HTTP API. The C(ollama) program is not needed.
+  - A download needs consent (O(allow_download)). Without it the module stops before the first byte, with the size in its message.
+  - A download has no limit on its whole time, only on the time without progress (O(stall_timeout)). What came is kept by the daemon,
+    so the next run goes on from there.
+  - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. Whether its
+    tool calls come back structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
+options:
+  name:
+    description:
+      - The model, for example V(qwen2.5:7b). Without a tag it is C(:latest).
+      - V(auto) chooses one for O(state=present) and O(state=loaded). Of the installed models that fit the GPU's memory and can use
+        tools it takes C(nemotron-3-nano:30b), else the first. Where none is installed it takes the largest starter model that fits.
+      - V(all) means every model in memory, for O(state=unloaded).
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) downloads the model where it is missing.
+      - V(loaded) also loads it into memory.
+      - V(unloaded) takes it out of memory. Files stay, and a daemon that does not run is fine.
+      - V(absent) deletes its files.
+    type: str
+    choices: [present, loaded, unloaded, absent]
+    default: present
+  host:
+    description: Where the daemon is, as C(HOST:PORT). The port may be left out.
+    type: str
+    default: 127.0.0.1:11434
+  allow_download:
+    description: The consent to download. It waives no check.
+    type: bool
+    default: false
+  require_tools:
+    description: Refuse a model that declares that it cannot use tools.
+    type: bool
+    default: true
+  insecure_registry:
+    description: Speak plain HTTP to the registry that the name gives. For a registry of your own only.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds for loading, and for unloading. Large models have taken seven minutes on a DGX.
+      - It does not limit downloads.
+    type: int
+    default: 600
+  stall_timeout:
+    description: Seconds without progress after which a download is given up.
+    type: int
+    default: 120
+  keep_alive:
+    description:
+      - How long the model stays in memory without a request, as Ollama writes it, for example V(15m) or V(1h).
+      - V(-1) keeps it until it is unloaded. A model that is loaded already keeps its time.
+    type: str
+    default: 15m
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - It asks the registry for the size, and downloads nothing. The capabilities of a model that is not there are not known.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.ollama, nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.ollama_info
+  - module: nemoclaw.local_inference.endpoint_validate
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have the model that fits this host in memory
+  nemoclaw.local_inference.ollama_model:
+    name: auto
+    state: loaded
+    allow_download: true
+
+- name: Say how large a model is, and download nothing
+  nemoclaw.local_inference.ollama_model:
+    name: qwen2.5:14b
+    allow_download: true
+  check_mode: true
+  register: plan
+
+- name: Free the GPU
+  nemoclaw.local_inference.ollama_model:
+    name: all
+    state: unloaded
+"""
+
+RETURN = r"""
+model:
+  description: Name of the model as Ollama lists it, null for O(name=all).
+  returned: success
+  type: str
+  sample: qwen2.5:7b
+digest:
+  description: SHA-256 of its manifest, null where it is not there.
+  returned: success
+  type: str
+size:
+  description: Bytes, null where nobody knows.
+  returned: success
+  type: int
+  sample: 4683087332
+size_source:
+  description: V(disk), V(registry) (its manifest), V(estimate) (known for the starter models) or V(unknown).
+  returned: success
+  type: str
+  sample: registry
+capabilities:
+  description: What the model can do, null where the daemon does not tell or the model is not there.
+  returned: success
+  type: list
+  elements: str
+  sample: [completion, tools]
+choice_reason:
+  description: Why O(name=auto) chose this model, as part of a sentence.
+  returned: success
+  type: str
+  sample: "it is the largest starter model that fits this host (49140 MiB of GPU memory, 48520 MiB of it for a model)"
+loaded:
+  description: The model in memory, for O(state=loaded).
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name with its tag.
+      returned: always
+      type: str
+      sample: qwen2.5:7b
+    size:
+      description: Bytes in memory.
+      returned: always
+      type: int
+    size_vram:
+      description: Bytes of them on GPUs.
+      returned: always
+      type: int
+    context_length:
+      description: Tokens of context, null from daemons too old to tell.
+      returned: always
+      type: int
+      sample: 32768
+    expires_at:
+      description: When it will be unloaded.
+      returned: always
+      type: str
+progress:
+  description: How the download ended, null where there was none. In RV(failure) it tells where the download stopped.
+  returned: success
+  type: dict
+  contains:
+    phase:
+      description: V(manifest), V(download), V(verify), V(write) or V(done).
+      returned: always
+      type: str
+      sample: done
+    percent:
+      description: Share that is on the host, null before the size is known.
+      returned: always
+      type: float
+      sample: 100.0
+    completed:
+      description: Bytes on the host, those of earlier tries included.
+      returned: always
+      type: int
+    total:
+      description: Bytes in all, null before they are known.
+      returned: always
+      type: int
+    rate:
+      description: Bytes a second over this run, null without a download.
+      returned: always
+      type: int
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["pull qwen2.5:7b, 4.36 GiB", "load qwen2.5:7b"]
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: download_not_allowed
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    progress:
+      description: As RV(progress).
+      type: dict
+      returned: when a download stopped
+    size:
+      description: Bytes that would have to be downloaded, null where nobody knows.
+      type: int
+      returned: for RV(failure.code=download_not_allowed)
+    server_message:
+      description: What the daemon said.
+      type: str
+      returned: when the daemon refused
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "loaded", "unloaded", "absent"], "default": "present"},
+    "host": {"type": "str", "default": "127.0.0.1:11434"},
+    "allow_download": {"type": "bool", "default": False},
+    "require_tools": {"type": "bool", "default": True},
+    "insecure_registry": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 600},
+    "stall_timeout": {"type": "int", "default": 120},
+    "keep_alive": {"type": "str", "default": "15m"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    machine = Machine()
+    params = dict(module.params)
+    try:
+        daemon = Daemon(parse_address(params.pop("host")))
+        result = converge(daemon, Wish(**params), lambda: _find_gpus(machine), module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    before, after = result.pop("before"), result.pop("after")
+    diff = {"before": f"{result['model']}: {before}\n", "after": f"{result['model']}: {after}\n"}
+    module.exit_json(**result, diff=diff if result["changed"] else {"before": "", "after": ""})
+
+
+def _find_gpus(machine: Machine) -> dict[str, Any]:
+    return find_gpus(machine, read_platform(machine).name, parse_meminfo(machine.read("/proc/meminfo")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ollama_service
+version_added: "0.1.0"
+short_description: Have Ollama run on loopback only, and prove it
+description:
+  - Has the Ollama daemon run on C(127.0.0.1) and nowhere else, and proves it afterwards by the kernel's own socket tables.
+  - Under systemd it writes a drop-in of its own, C(zz-nemoclaw.conf), beside those of the user, whose lines are never touched. The name
+    comes after C(override.conf), so that its C(OLLAMA_HOST) is the last one. The unit is the one that the daemon really runs in.
+  - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are
+    compared with what is wanted. Where a later file or an C(EnvironmentFile) would win, the module stops and names it.
+  - The daemon is restarted only where it is exposed, on another port, or lacks a variable, so loaded models stay loaded.
+  - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
+    does not run is started. Nothing starts it after a reboot then, which RV(supervised) says.
+  - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set where Ollama brings that library.
+options:
+  port:
+    description: TCP port of the daemon on C(127.0.0.1).
+    type: int
+    default: 11434
+  state:
+    description:
+      - V(started) has it run on loopback.
+      - V(stopped) stops it.
+      - V(absent) removes the drop-in. A daemon that runs keeps its address until its next start.
+    type: str
+    choices: [started, stopped, absent]
+    default: started
+  enabled:
+    description: Whether it starts at boot, where systemd is. V(false) leaves that as it is.
+    type: bool
+    default: true
+  environment:
+    description:
+      - More variables for the service, for example C(OLLAMA_CONTEXT_LENGTH). Used where systemd is, and for a daemon that is started.
+      - C(OLLAMA_HOST) is set by O(port). No secrets, since the drop-in is readable by everybody.
+    type: dict
+    default: {}
+  user:
+    description:
+      - As whom a daemon is started where there is no service, and whose C(~/.local/bin) is searched for the program.
+      - By default the user that the module runs as.
+    type: str
+  timeout:
+    description: Seconds to wait for the daemon after a start.
+    type: int
+    default: 60
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows the drop-in.
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+notes:
+  - Under systemd it needs root (C(become)).
+  - Another server on the port is named and never stopped.
+seealso:
+  - module: nemoclaw.local_inference.ollama_info
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have Ollama on loopback
+  nemoclaw.local_inference.ollama_service:
+  become: true
+
+- name: Give its models room for an agent
+  nemoclaw.local_inference.ollama_service:
+    environment:
+      OLLAMA_CONTEXT_LENGTH: 65536
+  become: true
+"""
+
+RETURN = r"""
+listeners:
+  description: Who listens on the port afterwards, as in M(nemoclaw.local_inference.ollama_info).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{port: 11434, address: 127.0.0.1, family: ipv4, scope: loopback, uid: 998, user: ollama, pid: 812, process: ollama}]
+restarted:
+  description: Whether a running daemon was restarted, which takes its models out of memory.
+  returned: success
+  type: bool
+supervised:
+  description: Whether the daemon that runs is a service, null when none runs.
+  returned: success
+  type: bool
+unit:
+  description: The unit, null where there is none.
+  returned: success
+  type: str
+  sample: ollama.service
+drop_in:
+  description: Where the drop-in is, null where there is no unit.
+  returned: success
+  type: str
+  sample: /etc/systemd/system/ollama.service.d/zz-nemoclaw.conf
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/systemd/system/ollama.service.d/zz-nemoclaw.conf, restart ollama.service]
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: ollama_exposed
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    listeners:
+      description: As RV(listeners).
+      type: list
+      elements: dict
+      returned: for RV(failure.code=ollama_exposed)
+    last_state:
+      description: State of the unit.
+      type: str
+      returned: for RV(failure.code=ollama_not_started)
+    last_logs:
+      description: The last lines of the unit's log.
+      type: list
+      elements: str
+      returned: for RV(failure.code=ollama_not_started)
+    files:
+      description: The files that set what is wanted otherwise.
+      type: list
+      elements: str
+      returned: for RV(failure.code=drop_in_overruled)
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Wish
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "port": {"type": "int", "default": 11434},
+    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+    "enabled": {"type": "bool", "default": True},
+    "environment": {"type": "dict", "default": {}},
+    "user": {"type": "str"},
+    "timeout": {"type": "int", "default": 60},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params = dict(module.params)
+    try:
+        account = find_account(params.pop("user"))
+        check_ports([params["port"]])
+        report, found = converge(Machine(), account, Wish(**params), module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    for warning in report.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=report.changed,
+        restarted=report.restarted,
+        actions=report.actions,
+        listeners=found.listeners,
+        supervised=(found.is_units or found.origin.is_users) if found.running else None,
+        unit=found.unit.name if found.unit else None,
+        drop_in=report.path,
+        diff={
+            "before": report.before,
+            "after": report.after,
+            "before_header": report.path or "",
+            "after_header": report.path or "",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

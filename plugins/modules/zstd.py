@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: zstd
+version_added: "0.1.0"
+short_description: Have zstd, which Ollama's archives need
+description:
+  - Where C(apt-get) is, zstd is installed by it, with nothing that is only recommended.
+  - With any other package manager it stops where zstd is missing, and names the exact command.
+options: {}
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - It fails in check mode too where zstd is missing and is not apt's to install.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+notes:
+  - Installing needs root (C(become)).
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have zstd
+  nemoclaw.local_inference.zstd:
+  become: true
+"""
+
+RETURN = r"""
+installed:
+  description: Whether zstd is there now.
+  returned: success
+  type: bool
+package_manager:
+  description: The package manager that the host has, null when none is known.
+  returned: success
+  type: str
+  sample: apt
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: zstd_missing
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    command:
+      description: What to run, null where no package manager is known.
+      type: str
+      returned: for RV(failure.code=zstd_missing)
+      sample: dnf install zstd
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.zstd import converge
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    try:
+        result = converge(Machine(), module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

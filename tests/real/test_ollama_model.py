@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Downloads and deletions by a real Ollama from a real registry, and everything that goes wrong on the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import model_registry
+import ollama_server
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
+
+MEGABYTES = 1_000_000
+
+
+def make(daemon: ollama_server.Ollama, name: str, state: str = "present", check: bool = False, **wish: Any) -> Any:
+    wish = {"allow_download": True, "insecure_registry": True, "stall_timeout": 5, "timeout": 30, **wish}
+    return converge(Daemon(parse_address(daemon.host)), Wish(name, state, **wish), dict, check)
+
+
+def failing(daemon: ollama_server.Ollama, name: str, state: str = "present", **wish: Any) -> Failure:
+    with pytest.raises(Failure) as failed:
+        make(daemon, name, state, **wish)
+    assert failed.value.message.endswith(".")
+    return failed.value
+
+
+def names(daemon: ollama_server.Ollama) -> list[str]:
+    return [one["name"] for one in identify(Daemon(parse_address(daemon.host)))[1]]
+
+
+@pytest.fixture
+def swift(registry: model_registry.Registry) -> Iterator[model_registry.Registry]:
+    """Return the registry, and end what a test made of its speed."""
+    yield registry
+    registry.content.rate = registry.content.silent_after = None
+
+
+def test_from_nothing_to_deleted(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    name = registry.push("lab/whole", "1b", padding=20 * MEGABYTES)
+    planned = make(ollama, name, check=True)
+    assert (planned["changed"], planned["size_source"], planned["progress"]) == (True, "registry", None)
+    assert names(ollama) == []
+    done = make(ollama, name)
+    assert (done["changed"], done["model"], done["size_source"]) == (True, name, "disk")
+    # /api/tags counts the configuration in, which the manifest lists apart from the layers.
+    assert planned["size"] < done["size"] < planned["size"] + 1000
+    assert done["actions"] == planned["actions"] == [f"pull {name}, 19.07 MiB"]
+    assert (done["progress"]["phase"], done["progress"]["percent"]) == ("done", 100.0)
+    assert done["progress"]["completed"] == done["progress"]["total"] > 20 * MEGABYTES
+    assert done["capabilities"] == ["completion", "tools"]
+    again = make(ollama, name.upper().replace("LOCALHOST", "localhost"))
+    assert (again["changed"], again["progress"], again["digest"]) == (False, None, done["digest"])
+    assert make(ollama, name, "unloaded")["changed"] is False
+    assert make(ollama, name, "absent", check=True)["changed"] is True
+    assert names(ollama) == [name]
+    assert make(ollama, name, "absent")["changed"] is True
+    assert make(ollama, name, "absent")["changed"] is False
+    assert names(ollama) == []
+
+
+def test_latest_is_what_no_tag_means(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    name = registry.push("lab/untagged", "latest")
+    assert make(ollama, name.removesuffix(":latest"))["model"] == name
+    assert make(ollama, name)["changed"] is False
+
+
+def test_no_byte_without_consent(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    name = registry.push("lab/consent", "1b", padding=5 * MEGABYTES)
+    sent = registry.content.sent
+    failure = failing(ollama, name, allow_download=False)
+    assert (failure.code, failure.details["size_source"]) == ("download_not_allowed", "registry")
+    assert "4.77 MiB" in failure.message and "NEMOCLAW_YES=1" in failure.message
+    assert (registry.content.sent, names(ollama)) == (sent, [])
+
+
+def test_a_model_without_tools(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    name = registry.push("lab/plain", "1b", tools=False)
+    failure = failing(ollama, name)
+    assert (failure.code, failure.details["capabilities"]) == ("model_without_tools", ["completion"])
+    assert "ollama show" in failure.message
+    assert make(ollama, name, require_tools=False)["capabilities"] == ["completion"]
+
+
+def test_cut_in_the_middle_and_resumed(ollama: ollama_server.Ollama, swift: model_registry.Registry) -> None:
+    name = swift.push("lab/cut", "1b", padding=30 * MEGABYTES)
+    swift.content.rate, swift.content.silent_after = 20 * MEGABYTES, swift.content.sent + 15 * MEGABYTES
+    started = time.monotonic()
+    failure = failing(ollama, name, stall_timeout=2)
+    assert failure.code == "pull_stalled"
+    assert time.monotonic() - started < 15
+    assert 45 < failure.details["progress"]["percent"] < 55
+    assert names(ollama) == []
+    swift.content.rate = swift.content.silent_after = None
+    before = swift.content.sent
+    done = make(ollama, name)
+    assert done["progress"]["percent"] == 100
+    assert done["progress"]["completed"] > 30 * MEGABYTES
+    # The first half did not travel again.
+    assert swift.content.sent - before < 16 * MEGABYTES
+
+
+def test_what_the_registry_does_not_have(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    registry.push("lab/known", "1b")
+    for name in ("lab/known:no-such-tag", "lab/unknown:1b"):
+        failure = failing(ollama, f"localhost:{registry.port}/{name}")
+        assert (failure.code, "spelling" in failure.message) == ("model_not_in_registry", True)
+
+
+def test_a_registry_with_a_password(ollama: ollama_server.Ollama) -> None:
+    with model_registry.serving(htpasswd="me:$2y$05$abcdefghijklmnopqrstuv") as registry:
+        assert failing(ollama, f"localhost:{registry.port}/lab/x:1b").code == "registry_unauthorized"
+
+
+def test_plain_http_without_consent_to_it(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    name = registry.push("lab/http", "1b")
+    failure = failing(ollama, name, insecure_registry=False)
+    assert (failure.code, "insecure_registry" in failure.message) == ("registry_insecure", True)
+
+
+def test_a_registry_that_is_not_there(ollama: ollama_server.Ollama) -> None:
+    failure = failing(ollama, f"localhost:{ollama_server.free_port()}/lab/x:1b")
+    assert failure.code == "registry_unreachable"
+    assert failing(ollama, "localhost:1/lab/x:1b", allow_download=False).details["size_source"] == "unknown"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk(registry: model_registry.Registry, ollama: ollama_server.Ollama) -> None:
+    name = registry.push("lab/full", "1b", padding=30 * MEGABYTES)
+    ollama.store.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", ollama.store], check=False).returncode:
+        pytest.skip("this machine may not mount")
+    try:
+        failure = failing(ollama, name)
+    finally:
+        subprocess.run(["umount", "--lazy", ollama.store], check=True)
+    assert failure.code == "disk_full"
+    assert "OLLAMA_MODELS" in failure.message
+
+
+def test_a_daemon_that_dies_while_it_loads(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
+    # The model has no tensors, which makes 0.9.3 end with a panic; later versions survive it.
+    name = registry.push("lab/dies", "1b")
+    failure = failing(ollama, name, "loaded")
+    assert failure.code == "load_failed"
+    # It takes a moment to print its stack before it lets go of the port.
+    deadline = time.monotonic() + 20
+    while (code := failing(ollama, name).code) == "ollama_lost" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert code == "ollama_not_running"
+    assert make(ollama, name, "unloaded")["changed"] is False
+
+
+def test_nothing_of_a_failed_pull_is_listed(ollama: ollama_server.Ollama, swift: model_registry.Registry) -> None:
+    name = swift.push("lab/damaged", "1b", padding=MEGABYTES)
+    blob = max(
+        Path(swift.content.store).rglob("data"),
+        key=lambda path: path.stat().st_mtime_ns * (path.stat().st_size > 500_000),
+    )
+    blob.write_bytes(os.urandom(blob.stat().st_size))
+    assert failing(ollama, name).code == "pull_damaged"
+    assert names(ollama) == []

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An exposed daemon brought back to loopback where no systemd is; with systemd it is molecule's scenario ollama_service."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ollama_server
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Report, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+
+pytestmark = pytest.mark.skipif(
+    Systemd.is_running(Machine()), reason="this machine has systemd, and its own Ollama would be touched"
+)
+
+
+@pytest.fixture
+def ports() -> Iterator[list[int]]:
+    """Collect ports whose daemons are ended after the test."""
+    used: list[int] = []
+    yield used
+    for port in used:
+        found = look(Machine(), port)
+        if found.pid:
+            os.kill(found.pid, signal.SIGKILL)
+
+
+def make(
+    port: int, state: str = "started", check: bool = False, machine: Machine | None = None, **more: Any
+) -> tuple[Report, Found]:
+    wish = Wish(state, port, more.get("environment", {}), True, more.get("timeout", 20))
+    return converge(machine or Machine(), find_account(), wish, check)
+
+
+def addresses(port: int) -> list[str]:
+    return [one["address"] for one in look(Machine(), port).listeners]
+
+
+def test_exposed_and_brought_back_with_its_own_settings(ollama_home: Path, ports: list[int]) -> None:
+    with ollama_server.serving(ollama_home, bind="0.0.0.0") as daemon:
+        port = int(daemon.host.split(":")[1])
+        ports.append(port)
+        before = look(Machine(), port).pid
+        planned, _found = make(port, check=True)
+        assert planned.changed and before == look(Machine(), port).pid
+        report, found = make(port)
+        assert report.actions == planned.actions == [f"stop process {before}", f"start {daemon.binary} serve as root"]
+        assert (report.restarted, found.pid != before, addresses(port)) == (True, True, ["127.0.0.1"])
+        environment = Path(f"/proc/{found.pid}/environ").read_text(encoding="utf-8")
+        assert f"OLLAMA_MODELS={daemon.store}" in environment
+        assert f"OLLAMA_HOST=127.0.0.1:{port}" in environment
+        again, found = make(port)
+        assert (again.changed, found.exposed, found.unit) == (False, False, None)
+        assert make(port, "stopped")[0].changed
+        assert not make(port, "stopped")[0].changed
+        assert addresses(port) == []
+
+
+def test_started_where_none_runs(ollama_home: Path, ports: list[int], tmp_path: Path) -> None:
+    with ollama_server.serving(ollama_home) as other:
+        (tmp_path / "ollama").symlink_to(other.binary)
+        own = {"LD_LIBRARY_PATH": other.environment["LD_LIBRARY_PATH"], "HOME": str(tmp_path)}
+        machine = Machine(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}", **own})
+        port = ollama_server.free_port()
+        ports.append(port)
+        assert make(port, check=True, machine=machine)[0].actions == [
+            f"start {tmp_path}/ollama serve as {find_account().name}"
+        ]
+        assert addresses(port) == []
+        assert make(port, machine=machine, environment=own)[0].changed
+        assert addresses(port) == ["127.0.0.1"]
+        assert not make(port, machine=machine, environment=own)[0].changed
+
+
+def test_a_program_that_ends_at_once(tmp_path: Path) -> None:
+    program = tmp_path / "ollama"
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    machine = Machine(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    with pytest.raises(Failure) as failed:
+        make(ollama_server.free_port(), machine=machine, environment={"HOME": str(tmp_path)}, timeout=1)
+    assert failed.value.code == "ollama_not_started"
+
+
+def test_nothing_installed(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as failed:
+        make(ollama_server.free_port(), machine=Machine(root=tmp_path, environ={}))
+    assert failed.value.code == "ollama_not_installed"

@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drop-in, what systemd would make of it, and whose a process is; against systemd itself in molecule's ollama_service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
+    Systemd,
+    UnitState,
+    parse_environment,
+)
+
+WANTED = {"OLLAMA_HOST": "127.0.0.1:11434"}
+FOLDER = "/etc/systemd/system/ollama.service.d"
+
+
+def put(root: Path, path: str, text: str) -> str:
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    return path
+
+
+def unit(**values: Any) -> UnitState:
+    usual: dict[str, Any] = {
+        "name": "ollama.service", "known": True, "active": "active", "pid": 7, "environment": dict(WANTED), "files": [],
+        "environment_files": [], "stale": False, "enabled": True, "result": "success",
+    }  # fmt: skip
+    return UnitState(**{**usual, **values})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", {}),
+        ("A=1 B=2 A=3", {"A": "3", "B": "2"}),
+        ('"A=x y" B=', {"A": "x y", "B": ""}),
+        ("A=it's", {"A": "it's"}),
+        ("nothing", {}),
+    ],
+)
+def test_what_systemctl_shows(text: str, found: dict[str, str]) -> None:
+    assert parse_environment(text) == found
+
+
+def test_the_drop_in_comes_last_and_quotes() -> None:
+    assert sorted(["override.conf", "60-mine.conf", dropin.FILE_NAME])[-1] == dropin.FILE_NAME
+    wanted = dropin.wanted_environment(11500, {"A": 'say "hi" \\ 100%', "B": 7})
+    assert dropin.render(wanted).splitlines()[-4:] == [
+        "[Service]",
+        'Environment="OLLAMA_HOST=127.0.0.1:11500"',
+        'Environment="A=say \\"hi\\" \\\\ 100%%"',
+        'Environment="B=7"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "more", [{"OLLAMA_HOST": "0.0.0.0"}, {"A B": "1"}, {"A": "x\nExecStart=/bin/sh"}, {"": "1"}, {"A": "\0"}]
+)
+def test_variables_that_cannot_be_set(more: dict[str, str]) -> None:
+    with pytest.raises(Failure) as failed:
+        dropin.wanted_environment(11434, more)
+    assert failed.value.code == "environment_invalid"
+
+
+@pytest.mark.parametrize(
+    ("platform", "folder", "wanted"),
+    [
+        ("dgx-spark", "opt/ollama/lib/ollama/cuda_v13", True),  # beside the program
+        ("dgx-spark", "usr/local/lib/ollama/cuda_v13", True),
+        ("dgx-spark", "usr/local/lib/ollama/cuda_v12", False),
+        ("dgx-station", "usr/local/lib/ollama/cuda_v13", False),
+        ("linux", "usr/local/lib/ollama/cuda_v13", False),
+    ],
+)
+def test_the_library_of_a_spark(tmp_path: Path, platform: str, folder: str, wanted: bool) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    program = put(tmp_path, "/opt/ollama/bin/ollama", "")
+    found = dropin.spark_environment(Machine(root=tmp_path), platform, program)
+    assert found == ({"OLLAMA_LLM_LIBRARY": "cuda_v13"} if wanted else {})
+
+
+def test_nothing_overrules() -> None:
+    assert dropin.overruled_by(Machine(), unit(), WANTED) is None
+
+
+def test_a_later_drop_in_is_named(tmp_path: Path) -> None:
+    files = [
+        put(tmp_path, f"{FOLDER}/{dropin.FILE_NAME}", "[Service]\nEnvironment=OLLAMA_HOST=127.0.0.1:11434\n"),
+        put(tmp_path, f"{FOLDER}/zzz.conf", "[Service]\n# Environment=X=1\nEnvironment=OLLAMA_HOST=0.0.0.0\n"),
+        put(tmp_path, f"{FOLDER}/zzzz.conf", "[Service]\nNice=5\n"),
+    ]
+    state = unit(environment={"OLLAMA_HOST": "0.0.0.0"}, files=files)
+    failure = dropin.overruled_by(Machine(root=tmp_path), state, WANTED)
+    assert failure and failure.code == "drop_in_overruled"
+    assert failure.details == {"variables": ["OLLAMA_HOST"], "files": [f"{FOLDER}/zzz.conf"]}
+
+
+def test_an_empty_environment_line_takes_everything_back(tmp_path: Path) -> None:
+    files = [put(tmp_path, f"{FOLDER}/zzz.conf", "[Service]\nEnvironment=\n")]
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment={}, files=files), WANTED)
+    assert failure and failure.details["files"] == files
+
+
+@pytest.mark.parametrize(
+    ("text", "overruled"),
+    [
+        ("OLLAMA_HOST=0.0.0.0\n", True),
+        ("OLLAMA_HOST=0.0.0.0\nOLLAMA_HOST='127.0.0.1:11434'\n", False),
+        ("#OLLAMA_HOST=0.0.0.0\n", False),
+        ("OTHER=1\n", False),
+    ],
+)
+def test_an_environment_file_wins_over_lines(tmp_path: Path, text: str, overruled: bool) -> None:
+    path = put(tmp_path, "/etc/default/ollama", text)
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=[path]), WANTED)
+    assert (failure.details["files"] if failure else None) == ([path] if overruled else None)
+
+
+def test_the_last_environment_file_counts(tmp_path: Path) -> None:
+    paths = [
+        put(tmp_path, "/etc/a", "OLLAMA_HOST=0.0.0.0\n"),
+        put(tmp_path, "/etc/b", "OLLAMA_HOST=127.0.0.1:11434\n"),
+    ]
+    assert dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths), WANTED) is None
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths[::-1]), WANTED)
+    assert failure and failure.details["files"] == ["/etc/a"]
+
+
+def test_the_drop_in_is_written_beside_others(tmp_path: Path) -> None:
+    machine, path = Machine(root=tmp_path), dropin.path_for("ollama.service")
+    mine = put(tmp_path, f"{FOLDER}/override.conf", "mine")
+    dropin.write(machine, path, "text")
+    assert (dropin.read(machine, path), machine.read(mine)) == ("text", "mine")
+    assert machine.path(path).stat().st_mode & 0o777 == 0o644
+    dropin.write(machine, path, None)
+    dropin.write(machine, path, None)
+    assert machine.names(FOLDER) == ["override.conf"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    put(tmp_path, "/etc/systemd/system", "a file where the folder should be")
+    with pytest.raises(Failure) as failed:
+        dropin.write(Machine(root=tmp_path), dropin.path_for("ollama.service"), "text")
+    assert failed.value.code == "drop_in_unwritable"
+    assert "become: true" in failed.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("0::/system.slice/ollama.service\n", ("ollama.service", False)),
+        (
+            "12:cpu:/x\n1:name=systemd:/system.slice/my-llm.service\n0::/system.slice/my-llm.service\n",
+            ("my-llm.service", False),
+        ),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/ollama.service\n", ("ollama.service", True)),
+        ("0::/user.slice/user-1000.slice/session-3.scope\n", (None, False)),
+        ("0::/user.slice/user-1000.slice/user@1000.service/tmux.scope\n", (None, False)),
+        ("0::/\n", (None, False)),
+        ("", (None, False)),
+    ],
+)
+def test_whose_a_process_is(tmp_path: Path, text: str, origin: tuple[Any, bool]) -> None:
+    put(tmp_path, "/proc/7/cgroup", text)
+    assert processes.origin_of(Machine(root=tmp_path), 7) == origin
+
+
+def listener(scope: str, process: str | None) -> dict[str, Any]:
+    return {"address": "::", "port": 1, "scope": scope, "process": process, "pid": 7, "user": "me", "uid": 1000}
+
+
+@pytest.mark.parametrize(
+    ("scope", "process", "is_users", "remedy"),
+    [
+        ("any", "ollama", False, "supervisor"),
+        ("address", "ollama", True, "systemctl --user edit ollama.service"),
+        ("any", "docker-proxy", False, "publish it on 127.0.0.1"),
+        ("loopback", "ollama", False, None),
+    ],
+)
+def test_what_is_open_fails(scope: str, process: str, is_users: bool, remedy: str | None) -> None:
+    origin = processes.Origin("ollama.service", is_users)
+    found = Found([listener("loopback", "ollama"), listener(scope, process)], 7, origin, None, True)
+    if remedy is None:
+        prove(found, 1)
+        return
+    with pytest.raises(Failure) as failed:
+        prove(found, 1)
+    assert failed.value.code == "ollama_exposed"
+    assert remedy in failed.value.message
+
+
+# A systemctl that knows the questions and keeps a list of the orders; systemd itself cannot run in a unit test.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>{log}
+case "$*" in
+  *show*) cat {shown} ;;
+  *daemon-reload* | *enable*) ;;
+  *restart*) echo "Failed to restart ollama.service: Access denied" >&2; exit 4 ;;
+  *) echo "this stand-in knows no $*" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Machine:
+    put(tmp_path, "/run/systemd/system/x", "")
+    shown = tmp_path / "shown"
+    shown.write_text(
+        "LoadState=loaded\nActiveState=inactive\nMainPID=0\nUnitFileState=disabled\nNeedDaemonReload=no\nResult=success\n"
+        "Environment=OLLAMA_HOST=127.0.0.1:1 A=b\nFragmentPath=/etc/systemd/system/ollama.service\nDropInPaths=\n"
+        "EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)\nEnvironmentFiles=/etc/my ollama (ignore_errors=no)\n",
+        encoding="utf-8",
+    )
+    put(tmp_path, "/usr/bin/systemctl", SYSTEMCTL.format(log=tmp_path / "log", shown=shown))
+    (tmp_path / "usr/bin/systemctl").chmod(0o755)
+    put(tmp_path, "/proc/net/tcp", "")
+    return Machine(root=tmp_path, environ={"PATH": "/usr/bin"})
+
+
+def test_what_systemd_says_of_a_unit(host: Machine) -> None:
+    state = Systemd(host).show("ollama.service")
+    assert state.environment == {"OLLAMA_HOST": "127.0.0.1:1", "A": "b"}
+    assert (state.known, state.active, state.pid, state.enabled) == (True, "inactive", 0, False)
+    assert state.environment_files == ["/etc/default/ollama", "/etc/my ollama"]
+
+
+def test_check_mode_writes_nothing(host: Machine) -> None:
+    report, _found = converge(host, find_account(), Wish("started", 1, {}, True, 1), True)
+    assert report.actions == [f"write {FOLDER}/zz-nemoclaw.conf", "enable ollama.service", "start ollama.service"]
+    assert report.after.endswith('Environment="OLLAMA_HOST=127.0.0.1:1"\n')
+    assert not host.exists(FOLDER)
+
+
+def test_who_may_not_restart_is_told(host: Machine) -> None:
+    with pytest.raises(Failure) as failed:
+        converge(host, find_account(), Wish("started", 1, {}, True, 1), False)
+    assert failed.value.code == "root_needed"
+
+
+def test_what_would_not_hold_is_taken_back(host: Machine) -> None:
+    with pytest.raises(Failure) as failed:
+        converge(host, find_account(), Wish("started", 2, {}, True, 1), False)
+    assert failed.value.code == "drop_in_overruled"
+    assert host.names(FOLDER) == []
+    orders = (host.read("/log") or "").splitlines()
+    assert sum("daemon-reload" in order for order in orders) == 2
+    assert not any("restart" in order for order in orders)
