@@ -26,10 +26,12 @@ def probe_table(proof: dict[str, Any]) -> list[str]:
 
 
 def route_table(route: dict[str, Any], path: str) -> list[str]:
-    """Return one line for each field of a route, and where it is recorded."""
+    """Return one line for each field of a route, where it is recorded, and what of it is not proved."""
+    is_derived = route["base_url_sandbox"] != route["base_url_host"]
     return [
         *rows([(name, "-" if value is None else str(value)) for name, value in route.items()]),
         f"recorded in {path}",
+        *(["proved from the host; base_url_sandbox is derived, not tried from a sandbox"] if is_derived else []),
     ]
 
 

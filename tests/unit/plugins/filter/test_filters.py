@@ -46,6 +46,11 @@ def test_the_table_of_a_route() -> None:
     assert lines[-1] == "recorded in /home/lab/r.json"
 
 
+def test_a_derived_sandbox_url_is_not_sold_as_proved() -> None:
+    route = {"base_url_host": "http://localhost:1/v1", "base_url_sandbox": "http://host.openshell.internal:1/v1"}
+    assert "not tried from a sandbox" in tables.route_table(route, "/home/lab/r.json")[-1]
+
+
 HOST: dict[str, Any] = {
     "platform": "linux",
     "platform_evidence": "no other sign",
