@@ -263,8 +263,10 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
     def start(program: str = "node", script: str = "ollama-auth-proxy.js", how: str = "well") -> tuple[Any, int]:
         path = tmp_path / script
         path.write_text(_LISTENER)
+        # Under another name Python would look for its library beside the program of that name on PATH.
+        home = {**os.environ, "PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}
         process = subprocess.Popen(
-            [program, str(path), how], executable=sys.executable, stdout=subprocess.PIPE, text=True
+            [program, str(path), how], executable=sys.executable, stdout=subprocess.PIPE, text=True, env=home
         )
         started.append(process)
         assert process.stdout is not None
