@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
 
@@ -94,17 +94,7 @@ def write(machine: Machine, path: str, text: str | None) -> None:
             target.unlink()
             return
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        replace_file(str(target), text, 0o644)
     except FileNotFoundError:
         if text is not None:
             raise

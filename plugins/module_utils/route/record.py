@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
@@ -135,17 +135,7 @@ def write_record(path: str, route: dict[str, Any], uid: int, gid: int) -> None:
     directory = Path(path).parent
     try:
         _own_directory(directory, uid, gid)
-        handle, temporary = tempfile.mkstemp(prefix=f".{RECORD_NAME}.", dir=directory)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                os.fchown(file.fileno(), uid, gid)
-                file.write(render(route))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        replace_file(path, render(route), 0o600, uid, gid)
     except OSError as error:
         raise Failure(
             "route_record_unwritable",
