@@ -238,7 +238,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon, parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
+    Address,
+    Daemon,
+    parse_address,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
