@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import loading
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
@@ -57,7 +58,13 @@ class Wish:
     keep_alive: str = "15m"
 
 
-def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+def converge(
+    daemon: Daemon,
+    wish: Wish,
+    find_gpus: Callable[[], dict[str, Any]],
+    check_mode: bool,
+    report: Report = silent,
+) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
     Args:
@@ -65,6 +72,7 @@ def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]]
         wish: What is wanted.
         find_gpus: Returns C(nemoclaw_host.gpus); called only to choose a model.
         check_mode: Stop before the first change.
+        report: Is told how far a download is, and that a load has begun.
 
     Raises:
         Failure: With the codes of docs/failure-codes.md, section Ollama.
@@ -86,10 +94,10 @@ def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]]
         wishes = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
         chosen, reason = choose(wishes, loaded_models(daemon), find_gpus(), wish.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, wish, check_mode)
+    result = _make_present(daemon, name, installed, wish, check_mode, report)
     result["choice_reason"] = reason
     if wish.state == "loaded":
-        _make_loaded(daemon, name, wish, result, check_mode)
+        _make_loaded(daemon, name, wish, result, check_mode, report)
     return result
 
 
@@ -107,7 +115,12 @@ def _check_name(wish: Wish) -> ModelName | None:
 
 
 def _make_present(
-    daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], wish: Wish, check_mode: bool
+    daemon: Daemon,
+    name: ModelName,
+    installed: list[dict[str, Any]],
+    wish: Wish,
+    check_mode: bool,
+    report: Report,
 ) -> dict[str, Any]:
     found = _find(installed, name)
     result = _result(name, found)
@@ -120,7 +133,7 @@ def _make_present(
         )
         if check_mode:
             return result
-        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size)
+        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size, report)
         installed = identify(daemon)[1]
         found = _find(installed, name)
         if found is None:
@@ -146,7 +159,9 @@ def _make_present(
     return result
 
 
-def _make_loaded(daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool) -> None:
+def _make_loaded(
+    daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool, report: Report
+) -> None:
     entry = _find(loaded_models(daemon), name) if result["before"] != "absent" else None
     result["after"] = "loaded"
     if entry is None:
@@ -154,6 +169,8 @@ def _make_loaded(daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, 
         result["actions"].append(f"load {name}")
         if check_mode:
             return
+        # The daemon tells nothing more until it has loaded it.
+        report(Position("load", message=f"Loading {name}"))
         loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
         entry = _find(loaded_models(daemon), name)
         if entry is None:
