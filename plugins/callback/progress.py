@@ -10,7 +10,7 @@ type: stdout
 version_added: "0.1.0"
 short_description: Ansible's default output, and the progress of long tasks
 description:
-  - This is P(ansible.builtin.default#callback) with all of its options. It shows one thing more, the progress of tasks that wait
+  - This is Ansible's callback C(default) with all of its options. It shows one thing more, the progress of tasks that wait
     for long work on the hosts, such as the download of a model.
   - In a terminal each host has a bar below the output, which changes in place. Elsewhere, with C(-vv) and where E(TERM) is
     C(dumb), there is a line for each host at least every ten seconds, and one whenever another phase begins.

@@ -103,8 +103,8 @@ EXAMPLES = r"""
   check_mode: true
   register: plan
 
-# Ansible's own output shows each look as "FAILED - RETRYING"; the callback nemoclaw.local_inference.progress shows bars.
-- name: Have the model in memory, and see how far it is
+# The callback nemoclaw.local_inference.progress shows bars. Ansible's own output shows each look as "FAILED - RETRYING".
+- name: Have the model in memory (RETRYING means that it is still being downloaded or loaded)
   nemoclaw.local_inference.ollama_model:
     name: qwen2.5:14b
     state: loaded
