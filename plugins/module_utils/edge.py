@@ -20,6 +20,12 @@ ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
     "validate_certs": {"type": "bool", "default": True},
 }
 
+# The options of the doc fragment wait.
+WAIT_OPTIONS: dict[str, dict[str, Any]] = {
+    "wait": {"type": "int"},
+    "jobs_path": {"type": "path"},
+}
+
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""
