@@ -17,6 +17,8 @@ from .run import PLAY_FAULTS, Run
 
 # Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
 HOSTS = ("keyed-by-environment", "keyed-by-vault")
+# Scenarios that want a real Ollama, which not every machine can run.
+_OLLAMA_SCENARIOS = ("ollama_install", "ollama_service")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def molecule(run: Run) -> None:
     image = docker.host_image(run)
     keys = tuple(f"canary-{secrets.token_hex(12)}" for _host in HOSTS)
     ollama = servers.ollama_home(run)
-    excluded = [] if ollama else ["--exclude", "ollama_service"]
+    excluded = [] if ollama else [word for name in _OLLAMA_SCENARIOS for word in ("--exclude", name)]
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
         lab = stack.enter_context(_lab(run, tools, image, keys, ports, ollama))
