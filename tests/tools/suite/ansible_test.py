@@ -94,7 +94,7 @@ def units(run: Run) -> None:
 # What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
 _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a real Ollama, which not every machine can run.
-_OLLAMA_TARGETS = ("ollama_info", "ollama_model", "ollama_service")
+_OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
 
 
 def integration(run: Run) -> None:
