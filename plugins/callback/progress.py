@@ -45,8 +45,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.progress 
     progress_of,
 )
 
-# Seconds by which the clocks of two machines may see the beginning of a task apart.
-_TOLERANCE_S = 5
+# Seconds by which work may seem older than the task that began it: what a host says is rounded.
+_TOLERANCE_S = 2
 
 
 class CallbackModule(Default):
@@ -117,11 +117,11 @@ class CallbackModule(Default):
         super().v2_runner_on_unreachable(result)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
-        self._end(result)
+        self._end_item(result)
         super().v2_runner_item_on_ok(result)
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
-        self._end(result)
+        self._end_item(result)
         super().v2_runner_item_on_failed(result)
 
     def _say_if_older(self, host: str, progress: dict[str, Any], since_start: float) -> None:
@@ -156,7 +156,12 @@ class CallbackModule(Default):
             self._block.draw(self._bars)
 
     def _end(self, result: Any) -> None:
-        """Forget how far the host was, since its task is over."""
+        """Forget about the host's task, which is over."""
+        self._starts.pop((result.host.get_name(), result.task._uuid), None)
+        self._end_item(result)
+
+    def _end_item(self, result: Any) -> None:
+        """Forget how far the host was."""
         host = result.host.get_name()
         self._paces.pop((host, result.task._uuid), None)
         self._take_away(host)

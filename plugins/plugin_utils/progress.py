@@ -109,7 +109,7 @@ def line(progress: dict[str, Any]) -> str:
     return f"{message_of(progress)}: {', '.join(facts(progress).values()) or 'under way'}"
 
 
-def bar(host: str, progress: dict[str, Any], columns: int) -> str:
+def draw_bar(host: str, progress: dict[str, Any], columns: int) -> str:
     """Return a line for a terminal: as much as fits, and at last the text is cut."""
     room, known, percent = max(columns - 1, _NARROWEST), facts(progress), number_of(progress, "percent")
     for length, names in _LAYOUTS:
@@ -161,7 +161,7 @@ class Block:
         """Show the progress of these hosts in place of what was there."""
         columns, rows = self._size()
         width = min(max(map(len, bars), default=0), columns // 4)
-        lines = [bar(host.ljust(width), progress, columns) for host, progress in bars.items()]
+        lines = [draw_bar(host.ljust(width), progress, columns) for host, progress in bars.items()]
         room = max(1, rows - 2)
         if len(lines) > room:
             lines = [*lines[: room - 1], f"... and {len(lines) - room + 1} hosts more"]

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.progress import (
     Block,
     Pace,
-    bar,
+    draw_bar,
     format_seconds,
     format_size,
     line,
@@ -123,8 +123,8 @@ def test_lines(progress: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize("columns", [1, 40, 80, 300])
 def test_what_a_host_says_cannot_spoil_the_terminal(hostile: dict[str, Any], columns: int) -> None:
     assert line(hostile).isprintable()
-    assert bar("spark-1", hostile, columns).isprintable()
-    assert len(bar("spark-1", hostile, columns)) <= max(columns - 1, 20)
+    assert draw_bar("spark-1", hostile, columns).isprintable()
+    assert len(draw_bar("spark-1", hostile, columns)) <= max(columns - 1, 20)
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,18 @@ def test_what_a_host_says_cannot_spoil_the_terminal(hostile: dict[str, Any], col
     ],
 )
 def test_bars_fit_the_terminal(columns: int, text: str) -> None:
-    assert bar("spark-1", PULL, columns) == text
+    assert draw_bar("spark-1", PULL, columns) == text
 
 
 @pytest.mark.parametrize(
     ("percent", "drawing"), [(0, "[" + "-" * 30 + "]"), (100, "[" + "#" * 30 + "]"), (150, "[" + "#" * 30 + "]")]
 )
 def test_the_ends_of_a_bar(percent: int, drawing: str) -> None:
-    assert drawing in bar("spark-1", {**PULL, "percent": percent}, 200)
+    assert drawing in draw_bar("spark-1", {**PULL, "percent": percent}, 200)
 
 
 def test_no_bar_without_a_share() -> None:
-    assert bar("spark-1", LOAD, 200) == "spark-1  Loading qwen3.5:9b  41 s so far"
+    assert draw_bar("spark-1", LOAD, 200) == "spark-1  Loading qwen3.5:9b  41 s so far"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_bars_change_in_place_below_the_output() -> None:
     terminal.write("TASK\n")
     for percent in (10, 20, 30):
         block.draw({"a": {**PULL, "percent": percent}, "host-b": LOAD})
-    assert [text.split("  ")[0] for text in terminal.screen] == ["TASK", "a     ".rstrip(), "host-b", ""]
+    assert [text.split("  ", maxsplit=1)[0] for text in terminal.screen] == ["TASK", "a     ".rstrip(), "host-b", ""]
     assert "30 %" in terminal.screen[1]
     block.erase()
     terminal.write("changed: [a]\n")
