@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
 import model_registry
 import ollama_server
+import openshell_parts
 from broken_server import running
 from llama_server import Server, serving
 
@@ -209,3 +210,21 @@ def pull(ollama: ollama_server.Ollama) -> Any:
         assert answer.status == 200, answer.read()
 
     return get
+
+
+# The real OpenShell CLI in three releases, each with a stand-in gateway.
+
+
+@pytest.fixture(scope="session")
+def openshell_home() -> Path:
+    """Return the folder that `openshell_parts.py --install` made."""
+    if "OPENSHELL_TEST_HOME" not in os.environ:
+        pytest.skip("OPENSHELL_TEST_HOME names no folder made by openshell_parts.py --install")
+    return Path(os.environ["OPENSHELL_TEST_HOME"])
+
+
+@pytest.fixture(params=openshell_parts.RELEASES)
+def gateway(request: pytest.FixtureRequest, openshell_home: Path) -> Iterator[openshell_parts.Gateway]:
+    """Return an empty gateway of each release in turn."""
+    with openshell_parts.serving(request.param, openshell_home) as running_gateway:
+        yield running_gateway
