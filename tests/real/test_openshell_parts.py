@@ -57,5 +57,5 @@ def test_the_stand_in_refuses_what_it_does_not_know(
     said = run(gateway, tmp_path, *words.split(), K="k")
     assert said.returncode == 1
     assert reason in " ".join(said.stderr.replace("\u2502", "").split())
-    assert not gateway.known().get("providers")
-    assert not gateway.known().get("sandboxes")
+    assert gateway.known()["providers"] == {}
+    assert gateway.known()["sandboxes"] == {}

@@ -71,12 +71,18 @@ class Gateway:
         self.release, self.reported = release, reported
         self.workspaces = release == "0.0.111"
         self.state_file = state_file
-        self.providers: dict[str, Any] = {}
-        self.routes: dict[str, Any] = {}
-        self.sandboxes: dict[str, Any] = {}
-        self.born: dict[str, float] = {}
-        self.calls: list[str] = []
         self.guard = threading.RLock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a gateway with an empty database."""
+        with self.guard:
+            self.providers: dict[str, Any] = {}
+            self.routes: dict[str, Any] = {}
+            self.sandboxes: dict[str, Any] = {}
+            self.born: dict[str, float] = {}
+            self.calls: list[str] = []
+            self._write_state()
 
     # -- what is known of a release -------------------------------------------------------------------------------------------
 
@@ -366,7 +372,7 @@ class Gateway:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Serve until SIGTERM, or until the process that started it ends."""
+    """Serve until SIGTERM, or until the process that started it ends. SIGUSR1: begin anew."""
     gateway = Gateway(options.release, options.report_version or options.release, options.state)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=32),
@@ -390,6 +396,7 @@ def serve(options: argparse.Namespace) -> None:
     print(f"{'https' if options.tls else 'http'}://127.0.0.1:{port}", flush=True)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda _signal, _frame: ended.set())
+    signal.signal(signal.SIGUSR1, lambda _signal, _frame: threading.Thread(target=gateway.forget).start())
     parent = os.getppid()
     with contextlib.suppress(KeyboardInterrupt):
         while not ended.wait(0.5) and os.getppid() == parent:

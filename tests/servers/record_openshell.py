@@ -39,6 +39,7 @@ _SANDBOX = ("sandbox", "create", "--name")
 # In this order, on one gateway.
 _COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("status", ("status",)),
+    ("status-json", ("status", "-o", "json")),
     ("inference-get-none", ("inference", "get")),
     ("provider-get-absent", ("provider", "get", "lab")),
     ("provider-create", (*_CREATE, *_URL)),
@@ -87,6 +88,7 @@ def record(release: str, home: Path) -> dict[str, Any]:
 
     run("version", "--version")
     run("status-none", "status")
+    run("status-none-json", "status", "-o", "json")
     run("no-gateway", "inference", "get")
     run("unknown-gateway", "-g", "nobody", "provider", "get", "lab")
     run("no-certificates", "-g", "nobody", "--gateway-endpoint", "https://127.0.0.1:1", "provider", "get", "lab")

@@ -84,17 +84,22 @@ def openshell_home(run: Run) -> Path | None:
 
 
 @contextlib.contextmanager
-def openshell(run: Run, home: Path) -> Iterator[dict[str, object]]:
+def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
     """Run a stand-in gateway for each release until the block ends; yields what integration_config.yml gets."""
     import openshell_parts
 
     with contextlib.ExitStack() as stack:
         found = [stack.enter_context(openshell_parts.serving(release, home)) for release in openshell_parts.RELEASES]
         run.say(f"OpenShell gateways: {', '.join(gateway.endpoint for gateway in found)}")
-        yield {
-            gateway.release: {"endpoint": gateway.endpoint, "cli": str(gateway.cli), "state": str(gateway.state)}
+        yield [
+            {
+                "release": gateway.release,
+                "endpoint": gateway.endpoint,
+                "cli": str(gateway.cli),
+                "state": str(gateway.state),
+            }
             for gateway in found
-        }
+        ]
 
 
 @contextlib.contextmanager
