@@ -26,6 +26,14 @@ WAIT_OPTIONS: dict[str, dict[str, Any]] = {
     "jobs_path": {"type": "path"},
 }
 
+# The options of the doc fragment openshell.
+OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
+    "gateway": {"type": "str"},
+    "gateway_endpoint": {"type": "str"},
+    "executable": {"type": "path"},
+    "user": {"type": "str"},
+}
+
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""

@@ -18,8 +18,13 @@ from typing import Any, Callable
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import openshell as openshell_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import wait as wait_fragment
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, WAIT_OPTIONS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    ENDPOINT_OPTIONS,
+    OPENSHELL_OPTIONS,
+    WAIT_OPTIONS,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 
@@ -224,7 +229,9 @@ def test_secrets_of_modules_are_not_logged(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fragment", "options"), [(endpoint_fragment, ENDPOINT_OPTIONS), (wait_fragment, WAIT_OPTIONS)]
+    ("fragment", "options"),
+    [(endpoint_fragment, ENDPOINT_OPTIONS), (openshell_fragment, OPENSHELL_OPTIONS), (wait_fragment, WAIT_OPTIONS)],
+    ids=["endpoint", "openshell", "wait"],
 )
 def test_a_fragment_has_the_shared_options(fragment: Any, options: dict[str, Any]) -> None:
     documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]

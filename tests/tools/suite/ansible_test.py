@@ -95,6 +95,8 @@ def units(run: Run) -> None:
 _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
+# The same for the real CLI of OpenShell.
+_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider")
 
 
 def integration(run: Run) -> None:
@@ -113,10 +115,14 @@ def integration(run: Run) -> None:
         }
         settings: dict[str, object] = {"model_servers": running}
         home = servers.ollama_home(run)
+        openshell = servers.openshell_home(run)
+        impossible = (*(() if home else _OLLAMA_TARGETS), *(() if openshell else _OPENSHELL_TARGETS))
         # ansible-test refuses to exclude what is not there.
-        excluded = [] if home else [word for name in targets if name in _OLLAMA_TARGETS for word in ("--exclude", name)]
+        excluded = [word for name in targets if name in impossible for word in ("--exclude", name)]
         if home:
             settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
+        if openshell:
+            settings["openshell_gateways"] = stack.enter_context(servers.openshell(run, openshell))
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         start = run.position()

@@ -69,6 +69,43 @@ def ollama_home(run: Run) -> Path | None:
     return folder
 
 
+def openshell_home(run: Run) -> Path | None:
+    """Return the folder of the real OpenShell CLIs, made on first use; None, counted as a skip, where it cannot be had.
+
+    60 MB are downloaded and 170 MB unpacked, in a quarter of a minute.
+    """
+    if platform.machine() != "x86_64":
+        run.counts.add(
+            Counts(skipped=1, reasons=["no tests against a real OpenShell CLI: the wheels are for x86_64 only"])
+        )
+        return None
+    recipe = paths.REPO / "tests" / "servers" / "openshell_parts.py"
+    content = recipe.read_bytes() + (recipe.parent / "requirements-openshell.txt").read_bytes()
+    folder = paths.VENVS / f"openshell-{hashlib.sha256(content).hexdigest()[:12]}"
+    with exclusive("venv-openshell"):
+        run.command([sys.executable, recipe, "--install", folder])
+    return folder
+
+
+@contextlib.contextmanager
+def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
+    """Run a stand-in gateway for each release until the block ends; yields what integration_config.yml gets."""
+    import openshell_parts
+
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(openshell_parts.serving(release, home)) for release in openshell_parts.RELEASES]
+        run.say(f"OpenShell gateways: {', '.join(gateway.endpoint for gateway in found)}")
+        yield [
+            {
+                "release": gateway.release,
+                "endpoint": gateway.endpoint,
+                "cli": str(gateway.cli),
+                "state": str(gateway.state),
+            }
+            for gateway in found
+        ]
+
+
 @dataclass(frozen=True)
 class Models:
     """A registry of Ollama models: what each is pulled by, and the ports of 127.0.0.1 that a pull needs."""
