@@ -40,6 +40,8 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
+    # Ansible would add owner, mode and size of the file that a result calls `path`, over our own results of these names.
+    module.add_path_info = lambda result: result
     return module
 
 
