@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -182,33 +182,6 @@ def find_holders(machine: Machine) -> list[str]:
             used = f", {used.strip()} MiB" if used.strip().isdigit() else ""
             found.append(f"{_printable(name.strip())} (pid {pid.strip()}{used})")
     return found
-
-
-def check_runtime(machine: Machine, info: Mapping[str, Any]) -> None:
-    """Refuse an engine that cannot give GPUs to containers.
-
-    Docker takes NVIDIA's hook from the PATH, whether or not a runtime "nvidia" is registered; newer ones take CDI devices.
-
-    Args:
-        machine: The host.
-        info: The engine's C(/info).
-
-    Raises:
-        Failure: C(nvidia_runtime_missing).
-
-    """
-    runtimes = info.get("Runtimes")
-    devices = info.get("DiscoveredDevices")
-    registered = isinstance(runtimes, Mapping) and "nvidia" in runtimes
-    by_cdi = any("nvidia.com/gpu" in str(device) for device in (devices if isinstance(devices, Sequence) else ()))
-    if registered or by_cdi or machine.find_command("nvidia-container-runtime-hook"):
-        return
-    raise Failure(
-        "nvidia_runtime_missing",
-        f"Asked the engine {info.get('Name') or 'of this host'} for the NVIDIA runtime: it knows "
-        f"{', '.join(sorted(runtimes)) if isinstance(runtimes, Mapping) and runtimes else 'none'}, so no container would see the "
-        "GPU. Install nvidia-container-toolkit, run 'nvidia-ctk runtime configure --runtime=docker', and restart Docker.",
-    )
 
 
 def _matches(word: str, device: Mapping[str, Any]) -> bool:

@@ -119,12 +119,12 @@ def check_architecture(reference: Reference, image: RemoteImage, architecture: s
     """Refuse an image that the host's CPU cannot run (nemoclaw-facts 11.2: some NIM images have no arm64).
 
     Raises:
-        Failure: C(image_wrong_architecture).
+        Failure: C(image_architecture).
 
     """
     if image.architectures and architecture not in image.architectures:
         raise Failure(
-            "image_wrong_architecture",
+            "image_architecture",
             f"Asked the registry {reference.registry} for {reference}: it is made for {_and(image.architectures)}, and this "
             f"host's CPU is {architecture}. Choose an image or a model that is made for {architecture}; nothing was downloaded.",
             architectures=list(image.architectures),

@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Room on the file systems, GPUs and ports: what is refused before anything is downloaded."""
+"""Room on the file systems, and GPUs: what is refused before anything is downloaded."""
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any, Callable
 
@@ -27,11 +26,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     check_capability,
     check_free,
     check_memory,
-    check_runtime,
     choose_gpus,
     find_holders,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.ports import check_port
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import build_catalogue
 
 GB = 1_000_000_000
@@ -182,55 +179,3 @@ def test_two_engines_on_one_gpu(machine_named: Named, write_command: WriteComman
     assert failed.value.details["holders"] == holders
     assert "9000 of 24564 MiB are free, and the server takes 17194 MiB" in failed.value.message
     assert "ollama (pid 4711" in failed.value.message
-
-
-@pytest.mark.parametrize(
-    ("info", "hook", "refused"),
-    [
-        ({"Runtimes": {"runc": {}, "nvidia": {}}}, False, False),
-        ({"Runtimes": {"runc": {}}}, True, False),
-        (
-            {"Runtimes": {"runc": {}}, "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]},
-            False,
-            False,
-        ),
-        ({"Runtimes": {"runc": {}}, "DiscoveredDevices": [{"ID": "vendor.com/net=0"}]}, False, True),
-        ({"Runtimes": None}, False, True),
-        ({}, False, True),
-    ],
-)
-def test_the_nvidia_runtime(
-    tmp_path: Path, write_command: WriteCommand, info: dict[str, Any], hook: bool, refused: bool
-) -> None:
-    if hook:
-        write_command(tmp_path / "usr/bin/nvidia-container-runtime-hook", "exit 0")
-    machine = Machine(root=tmp_path, environ={"PATH": "/usr/bin"})
-    if not refused:
-        check_runtime(machine, info)
-        return
-    with pytest.raises(Failure, match="nvidia-ctk runtime configure") as failed:
-        check_runtime(machine, info)
-    assert failed.value.code == "nvidia_runtime_missing"
-
-
-@pytest.mark.parametrize(
-    ("address", "refused"),
-    [("127.0.0.1", True), ("0.0.0.0", True), ("127.0.0.2", False), ("::", True), ("::ffff:127.0.0.1", True)],
-)
-def test_a_port_that_somebody_has(address: str, refused: bool) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as holder:
-        holder.bind((address, 0))
-        holder.listen()
-        port = holder.getsockname()[1]
-        if not refused:
-            check_port(Machine(), port, ["127.0.0.1"])
-            return
-        with pytest.raises(Failure) as failed:
-            check_port(Machine(), port, ["127.0.0.1", "172.17.0.1"])
-        assert failed.value.code == "port_taken"
-        assert (failed.value.details["port"], failed.value.details["address"]) == (port, address)
-        assert f"pid {failed.value.details['pid']}" in failed.value.message
-        with pytest.raises(Failure, match="the container web listens"):
-            check_port(Machine(), port, ["127.0.0.1"], {port: "web"})
-    check_port(Machine(), port, ["127.0.0.1"])
