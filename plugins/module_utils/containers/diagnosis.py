@@ -24,8 +24,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What stands in a log -> code. The first match counts, so what explains more stands before what only accompanies it: a failed
 # import after a full disk is a full disk. Sources: nemoclaw-facts 10.4; vLLM v1/engine and v1/worker; huggingface_hub/errors.py.
 FAILURE_CODES = {
+    # Ours, for what the engine says beside the log.
+    r"^OOMKilled$": "container_out_of_memory",
     r"No space left on device|Disk quota exceeded": "disk_full",
-    r"exec format error|exec user process caused.*format": "image_wrong_architecture",
+    r"exec format error|exec user process caused.*format": "image_architecture",
     r"no kernel image is available|cudaErrorNoKernelImageForDevice|is not supported on GPU .* capability"
     r"|requires compute capability|minimum capability|sm_\d+ is not compatible": "gpu_too_old",
     r"CUDA driver version is insufficient|forward compatibility was attempted|Error 80[34]:": "gpu_driver_too_old",
@@ -45,7 +47,7 @@ FAILURE_CODES = {
 }
 _REMEDIES = {
     "disk_full": "The disk is full: free space where Docker keeps its data and where the weights lie",
-    "image_wrong_architecture": "The image was built for another processor: choose one for this machine",
+    "image_architecture": "The image was built for another processor: choose one for this machine",
     "gpu_too_old": "The GPU's compute capability is too low for this model or image: choose a model in another format (FP8 needs 8.9)",
     "gpu_driver_too_old": "The NVIDIA driver is older than the image's CUDA: update the driver, or take an older image",
     "gpu_out_of_memory": "The GPU's memory was not enough: stop what else uses it, choose a smaller model or context, or lower "
@@ -74,7 +76,7 @@ def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
 
     """
     state = object_of(found.get("State"))
-    code = "container_out_of_memory" if state.get("OOMKilled") else diagnose(f"{log}\n{state.get('Error') or ''}")
+    code = diagnose("\n".join([log, str(state.get("Error") or ""), "OOMKilled" if state.get("OOMKilled") else ""]))
     remedy = _REMEDIES[code] if code else _DEFAULT_REMEDY
     lines = tail(log)
     last = f" Its last line: {lines[-1]}" if lines else " It wrote nothing."
@@ -92,7 +94,7 @@ def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
 
 def diagnose(log: str) -> str | None:
     """Return the code that a log speaks for, None where no sign of it is known."""
-    return next((code for sign, code in FAILURE_CODES.items() if re.search(sign, log)), None)
+    return next((code for sign, code in FAILURE_CODES.items() if re.search(sign, log, re.MULTILINE)), None)
 
 
 def tail(log: str, lines: int = SHOWN_LINES) -> list[str]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -15,12 +16,17 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
 LOOPBACK = "127.0.0.1"
 # OpenShell's own network first, whose gateway is host.openshell.internal; before it was made, Docker's own
 # (openshell-facts section 3).
 SANDBOX_NETWORKS = ("openshell-docker", "bridge")
+# Where GPUs reach containers without an entry in `docker info`: the hook of the toolkit, and CDI files.
+_GPU_HOOK = "nvidia-container-runtime-hook"
+_CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 
 
 def kind_of(found: dict[str, Any]) -> str | None:
@@ -83,6 +89,63 @@ def published_ports(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
     return found
 
 
+def require_port(
+    machine: Machine, spec: Spec, own: Collection[dict[str, Any]], containers: Iterable[dict[str, Any]]
+) -> None:
+    """Raise where something else listens on an address that the container would publish. It is named, never ended.
+
+    Args:
+        machine: This host.
+        spec: What would be published.
+        own: Containers of ours that will have given their ports up by then.
+        containers: Everything that runs on the engine, to name the holder: Docker's own listeners tell no container's name.
+
+    Raises:
+        Failure: C(port_taken).
+
+    """
+    if not spec.container_port or any(spec.port in published_ports([one]) for one in own):
+        return
+    holder = published_ports(containers).get(spec.port)
+    for listener in find_listeners(machine, [spec.port]):
+        address = str(listener["address"]).replace("::ffff:", "")
+        if listener["scope"] == "any" or address in spec.addresses:
+            process = (
+                f"{listener['process'] or 'a process'} (pid {listener['pid'] or 'unknown'}, user {listener['user']})"
+            )
+            who = f"the container {holder!r}" if holder else process
+            raise _taken(spec, f"{who} listens on {listener['address']}", process=listener["process"], container=holder)
+    # What another network namespace has, or the engine holds without a listener of its own, shows when the address is tried.
+    for address in spec.addresses:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, spec.port))
+            except OSError as error:
+                raise _taken(spec, f"{address} cannot be bound ({error.strerror})", container=holder) from error
+
+
+def require_gpu_runtime(engine: Engine, machine: Machine, gpus: str) -> None:
+    """Raise where GPUs are wanted and the engine has no way to give them to a container.
+
+    Docker takes NVIDIA's hook from the PATH, whether or not a runtime "nvidia" is registered; newer ones take CDI devices.
+
+    Raises:
+        Failure: C(nvidia_runtime_missing).
+
+    """
+    if gpus == wanted_spec.NO_GPUS or engine.facts["nvidia_runtime"] or machine.find_command(_GPU_HOOK):
+        return
+    if any(name.startswith("nvidia") for folder in _CDI_FOLDERS for name in machine.names(folder)):
+        return
+    raise Failure(
+        "nvidia_runtime_missing",
+        f"The container needs GPUs ({gpus}), and the engine at {engine.facts['endpoint']} has no NVIDIA runtime: neither an entry in "
+        "'docker info', nor the toolkit's hook, nor a CDI file. Nothing was pulled. Install the NVIDIA Container Toolkit, run "
+        "'nvidia-ctk runtime configure --runtime=docker' and restart Docker; for a server without a GPU, set gpus to none.",
+    )
+
+
 def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: Iterable[dict[str, Any]]) -> None:
     """Raise where another running container was given a GPU that this one wants.
 
@@ -122,6 +185,16 @@ def _overlap(one: str, other: str) -> bool:
 
 def _has_uuids(devices: set[str]) -> bool:
     return any(not device.isdigit() for device in devices)
+
+
+def _taken(spec: Spec, holder: str, **details: Any) -> Failure:
+    return Failure(
+        "port_taken",
+        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, and {holder}. Nothing was pulled or stopped. "
+        "Stop what listens there, or choose another port.",
+        port=spec.port,
+        **details,
+    )
 
 
 def _is_ipv4(text: str) -> bool:
