@@ -50,7 +50,7 @@ def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:
     key = (module.params.get("api_key") or "").strip()
     if failure.code in ("url_credentials", "url_invalid"):
         # A password or a query may hold a secret, and Ansible shows the arguments of a task that failed.
-        urls = (module.params.get(option) or "" for option in ("base_url", "base_url_sandbox"))
+        urls = (module.params.get(option) or "" for option in ("base_url", "base_url_sandbox", "url", "jetpack_url"))
         module.no_log_values |= {url for url in urls if re.search("[@?#]", url)}
     content = failure.as_result()
     content = {name: mask(value, key) if isinstance(value, str) else value for name, value in content.items()}
