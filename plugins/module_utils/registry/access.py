@@ -41,7 +41,12 @@ class Access:
     """
 
     def __init__(
-        self, api: EngineApi, machine: Machine, account: Account, key: str | None = None, key_registry: str = NGC_REGISTRY
+        self,
+        api: EngineApi,
+        machine: Machine,
+        account: Account,
+        key: str | None = None,
+        key_registry: str = NGC_REGISTRY,
     ) -> None:
         self._api = api
         self._machine = machine
