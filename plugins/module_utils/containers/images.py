@@ -34,6 +34,7 @@ FAILURE_CODES = {
     "authentication required": "registry_unauthorized",
     "access denied": "registry_unauthorized",
     "denied": "registry_unauthorized",
+    "403 forbidden": "registry_unauthorized",
     "invalid reference format": "image_name_invalid",
     "server gave http response to https": "registry_insecure",
     "x509": "registry_tls_failed",
@@ -47,8 +48,10 @@ FAILURE_CODES = {
     "i/o timeout": "registry_unreachable",
     "deadline exceeded": "registry_unreachable",
     "request canceled": "registry_unreachable",
+    "handshake timeout": "registry_unreachable",
+    "timed out": "registry_unreachable",
 }
-_REMEDIES = {
+REMEDIES = {
     "disk_full": "Free space where Docker keeps its data (docker info names its root directory), or move it",
     "registry_rate_limited": "The registry limits how much is pulled: log in, or wait, then run it again",
     "image_architecture": "The image has no build for this machine's processor: choose one that has",
@@ -137,13 +140,18 @@ def pull(
     return found
 
 
-def _refusal(reference: str, error: str) -> Failure:
-    said, lower = quote(error, "", 300), error.lower()
-    code = next((code for sign, code in FAILURE_CODES.items() if sign in lower), None)
+def meaning(words: str) -> str | None:
+    """Return the code for what an engine said of a registry, None for words that nobody knows."""
+    lower = words.lower()
     if _MAY_BE_PRIVATE in lower:
-        code = "registry_unauthorized"
+        return "registry_unauthorized"
+    return next((code for sign, code in FAILURE_CODES.items() if sign in lower), None)
+
+
+def _refusal(reference: str, error: str) -> Failure:
+    said, code = quote(error, "", 300), meaning(error)
     if code:
-        return Failure(code, f"Docker could not pull {reference}: {said}. {_REMEDIES[code]}.", server_message=said)
+        return Failure(code, f"Docker could not pull {reference}: {said}. {REMEDIES[code]}.", server_message=said)
     return Failure(
         "pull_failed",
         f"Docker could not pull {reference}: {said}. Look at its log (journalctl -u docker), then run this again.",

@@ -10,53 +10,22 @@ downloaded but the manifest: a wrong key or a misspelt name costs no bandwidth.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import REMEDIES, meaning
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import NGC_USER, Credential
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
-# What the engine and the registries say, in lower case and in the order in which it is looked for. The engine answers most
-# failures of a registry with a 500 of its own, so its words decide (seen on Engine 20.10 with docker-registry 2.8).
-FAILURE_CODES = {
-    r"toomanyrequests|429 too many|rate limit": "registry_rate_limited",
-    r"timed out|deadline exceeded|i/o timeout|timeout exceeded|handshake timeout": "registry_timeout",
-    r"unauthorized|403 forbidden|access denied|denied:|no basic auth credentials": "registry_unauthorized",
-    r"manifest unknown|name unknown|not found|does not exist": "image_not_found",
-    r"no such host|refused|no route|unreachable|x509|certificate|server misbehaving": "registry_unreachable",
-    r"": "registry_failed",
-}
+# For an engine that says nothing of its own.
 _STATUS = {
     401: "registry_unauthorized",
     403: "registry_unauthorized",
     404: "image_not_found",
     429: "registry_rate_limited",
-}
-
-# What was asked, for the sentences: {what} is "for IMAGE" or "to accept a login".
-_SENTENCES = {
-    "registry_rate_limited": (
-        "Asked the registry {registry} {what}: it takes no more requests from this address now{said}. Wait, or log in with a key "
-        "that has a higher limit."
-    ),
-    "registry_timeout": (
-        "Asked the registry {registry} {what}: no answer in time{said}. Check the way from this host to it: the engine's web "
-        "proxy (systemctl show docker -p Environment), firewalls, and the registry's state."
-    ),
-    "registry_unauthorized": "Asked the registry {registry} {what}: it refused{said}. {remedy}",
-    "image_not_found": (
-        "Asked the registry {registry} {what}: it has no such image or version{said}. Check the spelling; a registry says the "
-        "same of what a key may not see."
-    ),
-    "registry_unreachable": (
-        "Asked the registry {registry} {what}: there is no way to it{said}. Check the name, the DNS, the web proxy and the "
-        "certificates of the engine on this host."
-    ),
-    "registry_failed": "Asked the registry {registry} {what}: it failed{said}. Try again later, or look at the registry's log.",
 }
 
 
@@ -144,14 +113,19 @@ def explain(error: Exception, registry: str, what: str, credential: Credential |
     """
     words = str(getattr(error, "explanation", None) or error)
     status = getattr(getattr(error, "response", None), "status_code", None)
-    code = next(code for pattern, code in FAILURE_CODES.items() if re.search(pattern, words.lower()))
-    if code == "registry_failed":
-        code = _STATUS.get(status or 0, code)
     said = quote(words, credential.secret if credential else "").rstrip(".")
-    sentence = _SENTENCES[code].format(
-        registry=registry, what=what, said=f" ({said})" if said else "", remedy=_remedy(registry, credential)
-    )
-    return Failure(code, sentence, registry=registry, server_message=said)
+    asked = f"Asked the registry {registry} {what}"
+    details = {"registry": registry, "server_message": said}
+    # The engine answers most failures of a registry with a 500 of its own, so its words decide.
+    code = meaning(words) or _STATUS.get(status or 0)
+    if code is None:
+        return Failure(
+            "registry_failed",
+            f"{asked}: it failed ({said}). Try again later, or look at the registry's log.",
+            **details,
+        )
+    remedy = _remedy(registry, credential) if code == "registry_unauthorized" else f"{REMEDIES[code]}."
+    return Failure(code, f"{asked}, and it did not work: {said}. {remedy}", **details)
 
 
 def _remedy(registry: str, credential: Credential | None) -> str:
