@@ -34,6 +34,22 @@ OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
 }
 
+# The options of the doc fragment managed_container.
+CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+    "image": {"type": "str"},
+    "port": {"type": "int", "default": 8000},
+    "publish": {"type": "list", "elements": "str", "default": []},
+    "gpus": {"type": "str", "default": "auto"},
+    "share_gpus": {"type": "bool", "default": False},
+    "environment": {"type": "dict", "default": {}},
+    "allow_download": {"type": "bool", "default": True},
+    "docker_host": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 900},
+    "stall_timeout": {"type": "int", "default": 300},
+    "wait": {"type": "int"},
+}
+
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""
