@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,8 @@ def ollama_home(run: Run) -> Path | None:
         missing.append("PyPI has this Ollama for x86_64 only")
     if not shutil.which("docker-registry"):
         missing.append("docker-registry is not installed (Debian package of that name)")
+    if not shutil.which("zstd"):
+        missing.append("zstd is not installed (Debian package of that name)")
     if missing:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests against a real Ollama: {', '.join(missing)}"]))
         return None
@@ -102,16 +106,59 @@ def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
         ]
 
 
+@dataclass(frozen=True)
+class Models:
+    """A registry of Ollama models: what each is pulled by, and the ports of 127.0.0.1 that a pull needs."""
+
+    names: dict[str, str]
+    ports: tuple[int, int]
+
+
 @contextlib.contextmanager
-def ollama(run: Run, home: Path) -> Iterator[dict[str, object]]:
-    """Run a real Ollama and a real registry with models until the block ends; yields what integration_config.yml gets."""
+def ollama_models() -> Iterator[Models]:
+    """Run a real registry until the block ends: two models that can use tools, and one that cannot."""
     import model_registry
+
+    with model_registry.serving() as registry:
+        names = {
+            "tools": registry.push("lab/tools", "1b", padding=20_000_000),
+            "other": registry.push("lab/other", "1b", padding=1_000_000),
+            "plain": registry.push("lab/plain", "latest", tools=False),
+        }
+        yield Models(names, (registry.port, registry.content.server_address[1]))
+
+
+def write_release(path: Path, home: Path, generator: ModelServer) -> str:
+    """Pack tests/servers/ollama_front.py as a release of Ollama that hosts can install, and return its checksum."""
+    import ollama_front
     import ollama_server
 
-    with ollama_server.serving(home) as daemon, model_registry.serving() as registry:
-        run.say(f"Ollama {daemon.host}, registry localhost:{registry.port}")
+    program = ollama_server.find_binary(home).relative_to(home)
+    ollama_front.write_archive(path, program, generator.base_url, generator.api_key)
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+@contextlib.contextmanager
+def ollama(run: Run, home: Path) -> Iterator[dict[str, object]]:
+    """Run a real Ollama, a real registry with models and a server of archives until the block ends.
+
+    Yields what integration_config.yml gets.
+    """
+    import model_registry
+    import ollama_archives
+    import ollama_server
+
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(ollama_server.serving(home))
+        registry = stack.enter_context(model_registry.serving())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ollama-archives-")))
+        archives = ollama_archives.make(home, folder)
+        files = stack.enter_context(ollama_archives.serving(folder))
+        run.say(f"Ollama {daemon.host}, registry localhost:{registry.port}, archives {files.url}")
         yield {
             "host": daemon.host,
             "tools": registry.push("lab/tools", "1b", padding=20_000_000),
             "plain": registry.push("lab/plain", "latest", tools=False),
+            "archives": dataclasses.asdict(archives),
+            "archives_url": files.url,
         }

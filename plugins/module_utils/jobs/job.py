@@ -1,0 +1,196 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Work that outlives the module call which started it, so that the next calls can tell how far it is.
+
+A worker process does it, and each call looks at its state for a while; decision 0009 says why. A play that is broken off does
+not stop the worker: the next call with the same parameters goes on watching it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files, Lock, Unusable
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import WINDOW_S, Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.worker import start
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import record_path
+
+# Seconds between two looks at a worker within one call: nobody notices, and 25 hosts cost nothing.
+_LOOK_S = 0.1
+# An end is told to whoever was watching. An older one belongs to a play that was broken off: what it says may be wrong by now.
+_FRESH_S = 60.0
+
+
+class Outcome(NamedTuple):
+    """What a call can tell.
+
+    Attributes:
+        finished: Whether C(result) is there.
+        progress: Where the work stands, as Meter.as_result() and with C(elapsed); None when there is a result.
+        result: What the plan or the work returned.
+
+    """
+
+    finished: bool
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+
+    def as_result(self) -> dict[str, Any]:
+        """Return what the module exits with: the result with C(finished), or C({changed, finished, progress}) meanwhile."""
+        return {"finished": self.finished, **(self.result or {"changed": True, "progress": self.progress})}
+
+
+class Job:
+    """One piece of long work.
+
+    Args:
+        kind: Short name for its files, for example C(ollama-model).
+        subject: What it works on. There is one worker at a time for a kind and a subject.
+        parameters: What is wanted, as JSON has it. While a worker with other parameters is there, run() waits for its end and does
+            not take its result. Secrets may be among them: only a salted hash is stored.
+        message: What is done, as the start of a sentence: C(Pulling qwen3.5:9b).
+        secrets: Texts that are masked in whatever is stored.
+        folder: Where the files are; by default C(~/.nemoclaw/jobs) of the user that the module runs as.
+
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        subject: str,
+        parameters: dict[str, Any],
+        message: str,
+        secrets: tuple[str, ...] = (),
+        folder: str | None = None,
+    ) -> None:
+        self.message = message
+        self._parameters = json.dumps(parameters, sort_keys=True)
+        self._secrets = tuple(secret for secret in secrets if secret)
+        place = Path(folder) if folder else Path(record_path(find_account().home)).with_name("jobs")
+        self.files = Files(place, f"{kind}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}")
+
+    def run(
+        self,
+        plan: Callable[[], dict[str, Any] | None],
+        work: Callable[[Report], dict[str, Any]],
+        wait: float | None,
+    ) -> Outcome:
+        """Start the work where it is needed and nobody is at it, and look at it for a while.
+
+        Args:
+            plan: Returns the result where there is nothing to do, else None; its Failure stops everything. Consent is asked for
+                here. It must not change anything.
+            work: Does it, in a process of its own: everything has to be imported, connections have to be its own, and no thread
+                may run when it is started. Its result has to be JSON. It watches over its own time.
+            wait: Seconds to wait for its end; None does the work within this call.
+
+        Raises:
+            Failure: The plan's; the work's; C(job_lost), C(job_not_started), C(home_refused).
+
+        """
+        if wait is None:
+            return Outcome(True, None, plan() or work(silent))
+        # Where nothing is to be done and nobody is at it, nothing is written.
+        planned = not self.files.exist
+        result = plan() if planned else None
+        if result is not None:
+            return Outcome(True, None, result)
+        deadline = Deadline(wait)
+        while True:
+            result = self._attempt(None if planned else plan, work)
+            if result is not None:
+                return Outcome(True, None, result)
+            if not deadline.remaining:
+                return Outcome(False, self._progress(), None)
+            deadline.sleep(min(_LOOK_S, deadline.remaining))
+            planned = False  # it was, before somebody else was at it
+
+    def _attempt(
+        self, plan: Callable[[], dict[str, Any] | None] | None, work: Callable[[Report], dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Return the end of the work, None while a worker is at it. Starts one where there is none."""
+        try:
+            with self.files.locked() as lock:
+                return None if lock is None else self._hold(lock, plan, work)
+        except Unusable as error:
+            raise Failure(
+                "job_not_started",
+                f"{self.message} could not be started as a process of its own, with its state in {self.files.folder}: {error}. "
+                "Make room there, or name a folder that the user of the task can write to by the option jobs_path. Without the "
+                "option wait it is done within the task, and shows no progress.",
+            ) from None
+
+    def _hold(
+        self, lock: Lock, plan: Callable[[], dict[str, Any] | None] | None, work: Callable[[Report], dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        started = False
+        try:
+            result = self._take_end(lock)
+            if result is None and plan is not None:
+                result = plan()
+            if result is None:
+                start(self.files, self._new_state(), work, self._secrets)
+                started = True
+            return result
+        finally:
+            if not started:
+                self.files.forget()
+
+    def _take_end(self, lock: Lock) -> dict[str, Any] | None:
+        """Return what a worker that is gone has left for us, None where that is nothing of worth."""
+        state = self.files.read()
+        if not state or not self._is_ours(state) or abs(time.time() - lock.asked_at) > _FRESH_S:
+            return None
+        end = state.get("end")
+        if isinstance(end, dict) and isinstance(end.get("result"), dict):
+            result: dict[str, Any] = end["result"]
+            return result
+        if isinstance(end, dict) and isinstance(end.get("failure"), dict):
+            raise Failure(**end["failure"])
+        if isinstance(end, dict):
+            raise RuntimeError(f"the worker stumbled over a fault of the collection:\n{end.get('crash')}")
+        raise Failure(
+            "job_lost",
+            f"{self.message} was under way in a process of its own, and that has ended without a word: it was killed (perhaps for "
+            "want of memory: journalctl -k), or the host was restarted. Run it again; what was downloaded is kept.",
+        )
+
+    def _progress(self) -> dict[str, Any]:
+        """Return where the worker stands."""
+        state, now = self.files.read(), time.monotonic()
+        started, updated = (float(state.get(name) or now) for name in ("started", "updated"))
+        progress: dict[str, Any] = {"phase": "start", "message": self.message, **(state.get("progress") or {})}
+        if now - updated > WINDOW_S:
+            progress.update(rate=None, seconds_left=None)
+        if state and not self._is_ours(state):
+            progress["message"] += " (asked for otherwise, by another run)"
+        return {**progress, "elapsed": max(0, round(now - started))}
+
+    def _new_state(self) -> dict[str, Any]:
+        salt, now = os.urandom(16).hex(), time.monotonic()
+        return {
+            "message": self.message,
+            "salt": salt,
+            "parameters": self._fingerprint(salt),
+            "started": now,
+            "updated": now,
+            "progress": None,
+            "end": None,
+        }
+
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        return state.get("parameters") == self._fingerprint(str(state.get("salt")))
+
+    def _fingerprint(self, salt: str) -> str:
+        return hmac.new(salt.encode(), self._parameters.encode(), "sha256").hexdigest()
