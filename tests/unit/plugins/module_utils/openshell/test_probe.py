@@ -153,29 +153,30 @@ def test_options_that_make_no_sense(machine: Any, options: dict[str, Any], code:
     assert caught.value.code == code
 
 
+# nft indents with tabs.
 DOCKER_RULES = """table ip nat {
-	chain DOCKER {
-		type nat hook prerouting priority dstnat; policy accept;
-	}
+    chain DOCKER {
+        type nat hook prerouting priority dstnat; policy accept;
+    }
 }
 table ip filter {
-	chain FORWARD {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain INPUT {
-		type filter hook input priority filter; policy accept;
-	}
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+    }
+    chain INPUT {
+        type filter hook input priority filter; policy accept;
+    }
 }
-"""
+""".replace("    ", "\t")
 OWN_RULES = """table inet firewall {
-	chain helper {
-		accept
-	}
-	chain incoming {
-		type filter hook input priority filter; policy drop;
-	}
+    chain helper {
+        accept
+    }
+    chain incoming {
+        type filter hook input priority filter; policy drop;
+    }
 }
-"""
+""".replace("    ", "\t")
 
 
 @pytest.mark.parametrize(
