@@ -20,6 +20,22 @@ ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
     "validate_certs": {"type": "bool", "default": True},
 }
 
+# The options of the doc fragment managed_container.
+CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+    "image": {"type": "str"},
+    "port": {"type": "int", "default": 8000},
+    "publish": {"type": "list", "elements": "str", "default": []},
+    "gpus": {"type": "str", "default": "auto"},
+    "share_gpus": {"type": "bool", "default": False},
+    "environment": {"type": "dict", "default": {}},
+    "allow_download": {"type": "bool", "default": True},
+    "docker_host": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 900},
+    "stall_timeout": {"type": "int", "default": 300},
+    "wait": {"type": "int"},
+}
+
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""
@@ -34,7 +50,7 @@ def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:
     key = (module.params.get("api_key") or "").strip()
     if failure.code in ("url_credentials", "url_invalid"):
         # A password or a query may hold a secret, and Ansible shows the arguments of a task that failed.
-        urls = (module.params.get(option) or "" for option in ("base_url", "base_url_sandbox"))
+        urls = (module.params.get(option) or "" for option in ("base_url", "base_url_sandbox", "url", "jetpack_url"))
         module.no_log_values |= {url for url in urls if re.search("[@?#]", url)}
     content = failure.as_result()
     content = {name: mask(value, key) if isinstance(value, str) else value for name, value in content.items()}

@@ -73,6 +73,7 @@ attributes:
     support: full
     details:
       - It asks the registry for the size, and downloads nothing. The capabilities of a model that is not there are not known.
+      - On a host without Ollama it tells what would be downloaded and loaded once Ollama is there.
   diff_mode:
     support: full
   idempotent:
@@ -230,11 +231,18 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
+    Address,
+    Daemon,
+    parse_address,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -257,7 +265,8 @@ def main() -> None:
     params = dict(module.params)
     try:
         daemon = Daemon(parse_address(params.pop("host")))
-        result = converge(daemon, Wish(**params), lambda: _find_gpus(machine), module.check_mode)
+        planning = module.check_mode and _is_not_installed(machine, daemon.address)
+        result = converge(daemon, Wish(**params), lambda: _find_gpus(machine), module.check_mode, planning)
     except Failure as failure:
         fail(module, failure)
     for warning in result.pop("warnings"):
@@ -265,6 +274,13 @@ def main() -> None:
     before, after = result.pop("before"), result.pop("after")
     diff = {"before": f"{result['model']}: {before}\n", "after": f"{result['model']}: {after}\n"}
     module.exit_json(**result, diff=diff if result["changed"] else {"before": "", "after": ""})
+
+
+def _is_not_installed(machine: Machine, address: Address) -> bool:
+    """Tell whether this host has neither the program nor a daemon, so that a plan is all there can be."""
+    if not address.is_loopback or find_listeners(machine, [address.port]):
+        return False
+    return find_ollama_client(machine, find_account())["path"] is None
 
 
 def _find_gpus(machine: Machine) -> dict[str, Any]:

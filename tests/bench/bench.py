@@ -5,7 +5,7 @@ Each figure is measured beside its floor in the same run, the two taking turns, 
   imports  interpreter start and imports of each module's main(), beside the bare interpreter
 
 Run it as `python tests/bench/bench.py` with ansible-core and jmespath importable, and the collection on PYTHONPATH
-(bin/test bench does both). Prints minimum, median and maximum; never fails on a slow machine.
+(docs/benchmarks.md). Prints minimum, median and maximum; never fails on a slow machine.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from typing import Any, Callable
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import managed_container as container_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import CONTAINER_OPTIONS, ENDPOINT_OPTIONS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 
@@ -222,9 +223,12 @@ def test_secrets_of_modules_are_not_logged(module: str) -> None:
             assert option.get("no_log") is True, name
 
 
-def test_the_fragment_has_the_shared_options() -> None:
-    documented = yaml.safe_load(endpoint_fragment.ModuleDocFragment.DOCUMENTATION)["options"]
-    assert contract(documented, "suboptions") == contract(ENDPOINT_OPTIONS, "options")
+@pytest.mark.parametrize(
+    ("fragment", "options"), [(endpoint_fragment, ENDPOINT_OPTIONS), (container_fragment, CONTAINER_OPTIONS)]
+)
+def test_the_fragments_have_the_shared_options(fragment: Any, options: dict[str, Any]) -> None:
+    documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
+    assert contract(documented, "suboptions") == contract(options, "options")
 
 
 def raised_codes() -> Iterator[tuple[str, str]]:

@@ -35,13 +35,13 @@ FAILURE_CODES = {
     r"|Free memory on device .* is less than desired": "gpu_out_of_memory",
     r"KV cache is needed, which is larger|maximum number of tokens that can be stored in KV cache": "context_too_large",
     r"GatedRepoError|401 Client Error|403 Client Error|401 Unauthorized|403 Forbidden|Access to model .* is restricted"
-    r"|Invalid user token|Invalid credentials|Authentication Error": "weights_unauthorized",
+    r"|Invalid user token|Invalid credentials|Authentication Error|Access denied|requires approval": "weights_unauthorized",
     r"429 Client Error|Too Many Requests": "weights_rate_limited",
-    r"RepositoryNotFoundError|RevisionNotFoundError|404 Client Error": "weights_not_found",
+    r"RepositoryNotFoundError|RevisionNotFoundError|404 Client Error|Error: (?:Model|Revision) '.*' not found": "weights_not_found",
+    r"\[Errno 111\]|Name or service not known|Temporary failure in name resolution|Max retries exceeded|Network is unreachable"
+    r"|ConnectError|ConnectTimeout|Connection refused": "weights_unreachable",
     r"LocalEntryNotFoundError|outgoing traffic has been disabled|in offline mode"
     r"|couldn't find them in the cached files": "weights_incomplete",
-    r"Name or service not known|Temporary failure in name resolution|Max retries exceeded|Network is unreachable"
-    r"|ConnectError|ConnectTimeout|Connection refused": "weights_unreachable",
     r"unrecognized arguments|error: argument |invalid choice:|No such option": "serve_arguments_invalid",
     r"ImportError|ModuleNotFoundError": "container_import_error",
 }
@@ -79,7 +79,7 @@ def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
     code = diagnose("\n".join([log, str(state.get("Error") or ""), "OOMKilled" if state.get("OOMKilled") else ""]))
     remedy = _REMEDIES[code] if code else _DEFAULT_REMEDY
     lines = tail(log)
-    last = f" Its last line: {lines[-1]}" if lines else " It wrote nothing."
+    last = f" It said: {_telling(lines)}".rstrip(".") + "." if lines else " It wrote nothing."
     details = {
         "container": name,
         "exit_code": state.get("ExitCode"),
@@ -90,6 +90,11 @@ def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
     if code:
         return Failure(code, message, **details)
     return Failure("container_exited", message, **details)
+
+
+def _telling(lines: list[str]) -> str:
+    """Return the last line that names an error, else the last one: tools end with hints and closing words."""
+    return next((line for line in reversed(lines) if re.search(r"error|denied|fail", line, re.IGNORECASE)), lines[-1])
 
 
 def diagnose(log: str) -> str | None:

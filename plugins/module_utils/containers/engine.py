@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import find_engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
@@ -175,9 +176,9 @@ class Engine:
 
     def pull(self, reference: str, auth: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the engine's progress lines; without C(auth) the login is the one that the user's docker command has."""
-        repository, tag = split_reference(reference)
+        wanted = parse_reference(reference)
         with self._doing(f"pull {reference}"):
-            for line in self.client.pull(repository, tag=tag, stream=True, decode=True, auth_config=auth):
+            for line in self.client.pull(wanted.name, tag=wanted.version, stream=True, decode=True, auth_config=auth):
                 yield object_of(line)
 
     @contextlib.contextmanager
@@ -219,15 +220,6 @@ def parse_time(text: str) -> datetime.datetime | None:
         return None
     zone = "+00:00" if found[3] == "Z" else found[3]
     return datetime.datetime.fromisoformat(f"{found[1]}.{(found[2] or '.0')[1:7]:0<6}{zone}")
-
-
-def split_reference(reference: str) -> tuple[str, str]:
-    """Return the repository and the tag or digest of an image reference; C(latest) where it has neither."""
-    repository, at, digest = reference.partition("@")
-    if at:
-        return repository, digest
-    head, colon, tag = reference.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (reference, "latest")
 
 
 def _refused(action: str, said: str, status: int | None) -> Failure:

@@ -57,7 +57,9 @@ class Wish:
     keep_alive: str = "15m"
 
 
-def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+def converge(
+    daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]], check_mode: bool, planning: bool = False
+) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
     Args:
@@ -65,6 +67,7 @@ def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]]
         wish: What is wanted.
         find_gpus: Returns C(nemoclaw_host.gpus); called only to choose a model.
         check_mode: Stop before the first change.
+        planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
 
     Raises:
         Failure: With the codes of docs/failure-codes.md, section Ollama.
@@ -78,13 +81,14 @@ def converge(daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]]
     if wish.state == "unloaded":
         return _unload(daemon, wish, check_mode)
     name = _check_name(wish)
-    installed = identify(daemon)[1]
+    installed = [] if planning else identify(daemon)[1]
     if wish.state == "absent":
         return _remove(daemon, parse_name(wish.name), installed, check_mode)
     reason = None
     if name is None:
         wishes = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
-        chosen, reason = choose(wishes, loaded_models(daemon), find_gpus(), wish.require_tools)
+        loaded = [] if planning else loaded_models(daemon)
+        chosen, reason = choose(wishes, loaded, find_gpus(), wish.require_tools)
         name = parse_name(chosen)
     result = _make_present(daemon, name, installed, wish, check_mode)
     result["choice_reason"] = reason
@@ -238,7 +242,7 @@ def _no_consent(name: ModelName, size: Size) -> Failure:
     return Failure(
         "download_not_allowed",
         f"{name} is not on this host and would have to be downloaded ({size}). Nothing was downloaded, because nobody consented: "
-        "set allow_download to true, or name a model that is installed.",
+        "set nemoclaw_yes (option allow_download) to true, or name a model that is installed.",
         model=str(name),
         size=size.bytes,
         size_source=size.source,

@@ -65,6 +65,38 @@ def ollama_home(run: Run) -> Path | None:
     return folder
 
 
+@dataclass(frozen=True)
+class Models:
+    """A registry of Ollama models: what each is pulled by, and the ports of 127.0.0.1 that a pull needs."""
+
+    names: dict[str, str]
+    ports: tuple[int, int]
+
+
+@contextlib.contextmanager
+def ollama_models() -> Iterator[Models]:
+    """Run a real registry until the block ends: two models that can use tools, and one that cannot."""
+    import model_registry
+
+    with model_registry.serving() as registry:
+        names = {
+            "tools": registry.push("lab/tools", "1b", padding=20_000_000),
+            "other": registry.push("lab/other", "1b", padding=1_000_000),
+            "plain": registry.push("lab/plain", "latest", tools=False),
+        }
+        yield Models(names, (registry.port, registry.content.server_address[1]))
+
+
+def write_release(path: Path, home: Path, generator: ModelServer) -> str:
+    """Pack tests/servers/ollama_front.py as a release of Ollama that hosts can install, and return its checksum."""
+    import ollama_front
+    import ollama_server
+
+    program = ollama_server.find_binary(home).relative_to(home)
+    ollama_front.write_archive(path, program, generator.base_url, generator.api_key)
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
 @contextlib.contextmanager
 def ollama(run: Run, home: Path) -> Iterator[dict[str, object]]:
     """Run a real Ollama and a real registry with models until the block ends; yields what integration_config.yml gets."""

@@ -1,0 +1,280 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Fetch a large file: by HTTP with resume and a watchdog for silence, or from the host's own disk; its checksum is proved."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import os
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Any, Callable, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import (
+    full,
+    status_failure,
+    transfer_failure,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import is_local
+
+_CHUNK = 1024 * 1024
+# A release is reached by two redirects (github.com -> its storage).
+_REDIRECTS = 5
+# How often a download goes on within one run after the connection broke, as long as each try brings something.
+_TRIES = 5
+# A release of 1.42 GB unpacks to 2.25 GB (0.32.9 amd64); with the archive itself beside it, and some air.
+_ROOM_FACTOR = 3
+
+Report = Callable[["dict[str, Any]"], None]
+
+
+class Fetched(NamedTuple):
+    """What was fetched, open and at its start, and its bytes."""
+
+    file: IO[bytes]
+    size: int
+
+
+def measure(source: Source, stall: float) -> int | None:
+    """Ask for the size of a file without fetching it; None where the server does not tell.
+
+    Raises:
+        Failure: As fetch().
+
+    """
+    if source.path:
+        try:
+            return Path(source.path).stat().st_size
+        except OSError as error:
+            raise _unreadable(source, error) from error
+    try:
+        with _open(source, stall, {}, "HEAD") as answer:
+            return _length(answer)
+    except urllib.error.HTTPError as error:
+        if error.code in (405, 501):
+            return None
+        raise status_failure(source, error) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise transfer_failure(source, error, stall, 0, None) from error
+
+
+def check_room(folder: Path, size: int | None, have: int = 0) -> None:
+    """Stop before the first byte where an archive and what comes out of it will not fit.
+
+    Raises:
+        Failure: C(disk_full).
+
+    """
+    if size is None:
+        return
+    state = os.statvfs(folder)
+    free, need = state.f_bavail * state.f_frsize, size * _ROOM_FACTOR - have
+    if free < need:
+        raise Failure(
+            "disk_full",
+            f"The archive has {format_bytes(size)} and needs {format_bytes(need)} in {folder} while it is unpacked; "
+            f"{format_bytes(free)} are free. Free space there; nothing was changed.",
+            free=free,
+            needed=need,
+        )
+
+
+def fetch(source: Source, folder: Path, stall: float, report: Report) -> Fetched:
+    """Open a file with its checksum proved; nobody has read from it before.
+
+    There is no limit on the whole, because a large file over a slow line may take hours: only on the time without a byte.
+    What came before a connection broke is kept in the folder, and the next try goes on from there.
+
+    Args:
+        source: What to fetch.
+        folder: Where it is put; a local file is read where it lies.
+        stall: Seconds without a byte after which it is given up.
+        report: Is told C({phase, percent, completed, total, rate}) as the download goes on.
+
+    Raises:
+        Failure: C(archive_not_found), C(archive_unreadable), C(download_refused), C(download_unreachable), C(download_stalled),
+            C(download_interrupted), C(redirect_refused), C(tls_failed), C(disk_full), C(checksum_mismatch).
+
+    """
+    if source.path:
+        file, digest = _open_local(source)
+    else:
+        part = folder / f"{source.sha256}.part"
+        if source.sha256 is None:
+            part.unlink(missing_ok=True)  # nothing would tell whether it is a part of the same file
+        file, digest = _Download(source, part, stall, report).run()
+        if source.sha256 in (None, digest):
+            part.unlink()  # the open file stays readable, and nothing is left behind
+    size = os.fstat(file.fileno()).st_size
+    if source.sha256 not in (None, digest):
+        file.close()
+        if not source.path:
+            part.unlink()
+        raise Failure(
+            "checksum_mismatch",
+            f"{source} has the SHA-256 {digest} and not {source.sha256} ({format_bytes(size)}). What was there before is untouched. "
+            "Correct the checksum if it belongs to another version; else the file was changed on its way, or is not whole.",
+            found=digest,
+        )
+    file.seek(0)
+    return Fetched(file, size)
+
+
+def _open_local(source: Source) -> tuple[IO[bytes], str]:
+    digest = hashlib.sha256()
+    try:
+        file = Path(source.path or "").open("rb")  # noqa: SIM115 - the caller reads on
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    return file, digest.hexdigest()
+
+
+def _unreadable(source: Source, error: OSError) -> Failure:
+    seen = f"Opened {source} on this host: {error.strerror}."
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Failure("archive_not_found", f"{seen} Put the file there (ansible.builtin.copy), or correct the url.")
+    return Failure("archive_unreadable", f"{seen} It has to be a file that the user of the installation may read.")
+
+
+class _Download:
+    """One download into a part file, in as many tries as the server's ranges allow."""
+
+    def __init__(self, source: Source, part: Path, stall: float, report: Report) -> None:
+        self._source = source
+        self._part = part
+        self._stall = stall
+        self._report = report
+        self._done = 0
+        self._total: int | None = None
+        self._ranges: bool | None = None  # whether the server can go on from a byte; None until it answered
+
+    def run(self) -> tuple[IO[bytes], str]:
+        file = self._part.open("a+b")
+        try:
+            digest = hashlib.sha256()
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                self._done += len(chunk)
+            tries = 0
+            while True:
+                tries, before = tries + 1, self._done
+                try:
+                    digest = self._receive(file, digest)
+                    file.flush()
+                    return file, digest.hexdigest()
+                except urllib.error.HTTPError as error:
+                    raise status_failure(self._source, error) from error
+                except (OSError, http.client.HTTPException, ValueError) as error:
+                    if full(error) or tries == _TRIES or self._done <= before or not self._ranges:
+                        raise transfer_failure(self._source, error, self._stall, self._done, self._total) from error
+        except BaseException:
+            file.close()
+            if self._ranges is False or not self._done:
+                self._part.unlink()  # nobody could go on with it
+            raise
+
+    def _receive(self, file: IO[bytes], digest: Any) -> Any:
+        with self._ask() as answer:
+            if self._done and not _continues(answer, self._done):
+                file.truncate(0)
+                self._done, digest = 0, hashlib.sha256()
+            length = _length(answer)
+            self._total = None if length is None else self._done + length
+            self._ranges = (
+                answer.status == http.client.PARTIAL_CONTENT or answer.headers.get("Accept-Ranges") == "bytes"
+            )
+            check_room(self._part.parent, self._total, self._done)
+            started, first = time.monotonic(), self._done
+            while chunk := answer.read1(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                self._done += len(chunk)
+                self._report(self._progress(self._done - first, time.monotonic() - started))
+            if self._total is not None and self._done < self._total:
+                raise http.client.IncompleteRead(b"", self._total - self._done)
+        return digest
+
+    def _ask(self) -> Any:
+        if self._done:
+            try:
+                return _open(self._source, self._stall, {"Range": f"bytes={self._done}-"})
+            except urllib.error.HTTPError as error:
+                if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    raise
+        return _open(self._source, self._stall, {})
+
+    def _progress(self, received: int, elapsed: float) -> dict[str, Any]:
+        return {
+            "phase": "download",
+            "percent": round(100 * self._done / self._total, 1) if self._total else None,
+            "completed": self._done,
+            "total": self._total,
+            "rate": round(received / elapsed) if elapsed > 0 else None,
+        }
+
+
+def _continues(answer: Any, done: int) -> bool:
+    return answer.status == http.client.PARTIAL_CONTENT and answer.headers.get("Content-Range", "").startswith(
+        f"bytes {done}-"
+    )
+
+
+def _length(answer: Any) -> int | None:
+    text = answer.headers.get("Content-Length") or ""
+    return int(text) if text.isdigit() else None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = _REDIRECTS
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        allowed = ("https:",) if req.full_url.startswith("https:") else ("http:", "https:")
+        if not newurl.startswith(allowed):
+            raise Failure(
+                "redirect_refused",
+                f"{req.full_url.partition('?')[0]} leads on to {newurl.partition('?')[0]}, which is not encrypted, and was not followed. "
+                "Give the final URL.",
+            )
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and req.get_method() == "HEAD":
+            request.method = "HEAD"  # Python before 3.13 makes it a GET
+        return request
+
+
+def _open(source: Source, stall: float, headers: dict[str, str], method: str = "GET") -> Any:
+    request = urllib.request.Request(  # noqa: S310 - http(s) alone, see parse_source
+        source.url,
+        headers={"User-Agent": "nemoclaw.local_inference", "Accept-Encoding": "identity", **headers},
+        method=method,
+    )
+    handlers: list[urllib.request.BaseHandler] = [_Redirects()]
+    if _is_near(request.host):
+        handlers.append(urllib.request.ProxyHandler({}))
+    if request.type == "https":
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+    return urllib.request.build_opener(*handlers).open(request, timeout=stall)
+
+
+def _is_near(host: str) -> bool:
+    """Tell whether a host is this one or in its network: no web proxy reaches it better (NemoClaw issues 2616, 4181)."""
+    name = host.rpartition("@")[2].partition("/")[0]
+    name = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
+    with contextlib.suppress(OSError, UnicodeError, ValueError):
+        found = socket.getaddrinfo(name.strip("[]"), None, type=socket.SOCK_STREAM)
+        return is_local([str(entry[4][0]) for entry in found])
+    return False

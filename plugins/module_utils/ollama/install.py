@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Install or upgrade Ollama: what is new enough is left alone, and what was there stays until the new one is proved."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import IO
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+    ask_ollama_daemon,
+    find_ollama_client,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
+    archive,
+    download,
+    release,
+    script,
+    unit_file,
+    upgrade,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import (
+    SYSTEM_PREFIX,
+    Result,
+    Wish,
+    check_place,
+    foresee,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import Staging
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+
+
+class Installation:
+    """One run of the module on one host.
+
+    Args:
+        machine: The host.
+        account: Whose installation it is in user mode; root in system mode.
+        wish: What is wanted.
+        report: Is told how a download goes on.
+
+    """
+
+    def __init__(self, machine: Machine, account: Account, wish: Wish, report: download.Report) -> None:
+        self._machine = machine
+        self._account = account
+        self._wish = wish
+        self._report = report
+        self._version = release.check_version(wish.version)
+        self._minimum = release.check_version(wish.minimum_version or wish.version)
+        if release.is_older(self._version, self._minimum):
+            raise Failure(
+                "version_invalid",
+                f"The version {self._version} is below the minimum_version {self._minimum}. Raise the one or lower the other.",
+            )
+        self._prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
+        self._program = f"{self._prefix}/{archive.PROGRAM}"
+        self._place = machine.path(self._prefix)
+
+    def converge(self, check_mode: bool) -> Result:
+        """Have Ollama in a version that is new enough, unless only checking.
+
+        Raises:
+            Failure: With the codes of docs/failure-codes.md, section Ollama.
+
+        """
+        path, client, daemon = self._look()
+        result = Result(path, client, daemon, client, daemon)
+        stale_client = release.is_older(client, self._minimum)
+        stale_daemon = daemon is not None and release.is_older(daemon, self._minimum)
+        if not stale_client and not stale_daemon:
+            return result
+        running = self._find_running(result, daemon, stale_daemon) if daemon else None
+        if stale_client:
+            self._install(result, running, check_mode)
+        elif running:
+            self._plan_restart(result, running)
+            if not check_mode:
+                upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
+        if not check_mode:
+            self._check_after(result, stale_client)
+        return result
+
+    def _look(self) -> tuple[str | None, str | None, str | None]:
+        """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""
+        machine = self._machine
+        if self._wish.prefix:
+            machine = Machine(
+                machine.root, {**machine.environ, "PATH": f"{self._prefix}/bin"}, architecture=machine.architecture
+            )
+        client = find_ollama_client(machine, self._account)
+        if self._wish.prefix and client["path"] != self._program:
+            client = {"path": None, "version": None}
+        return client["path"], client["version"], ask_ollama_daemon(self._wish.port)[0]
+
+    def _find_running(self, result: Result, daemon: str, stale: bool) -> upgrade.Running | None:
+        if not self._wish.restart:
+            result.daemon_restart_needed = True
+            return None
+        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+        if running is None and stale:
+            raise Failure(
+                "ollama_elsewhere",
+                f"The daemon on port {self._wish.port} is Ollama {daemon} and runs another program than {self._program}, so installing "
+                "there would leave it as it is. Stop it, or give the folder that has its bin/ollama by prefix. Nothing was changed.",
+            )
+        return running
+
+    def _plan_restart(self, result: Result, running: upgrade.Running) -> None:
+        result.plan(f"restart {running}")
+        result.daemon_restarted = True
+        result.daemon_version = self._version
+
+    def _install(self, result: Result, running: upgrade.Running | None, check_mode: bool) -> None:
+        check_place(self._wish, self._prefix, self._program, result.path)
+        by_script = self._wish.method == "script"
+        sources = self._sources()
+        result.source, result.path, result.version = str(sources[0]), self._program, self._version
+        what = f"run {sources[0]}" if by_script else f"install {' and '.join(map(str, sources))}"
+        result.plan(f"{what} as Ollama {self._version} in {self._prefix}")
+        needs_unit = self._wish.mode == "system" and not by_script and unit_file.is_missing(self._machine)
+        if needs_unit:
+            result.unit = unit_file.render(self._prefix)
+            result.plan(f"write {unit_file.PATH}")
+        if running:
+            self._plan_restart(result, running)
+        if check_mode:
+            with acting_as(self._account):
+                foresee(self._machine, self._wish, self._place, sources, result)
+        elif by_script:
+            self._run_script(result, sources[0], running)
+        else:
+            self._unpack(result, sources, running, needs_unit)
+
+    def _sources(self) -> list[release.Source]:
+        wish = self._wish
+        if wish.method == "script":
+            return [release.script(wish.url, wish.checksum)]
+        jetpack = (wish.jetpack_url, wish.jetpack_checksum)
+        return release.archives(self._version, self._machine, wish.url, wish.checksum, jetpack)
+
+    def _unpack(
+        self, result: Result, sources: list[release.Source], running: upgrade.Running | None, needs_unit: bool
+    ) -> None:
+        """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
+        machine, account, staging = self._machine, self._account, Staging(self._place)
+        zstd = archive.check_zstd(sources[0], machine)
+        with acting_as(account):
+            staging.open()
+        restarted = False
+        try:
+            with acting_as(account):
+                files = [self._fetch(source, staging.folder, result) for source in sources]
+                for source, file in zip(sources, files):
+                    with file:
+                        archive.unpack(file, source, staging.tree, zstd)
+            archive.prove_program(machine, account, staging.tree, sources, self._version)
+            try:
+                with acting_as(account):
+                    staging.swap()
+                if needs_unit:
+                    unit_file.make(machine, self._prefix)
+                if running:
+                    restarted = True
+                    upgrade.restart(machine, running, self._minimum, self._wish.timeout)
+            except (Failure, OSError):
+                with acting_as(account):
+                    staging.undo()
+                if needs_unit:
+                    unit_file.remove(machine)
+                if running and restarted:
+                    with contextlib.suppress(Failure):
+                        upgrade.do_restart(machine, running)
+                raise
+        except OSError as error:
+            raise Failure(
+                "install_failed",
+                f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
+            ) from error
+        finally:
+            with acting_as(account):
+                staging.close()
+
+    def _fetch(self, source: release.Source, folder: Path, result: Result) -> IO[bytes]:
+        fetched = download.fetch(source, folder, self._wish.stall_timeout, self._report)
+        result.size = (result.size or 0) + fetched.size
+        return fetched.file
+
+    def _run_script(self, result: Result, source: release.Source, running: upgrade.Running | None) -> None:
+        machine, staging = self._machine, Staging(self._place)
+        staging.open()
+        try:
+            file = self._fetch(source, staging.folder, result)
+            kept = script.Kept(self._place, machine.path(unit_file.PATH))
+            try:
+                with file:
+                    result.actions.append(script.run(machine, file, source, self._version))
+                if kept.restore_unit():
+                    result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
+                    self._reload()
+                self._prove_script(source, running)
+            except Failure:
+                kept.restore()
+                self._reload()
+                if running:
+                    with contextlib.suppress(Failure):
+                        upgrade.do_restart(machine, running)
+                raise
+            finally:
+                kept.forget()
+        finally:
+            staging.close()
+
+    def _prove_script(self, source: release.Source, running: upgrade.Running | None) -> None:
+        path, client, daemon = self._look()
+        if client != self._version:
+            raise Failure(
+                "version_mismatch",
+                f"Ran the script {source} with OLLAMA_VERSION={self._version}, and what it left is Ollama {client or 'without a version'} "
+                f"({path or 'no program'}). Use method: archive. What was there before is back in its place.",
+                found=client,
+            )
+        if running and release.is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else
+            upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
+
+    def _reload(self) -> None:
+        if Systemd.is_running(self._machine):
+            Systemd(self._machine).do("daemon-reload")
+
+    def _check_after(self, result: Result, installed: bool) -> None:
+        """Ask both sides again: another copy earlier on PATH would keep the old one."""
+        result.path, result.version, result.daemon_version = self._look()
+        if installed and (result.path != self._program or result.version != self._version):
+            raise Failure(
+                "ollama_elsewhere",
+                f"Installed Ollama {self._version} in {self._prefix}, and the program that this host finds is {result.path} with version "
+                f"{result.version}. Put {self._prefix}/bin before it on PATH, or remove it.",
+                path=result.path,
+            )
+        if result.daemon_restart_needed:
+            result.daemon_restart_needed = result.daemon_version is not None

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What is wanted of an installation, what came of it, and what can be said before anything is changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive, download
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import unwritable
+
+SYSTEM_PREFIX = "/usr/local"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted; see the options of the module."""
+
+    version: str
+    minimum_version: str | None
+    method: str
+    mode: str
+    url: str | None
+    checksum: str | None
+    jetpack_url: str | None
+    jetpack_checksum: str | None
+    prefix: str | None
+    port: int
+    restart: bool
+    timeout: float
+    stall_timeout: float
+
+
+@dataclass
+class Result:
+    """What was found, and what is there now, or would be in check mode."""
+
+    path: str | None
+    previous_version: str | None
+    previous_daemon: str | None
+    version: str | None
+    daemon_version: str | None
+    unit: str | None = None  # text of a unit that was written
+    source: str | None = None
+    size: int | None = None
+    changed: bool = False
+    daemon_restarted: bool = False
+    daemon_restart_needed: bool = False
+    actions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def plan(self, action: str) -> None:
+        """Note something that is done, or would be in check mode."""
+        self.changed = True
+        self.actions.append(action)
+
+
+def check_place(wish: Wish, prefix: str, program: str, path: str | None) -> None:
+    """Stop where an installation could not do what is wanted.
+
+    Args:
+        wish: What is wanted.
+        prefix: Where it would go.
+        program: The file that it would be.
+        path: The program that this host has now, too old or unreadable; None without one.
+
+    Raises:
+        Failure: C(root_needed), C(ollama_elsewhere), C(method_invalid).
+
+    """
+    if wish.method == "script" and (wish.mode == "user" or prefix != SYSTEM_PREFIX):
+        raise Failure(
+            "method_invalid",
+            f"The script installs for the whole host, in {SYSTEM_PREFIX}. Use method: archive for mode: user or another prefix.",
+        )
+    if wish.mode == "system" and os.geteuid() != 0:
+        raise Failure(
+            "root_needed",
+            "The mode system installs for the whole host, which only root may do. Run the task with become: true, or set mode: user. "
+            "Nothing was changed.",
+        )
+    if path not in (None, program):
+        raise Failure(
+            "ollama_elsewhere",
+            f"There is an Ollama that is too old or does not tell its version at {path}, and a new one in {prefix} would leave it there. "
+            "Remove it, or give its folder by prefix (the one that has bin/ollama). Nothing was changed.",
+            path=path,
+        )
+
+
+def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], result: Result) -> None:
+    """Say in check mode whether the files are there and how large they are, whether they fit, and what is missing.
+
+    Raises:
+        Failure: What the installation itself would stop at.
+
+    """
+    folder = next(one for one in (place, *place.parents) if one.is_dir())
+    if not os.access(folder, os.W_OK, effective_ids=True):
+        code = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise unwritable(str(place), OSError(code, os.strerror(code)))
+    sizes = [_size(source, folder, wish.stall_timeout) for source in sources]
+    result.size = None if None in sizes else sum(filter(None, sizes))
+    if wish.method == "archive":
+        download.check_room(folder, result.size)
+        try:
+            archive.check_zstd(sources[0], machine)
+        except Failure as failure:
+            result.warnings.append(failure.message)  # a task before this one may install it, which check mode does not
+
+
+def _size(source: Source, folder: Path, stall: float) -> int | None:
+    if not source.path:
+        return download.measure(source, stall)
+    file, size = download.fetch(source, folder, stall, lambda _progress: None)
+    file.close()
+    return size

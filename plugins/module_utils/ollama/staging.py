@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Put a new Ollama in the place of an old one by renaming, with the old one kept until the new one is proved."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import LIBRARY, PROGRAM
+
+# Beside bin/ and lib/, since only within one file system a rename is one step.
+FOLDER = ".nemoclaw-ollama"
+
+
+class Staging:
+    """The folder of one installation: C(new) is unpacked in it, C(old) is what was there before.
+
+    All its methods touch files as whoever calls them: use acting_as() around them.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self._prefix = prefix
+        self.folder = prefix / FOLDER
+        self.tree = self.folder / "new"
+        self._old = self.folder / "old"
+        self._lock: int | None = None
+        self._moved: list[tuple[Path, Path]] = []  # (where it belongs, where it is kept)
+        self._placed: list[Path] = []
+
+    def open(self) -> None:
+        """Make the folder and keep others out of it; what a killed run left there is removed, what it fetched stays.
+
+        Raises:
+            Failure: C(install_unwritable), C(install_running).
+
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o755)
+            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for folder in (self.tree, self._old):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+        except BlockingIOError:
+            raise Failure(
+                "install_running",
+                f"Another run installs Ollama to {self._prefix} right now. Wait for its end, then run it again.",
+            ) from None
+        except OSError as error:
+            raise unwritable(str(self._prefix), error) from error
+
+    def swap(self) -> None:
+        """Put the new files in place; libraries first, because the program looks for them beside itself.
+
+        Raises:
+            OSError: undo() puts back what was moved.
+
+        """
+        for name in (LIBRARY, PROGRAM):
+            place, kept, new = self._prefix / name, self._old / name.parts[0], self.tree / name
+            place.parent.mkdir(exist_ok=True)
+            if place.exists() or place.is_symlink():
+                place.rename(kept)
+                self._moved.append((place, kept))
+            if new.exists():
+                new.rename(place)
+                self._placed.append(place)
+
+    def undo(self) -> None:
+        """Put back what was there before; without a swap it does nothing."""
+        for place in reversed(self._placed):
+            _remove(place)
+        for place, kept in reversed(self._moved):
+            kept.rename(place)
+        self._placed, self._moved = [], []
+
+    def close(self) -> None:
+        """Remove the folder, less what was fetched in part, which another run goes on from."""
+        for folder in (self.tree, self._old):
+            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def unwritable(prefix: str, error: OSError) -> Failure:
+    """Return what it means that a folder cannot be written to."""
+    remedy = {
+        errno.EROFS: "It is on a read-only file system: choose another place by prefix",
+        errno.ENOSPC: "The disk is full: free space",
+    }.get(error.errno or 0, "Run the task with become: true, or install for the user alone (mode: user)")
+    return Failure(
+        "install_unwritable", f"The folder {prefix} cannot be written: {error.strerror}. {remedy}. Nothing was changed."
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Restart a running daemon so that it runs the program that was just installed, by the means it was started with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import is_older
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Running:
+    """A daemon that we may restart: a unit, or a process with its owner and its environment.
+
+    Attributes:
+        port: TCP port on 127.0.0.1.
+        version: What it says of itself now.
+        unit: Its unit, None without one.
+        pid: The process.
+        program: The file that it runs.
+        owner: Whose process it is.
+        environment: What it was started with.
+
+    """
+
+    port: int
+    version: str
+    unit: str | None
+    pid: int
+    program: str
+    owner: Account
+    environment: dict[str, str]
+
+    def __str__(self) -> str:
+        return self.unit or f"process {self.pid}"
+
+
+def find_running(machine: Machine, port: int, version: str, program: str) -> Running | None:
+    """Return the daemon on a port, which has to be one that we may restart: asked before anything is changed.
+
+    Args:
+        machine: The host.
+        port: Where the daemon is.
+        version: What it says of itself.
+        program: The file that will be new. A daemon of another program is None, since nothing changes for it.
+
+    Raises:
+        Failure: C(daemon_not_ours), C(root_needed), C(not_ollama).
+
+    """
+    found = look(machine, port)
+    unit = found.unit.name if found.unit and found.is_units else None
+    user = next((one["user"] for one in found.listeners), None)
+    if (
+        found.origin.is_users
+        or user is None
+        or not all(processes.is_ollama(one) for one in found.listeners if one["process"])
+    ):
+        raise _not_ours(found, port, version)
+    if found.pid is None or (os.geteuid() != 0 and (unit or found.listeners[0]["uid"] != os.geteuid())):
+        raise Failure(
+            "root_needed",
+            f"The daemon on port {port} runs Ollama {version} and has to be restarted, which only root may do. Run the task with "
+            "become: true. Nothing was changed.",
+        )
+    runs = processes.program_of(machine, found.pid)
+    if runs is not None and runs != os.path.realpath(machine.path(program)):
+        return None
+    environment = processes.environment_of(machine, found.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
+    return Running(port, version, unit, found.pid, program, find_account(user), environment)
+
+
+def restart(machine: Machine, running: Running, minimum: str, timeout: float) -> None:
+    """Restart it, and wait until it says that it is new enough.
+
+    Raises:
+        Failure: C(daemon_not_upgraded), or what systemd and the process say.
+
+    """
+    do_restart(machine, running)
+    deadline, version = Deadline(timeout), None
+    while deadline.remaining:
+        version, problem = ask_ollama_daemon(running.port)
+        if version and not problem:
+            break
+        deadline.sleep(_POLL_S)
+    if not is_older(version, minimum):
+        return
+    seen = f"it is still Ollama {version}" if version else f"it does not answer after {deadline.elapsed:.0f} s"
+    raise Failure(
+        "daemon_not_upgraded",
+        f"Installed Ollama and restarted {running} on port {running.port}: {seen}. What was there before is back in its place. See "
+        f"failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
+        daemon_version=version,
+        last_logs=Systemd(machine).last_logs(running.unit) if running.unit else [],
+    )
+
+
+def do_restart(machine: Machine, running: Running) -> None:
+    """Restart it, whatever it runs then: also to bring the old one back after its files were."""
+    if running.unit:
+        Systemd(machine).do("restart", running.unit)
+        return
+    now = look(machine, running.port)
+    if now.pid:
+        processes.stop(now.pid, machine)
+    processes.start(running.program, running.owner, running.environment)
+
+
+def _not_ours(found: Found, port: int, version: str) -> Failure:
+    holder = ", ".join(f"{one['process']} ({one['pid']})" for one in found.listeners if one["process"])
+    return Failure(
+        "daemon_not_ours",
+        f"The daemon on port {port} ({holder or 'process unknown'}) runs Ollama {version} and has to be restarted, but it belongs to a "
+        "user's own systemd or to a container. Upgrade and restart it where it was started, or set restart: false. Nothing was changed.",
+    )

@@ -1,0 +1,160 @@
+"""Measure what a converged host costs, and what sixteen cost, with provider ollama behind its gate (design section 7, rows 1 to 3).
+
+  calls    remote module calls of a second run of site.yml (bar: 12, changed=0)
+  wall     its wall time beside that of a play of one ping over the same connection, the two taking turns (bar: 10 times)
+  fleet    CPU seconds of the controller for each host, one host beside sixteen, forks 16 (bar: 10 % more)
+
+    python tests/bench/fleet.py        after `bin/test tarball`; needs what `bin/test molecule` needs, and five minutes
+
+The sixteen hosts are one container with sixteen addresses, because sixteen would not fit a small machine: for the controller they are
+sixteen, each with an ssh connection, facts and workers of its own. Their modules share the machine's cores with the controller, so
+only its CPU time is compared, not how long the run takes. The answers come from llama.cpp (tests/servers/ollama_front.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests" / "tools"))
+
+from suite import environment, lab, paths, venvs
+from suite.run import Run
+
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+FLEET = 16
+HOST = "fleet"
+
+
+def main() -> None:
+    log_path = paths.CACHE / "test-logs" / "fleet.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("w", encoding="utf-8") as log:
+        run = Run("fleet", log)
+        tools = venvs.venv(run, "tools")
+        with lab.opened(run, tools, (HOST,)) as made:
+            if not made.ollama:
+                raise SystemExit(f"no real Ollama here: {run.counts.reasons}")
+            Plays(run, made, tools).measure()
+
+
+class Plays:
+    """The plays that are timed, on the hosts of a lab."""
+
+    def __init__(self, run: Run, made: lab.Lab, tools: Path) -> None:
+        self.run = run
+        self.lab = made
+        self.program = tools / "ansible-playbook"
+        self.ping = made.folder / "ping.yml"
+        self.ping.write_text(
+            "- hosts: lab\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n", encoding="utf-8"
+        )
+        self.settings = made.folder / "settings.json"
+        self.settings.write_text(
+            json.dumps(
+                {
+                    "nemoclaw_hosts": "lab",
+                    "nemoclaw_yes": True,
+                    "nemoclaw_model": "{{ lab_models.tools }}",
+                    "ollama_version": "0.9.3",
+                    "ollama_install_url": "/opt/ollama.tgz",
+                    "ollama_install_checksum": "{{ lab_ollama_checksum }}",
+                    "ollama_insecure_registry": True,
+                }
+            ),
+            encoding="utf-8",
+        )
+
+    def measure(self) -> None:
+        scenarios = TOP / "molecule"
+        self.play(scenarios / "default" / "create.yml")
+        self.play(scenarios / "ollama" / "prepare.yml")
+        self.site()
+        said = self.site("-vvv")
+        print(f"calls   {said.count('Using module file')} remote module calls (bar: 12), {_recap(said)}")
+        wall, floor = in_turn(self.site, self.one_ping, time.perf_counter)
+        print(f"wall    site {_seconds(wall)}, ping {_seconds(floor)}: {_ratio(wall, floor):.1f} times (bar: 10)")
+        self.add_addresses()
+        self.site()
+        many, one = in_turn(self.site, lambda: self.site("--limit", HOST), _cpu_of_children)
+        each = [seconds / FLEET for seconds in many]
+        growth = _ratio(each, one) * 100 - 100
+        print(
+            f"fleet   CPU for each host: {FLEET} hosts {_seconds(each)}, one host {_seconds(one)}: {growth:+.0f} % (bar: +10 %)"
+        )
+
+    def site(self, *options: str) -> str:
+        return self.play("nemoclaw.local_inference.site", "--extra-vars", f"@{self.settings}", *options)
+
+    def one_ping(self) -> str:
+        return self.play(self.ping)
+
+    def play(self, *words: object) -> str:
+        command = [self.program, "--inventory", self.lab.folder / "inventory", "--forks", str(FLEET), *words]
+        own = {**environment.clean(), **self.lab.environment(self.program.parent), "ANSIBLE_VERBOSITY": "0"}
+        own |= {"ANSIBLE_PIPELINING": "true", "ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_NOCOLOR": "true"}
+        done = subprocess.run([str(word) for word in command], env=own, capture_output=True, text=True, check=False)
+        self.run.say(done.stdout + done.stderr)
+        if done.returncode:
+            raise SystemExit(f"a play failed: look at {self.run.log.name}")
+        return done.stdout
+
+    def add_addresses(self) -> None:
+        """Make the one container sixteen hosts of the inventory."""
+        container = f"nemoclaw-molecule-{self.lab.run_id}-{HOST}"
+        connection = self.lab.folder / "inventory" / "host_vars" / HOST / "connection.yml"
+        address = re.search(r"ansible_host: (\S+)", connection.read_text(encoding="utf-8"))[1]
+        network = address.rsplit(".", 2)[0]
+        hosts = {}
+        for number in range(1, FLEET):
+            own = f"{network}.200.{number}"
+            subprocess.run(
+                ["docker", "exec", container, "ip", "address", "add", f"{own}/16", "dev", "eth0"], check=True
+            )
+            hosts[f"{HOST}-{number}"] = {"ansible_host": own}
+        more = {"lab": {"hosts": hosts}}
+        (self.lab.folder / "inventory" / "fleet.json").write_text(json.dumps(more), encoding="utf-8")
+
+
+def in_turn(
+    subject: Callable[[], object], floor: Callable[[], object], clock: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Return what the clock said of each run of both, taken alternately after one of each that does not count."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in range(RUNS + 1):
+        for call, seconds in zip((subject, floor), times):
+            started = clock()
+            call()
+            if run:
+                seconds.append(clock() - started)
+    return times
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _recap(said: str) -> str:
+    return re.search(r"changed=\d+", said.rsplit("PLAY RECAP", 1)[1])[0]
+
+
+def _ratio(subject: list[float], floor: list[float]) -> float:
+    return statistics.median(subject) / statistics.median(floor)
+
+
+def _seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The lab: hosts that boot systemd and are reached over ssh, each with a model server, made for one run and removed after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import docker, paths, servers
+from .run import Run
+
+# Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
+HOSTS = ("keyed-by-environment", "keyed-by-vault")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What the plays get: names of this run, and the secrets that must never show; `ollama` is None without a real one."""
+
+    run_id: str
+    folder: Path
+    sockets: Path
+    hosts: tuple[str, ...]
+    keys: tuple[str, ...]
+    image: str
+    ollama: Path | None
+
+    def environment(self, tools: Path) -> dict[str, str]:
+        return {
+            "ANSIBLE_COLLECTIONS_PATH": str(paths.INSTALLED),
+            # Everything that a secret could slip into is printed, and then searched.
+            "ANSIBLE_VERBOSITY": "3",
+            "COMPATIBLE_API_KEY": self.keys[0],
+            "LAB_DIR": str(self.folder),
+            "LAB_HOSTS": ",".join(self.hosts),
+            "LAB_IMAGE": self.image,
+            # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
+            "LAB_OLLAMA": str(self.ollama or self.folder / "no-ollama"),
+            "LAB_RUN": self.run_id,
+            "LAB_SOCKETS": str(self.sockets),
+            # Not in HOME: what a run that was killed left there would make the next one believe that its hosts exist.
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(self.folder / "state"),
+            "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        }
+
+
+@contextlib.contextmanager
+def opened(run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS) -> Iterator[Lab]:
+    """Have all that the hosts need until the block ends; then remove it and the hosts, whatever happened.
+
+    hosts: their names. molecule/default makes them.
+    """
+    docker.require_engine(run)
+    image = docker.host_image(run)
+    home = servers.ollama_home(run)
+    keys = tuple(f"canary-{secrets.token_hex(12)}" for _host in hosts)
+    run_id = secrets.token_hex(4)
+    # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
+    sockets = Path(tempfile.mkdtemp(prefix="lab-"))
+    lab = Lab(run_id, paths.MOLECULE / run_id, sockets, hosts, keys, image, home)
+    lab.folder.mkdir(parents=True, mode=0o700)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+        stack.callback(shutil.rmtree, lab.folder)
+        stack.callback(docker.remove_containers, f"nemoclaw-molecule-{run_id}-")
+        ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
+        shared = stack.enter_context(_ollama_of_hosts(run, lab, home)) if home else {"lab_shared_ports": []}
+        _write_inventory(lab, ports, shared)
+        _write_secrets(run, lab, tools)
+        yield lab
+
+
+@contextlib.contextmanager
+def _ollama_of_hosts(run: Run, lab: Lab, home: Path) -> Iterator[dict[str, object]]:
+    """Have what an Ollama on the hosts needs: a release to install, a registry with models, a server that answers for it."""
+    with servers.model_server(run, "good", "no-secret") as generator, servers.ollama_models() as models:
+        release = lab.folder / "ollama.tgz"
+        yield {
+            "lab_ollama_checksum": servers.write_release(release, home, generator),
+            "lab_ollama_release": str(release),
+            "lab_models": models.names,
+            "lab_shared_ports": [generator.port, *models.ports],
+        }
+
+
+def _write_secrets(run: Run, lab: Lab, tools: Path) -> None:
+    key = lab.folder / "ssh_key"
+    run.command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{lab.run_id}", "-f", key])
+    password = lab.folder / "vault-password"
+    password.write_text(secrets.token_hex(16) + "\n", encoding="utf-8")
+    # The key of the first host is in the environment.
+    for host, own in list(zip(lab.hosts, lab.keys))[1:]:
+        vault = lab.folder / "inventory" / "host_vars" / host / "keys.yml"
+        vault.write_text(f"---\ncompatible_api_key: {own}\n", encoding="utf-8")
+        run.command([tools / "ansible-vault", "encrypt", "--vault-password-file", password, vault])
+
+
+def _write_inventory(lab: Lab, ports: list[int], shared: dict[str, object]) -> None:
+    known_hosts = lab.folder / "known_hosts"
+    inventory = lab.folder / "inventory"
+    inventory.mkdir()
+    hosts = "".join(f"        {host}:\n          lab_model_port: {port}\n" for host, port in zip(lab.hosts, ports))
+    shared_lines = "".join(f"        {name}: {json.dumps(value)}\n" for name, value in shared.items())
+    (inventory / "hosts.yml").write_text(
+        f"""---
+all:
+  hosts:
+    localhost:
+      ansible_connection: local
+      ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+  children:
+    lab:
+      hosts:
+{hosts}      vars:
+        ansible_user: lab
+        ansible_ssh_private_key_file: {lab.folder}/ssh_key
+        ansible_ssh_common_args: >-
+          -o UserKnownHostsFile={known_hosts} -o HostKeyAlias={{{{ inventory_hostname }}}} -o StrictHostKeyChecking=accept-new
+        lab_known_hosts: {known_hosts}
+{shared_lines}""",
+        encoding="utf-8",
+    )
+    for host in lab.hosts:
+        (inventory / "host_vars" / host).mkdir(parents=True)

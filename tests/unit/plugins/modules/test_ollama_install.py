@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module ollama_install as Ansible runs it. Scripts are its Ollama; the real one is in tests/integration and tests/real."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import tarfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.modules import ollama_install
+
+RunModule = Any
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pack(path: Path, version: str) -> dict[str, str]:
+    """Pack a program that says its version, and return the options for it."""
+    content = f"#!/bin/sh\necho 'Warning: client version is {version}'\n".encode()
+    member = tarfile.TarInfo("bin/ollama")
+    member.size, member.mode = len(content), 0o755
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(member, io.BytesIO(content))
+    return {"url": str(path), "checksum": f"sha256:{sha256(path.read_bytes()).hexdigest()}", "version": version}
+
+
+def test_installs_upgrades_and_then_changes_nothing(run_module: RunModule, tmp_path: Path, port: int) -> None:
+    os.umask(0o077)  # a careful root's own
+    common = {"prefix": str(tmp_path / "prefix"), "mode": "user", "port": port}
+    first = {**common, **pack(tmp_path / "old.tgz", "0.1.2")}
+    second = {**common, **pack(tmp_path / "new.tgz", "0.1.3")}
+    program = tmp_path / "prefix/bin/ollama"
+
+    code, foreseen = run_module(ollama_install, {**first, "_ansible_check_mode": True})
+    assert (code, foreseen["changed"], program.exists()) == (0, True, False)
+    code, result = run_module(ollama_install, first)
+    assert (code, result["actions"], result["version"]) == (0, foreseen["actions"], "0.1.2")
+    assert result["diff"] == foreseen["diff"]
+    assert (program.stat().st_mode & 0o777, program.parent.stat().st_mode & 0o777) == (0o755, 0o755)
+
+    code, result = run_module(ollama_install, second)
+    assert (result["previous_version"], result["version"], result["path"]) == ("0.1.2", "0.1.3", str(program))
+    assert [entry["before"] for entry in result["diff"]] == ["program: 0.1.2\ndaemon: none\n"]
+    assert (result["source"], result["size"]) == (second["url"], Path(second["url"]).stat().st_size)
+    assert (result["mode"], result["method"]) == ("user", "archive")
+    code, result = run_module(ollama_install, second)
+    assert (code, result["changed"], result["actions"], result["source"]) == (0, False, [], None)
+    assert (result["daemon_version"], result["daemon_restarted"], result["daemon_restart_needed"]) == (
+        None,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_the_whole_host_needs_root(
+    run_module: RunModule, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    options = {**pack(tmp_path / "a.tgz", "0.1.2"), "prefix": str(tmp_path / "prefix"), "port": port}
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, result = run_module(ollama_install, {**options, "_ansible_check_mode": check_mode})
+    assert (code, result["failure"]["code"]) == (1, "root_needed")
+    assert not (tmp_path / "prefix").exists()
+
+
+def test_a_password_in_the_url_is_not_shown(run_module: RunModule, tmp_path: Path, port: int) -> None:
+    options = {"url": "https://me:s3cret@mirror.example/a.tgz", "mode": "user", "prefix": str(tmp_path), "port": port}
+    code, result = run_module(ollama_install, options)
+    assert (code, result["failure"]["code"]) == (1, "url_credentials")
+    assert "s3cret" not in str(result)
+
+
+def test_another_ollama_is_in_the_way(
+    run_module: RunModule, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old/bin/ollama"
+    old.parent.mkdir(parents=True)
+    old.write_text("#!/bin/sh\necho ollama version is 0.0.9\n", encoding="utf-8")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
+    options = {**pack(tmp_path / "a.tgz", "0.1.2"), "mode": "user", "port": port}
+    code, result = run_module(ollama_install, options)
+    assert (code, result["failure"]["code"], result["failure"]["path"]) == (1, "ollama_elsewhere", str(old))
+    code, result = run_module(ollama_install, {**options, "prefix": str(tmp_path / "old")})
+    assert (code, result["previous_version"], result["version"]) == (0, "0.0.9", "0.1.2")
