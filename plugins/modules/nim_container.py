@@ -18,7 +18,7 @@ description:
   - The key reaches the container by its environment alone, as C(NGC_API_KEY) and C(NIM_NGC_API_KEY). It is in no argument list, result,
     diff or file. A container with another key is told by a keyed hash in a label.
   - A replacement stops the container before it only when all of this holds, and brings it back where the new one fails.
-  - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge, never on all addresses. It keeps what it
+  - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge. It runs as the user of the task, keeps what it
     downloads in O(cache_dir), and is started again after a crash and at boot.
   - Another container of the same name is refused. Nothing is fetched from a cloud in the place of a NIM that fails.
 options:
@@ -26,27 +26,17 @@ options:
     description: The container.
     type: str
     default: nemoclaw-nim-nemoclaw
-  state:
-    description:
-      - V(started) has it running and ready.
-      - V(stopped) stops it, which frees its GPU. It stays stopped over a reboot.
-      - V(absent) removes it. The image and what it downloaded stay.
-    type: str
-    choices: [started, stopped, absent]
-    default: started
   model:
     description:
       - A name of the catalogue, such as V(meta/llama-3.1-8b-instruct), in upper or lower case. It has to fit the GPUs.
       - Without it the largest that fits is taken. GPUs of several models are summed up and shown, but since a NIM spreads a model over
         GPUs of one kind, the kind with the most memory decides.
     type: str
-    default: ""
   image:
     description:
       - Another image than the catalogue's.
       - With a O(model) that the catalogue does not have, nothing is known of what it needs, and its memory is not checked.
     type: str
-    default: ""
   registry:
     description:
       - Where the images of the catalogue lie, and what O(ngc_api_key) opens.
@@ -63,31 +53,9 @@ options:
   served_model:
     description: The ID that the server has to list. By default what it serves is taken, with a warning where it is not the catalogue's.
     type: str
-    default: ""
-  port:
-    description: Port on the host.
-    type: int
-    default: 8000
-  addresses:
-    description:
-      - Addresses of the host to publish on.
-      - Empty means C(127.0.0.1) and the gateway of OpenShell's network, or of Docker's own where that was not made yet.
-    type: list
-    elements: str
-    default: []
-  gpus:
-    description:
-      - V(auto) and V(all) mean all GPUs, V(none) means none.
-      - Else indices, UUIDs or parts of names with commas between.
-    type: str
-    default: auto
-  share_gpus:
-    description: Start it although another engine has the same GPUs.
-    type: bool
-    default: false
   cache_dir:
-    description: Folder of the host for what it downloads. Empty means C(~/.cache/nim) of O(user).
-    type: path
+    description: Folder of the host for what it downloads. The default is C(~/.cache/nim) of the user that the task runs as.
+    type: str
   ngc_api_key:
     description: The NGC key. Keep it in a vault.
     type: str
@@ -95,36 +63,9 @@ options:
     description: Start it without a key. For an image or a O(cache_dir) that holds the model already.
     type: bool
     default: false
-  environment:
-    description: Further variables of the server, such as C(NIM_MAX_MODEL_LEN). No secrets, since diffs show them.
-    type: dict
-    default: {}
-  user:
-    description:
-      - Who owns the cache, whose Docker login counts, and who the server runs as.
-      - By default the user that the module runs as.
-    type: str
-  docker_host:
-    description: The engine, as C(DOCKER_HOST). By default the one that a C(docker) command would use.
-    type: str
-  wait_timeout:
-    description:
-      - Seconds without a line in its log, a byte in its cache or an answer, after which a server that starts is given up.
-      - The whole time is not limited, since a first start downloads the model.
-    type: int
-    default: 900
-  wait:
-    description:
-      - How many seconds this call waits for the end. If the work is not over by then, RV(finished) is false and RV(progress) says how
-        far it is. Call the module again with the same options for more.
-      - The work is done by a process of its own on the host. It goes on between the calls, and after a play that was broken off.
-      - Without this option the call lasts until the end.
-    type: int
-  jobs_path:
-    description: The folder for the state of that process. The default is C(~/.nemoclaw/jobs) of the user that the task runs as.
-    type: path
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
+  - nemoclaw.local_inference.managed_container
 attributes:
   check_mode:
     support: full
@@ -188,40 +129,38 @@ container:
       description: Its name.
       returned: always
       type: str
-    id:
-      description: The first twelve characters of its ID.
-      returned: always
-      type: str
-    image:
-      description: Its image.
-      returned: always
-      type: str
     status:
       description: The engine's word, such as V(running) or V(exited).
       returned: always
       type: str
-    gpus:
-      description: V(all), V(none), or its GPUs.
-      returned: always
+    image:
+      description: Its image.
+      returned: for O(state=started)
       type: str
-    port:
-      description: The port that it is published on.
-      returned: always
-      type: int
-    addresses:
-      description: The addresses that it is published on.
+    published:
+      description: Where it is published.
       returned: for O(state=started)
       type: list
       elements: str
-    model:
-      description: The model that it was made for.
-      returned: always
+      sample: ["127.0.0.1:8000", "172.17.0.1:8000"]
+    gpus:
+      description: V(all), V(none), or its GPUs.
+      returned: for O(state=started)
+      type: str
+    restart_policy:
+      description: What the engine does when it ends.
+      returned: for O(state=started)
       type: str
 model:
-  description: The model's ID as the server lists it; before it is ready, as the catalogue has it.
+  description: The model's ID as the server lists it; before it is ready, as the catalogue has it. Null for the other states.
   returned: when RV(finished) is true
   type: str
   sample: meta/llama-3.1-8b-instruct
+base_url:
+  description: Where the host reaches it.
+  returned: when RV(finished) is true
+  type: str
+  sample: http://127.0.0.1:8000/v1
 served_models:
   description: All IDs that the server lists.
   returned: for O(state=started)
@@ -232,31 +171,21 @@ context_window:
   returned: for O(state=started)
   type: int
 phase:
-  description: V(ready), or where it is; for the other states the engine's word, or V(absent).
-  returned: when RV(finished) is true
+  description: V(ready), V(planned) in check mode, or where it is; for the other states the engine's word, or V(absent).
+  returned: success
   type: str
   sample: ready
-image:
-  description: What was to be pulled.
+image_bytes:
+  description: The compressed size of an image that was to be pulled, null where it is here already or the registry does not tell.
   returned: for O(state=started)
-  type: dict
-  contains:
-    reference:
-      description: Its full name.
-      returned: always
-      type: str
-      sample: nvcr.io/nim/meta/llama-3.1-8b-instruct:latest
-    download_bytes:
-      description: Its compressed size, null where it is here already or the registry does not tell.
-      returned: always
-      type: int
+  type: int
 choice_reason:
   description: Why this model, as part of a sentence.
   returned: for O(state=started)
   type: str
   sample: "it is the largest that fits (NVIDIA GeForce RTX 4090, 24564 MiB)"
 fitting_models:
-  description: All models of the catalogue that fit.
+  description: All models of the catalogue that fit the sum of the GPUs.
   returned: for O(state=started)
   type: list
   elements: str
@@ -266,8 +195,8 @@ gpu_summary:
   type: str
   sample: "NVIDIA GeForce RTX 4090, 24564 MiB"
 last_logs:
-  description: The last lines of its log.
-  returned: for O(state=started)
+  description: Empty for a server that is ready; RV(failure) has the last lines of one that failed.
+  returned: when RV(finished) is true
   type: list
   elements: str
 actions:
@@ -277,8 +206,8 @@ actions:
   elements: str
   sample: ["pull nvcr.io/nim/meta/llama-3.1-8b-instruct:latest", "create nemoclaw-nim-nemoclaw"]
 progress:
-  description: How far the work is.
-  returned: while RV(finished) is false
+  description: How far the work is, null when it is over.
+  returned: success
   type: dict
   sample:
     phase: pull
@@ -322,80 +251,69 @@ failure:
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    CONTAINER_OPTIONS,
+    create_module,
+    fail,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import REGISTRY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "name": {"type": "str", "default": "nemoclaw-nim-nemoclaw"},
-    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
-    "model": {"type": "str", "default": ""},
-    "image": {"type": "str", "default": ""},
-    "registry": {"type": "str", "default": "nvcr.io"},
+    **CONTAINER_OPTIONS,
+    "name": {"type": "str", "default": DEFAULT_NAME},
+    "model": {"type": "str"},
     "models": {"type": "dict", "default": {}},
-    "served_model": {"type": "str", "default": ""},
-    "port": {"type": "int", "default": 8000},
-    "addresses": {"type": "list", "elements": "str", "default": []},
-    "gpus": {"type": "str", "default": "auto"},
-    "share_gpus": {"type": "bool", "default": False},
-    "cache_dir": {"type": "path"},
+    "registry": {"type": "str", "default": REGISTRY},
+    "served_model": {"type": "str"},
+    "cache_dir": {"type": "str"},
     "ngc_api_key": {"type": "str", "no_log": True},
     "keyless": {"type": "bool", "default": False, "no_log": False},
-    "environment": {"type": "dict", "default": {}},
-    "user": {"type": "str"},
-    "docker_host": {"type": "str"},
-    "wait_timeout": {"type": "int", "default": 900},
-    "wait": {"type": "int"},
-    "jobs_path": {"type": "path"},
 }
-_VERBS = {"started": "Starting", "stopped": "Stopping", "absent": "Removing"}
 
 
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    params = dict(module.params)
-    user, wait, folder = (params.pop(option) for option in ("user", "wait", "jobs_path"))
+    params: dict[str, Any] = dict(module.params)
+    wait = params.pop("wait")
+    params = {name: "" if value is None else value for name, value in params.items()}
+    params["environment"] = {str(name): str(value) for name, value in params["environment"].items()}
     try:
-        outcome = _bring(find_account(user), _wish(params), module.check_mode, wait, folder)
+        result = _bring(Wish(**params), module.check_mode, wait)
     except Failure as failure:
         fail(module, failure)
-    result = outcome.as_result()
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**result)
 
 
-def _wish(params: dict[str, Any]) -> Wish:
-    """Return the options as the domain knows them; an option that was not given is empty there."""
-    key, cache_dir = params.pop("ngc_api_key"), params.pop("cache_dir")
-    params["addresses"] = tuple(params["addresses"])
-    params["environment"] = {str(name): str(value) for name, value in params["environment"].items()}
-    return Wish(**params, key=key or "", cache_dir=cache_dir or "")
+def _bring(wish: Wish, check_mode: bool, wait: int | None) -> dict[str, Any]:
+    machine, account = Machine(), find_account()
+    if check_mode or wish.state != "started":
+        return {"finished": True, **converge(machine, account, wish, check_mode)}
 
-
-def _bring(account: Account, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
     def plan() -> dict[str, Any] | None:
-        result = converge(Machine(), account, wish, check_mode=True)
+        result = converge(machine, account, wish, check_mode=True)
         # One that is there and does not answer yet is waited for, which changes nothing.
-        done = not result["changed"] and (wish.state != "started" or result["phase"] == "ready")
-        return result if done else None
+        return result if result["phase"] == "ready" and not result["changed"] else None
 
-    if check_mode or wait is None:
-        return Outcome(True, None, converge(Machine(), account, wish, check_mode))
-    job = Job(
-        "nim-container",
-        f"{wish.docker_host} {wish.name}",
-        asdict(wish),
-        f"{_VERBS[wish.state]} {wish.name}",
-        secrets=(wish.key.strip(),),
-        folder=folder,
-    )
-    return job.run(plan, lambda report: converge(Machine(), account, wish, False, report), wait)
+    def work(report: Report) -> dict[str, Any]:
+        return converge(machine, account, wish, False, report)
+
+    job = Job("nim", wish.name, asdict(wish), f"Starting {wish.name}", (wish.ngc_api_key.strip(),))
+    outcome = job.run(plan, work, wait)
+    result = outcome.as_result()
+    if not outcome.finished:
+        result["phase"] = result["progress"]["phase"]
+    return result
 
 
 if __name__ == "__main__":

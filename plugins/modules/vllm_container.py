@@ -310,7 +310,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    params: dict[str, Any] = {name: "" if value is None else value for name, value in module.params.items() if name != "wait"}
+    params: dict[str, Any] = {
+        name: "" if value is None else value for name, value in module.params.items() if name != "wait"
+    }
     docker_host = params.pop("docker_host")
     params["environment"] = {name: str(value) for name, value in params["environment"].items()}
     params["hf_token"] = params["hf_token"].strip()

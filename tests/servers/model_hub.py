@@ -90,10 +90,25 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = self.server.repos[repo]
         if rest[:1] == ["tree"]:
-            self._json([{"type": "file", "path": name, "size": len(text), "oid": _sha(text)[:40]} for name, text in files.items()])
+            self._json(
+                [
+                    {"type": "file", "path": name, "size": len(text), "oid": _sha(text)[:40]}
+                    for name, text in files.items()
+                ]
+            )
         elif not rest or rest[0] == "revision":
             siblings = [{"rfilename": name, "size": len(text)} for name, text in files.items()]
-            self._json({"id": repo, "modelId": repo, "sha": _commit(files), "siblings": siblings, "private": False, "tags": [], "downloads": 0})
+            self._json(
+                {
+                    "id": repo,
+                    "modelId": repo,
+                    "sha": _commit(files),
+                    "siblings": siblings,
+                    "private": False,
+                    "tags": [],
+                    "downloads": 0,
+                }
+            )
         else:
             self._json({"error": "this double does not know that"}, 501)
 

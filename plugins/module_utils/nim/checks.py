@@ -9,25 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
-    managed,
-    preflight,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import (
-    NO_GPUS,
-    Spec,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import (
-    Choice,
-    NimModel,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
-    Scene,
-    require_architecture,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Scene, require_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
     Need,
     check_space,
@@ -54,7 +43,7 @@ def check(scene: Scene, plan: managed.Plan, choice: Choice, gpus: Gpus | None) -
             "the model lies in the cache already, set keyless. Nothing was pulled.",
         )
     containers = engine.containers()
-    preflight.require_port(scene.machine, spec, plan.own, containers)
+    preflight.require_port(scene.host.machine, spec, plan.own, containers)
     if gpus:
         _check_gpus(scene, plan, choice.model, gpus, containers)
     if not plan.needs_container:
@@ -64,9 +53,16 @@ def check(scene: Scene, plan: managed.Plan, choice: Choice, gpus: Gpus | None) -
     size = None
     if found is None:
         require_architecture(scene, spec.image)
-        size = download_bytes(reference, scene.architecture, scene.access.credential(reference.registry))
+        size = download_bytes(reference, scene.host.architecture, scene.access.credential(reference.registry))
     else:
         _check_key(scene, reference.registry)
+    if found is None and not wish.allow_download:
+        raise Failure(
+            "download_not_allowed",
+            f"This host lacks the image {spec.image} ({format_bytes(size) if size else 'of unknown size'}). Nothing was downloaded, "
+            "because allow_download is false: set it to true, or bring the image to the host (docker load).",
+            image_bytes=size,
+        )
     _check_space(scene, spec, choice.model, size)
     return found is None, size
 
@@ -84,14 +80,14 @@ def _check_key(scene: Scene, registry: str) -> None:
 def _check_gpus(
     scene: Scene, plan: managed.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]
 ) -> None:
-    preflight.require_gpu_runtime(scene.engine, scene.machine, plan.spec.gpus)
+    preflight.require_gpu_runtime(scene.engine, scene.host.machine, plan.spec.gpus)
     if scene.wish.share_gpus:
         return
     preflight.require_gpus_free(plan.spec, plan.own, containers)
     ours = any(gpus_of(one) != NO_GPUS and managed.status_of(one) == "running" for one in plan.own)
     total = sum(device["memory_total_mib"] or 0 for device in gpus.devices)
     if not ours and total:
-        check_free(gpus, min(model.needed_memory_mib / total, 1.0), find_holders(scene.machine))
+        check_free(gpus, min(model.needed_memory_mib / total, 1.0), find_holders(scene.host.machine))
 
 
 def _check_space(scene: Scene, spec: Spec, model: NimModel, size: int | None) -> None:
@@ -100,6 +96,6 @@ def _check_space(scene: Scene, spec: Spec, model: NimModel, size: int | None) ->
     needs = [Need(f"the weights of {model.name}", str(cache), max(model.weights_bytes - cached, 0))]
     root = str(scene.engine.info().get("DockerRootDir") or "")
     # An engine in a machine of its own has no folder here.
-    if size and root and scene.machine.exists(root):
+    if size and root and scene.host.machine.exists(root):
         needs.append(image_need(spec.image, size, root))
     check_space([need for need in needs if need.bytes])

@@ -9,62 +9,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
-    managed,
-    preflight,
-    readiness,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import (
-    as_diff,
-    gpus_of,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import (
-    masked,
-    tail,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import (
-    Engine,
-    connect,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import (
-    NO_GPUS,
-    Spec,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import (
-    Account,
-    acting_as,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import (
-    Position,
-    Report,
-    silent,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import (
-    Choice,
-    NimModel,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.checks import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
     Scene,
     Wish,
-    cache_dir,
     choose_model,
-    find_gpus_of,
+    gpus_of,
     image_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
-
-# As last lines of a server that is well: enough to see that it is.
-_SHOWN_LINES = 5
 
 
 def converge(
@@ -85,24 +56,27 @@ def converge(
     """
     nim.check_name(wish.name)
     check_ports([wish.port])
+    if wish.wait_timeout <= 0 or wish.stall_timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"wait_timeout is {wish.wait_timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+        )
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
-    if wish.wait_timeout <= 0:
-        raise Failure("timeout_invalid", f"wait_timeout is {wish.wait_timeout:g}: give it a number of seconds above 0.")
-    key = clean_key(wish.key) or None
+    key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
-    scene = Scene(engine, machine, account, wish, access, normalise_architecture(machine.architecture))
-    gpus = find_gpus_of(scene)
+    scene = Scene(engine, Host(machine, account), wish, access)
+    gpus = gpus_of(scene)
     choice = choose_model(scene, gpus)
     spec = nim.make_spec(
         wish.name,
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
-        addresses=list(wish.addresses) or preflight.sandbox_addresses(engine),
+        addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
         gpus=",".join(gpus.ids) if gpus else NO_GPUS,
-        cache_dir=cache_dir(scene),
+        cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,
         key=key,
         environment=wish.environment,
@@ -141,23 +115,31 @@ def _started(
         managed.apply(engine, plan, server, report)
         seen, kept = managed.follow(engine, spec, server, report)
         actions += [one for one in kept if plan.step == "none"]
-    after = plan.current if check_mode else engine.container(spec.name)
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
-    first = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
+    entry = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
     return {
         "changed": bool(actions),
         "actions": actions,
-        "container": _describe(after, spec),
+        "container": {
+            "name": spec.name,
+            "image": spec.image,
+            "status": "running",
+            "published": [f"{address}:{spec.port}" for address in spec.addresses],
+            "gpus": spec.gpus,
+            "restart_policy": spec.restart_policy,
+        },
         "model": model,
+        "base_url": f"http://127.0.0.1:{spec.port}/v1",
         "served_models": served,
-        "context_window": first.get("max_model_len"),
-        "phase": seen.phase if seen else managed.status_of(after),
-        "image": {"reference": spec.image, "download_bytes": size},
+        "context_window": context_window(entry),
+        "phase": seen.phase if seen else "planned",
+        "progress": None,
+        "image_bytes": size,
         "choice_reason": choice.reason,
         "fitting_models": choice.fitting,
         "gpu_summary": gpus.summary if gpus else "no GPU asked for",
-        "last_logs": masked(tail(engine.logs(spec.name, _SHOWN_LINES)), scene.access.secrets()) if after else [],
+        "last_logs": [],
         "warnings": [one for one in (choice.warning, *warnings) if one],
         "diff": as_diff(plan.changes, spec.name, plan.before, "running") if actions else {"before": "", "after": ""},
     }
@@ -167,16 +149,18 @@ def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     before = managed.status_of(engine.container(wish.name))
     take_down = managed.stop if wish.state == "stopped" else managed.remove
     actions = take_down(engine, wish.name, nim.KIND, check_mode)
-    wanted = "absent" if wish.state == "absent" else "exited"
-    after = engine.container(wish.name)
+    after = "absent" if wish.state == "absent" or before == "absent" else "exited" if actions else before
     return {
         "changed": bool(actions),
         "actions": actions,
-        "container": _describe(after, None),
-        "model": managed.model_of(after) if after else None,
-        "phase": managed.status_of(after),
+        "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "model": None,
+        "base_url": None,
+        "phase": after,
+        "progress": None,
+        "last_logs": [],
         "warnings": [],
-        "diff": as_diff([], wish.name, before, wanted) if actions else {"before": "", "after": ""},
+        "diff": as_diff([], wish.name, before, after) if actions else {"before": "", "after": ""},
     }
 
 
@@ -187,16 +171,16 @@ def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
         credential = scene.access.credential(reference.registry)
         auth = credential.as_auth_config(reference.registry) if credential else None
         report(Position("pull", message=f"Pulling {spec.image}"))
-        pull(scene.engine, spec.image, report, auth=auth)
+        pull(scene.engine, spec.image, report, scene.wish.stall_timeout, auth)
     folder = Path(spec.mounts[0].source)
     try:
-        with acting_as(scene.account):
+        with acting_as(scene.host.account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(
             "cache_unwritable",
-            f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.account.name}: {error.strerror}. "
-            f"Make it, owned by {scene.account.name}, or name another by cache_dir.",
+            f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.host.account.name}: {error.strerror}. "
+            f"Make it, owned by {scene.host.account.name}, or name another by cache_dir.",
             path=str(folder),
         ) from error
 
@@ -212,19 +196,3 @@ def _served_model(model: NimModel, served: list[str]) -> tuple[str, list[str]]:
         "To be sure that it is what you want, set served_model."
     )
     return served[0], [warning]
-
-
-def _describe(found: dict[str, Any] | None, spec: Spec | None) -> dict[str, Any] | None:
-    """Return what may be shown of a container: nothing of its environment."""
-    if found is None:
-        return None
-    return {
-        "name": preflight.name_of(found),
-        "id": str(found.get("Id"))[:12],
-        "image": str((found.get("Config") or {}).get("Image")),
-        "status": managed.status_of(found),
-        "gpus": gpus_of(found),
-        "port": managed.port_of(found),
-        "addresses": sorted(spec.addresses) if spec else [],
-        "model": managed.model_of(found),
-    }

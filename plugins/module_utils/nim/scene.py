@@ -6,20 +6,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import (
     Choice,
@@ -28,11 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catal
     choose,
     find_model,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
-    AUTO,
-    Gpus,
-    choose_gpus,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import AUTO, Gpus, choose_gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import check_architecture
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
@@ -51,15 +42,17 @@ class Wish:
         models: Changes and additions to the catalogue.
         served_model: The id that the server must list; empty takes what it serves.
         port: On the host.
-        addresses: Of the host, to publish on; empty for loopback and the gateway of the sandboxes' bridge.
+        publish: Addresses of the host, to publish on; empty for loopback and the gateway of the sandboxes' bridge.
         gpus: C(auto), C(all), C(none), or indices, UUIDs and parts of names with commas between.
         share_gpus: Let another engine have the same GPUs.
         cache_dir: Where downloads are kept; empty for C(~/.cache/nim).
         keyless: Start without a key.
         environment: Further variables of the server, no secrets.
-        docker_host: Which engine; None for that of a C(docker) command.
+        allow_download: Whether an image that is not here may be pulled.
+        docker_host: Which engine; empty for that of a C(docker) command.
         wait_timeout: Seconds without a sign of life after which a server that starts is given up.
-        key: The NGC key.
+        stall_timeout: Seconds without progress after which a pull is given up.
+        ngc_api_key: The NGC key.
 
     """
 
@@ -71,35 +64,37 @@ class Wish:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     served_model: str = ""
     port: int = 8000
-    addresses: tuple[str, ...] = ()
+    publish: Sequence[str] = ()
     gpus: str = AUTO
     share_gpus: bool = False
     cache_dir: str = ""
     keyless: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    docker_host: str | None = None
+    allow_download: bool = True
+    docker_host: str = ""
     wait_timeout: float = 900
-    key: str = field(default="", repr=False)
+    stall_timeout: float = 300
+    ngc_api_key: str = field(default="", repr=False)
 
 
 class Scene(NamedTuple):
     """What a run works with."""
 
     engine: Engine
-    machine: Machine
-    account: Account
+    host: Host
     wish: Wish
     access: Access
-    architecture: str
 
 
-def find_gpus_of(scene: Scene) -> Gpus | None:
-    """Return the GPUs of the container, None where it shall have none."""
-    if scene.wish.gpus.strip() == NO_GPUS:
-        return None
-    machine = scene.machine
-    memory = parse_meminfo(machine.read("/proc/meminfo"))
-    return choose_gpus(scene.wish.gpus, find_gpus(machine, read_platform(machine).name, memory))
+def gpus_of(scene: Scene) -> Gpus | None:
+    """Return the GPUs of the container, None where it shall have none.
+
+    Raises:
+        Failure: C(gpu_missing), C(gpu_unknown).
+
+    """
+    wanted = scene.wish.gpus.strip()
+    return None if wanted == NO_GPUS else choose_gpus(wanted, scene.host.gpus)
 
 
 def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
@@ -119,7 +114,7 @@ def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
             )
         return Choice(find_model(wish.model, catalogue), "it was asked for", [])
     choice = choose(catalogue, gpus, wish.model)
-    if choice.smaller and scene.architecture != "amd64":
+    if choice.smaller and scene.host.architecture != "amd64":
         return _largest_for_this_cpu(scene, choice)
     return choice
 
@@ -141,7 +136,7 @@ def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
                 raise
             continue
         skipped = ", ".join(one.name for one in candidates[:position])
-        more = f"; {skipped} is not made for {scene.architecture}" if skipped else ""
+        more = f"; {skipped} is not made for {scene.host.architecture}" if skipped else ""
         return choice._replace(model=model, reason=choice.reason + more)
     return choice
 
@@ -150,13 +145,9 @@ def image_of(wish: Wish, model: NimModel) -> str:
     return str(parse_reference(wish.image or model.reference(wish.registry)))
 
 
-def cache_dir(scene: Scene) -> str:
-    return os.path.normpath(scene.wish.cache_dir or f"{scene.account.home}/{nim.DEFAULT_CACHE}")
-
-
 def require_architecture(scene: Scene, image: str) -> None:
     """Refuse an image that this CPU cannot run, whether it is here or in its registry."""
     found = scene.engine.image(image)
     if found is None:
         reference = parse_reference(image)
-        check_architecture(reference, scene.access.inspect(reference), scene.architecture)
+        check_architecture(reference, scene.access.inspect(reference), scene.host.architecture)
