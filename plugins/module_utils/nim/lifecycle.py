@@ -178,7 +178,7 @@ def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(
-            "cache_unwritable",
+            "cache_not_writable",
             f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.host.account.name}: {error.strerror}. "
             f"Make it, owned by {scene.host.account.name}, or name another by cache_dir.",
             path=str(folder),

@@ -8,11 +8,12 @@ import hashlib
 import json
 import secrets
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import containers, docker, environment, paths, servers, venvs
+from . import containers, docker, environment, paths, venvs
 from .run import Run, exclusive
 
 _RECIPE = paths.REPO / "tests" / "servers" / "nim_image"
@@ -36,6 +37,7 @@ def nim_image(run: Run) -> str:
 def opened(run: Run) -> Iterator[dict[str, object]]:
     """Have all of it until the block ends; yields what integration_config.yml gets. There has to be an engine."""
     import model_registry
+    from ollama_server import free_port
 
     image, key = nim_image(run), f"canary-{secrets.token_hex(16)}"
     prefix = f"nemoclaw-test-{secrets.token_hex(4)}"
@@ -53,18 +55,23 @@ def opened(run: Run) -> Iterator[dict[str, object]]:
         _push(run, host, name, key)
         # So that it has to be pulled; the layers stay, under the other name.
         run.command(["docker", "rmi", "--no-prune", name])
-        stack.callback(containers.remove_image, name)
+        stack.callback(_remove_image, name)
         open_registry.push("nim/lab/arm", "1", architecture="arm64")
         yield {
             "image": image,
             "key": key,
             "other_cpu": f"127.0.0.1:{open_registry.port}/nim/lab/arm:1",
-            "port": servers.free_port(),
+            "port": free_port(),
             "prefix": prefix,
             "registry": host,
             "taken_port": taken.getsockname()[1],
             "wrong_key": f"canary-{secrets.token_hex(16)}",
         }
+
+
+def _remove_image(name: str) -> None:
+    removal = ["docker", "rmi", "--no-prune", name]
+    subprocess.run(removal, env=environment.clean(), capture_output=True, timeout=120, check=False)
 
 
 def _push(run: Run, host: str, name: str, key: str) -> None:
