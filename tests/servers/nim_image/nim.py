@@ -1,4 +1,6 @@
-#!/usr/bin/python3
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """
 A NIM for tests: NIM's environment, cache, log and paths, in front of a real llama.cpp server.
 
