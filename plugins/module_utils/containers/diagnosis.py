@@ -104,7 +104,9 @@ def diagnose(log: str) -> str | None:
 
 def tail(log: str, lines: int = SHOWN_LINES) -> list[str]:
     """Return the last lines that say something, without times and colours, fit for a terminal; a redrawn line counts once."""
-    shown = (_ANSI.sub("", _STAMP.sub("", line.rpartition("\r")[2] or line)) for line in log.splitlines())
+    # A redrawn line is one to the engine; splitlines() would take it apart.
+    last_drawn = (line.rstrip("\r").rpartition("\r")[2] for line in log.split("\n"))
+    shown = (_ANSI.sub("", _STAMP.sub("", line)) for line in last_drawn)
     kept = [_printable(line.rstrip())[:_LINE_LIMIT] for line in shown if line.strip()]
     return kept[-lines:]
 

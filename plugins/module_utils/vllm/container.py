@@ -28,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import containers
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
     Image,
@@ -76,7 +77,8 @@ class Vllm:
         wish: What is wanted.
 
     Raises:
-        Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(gpu_missing), C(gpu_unknown).
+        Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(image_name_invalid),
+            C(gpu_missing), C(gpu_unknown).
 
     """
 
@@ -88,9 +90,7 @@ class Vllm:
         self.model: VllmModel = (
             find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
         )
-        self.image: Image = (
-            Image(wish.image, None, None) if wish.image else find_image(self.host.profile, self.host.architecture)
-        )
+        self.image: Image = _named(wish.image) if wish.image else find_image(self.host.profile, self.host.architecture)
         # None for a server on the CPU.
         self.gpus: Gpus | None = None
         if wish.gpus != NO_GPUS:
@@ -134,6 +134,12 @@ class Vllm:
     def server(self, spec: Spec) -> readiness.Server:
         """How to tell how far it is."""
         return containers.server(spec, self.model, self.wish.wait_timeout)
+
+
+def _named(reference: str) -> Image:
+    """Return the user's image; a name that cannot be read is refused before the engine is asked."""
+    parse_reference(reference)
+    return Image(reference, None, None)
 
 
 def settled(vllm: Vllm) -> dict[str, Any] | None:

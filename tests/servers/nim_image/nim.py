@@ -26,6 +26,8 @@ sys.path.insert(0, "/opt/lab")
 PORT = 8000
 CONTEXT_LENGTH = 32768
 CACHE = Path("/opt/nim/.cache")
+# A server of llama.cpp ends with its object.
+_KEPT: list[object] = []
 MODEL = os.environ.get("NIM_LAB_MODEL", "meta/llama-3.1-8b-instruct")
 # The words of NIM 1.x and 2.x, vLLM and torch.
 FAULTS = {
@@ -105,9 +107,9 @@ def start_llama(weights: Path) -> int:
     params.n_parallel = 1
     params.use_jinja = True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    global llama  # the server ends with the object
-    llama = xllamacpp.Server(params)
-    return int(llama.listening_address.rsplit(":", 1)[1])
+    server = xllamacpp.Server(params)
+    _KEPT.append(server)
+    return int(server.listening_address.rsplit(":", 1)[1])
 
 
 def handler(inner: int, healthy: bool) -> type[http.server.BaseHTTPRequestHandler]:
