@@ -20,6 +20,20 @@ ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
     "validate_certs": {"type": "bool", "default": True},
 }
 
+# The options of the doc fragment wait.
+WAIT_OPTIONS: dict[str, dict[str, Any]] = {
+    "wait": {"type": "int"},
+    "jobs_path": {"type": "path"},
+}
+
+# The options of the doc fragment openshell.
+OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
+    "gateway": {"type": "str"},
+    "gateway_endpoint": {"type": "str"},
+    "executable": {"type": "path"},
+    "user": {"type": "str"},
+}
+
 # The options of the doc fragment managed_container.
 CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
@@ -42,6 +56,8 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
+    # Ansible would add owner, mode and size of the file that a result calls `path`, over our own results of these names.
+    module.add_path_info = lambda result: result
     return module
 
 

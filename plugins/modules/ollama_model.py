@@ -14,6 +14,7 @@ description:
   - A download needs consent (O(allow_download)). Without it the module stops before the first byte, with the size in its message.
   - A download has no limit on its whole time, only on the time without progress (O(stall_timeout)). What came is kept by the daemon,
     so the next run goes on from there.
+  - With O(wait) and C(until) a play shows how far a long download or load is. See the examples.
   - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. Whether its
     tool calls come back structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
 options:
@@ -68,6 +69,7 @@ options:
     default: 15m
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
+  - nemoclaw.local_inference.wait
 attributes:
   check_mode:
     support: full
@@ -102,6 +104,18 @@ EXAMPLES = r"""
   check_mode: true
   register: plan
 
+# The callback nemoclaw.local_inference.progress shows bars. Ansible's own output shows each look as "FAILED - RETRYING".
+- name: Have the model in memory (RETRYING means that it is still being downloaded or loaded)
+  nemoclaw.local_inference.ollama_model:
+    name: qwen2.5:14b
+    state: loaded
+    allow_download: true
+    wait: 4
+  register: model
+  until: model is failed or model.finished
+  retries: 100000
+  delay: 0
+
 - name: Free the GPU
   nemoclaw.local_inference.ollama_model:
     name: all
@@ -109,6 +123,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+finished:
+  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  returned: success
+  type: bool
 model:
   description: Name of the model as Ollama lists it, null for O(name=all).
   returned: success
@@ -167,12 +185,14 @@ loaded:
       returned: always
       type: str
 progress:
-  description: How the download ended, null where there was none. In RV(failure) it tells where the download stopped.
+  description:
+    - How the download ended, null where there was none. In RV(failure) it tells where the download stopped.
+    - While RV(finished) is false, it tells how far the work is.
   returned: success
   type: dict
   contains:
     phase:
-      description: V(manifest), V(download), V(verify), V(write) or V(done).
+      description: V(manifest), V(download), V(verify), V(write) or V(done); while it is not finished also V(start) and V(load).
       returned: always
       type: str
       sample: done
@@ -190,9 +210,26 @@ progress:
       returned: always
       type: int
     rate:
-      description: Bytes a second over this run, null without a download.
+      description: Bytes a second over this run, null without a download. While it is not finished, over the last 15 seconds.
       returned: always
       type: int
+    seconds_left:
+      description: How long the download will take at this rate, null where nobody knows.
+      returned: while RV(finished) is false
+      type: int
+    elapsed:
+      description: Seconds since the work was begun, by whichever run.
+      returned: while RV(finished) is false
+      type: int
+    message:
+      description: What is done.
+      returned: while RV(finished) is false
+      type: str
+      sample: Pulling qwen2.5:7b
+    unit:
+      description: What is counted, V(bytes).
+      returned: while RV(finished) is false
+      type: str
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -227,9 +264,14 @@ failure:
       returned: when the daemon refused
 """
 
+from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    WAIT_OPTIONS,
+    create_module,
+    fail,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
@@ -238,6 +280,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
     Address,
     Daemon,
@@ -255,25 +299,46 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": 600},
     "stall_timeout": {"type": "int", "default": 120},
     "keep_alive": {"type": "str", "default": "15m"},
+    **WAIT_OPTIONS,
 }
+_VERBS = {"present": "Pulling", "loaded": "Loading", "unloaded": "Unloading", "absent": "Deleting"}
 
 
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    machine = Machine()
     params = dict(module.params)
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
     try:
         daemon = Daemon(parse_address(params.pop("host")))
-        planning = module.check_mode and _is_not_installed(machine, daemon.address)
-        result = converge(daemon, Wish(**params), lambda: _find_gpus(machine), module.check_mode, planning)
+        outcome = _bring(daemon, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
+    result = outcome.as_result()
+    if not outcome.finished:
+        module.exit_json(**result)
     for warning in result.pop("warnings"):
         module.warn(warning)
     before, after = result.pop("before"), result.pop("after")
     diff = {"before": f"{result['model']}: {before}\n", "after": f"{result['model']}: {after}\n"}
     module.exit_json(**result, diff=diff if result["changed"] else {"before": "", "after": ""})
+
+
+def _bring(daemon: Daemon, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
+    machine = Machine()
+    planning = check_mode and _is_not_installed(machine, daemon.address)
+
+    def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
+        return converge(daemon, wish, lambda: _find_gpus(machine), check_mode, report, planning)
+
+    def plan() -> dict[str, Any] | None:
+        result = act(True)
+        return None if result["changed"] else result
+
+    if check_mode or wait is None:
+        return Outcome(True, None, act(check_mode))
+    job = Job("ollama-model", f"{daemon} {wish.name}", asdict(wish), f"{_VERBS[wish.state]} {wish.name}", folder=folder)
+    return job.run(plan, lambda report: act(False, report), wait)
 
 
 def _is_not_installed(machine: Machine, address: Address) -> bool:

@@ -56,6 +56,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
+    details:
+      - A file of the user that would win over the drop-in stops it in check mode too, as far as that stands in the files themselves.
   diff_mode:
     support: full
     details:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import resource
 import statistics
@@ -113,10 +114,14 @@ class Plays:
         container = f"nemoclaw-molecule-{self.lab.run_id}-{HOST}"
         connection = self.lab.folder / "inventory" / "host_vars" / HOST / "connection.yml"
         address = re.search(r"ansible_host: (\S+)", connection.read_text(encoding="utf-8"))[1]
-        network = address.rsplit(".", 2)[0]
+        # Addresses of its own for each run: the bridge remembers for a while whose the last ones were.
+        network = f"{address.rsplit('.', 2)[0]}.{random.randint(100, 250)}"
+        # One sshd stands for sixteen, and by itself refuses more than ten that log in at once.
+        more_logins = "echo MaxStartups 100 >>/etc/ssh/sshd_config && systemctl reload ssh"
+        subprocess.run(["docker", "exec", container, "sh", "-c", more_logins], check=True)
         hosts = {}
         for number in range(1, FLEET):
-            own = f"{network}.200.{number}"
+            own = f"{network}.{number}"
             subprocess.run(
                 ["docker", "exec", container, "ip", "address", "add", f"{own}/16", "dev", "eth0"], check=True
             )

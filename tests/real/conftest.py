@@ -27,6 +27,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint, validate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -35,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
 import model_registry
 import ollama_server
+import openshell_parts
 from broken_server import running
 from llama_server import Server, serving
 
@@ -209,3 +213,114 @@ def pull(ollama: ollama_server.Ollama) -> Any:
         assert answer.status == 200, answer.read()
 
     return get
+
+
+# The real OpenShell CLI in three releases, each with a stand-in gateway.
+
+
+@pytest.fixture(scope="session")
+def openshell_home() -> Path:
+    """Return the folder that `openshell_parts.py --install` made."""
+    if "OPENSHELL_TEST_HOME" not in os.environ:
+        pytest.skip("OPENSHELL_TEST_HOME names no folder made by openshell_parts.py --install")
+    return Path(os.environ["OPENSHELL_TEST_HOME"])
+
+
+@pytest.fixture(scope="session")
+def gateways(openshell_home: Path) -> Iterator[dict[str, openshell_parts.Gateway]]:
+    """Return a gateway of each release."""
+    with ExitStack() as stack:
+        yield {
+            release: stack.enter_context(openshell_parts.serving(release, openshell_home))
+            for release in openshell_parts.RELEASES
+        }
+
+
+@pytest.fixture(params=openshell_parts.RELEASES)
+def gateway(request: pytest.FixtureRequest, gateways: dict[str, openshell_parts.Gateway]) -> openshell_parts.Gateway:
+    """Return the gateway of each release in turn, with nothing in it."""
+    found = gateways[request.param]
+    found.forget()
+    return found
+
+
+class OpenCli(Protocol):
+    """Give the collection's own handle on the CLI of a gateway, for a user with an empty home."""
+
+    def __call__(self, server: openshell_parts.Gateway, /, **options: Any) -> OpenShell: ...
+
+
+@pytest.fixture
+def open_cli(tmp_path: Path) -> OpenCli:
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def get(server: openshell_parts.Gateway, /, **options: Any) -> OpenShell:
+        machine = Machine(environ={"PATH": os.environ["PATH"], "HOME": str(home)})
+        account = find_account()._replace(home=str(home))
+        return find_openshell(
+            machine, account, **{"endpoint": server.endpoint, "executable": str(server.cli), **options}
+        )
+
+    return get
+
+
+@pytest.fixture
+def openshell(gateway: openshell_parts.Gateway, open_cli: OpenCli) -> OpenShell:
+    return open_cli(gateway)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Three folders: what a gateway needs for mutual TLS, a client's files under the names of the CLI, and a stranger's."""
+
+    server: Path
+    client: Path
+    stranger: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folders = [tmp_path_factory.mktemp(name) for name in ("server", "client", "stranger")]
+    own, foreign = _Authority(), _Authority()
+    for folder, name, authority in zip(folders, ("server", "tls", "tls"), (own, own, foreign)):
+        (folder / "ca.crt").write_bytes(own.certificate)
+        certificate_pem, key_pem = authority.issue()
+        (folder / f"{name}.crt").write_bytes(certificate_pem)
+        (folder / f"{name}.key").write_bytes(key_pem)
+    return Certificates(*folders)
+
+
+class _Authority:
+    """A certificate authority that lives for a test run."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab authority")])
+        self.certificate = self._signed(self.name, self.key.public_key(), ca=True)
+
+    def issue(self) -> tuple[bytes, bytes]:
+        """Return a certificate for 127.0.0.1, for servers and clients, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
+        encoded = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return self._signed(name, key.public_key(), ca=False), encoded
+
+    def _signed(self, name: x509.Name, key: ec.EllipticCurvePublicKey, ca: bool) -> bytes:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(address, False)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
+            .sign(self.key, hashes.SHA256())
+        )
+        return made.public_bytes(serialization.Encoding.PEM)

@@ -199,6 +199,20 @@ def test_what_goes_wrong_leaves_the_old_one(
         assert failed.value.details["completed"] * 2 == pytest.approx(failed.value.details["total"], abs=2)
 
 
+@pytest.mark.parametrize("near", [True, False])
+def test_a_web_proxy_is_for_what_is_outside(
+    host: Host,
+    files: ollama_archives.FileServer,
+    archives: ollama_archives.Archives,
+    monkeypatch: pytest.MonkeyPatch,
+    near: bool,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1" if near else files.url)
+    host.install(url=f"{files.url if near else 'http://mirror.invalid'}/whole/{archives.tgz.name}")
+    assert files.asked == [("GET", "whole", None)]
+    assert host.version == NEW
+
+
 def test_a_connection_that_breaks_is_taken_up_again(
     host: Host, files: ollama_archives.FileServer, archives: ollama_archives.Archives
 ) -> None:

@@ -20,13 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SIZE = 6_000_000_000
+_PATIENCE = 60.0  # seconds that a load waits for the test at most
 
 
 class LoadingOllama(ThreadingHTTPServer):
     """
     Attributes a test may set: `vram` (bytes of a loaded model on the GPU), `context_length`, `version`, `load_error` (status and
     message of a load), `forgets` (says it has loaded and has not), `keeps` (says it has unloaded and has not), `pull` (the lines that
-    a pull answers).
+    a pull answers), `released` (an event; a load waits until it is set, as it is at first).
     """
 
     daemon_threads = True
@@ -42,6 +43,8 @@ class LoadingOllama(ThreadingHTTPServer):
         self.forgets = False
         self.keeps = False
         self.pull: list[dict[str, Any]] = []
+        self.released = threading.Event()
+        self.released.set()
         super().__init__(("127.0.0.1", 0), _Exchange)
 
     @property
@@ -100,6 +103,8 @@ class _Exchange(BaseHTTPRequestHandler):
             if name in self.server.loaded and not self.server.keeps:
                 self.server.loaded.remove(name)
             self._json(200, {"model": name, "response": "", "done": True, "done_reason": "unload"})
+        elif not self.server.released.wait(_PATIENCE):
+            self._json(500, {"error": "the test has forgotten its load"})
         elif self.server.load_error:
             self._json(self.server.load_error[0], {"error": self.server.load_error[1]})
         else:

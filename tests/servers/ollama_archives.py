@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ollama_server
 
@@ -105,7 +106,7 @@ def _describe(path: Path) -> Archive:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """/BEHAVIOUR/NAME hands out the file NAME of the served folder."""
+    """/BEHAVIOUR/NAME hands out the file NAME of the served folder, also as a web proxy would for any host."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -117,7 +118,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._serve(head=False)
 
     def _serve(self, head: bool) -> None:
-        behaviour, _slash, name = self.path.lstrip("/").partition("?")[0].partition("/")
+        # As a web proxy it is asked for whole URLs.
+        behaviour, _slash, name = urlsplit(self.path).path.lstrip("/").partition("/")
         self.server.asked.append((self.command, behaviour, self.headers.get("Range")))
         path = self.server.folder / Path(name).name
         if behaviour == "redirect":

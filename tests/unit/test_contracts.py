@@ -19,7 +19,14 @@ import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import managed_container as container_fragment
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import CONTAINER_OPTIONS, ENDPOINT_OPTIONS
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import openshell as openshell_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import wait as wait_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    CONTAINER_OPTIONS,
+    ENDPOINT_OPTIONS,
+    OPENSHELL_OPTIONS,
+    WAIT_OPTIONS,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 
@@ -224,9 +231,16 @@ def test_secrets_of_modules_are_not_logged(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fragment", "options"), [(endpoint_fragment, ENDPOINT_OPTIONS), (container_fragment, CONTAINER_OPTIONS)]
+    ("fragment", "options"),
+    [
+        (container_fragment, CONTAINER_OPTIONS),
+        (endpoint_fragment, ENDPOINT_OPTIONS),
+        (openshell_fragment, OPENSHELL_OPTIONS),
+        (wait_fragment, WAIT_OPTIONS),
+    ],
+    ids=["managed_container", "endpoint", "openshell", "wait"],
 )
-def test_the_fragments_have_the_shared_options(fragment: Any, options: dict[str, Any]) -> None:
+def test_a_fragment_has_the_shared_options(fragment: Any, options: dict[str, Any]) -> None:
     documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
     assert contract(documented, "suboptions") == contract(options, "options")
 

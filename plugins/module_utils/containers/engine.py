@@ -102,7 +102,11 @@ class Engine:
 
     def follower(self, silence_s: float) -> Engine:
         """Return the same engine for a call that streams: C(silence_s) limits the time without a byte."""
-        return Engine(_client(self.facts["endpoint"], silence_s), self.facts)
+        client = _client(self.facts["endpoint"], silence_s)
+        post = client.post
+        # The SDK takes every limit away from a pull (docker/api/image.py: timeout=None), and then waits for ever.
+        client.post = lambda url, **options: post(url, **{**options, "timeout": silence_s})
+        return Engine(client, self.facts)
 
     def info(self) -> dict[str, Any]:
         """Return C(/info)."""
@@ -193,19 +197,20 @@ class Engine:
         """Turn what the SDK raises into a Failure that says what was tried."""
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException, Timeout
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         where = self.facts["endpoint"]
         try:
             yield
         except APIError as error:
             raise _refused(action, str(error.explanation or error), error.status_code) from error
-        except Timeout as error:
+        except (Timeout, ReadTimeoutError) as error:
             raise Failure(
                 "docker_timeout",
                 f"Tried to {action} at {where} and the engine said nothing for {self.client.timeout:g} s. Look at its log "
                 "(journalctl -u docker) and at its disk, then run this again.",
             ) from error
-        except (RequestException, DockerException, OSError) as error:
+        except (RequestException, DockerException, HTTPError, OSError) as error:
             raise Failure(
                 "docker_unexpected_answer",
                 f"Tried to {action} at {where}, but the connection broke: {quote(str(error), '')}. See whether the engine runs "

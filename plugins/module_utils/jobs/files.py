@@ -38,6 +38,7 @@ class Files:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
         self._lock = folder / f"{name}.lock"
         self._state = folder / f"{name}.json"
         self._new = folder / f"{name}.new"
@@ -58,7 +59,7 @@ class Files:
 
         """
         try:
-            for folder in (self._lock.parent.parent, self._lock.parent):
+            for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:

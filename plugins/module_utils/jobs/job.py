@@ -72,13 +72,13 @@ class Job:
         parameters: dict[str, Any],
         message: str,
         secrets: tuple[str, ...] = (),
-        folder: Path | None = None,
+        folder: str | None = None,
     ) -> None:
         self.message = message
         self._parameters = json.dumps(parameters, sort_keys=True)
         self._secrets = tuple(secret for secret in secrets if secret)
-        folder = folder or Path(record_path(find_account().home)).with_name("jobs")
-        self.files = Files(folder, f"{kind}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}")
+        place = Path(folder) if folder else Path(record_path(find_account().home)).with_name("jobs")
+        self.files = Files(place, f"{kind}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}")
 
     def run(
         self,
@@ -126,8 +126,8 @@ class Job:
         except Unusable as error:
             raise Failure(
                 "job_not_started",
-                f"{self.message} could not be started as a process of its own, with its state in the folder .nemoclaw/jobs of the "
-                f"user's home: {error}. Make room there, or make it writable for the user that the task runs as. Without the "
+                f"{self.message} could not be started as a process of its own, with its state in {self.files.folder}: {error}. "
+                "Make room there, or name a folder that the user of the task can write to by the option jobs_path. Without the "
                 "option wait it is done within the task, and shows no progress.",
             ) from None
 

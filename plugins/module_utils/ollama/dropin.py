@@ -14,7 +14,10 @@ from pathlib import Path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
+    UnitState,
+    parse_environment,
+)
 
 # systemd reads drop-ins in the order of their names and the last OLLAMA_HOST counts. This name comes after override.conf,
 # which `systemctl edit` writes and every guide tells users to put OLLAMA_HOST=0.0.0.0 in.
@@ -104,6 +107,29 @@ def write(machine: Machine, path: str, text: str | None) -> None:
             f"The drop-in {path} cannot be written: {error.strerror}. Run the task as root (become: true), on a file system that is "
             "not read-only. Nothing was changed.",
         ) from error
+
+
+def foresee(machine: Machine, state: UnitState, path: str, wanted: Mapping[str, str]) -> UnitState:
+    """Return what systemd would make of our drop-in if it were written: for check mode, which cannot ask it.
+
+    Files that systemd has not read yet count as well, since writing ours is followed by a daemon-reload.
+    """
+    folder = str(Path(path).parent)
+    on_disk = [f"{folder}/{name}" for name in machine.names(folder) if name.endswith(".conf")]
+    unread = [one for one in on_disk if one not in state.files]
+    drop_ins = sorted([*state.files, *unread], key=os.path.basename)
+    environment = {**state.environment, **wanted}
+    for later in (one for one in drop_ins if Path(one).name > FILE_NAME and one.endswith(".conf")):
+        for value in _assigned(machine, later, "Environment"):
+            environment = {**environment, **parse_environment(value)} if value.strip() else {}
+    more = [value.strip().lstrip("-") for one in unread for value in _assigned(machine, one, "EnvironmentFile")]
+    return state._replace(
+        environment=environment, files=drop_ins, environment_files=[*state.environment_files, *filter(None, more)]
+    )
+
+
+def _assigned(machine: Machine, path: str, name: str) -> list[str]:
+    return re.findall(rf"^[ \t]*{name}[ \t]*=(.*)$", machine.read(path) or "", re.MULTILINE)
 
 
 def overruled_by(machine: Machine, state: UnitState, wanted: Mapping[str, str]) -> Failure | None:

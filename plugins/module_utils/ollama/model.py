@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import loading
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
@@ -58,7 +59,12 @@ class Wish:
 
 
 def converge(
-    daemon: Daemon, wish: Wish, find_gpus: Callable[[], dict[str, Any]], check_mode: bool, planning: bool = False
+    daemon: Daemon,
+    wish: Wish,
+    find_gpus: Callable[[], dict[str, Any]],
+    check_mode: bool,
+    report: Report = silent,
+    planning: bool = False,
 ) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
@@ -67,6 +73,7 @@ def converge(
         wish: What is wanted.
         find_gpus: Returns C(nemoclaw_host.gpus); called only to choose a model.
         check_mode: Stop before the first change.
+        report: Is told how far a download is, and that a load has begun.
         planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
 
     Raises:
@@ -90,10 +97,10 @@ def converge(
         loaded = [] if planning else loaded_models(daemon)
         chosen, reason = choose(wishes, loaded, find_gpus(), wish.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, wish, check_mode)
+    result = _make_present(daemon, name, installed, wish, check_mode, report)
     result["choice_reason"] = reason
     if wish.state == "loaded":
-        _make_loaded(daemon, name, wish, result, check_mode)
+        _make_loaded(daemon, name, wish, result, check_mode, report)
     return result
 
 
@@ -111,7 +118,12 @@ def _check_name(wish: Wish) -> ModelName | None:
 
 
 def _make_present(
-    daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], wish: Wish, check_mode: bool
+    daemon: Daemon,
+    name: ModelName,
+    installed: list[dict[str, Any]],
+    wish: Wish,
+    check_mode: bool,
+    report: Report,
 ) -> dict[str, Any]:
     found = _find(installed, name)
     result = _result(name, found)
@@ -124,7 +136,7 @@ def _make_present(
         )
         if check_mode:
             return result
-        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size)
+        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size, report)
         installed = identify(daemon)[1]
         found = _find(installed, name)
         if found is None:
@@ -150,7 +162,9 @@ def _make_present(
     return result
 
 
-def _make_loaded(daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool) -> None:
+def _make_loaded(
+    daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool, report: Report
+) -> None:
     entry = _find(loaded_models(daemon), name) if result["before"] != "absent" else None
     result["after"] = "loaded"
     if entry is None:
@@ -158,6 +172,8 @@ def _make_loaded(daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, 
         result["actions"].append(f"load {name}")
         if check_mode:
             return
+        # The daemon tells nothing more until it has loaded it.
+        report(Position("load", message=f"Loading {name}"))
         loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
         entry = _find(loaded_models(daemon), name)
         if entry is None:

@@ -11,6 +11,7 @@ import time
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import (
@@ -32,6 +33,7 @@ _PHASES = {
     "removing": "write",
     "success": "done",
 }
+_VERBS = {"verify": "Checking", "write": "Writing"}
 
 # What stands in the daemon's error, in lower case -> code. The first match counts; seen with 0.9.3, or in Ollama's source.
 FAILURE_CODES = {
@@ -108,6 +110,16 @@ class Progress:
         """Return the seconds without news that are right for this phase."""
         return stall + (self.total / _VERIFY_RATE if self.phase in ("verify", "write") else 0)
 
+    def position(self, name: ModelName) -> Position:
+        """Return where it stands as a report."""
+        known = self.phase != "manifest" and bool(self.total)
+        return Position(
+            self.phase,
+            self.completed if known else None,
+            self.total if known else None,
+            message=f"{_VERBS.get(self.phase, 'Pulling')} {name}",
+        )
+
     def as_result(self) -> dict[str, Any]:
         """Return C({phase, percent, completed, total, rate}), rate in bytes a second over this run."""
         transferred = sum(layer.completed - layer.first for layer in self._layers.values())
@@ -121,7 +133,9 @@ class Progress:
         }
 
 
-def pull(daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Size) -> dict[str, Any]:
+def pull(
+    daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Size, report: Report = silent
+) -> dict[str, Any]:
     """Have the daemon download a model and return the progress at its end.
 
     There is no limit on the whole, because a large model over a slow line may take a day: only on the time without progress.
@@ -132,6 +146,7 @@ def pull(daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Si
         insecure: Plain HTTP to the registry.
         stall: Seconds without progress after which it is given up. What came is kept by the daemon.
         size: What is expected.
+        report: Is told whatever the daemon tells.
 
     Raises:
         Failure: C(pull_stalled), C(pull_failed) or one of FAILURE_CODES; all with C(progress).
@@ -145,6 +160,7 @@ def pull(daemon: Daemon, name: ModelName, insecure: bool, stall: float, size: Si
             if line.get("error"):
                 raise _refusal(name, str(line["error"]))
             progress.take(line)
+            report(progress.position(name))
             if progress.phase == "done":
                 return {**progress.as_result(), "percent": 100.0}
             if time.monotonic() - progress.moved > progress.patience(stall):

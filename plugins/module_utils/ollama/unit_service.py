@@ -50,6 +50,9 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
     elif needs:
         report.plan(f"{'restart' if found.is_units else 'start'} {unit.name}")
     if check_mode:
+        failure = dropin.overruled_by(machine, dropin.foresee(machine, unit, path, wanted), wanted)
+        if failure:
+            raise failure
         return
     if write:
         dropin.write(machine, path, report.after)

@@ -96,7 +96,9 @@ _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a Docker engine.
 _CONTAINER_TARGETS = ("nim", "nim_container", "vllm", "vllm_container")
 # Targets that want a real Ollama, which not every machine can run.
-_OLLAMA_TARGETS = ("ollama_info", "ollama_model", "ollama_service")
+_OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
+# The same for the real CLI of OpenShell.
+_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox")
 
 
 def integration(run: Run) -> None:
@@ -115,16 +117,22 @@ def integration(run: Run) -> None:
         }
         settings: dict[str, object] = {"model_servers": running}
         home = servers.ollama_home(run)
-        # ansible-test refuses to exclude what is not there.
-        left_out: tuple[str, ...] = () if home else _OLLAMA_TARGETS
+        openshell = servers.openshell_home(run)
+        lab = stack.enter_context(containers.vllm_lab(run))
         if home:
             settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
-        lab = stack.enter_context(containers.vllm_lab(run))
-        left_out += () if lab else _CONTAINER_TARGETS
+        if openshell:
+            settings["openshell_gateways"] = stack.enter_context(servers.openshell(run, openshell))
         nim: dict[str, object] = {}
         if lab:
             nim = stack.enter_context(nim_lab.opened(run))
             settings.update(vllm_lab=lab, nim_lab=nim)
+        left_out = {
+            *(() if home else _OLLAMA_TARGETS),
+            *(() if openshell else _OPENSHELL_TARGETS),
+            *(() if lab else _CONTAINER_TARGETS),
+        }
+        # ansible-test refuses to exclude what is not there.
         excluded = [word for name in targets if name in left_out for word in ("--exclude", name)]
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

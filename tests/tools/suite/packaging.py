@@ -38,11 +38,12 @@ def demo(run: Run) -> None:
 
 
 def _check_documentation(run: Run, tools: paths.Path) -> None:
-    """Each module and each role entry point of the installed copy shows its description through ansible-doc."""
+    """Each module, each callback and each role entry point of the installed copy shows its description through ansible-doc."""
     env = {"ANSIBLE_COLLECTIONS_PATH": str(paths.INSTALLED)}
     source = paths.INSTALLED / paths.COLLECTION_FOLDER
     expected = {
         "module": {path.stem for path in (source / "plugins" / "modules").glob("*.py")},
+        "callback": {path.stem for path in (source / "plugins" / "callback").glob("*.py")},
         "role": {path.name for path in (source / "roles").glob("*/")},
     }
     for kind, names in expected.items():

@@ -42,6 +42,11 @@ def real_servers(run: Run) -> None:
     home = servers.ollama_home(run)
     if home:
         env["OLLAMA_TEST_HOME"] = str(home)
+    # What a user sees of a play is looked at with both ends of what we support.
+    env["OLDEST_CORE"] = str(venvs.venv(run, f"core-{venvs.OLDEST_CORE}"))
+    openshell = servers.openshell_home(run)
+    if openshell:
+        env["OPENSHELL_TEST_HOME"] = str(openshell)
     # Branches, because ansible-test measures them and the two can be combined only when they agree.
     measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
     run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,8 @@ def ollama_home(run: Run) -> Path | None:
         missing.append("PyPI has this Ollama for x86_64 only")
     if not shutil.which("docker-registry"):
         missing.append("docker-registry is not installed (Debian package of that name)")
+    if not shutil.which("zstd"):
+        missing.append("zstd is not installed (Debian package of that name)")
     if missing:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests against a real Ollama: {', '.join(missing)}"]))
         return None
@@ -63,6 +67,43 @@ def ollama_home(run: Run) -> Path | None:
     with exclusive("venv-ollama"):
         run.command([sys.executable, recipe.parent / "ollama_server.py", "--install", folder])
     return folder
+
+
+def openshell_home(run: Run) -> Path | None:
+    """Return the folder of the real OpenShell CLIs, made on first use; None, counted as a skip, where it cannot be had.
+
+    60 MB are downloaded and 170 MB unpacked, in a quarter of a minute.
+    """
+    if platform.machine() != "x86_64":
+        run.counts.add(
+            Counts(skipped=1, reasons=["no tests against a real OpenShell CLI: the wheels are for x86_64 only"])
+        )
+        return None
+    recipe = paths.REPO / "tests" / "servers" / "openshell_parts.py"
+    content = recipe.read_bytes() + (recipe.parent / "requirements-openshell.txt").read_bytes()
+    folder = paths.VENVS / f"openshell-{hashlib.sha256(content).hexdigest()[:12]}"
+    with exclusive("venv-openshell"):
+        run.command([sys.executable, recipe, "--install", folder])
+    return folder
+
+
+@contextlib.contextmanager
+def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
+    """Run a stand-in gateway for each release until the block ends; yields what integration_config.yml gets."""
+    import openshell_parts
+
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(openshell_parts.serving(release, home)) for release in openshell_parts.RELEASES]
+        run.say(f"OpenShell gateways: {', '.join(gateway.endpoint for gateway in found)}")
+        yield [
+            {
+                "release": gateway.release,
+                "endpoint": gateway.endpoint,
+                "cli": str(gateway.cli),
+                "state": str(gateway.state),
+            }
+            for gateway in found
+        ]
 
 
 @dataclass(frozen=True)
@@ -99,14 +140,25 @@ def write_release(path: Path, home: Path, generator: ModelServer) -> str:
 
 @contextlib.contextmanager
 def ollama(run: Run, home: Path) -> Iterator[dict[str, object]]:
-    """Run a real Ollama and a real registry with models until the block ends; yields what integration_config.yml gets."""
+    """Run a real Ollama, a real registry with models and a server of archives until the block ends.
+
+    Yields what integration_config.yml gets.
+    """
     import model_registry
+    import ollama_archives
     import ollama_server
 
-    with ollama_server.serving(home) as daemon, model_registry.serving() as registry:
-        run.say(f"Ollama {daemon.host}, registry localhost:{registry.port}")
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(ollama_server.serving(home))
+        registry = stack.enter_context(model_registry.serving())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ollama-archives-")))
+        archives = ollama_archives.make(home, folder)
+        files = stack.enter_context(ollama_archives.serving(folder))
+        run.say(f"Ollama {daemon.host}, registry localhost:{registry.port}, archives {files.url}")
         yield {
             "host": daemon.host,
             "tools": registry.push("lab/tools", "1b", padding=20_000_000),
             "plain": registry.push("lab/plain", "latest", tools=False),
+            "archives": dataclasses.asdict(archives),
+            "archives_url": files.url,
         }

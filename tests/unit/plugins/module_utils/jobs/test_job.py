@@ -38,7 +38,7 @@ class Bench:
         self.starts = tmp_path / "starts"
 
     def job(self, subject: str = "thing", **parameters: Any) -> Job:
-        return Job("test", subject, parameters, "Doing it", (SECRET,), self.folder)
+        return Job("test", subject, parameters, "Doing it", (SECRET,), str(self.folder))
 
     def work(self, report: Report) -> dict[str, Any]:
         """Say that it began and where it is, wait for the gate, and return a result."""

@@ -47,6 +47,17 @@ def test_load_once(double: Any) -> None:
     )  # fmt: skip
 
 
+def test_a_plan_for_a_host_without_ollama_asks_no_daemon() -> None:
+    nobody = Daemon(parse_address("127.0.0.1:1"))
+    wish = Wish("localhost:1/lab/new:1b", "loaded", allow_download=True)
+    plan = converge(nobody, wish, lambda: NO_GPU, check_mode=True, planning=True)
+    assert plan["actions"] == ["pull localhost:1/lab/new:1b, of unknown size", "load localhost:1/lab/new:1b"]
+    with pytest.raises(Failure) as refused:
+        converge(nobody, Wish("localhost:1/lab/new:1b", "loaded"), lambda: NO_GPU, check_mode=True, planning=True)
+    assert refused.value.code == "download_not_allowed"
+    assert "nemoclaw_yes" in refused.value.message
+
+
 @pytest.mark.parametrize(("text", "sent"), [("-1", -1), ("0", 0), ("15m", "15m")])
 def test_numbers_are_sent_as_numbers(double: Any, text: str, sent: Any) -> None:
     # Ollama refuses "-1" as a string without a unit.

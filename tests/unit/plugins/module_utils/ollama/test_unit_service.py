@@ -121,6 +121,37 @@ def test_the_users_own_unit_gets_the_drop_in(host: Host) -> None:
     assert host.orders() == ["daemon-reload", "restart other.service"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "overruled"),
+    [
+        ("zzz.conf", "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n", True),
+        ("zzz.conf", "[Service]\nEnvironment=\n", True),
+        ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/ollama\n", True),
+        ("aaa.conf", "[Service]\nEnvironmentFile=/etc/default/ollama\n", True),
+        ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/nothing\n", False),
+        ("zzz.conf", "[Service]\n# Environment=OLLAMA_HOST=0.0.0.0\nEnvironment=A=1\n", False),
+        ("zzz.txt", "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n", False),
+        ("override.conf", "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n", False),
+    ],
+)
+def test_check_mode_foresees_who_overrules_the_drop_in(host: Host, name: str, text: str, overruled: bool) -> None:
+    folder = host.root / "etc/systemd/system/ollama.service.d"
+    folder.mkdir()
+    (folder / name).write_text(text, encoding="utf-8")
+    (host.root / "etc/default").mkdir()
+    (host.root / "etc/default/ollama").write_text("OLLAMA_HOST=0.0.0.0\n", encoding="utf-8")
+    host.listen(ANY, "ollama")
+    if not overruled:
+        assert "restart ollama.service" in host.make(check=True)[0].actions
+        return
+    with pytest.raises(Failure) as failed:
+        host.make(check=True)
+    assert failed.value.code == "drop_in_overruled"
+    where = "/etc/default/ollama" if "EnvironmentFile" in text else f"/etc/systemd/system/ollama.service.d/{name}"
+    assert failed.value.details["files"] == [where]
+    assert (host.orders(), host.files()) == ([], [name])
+
+
 @pytest.mark.parametrize("cgroup", ["ssh.service", "docker.service"])
 def test_a_unit_that_only_holds_the_process_is_left_alone(host: Host, cgroup: str) -> None:
     host.listen(ANY, "ollama").service(pid=0, cgroup=cgroup).service(pid=1, name="other")

@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The Docker side of a sandbox: OpenShell's network, an image to probe from, a container that opens a connection.
+
+It calls the docker command, which every host with the docker driver has, and needs no Python library.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import re
+import secrets
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
+
+_CALL_LIMIT_S = 20.0
+_PULL_LIMIT_S = 120.0
+# How OpenShell marks its network (openshell-facts 3).
+_LABEL = "openshell.ai/managed-by=openshell"
+# What a sandbox calls the gateway's machine (openshell-facts 3).
+SANDBOX_NAMES = ("host.openshell.internal", "host.docker.internal")
+# The image that is made of the host's own busybox where no other can be had.
+OWN_IMAGE = "nemoclaw-local-inference/probe:1"
+_APPLETS = ("sh", "nc", "true")
+_NAME_TROUBLE = re.compile(
+    r"bad address|could not resolve|not known|name resolution|Name does not resolve", re.IGNORECASE
+)
+
+# $1 host, $2 port, $3 seconds. Some netcats know no -z (Debian's busybox); the sandbox's own image has bash and no netcat.
+_SCRIPT = """
+if command -v nc >/dev/null 2>&1; then
+  said=$(nc -z -w "$3" "$1" "$2" 2>&1 </dev/null) && exit 0
+  case $said in
+    *invalid\\ option*|*unrecognized\\ option*|*sage:*) said=$(nc -w "$3" "$1" "$2" -e /bin/true 2>&1 </dev/null) && exit 0 ;;
+  esac
+elif command -v bash >/dev/null 2>&1; then
+  said=$(timeout "$3" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1 </dev/null) && exit 0
+  said=${said:-timed out}
+else
+  echo "the image has neither nc nor bash" >&2
+  exit 126
+fi
+echo "nemoclaw-probe: $said" >&2
+exit 1
+"""
+# What the script says of a closed way: a container that never got to it may end with 1 as well.
+_CLOSED = "nemoclaw-probe: "
+
+
+class Unavailable(Exception):
+    """Why nothing could be probed, as a sentence without its full stop."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A bridge network: subnet and gateway as text, where the sandbox's name for the host leads, the bridge's own name."""
+
+    name: str
+    subnet: str | None
+    gateway: str | None
+    alias: str
+    bridge: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the container said: open, or closed with its words."""
+
+    open: bool
+    said: str = ""
+
+
+@dataclass
+class Docker:
+    """The docker command of a host, as one of its users."""
+
+    machine: Machine
+    account: Account
+    path: str
+    system: str = ""
+    added_image: bool = field(default=False)
+
+    def network(self, name: str | None) -> Network:
+        """Return OpenShell's network; C(name) is what it is called, None looks for it by name and by label.
+
+        Raises:
+            Unavailable: There is none, or it shows no IPv4 gateway.
+
+        """
+        wanted = name or self.machine.environ.get("OPENSHELL_DOCKER_NETWORK_NAME") or "openshell-docker"
+        found = self._inspect("network", wanted)
+        if found is None and name is None:
+            listing = self._run(["network", "ls", "--filter", f"label={_LABEL}", "--format", "{{.Name}}"])
+            names = listing.output.split() if listing.code == 0 else []
+            wanted, found = (names[0], self._inspect("network", names[0])) if names else (wanted, None)
+        if found is None:
+            raise Unavailable(f"Docker has no network {wanted}, which OpenShell's gateway makes when it starts")
+        subnet, gateway = _ipv4(list_of(object_of(found.get("IPAM")).get("Config")))
+        bridge = (
+            object_of(found.get("Options")).get("com.docker.network.bridge.name") or f"br-{str(found.get('Id'))[:12]}"
+        )
+        if self.system == "desktop":
+            # Its bridge lies in a virtual machine; the host is elsewhere (nemoclaw-facts 6).
+            return Network(wanted, subnet, gateway, "host-gateway")
+        if gateway is None:
+            raise Unavailable(f"the network {wanted} shows no IPv4 gateway, so the host has no address on it")
+        return Network(wanted, subnet, gateway, gateway, str(bridge))
+
+    def have_image(self, image: str, busybox: str | None, check_mode: bool) -> str:
+        """Return an image to probe from: the one asked for or one made earlier, else pulled, else made of the host's busybox.
+
+        Raises:
+            Unavailable: None can be had; in check mode, none is there.
+
+        """
+        for present in (image, OWN_IMAGE):
+            if self._inspect("image", present) is not None:
+                return present
+        if check_mode:
+            raise Unavailable(f"the image {image} is not there, and check mode gets none")
+        pulled = self._run(["pull", "--quiet", image], _PULL_LIMIT_S)
+        if pulled.code == 0:
+            self.added_image = True
+            return image
+        program = busybox or self.machine.find_command("busybox")
+        if program is None:
+            raise Unavailable(
+                f"the image {image} is not there and cannot be pulled ({_words(pulled)}), and the host has no busybox to make one "
+                "of. Name an image that the host has (one with nc, or with bash, such as the sandbox's own), or install the "
+                "package busybox-static"
+            )
+        self._import(program)
+        self.added_image = True
+        return OWN_IMAGE
+
+    def open(self, image: str, network: Network, host: str, port: int, limit_s: int) -> Answer:
+        """Open a TCP connection from a new container and say whether that worked. The container is gone afterwards.
+
+        Raises:
+            Unavailable: The container did not run, or it could not resolve the host's name.
+
+        """
+        name = f"nemoclaw-probe-{secrets.token_hex(6)}"
+        aliases = [word for alias in SANDBOX_NAMES for word in ("--add-host", f"{alias}:{network.alias}")]
+        confined = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only"]
+        words = [
+            "run",
+            "--rm",
+            "--name",
+            name,
+            "--network",
+            network.name,
+            *aliases,
+            *confined,
+            "--entrypoint",
+            "sh",
+            image,
+        ]
+        ended = self._run([*words, "-c", _SCRIPT, "probe", host, str(port), str(limit_s)], limit_s * 2 + _CALL_LIMIT_S)
+        if ended.code is None:
+            self._run(["rm", "--force", name])
+        if ended.code == 0:
+            return Answer(True)
+        said = _words(ended)
+        if ended.code != 1 or _CLOSED not in said:
+            if image == OWN_IMAGE:
+                # Made of a busybox that does not run by itself: kept, it would be found again.
+                self._run(["rmi", "--force", OWN_IMAGE])
+                self.added_image = False
+            raise Unavailable(f"a container of the image {image} did not run on the network {network.name}: {said}")
+        said = said.partition(_CLOSED)[2]
+        if _NAME_TROUBLE.search(said):
+            raise Unavailable(f"the name {host} does not resolve in a container of the network {network.name}: {said}")
+        return Answer(False, said)
+
+    def _import(self, program: str) -> None:
+        """Make the image of a busybox that needs no libraries."""
+        with tempfile.NamedTemporaryFile(prefix="nemoclaw-probe-", suffix=".tar") as file:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                content = Path(program).read_bytes()
+                entry = tarfile.TarInfo("bin/busybox")
+                entry.size, entry.mode = len(content), 0o755
+                archive.addfile(entry, io.BytesIO(content))
+                for applet in _APPLETS:
+                    link = tarfile.TarInfo(f"bin/{applet}")
+                    link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                    archive.addfile(link)
+            file.flush()
+            # The docker command may run as another user.
+            Path(file.name).chmod(0o644)
+            made = self._run(["import", file.name, OWN_IMAGE], _PULL_LIMIT_S)
+        if made.code != 0:
+            raise Unavailable(f"no image could be made of {program}: {_words(made)}")
+
+    def _inspect(self, what: str, name: str) -> dict[str, Any] | None:
+        answer = self._run([what, "inspect", name])
+        if answer.code != 0:
+            return None
+        try:
+            return object_of(list_of(parse_json(answer.output))[0])
+        except (ValueError, IndexError):
+            return None
+
+    def _run(self, words: list[str], limit_s: float = _CALL_LIMIT_S) -> CommandResult:
+        return self.machine.run([self.path, *words], limit_s, self.account)
+
+
+def find_docker(machine: Machine, account: Account) -> Docker:
+    """Return the docker command with an engine that answers to this user.
+
+    Raises:
+        Unavailable: There is none, or it does not answer.
+
+    """
+    path = machine.find_command("docker")
+    if path is None:
+        raise Unavailable("the host has no docker command")
+    asked = machine.run([path, "info", "--format", "{{.ServerVersion}}|{{.OperatingSystem}}"], _CALL_LIMIT_S, account)
+    version, separator, system = (asked.output.strip().splitlines() or [""])[-1].partition("|")
+    if asked.code != 0 or not separator or not version:
+        raise Unavailable(f"Docker does not answer to the user {account.name}: {_words(asked)}")
+    return Docker(machine, account, path, "desktop" if "docker desktop" in system.lower() else "native")
+
+
+def _ipv4(config: list[Any]) -> tuple[str | None, str | None]:
+    """Return subnet and gateway of the first IPv4 entry of a network (openshell-facts 3)."""
+    for entry in map(object_of, config):
+        try:
+            subnet = ipaddress.IPv4Network(str(entry.get("Subnet")))
+        except ValueError:
+            continue
+        gateway = str(entry.get("Gateway") or "")
+        return str(subnet), gateway.partition("/")[0] or None
+    return None, None
+
+
+def _words(answer: CommandResult) -> str:
+    return quote(answer.output, "", 300) or answer.problem or f"exit status {answer.code}"

@@ -1,0 +1,227 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""OpenShell's CLI: found, its release checked against its gateway's, called, and its errors made into failures.
+
+Why the CLI and not the SDK: docs/decisions/0011-openshell-cli.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+    Release,
+    check_release,
+    parse_release,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+
+# A call takes 13 ms (openshell-facts 2.1); a gateway that hangs must not hold the play up.
+LIMIT_S = 30.0
+# Settings that would make the CLI look at another user's registrations.
+_OTHERS = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+
+# What the CLI's words stand for; the first pattern that fits counts. The server's messages are the same in all releases.
+FAILURE_CODES = {
+    r"Connection refused|tcp connect error|transport error|client error \(Connect\)": "openshell_gateway_down",
+    r"No active gateway|No gateway configured|not_configured|Unknown gateway|No gateway metadata": "openshell_gateway_unset",
+    r"failed to read TLS|certificate|invalid peer|close_notify|Unauthenticated|valid authentication": "openshell_gateway_tls",
+    r"Method not found|data is not UTF-8 encoded|failed to decode Protobuf": "openshell_release_mismatch",
+    r"is attached to sandbox": "provider_attached",
+    r"provider '.*' not found|provider not found": "openshell_provider_missing",
+    r"unsupported type|does not support inference|unsupported provider type": "openshell_provider_unfit",
+    r"failed to verify inference endpoint": "openshell_verify_failed",
+}
+_MEANINGS = {
+    "openshell_gateway_down": "the gateway does not answer. Start it (systemctl --user start openshell-gateway, as its user), "
+    "or correct gateway and gateway_endpoint",
+    "openshell_gateway_unset": "the user {user} has no such gateway registered. As that user, openshell gateway list has the "
+    "names, and openshell gateway add http://127.0.0.1:8080 --local --name nemoclaw registers one",
+    "openshell_gateway_tls": "the gateway wants a client certificate, and the user {user} has none that fits. Register it where "
+    "its certificates lie (openshell gateway add https://... --local)",
+    "openshell_release_mismatch": "CLI and gateway are of different releases, which do not understand each other. Install the "
+    "same release of both",
+    "provider_attached": "the provider is attached to a sandbox, and OpenShell removes none that is. Detach it (openshell "
+    "sandbox provider detach SANDBOX PROVIDER), or delete the sandbox",
+    "openshell_provider_missing": "the gateway has no such provider. Create it first, with the module openshell_provider",
+    "openshell_provider_unfit": "a provider of that type carries no inference route. Use the type openai or anthropic",
+    "openshell_verify_failed": "the gateway could not reach the server. It asks from the host, where host.openshell.internal "
+    "means nothing: leave verify off, and prove the server with endpoint_validate and sandbox_probe",
+}
+
+
+@dataclass(frozen=True)
+class OpenShell:
+    """The CLI of one release, and which gateway it talks to, as which user.
+
+    Attributes:
+        machine: Where it runs.
+        account: Who owns the registration of the gateway.
+        path: The program.
+        release: Its release, which is the gateway's as well.
+        options: C(-g) and C(--gateway-endpoint), where given.
+        secret: A value that no sentence may show.
+
+    """
+
+    machine: Machine
+    account: Account
+    path: str
+    release: Release
+    options: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
+
+    def call(self, *words: str, environment: Mapping[str, str] | None = None, limit_s: float = LIMIT_S) -> str:
+        """Return what a command of the CLI prints.
+
+        Args:
+            words: The command; options that name the gateway are put before it.
+            environment: More variables: this is how secrets get to the CLI.
+            limit_s: Seconds until it is stopped.
+
+        Raises:
+            Failure: With the code that the CLI's words stand for, else C(openshell_failed).
+
+        """
+        machine = replace(self.machine, environ=self.environ(environment or {}))
+        answer = machine.run(self.argv(words), limit_s, self.account)
+        if answer.code is None:
+            raise Failure(
+                "openshell_timeout",
+                f"Ran {self.shown(words)}, but {answer.problem}. Look whether the gateway hangs (openshell status), and run "
+                "this again.",
+            )
+        if answer.code:
+            raise self.trouble(words, answer.output, answer.code)
+        return answer.output
+
+    def argv(self, words: Sequence[str]) -> list[str]:
+        """Return the whole command line."""
+        return [self.path, *self.options, *words]
+
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a call: that of this process, without what leads to another user's registrations."""
+        own = dict(self.machine.environ)
+        if own.get("HOME") != self.account.home:
+            for name in _OTHERS:
+                own.pop(name, None)
+        return {**own, "OPENSHELL_NO_BROWSER": "1", **more}
+
+    def shown(self, words: Sequence[str]) -> str:
+        """Return a command as a sentence may show it: its verbs, not its values."""
+        verbs = itertools.takewhile(lambda word: not word.startswith("-"), words[:2])
+        return " ".join(["openshell", *verbs])
+
+    def trouble(self, words: Sequence[str], output: str, code: int | None) -> Failure:
+        """Return what a failed command means. Some fail with exit status 0; then C(code) is None."""
+        said = quote(text.error_of(output), self.secret, 400)
+        for pattern, name in FAILURE_CODES.items():
+            if re.search(pattern, said):
+                meaning = _MEANINGS[name].format(user=self.account.name)
+                sentence = f"Ran {self.shown(words)}, but {meaning}. It says: {said}"
+                return Failure(name, sentence, server_message=said)
+        ended = "" if code is None else f" with exit status {code}"
+        return Failure(
+            "openshell_failed",
+            f"Ran {self.shown(words)}, and it failed{ended}: {said or 'it says nothing'}. Correct what it names, or look at the "
+            "gateway's log (journalctl --user -u openshell-gateway).",
+            server_message=said,
+        )
+
+
+def find_openshell(
+    machine: Machine,
+    account: Account,
+    *,
+    gateway: str | None = None,
+    endpoint: str | None = None,
+    executable: str | None = None,
+    secret: str = "",
+) -> OpenShell:
+    """Return the CLI, once it and its gateway are known to be of one release that works.
+
+    Args:
+        machine: Where to look.
+        account: Whose gateway.
+        gateway: Its name; by default the active one.
+        endpoint: Its URL, instead of the registered one.
+        executable: The program; by default C(openshell) on PATH or in C(~/.local/bin).
+        secret: A value that no sentence may show.
+
+    Raises:
+        Failure: C(openshell_missing), the codes of check_release, C(openshell_release_mismatch), or one of call().
+
+    """
+    path = executable or machine.find_command("openshell", [f"{account.home}/.local/bin"])
+    if path is None or not machine.exists(path):
+        where = path or "on PATH or in ~/.local/bin"
+        raise Failure(
+            "openshell_missing",
+            f"Looked for the program openshell {where} and found none. Install OpenShell 0.0.44 to 0.0.116 for the user "
+            f"{account.name}, or name the program with the option executable.",
+        )
+    if not path.startswith("/"):
+        raise Failure(
+            "openshell_missing", f"The option executable is {path!r}, which is no absolute path. Give a whole one."
+        )
+    options = [*(["-g", gateway] if gateway else []), *(["--gateway-endpoint", endpoint] if endpoint else [])]
+    unchecked = OpenShell(machine, account, path, Release((0, 0, 0)), tuple(options), secret)
+    release = check_release(unchecked.call("--version"), path)
+    cli = replace(unchecked, release=release)
+    theirs = gateway_version(cli)
+    if parse_release(theirs) != release:
+        raise Failure(
+            "openshell_release_mismatch",
+            f"The CLI {path} is OpenShell {release} and its gateway is {theirs}. They have to be the same release: others do "
+            "not understand each other, and some of their errors look like success. Update the older one.",
+            cli_version=str(release),
+            gateway_version=theirs,
+        )
+    return cli
+
+
+def gateway_version(cli: OpenShell) -> str:
+    """Return the release that the gateway says it is.
+
+    C(status) exits with 0 where no gateway is registered, and where the port answers with something else.
+    """
+    words = ("status", "-o", "json") if cli.release.tells_status_as_json else ("status",)
+    said = cli.call(*words)
+    try:
+        content = text.json_of(said) if cli.release.tells_status_as_json else text.fields_of(said)
+    except ValueError:
+        content = text.fields_of(said)
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, str) and version:
+        return version
+    trouble = cli.trouble(("status",), said, None)
+    if trouble.code != "openshell_failed":
+        raise trouble
+    raise Failure(
+        "openshell_gateway_down",
+        f"Ran openshell status, and it does not name the gateway's release: {quote(text.plain(said), cli.secret)}. Something "
+        "else may listen at the gateway's address: correct it, or start the gateway.",
+    )
+
+
+@contextmanager
+def reading(cli: OpenShell, *words: str) -> Iterator[None]:
+    """Turn an answer that cannot be read into a failure: the CLI prints some errors and exits with 0."""
+    try:
+        yield
+    except ValueError as error:
+        raise cli.trouble(words, f"Error: {error}", None) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise cli.trouble(
+            words, "Error: its answer has not the shape that this release of OpenShell has", None
+        ) from error

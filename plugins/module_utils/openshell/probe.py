@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Whether a sandbox could reach a port of this host: found out by a container on the sandboxes' own network.
+
+Three outcomes (the page, Authenticated Reverse Proxy; nemoclaw-facts 6): C(reachable); C(blocked), on which nothing may be
+saved; C(unavailable), which says nothing about the way and lets the work go on with a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.bridge import (
+    SANDBOX_NAMES,
+    Network,
+    Unavailable,
+    find_docker,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
+    KEEP,
+    allow_command,
+    find_firewall,
+)
+
+REACHABLE = "reachable"
+BLOCKED = "blocked"
+UNAVAILABLE = "unavailable"
+
+# NemoClaw's own image for this (nemoclaw-facts 6).
+DEFAULT_IMAGE = "busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662"
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be reached, and from where: timeout in seconds, for the connection."""
+
+    host: str = "host.openshell.internal"
+    port: int = 11435
+    network: str | None = None
+    image: str = DEFAULT_IMAGE
+    busybox: str | None = None
+    timeout: int = 5
+
+
+def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Return the module's result.
+
+    Raises:
+        Failure: C(port_invalid), C(probe_host_invalid), C(timeout_invalid): the options make no sense.
+
+    """
+    _check(wish)
+    result: dict[str, Any] = {
+        "changed": False,
+        "outcome": UNAVAILABLE,
+        "reason": None,
+        "hint": None,
+        "command": None,
+        "firewall": None,
+        "network": wish.network,
+        "subnet": None,
+        "gateway": None,
+        "image": None,
+        "host": wish.host,
+        "port": wish.port,
+    }
+    try:
+        docker = find_docker(machine, account)
+        network = docker.network(wish.network)
+        result.update(network=network.name, subnet=network.subnet, gateway=network.gateway)
+        result["image"] = docker.have_image(wish.image, wish.busybox, check_mode)
+        result["changed"] = docker.added_image
+        answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout)
+    except Unavailable as reason:
+        result.update(
+            reason="not_probed",
+            hint=f"Whether a sandbox reaches {wish.host}:{wish.port} could not be probed: {reason}. It may still work; prove it "
+            "from a sandbox.",
+        )
+        return result
+    if answer.open:
+        result.update(outcome=REACHABLE, reason="open")
+    elif docker.system == "desktop":
+        # No failure there is fatal (nemoclaw-facts 6): the way leads through Docker Desktop's own machine.
+        result.update(
+            reason="not_probed",
+            hint=f"A container of Docker Desktop did not reach {wish.host}:{wish.port} ({answer.said}). Prove it from a sandbox.",
+        )
+    else:
+        result.update(outcome=BLOCKED, **explain(machine, wish, network, answer.said))
+    return result
+
+
+def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[str, Any]:
+    """Return why a connection failed: nobody listens, nobody listens where the bridge is, or a firewall drops it."""
+    at = f"{wish.host}:{wish.port} from the network {network.name}"
+    if wish.host in (*SANDBOX_NAMES, network.gateway):
+        listeners = find_listeners(machine, [wish.port])
+        if not listeners:
+            return {
+                "reason": "not_listening",
+                "hint": f"A sandbox cannot reach {at}, because nothing listens on port {wish.port} of this host. Start the "
+                "server or the proxy, then run this again.",
+            }
+        if not any(_is_open_to(listener, str(network.gateway)) for listener in listeners):
+            where = ", ".join(sorted({listener["address"] for listener in listeners}))
+            return {
+                "reason": "wrong_address",
+                "hint": f"A sandbox cannot reach {at}, because what listens on port {wish.port} does so on {where} alone. Have it "
+                f"listen on {network.gateway} or on all addresses, behind the proxy's token; never open an unprotected server.",
+            }
+    firewall = find_firewall(machine, network.bridge)
+    command = allow_command(firewall, str(network.subnet), str(network.gateway), wish.port)
+    way = f"{network.subnet} to {network.gateway}, TCP port {wish.port}"
+    advice = (
+        f"Run this, then this play again: {command}" if command else f"Open the way from {way}, then run this again."
+    )
+    kept = f"{KEEP[firewall.kind]} " if firewall.kind in KEEP else ""
+    return {
+        "reason": "firewall",
+        "firewall": firewall.kind,
+        "command": command,
+        "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the way from the containers' "
+        f"bridge. {kept}{advice}",
+    }
+
+
+def _is_open_to(listener: dict[str, Any], gateway: str) -> bool:
+    return bool(listener["scope"] == "any" or listener["address"].rpartition("::ffff:")[2] == gateway)
+
+
+def _check(wish: Wish) -> None:
+    if not 1 <= wish.port <= 65535:
+        raise Failure("port_invalid", f"The port to probe is {wish.port}. Give one between 1 and 65535.")
+    if not _HOST.fullmatch(wish.host):
+        raise Failure(
+            "probe_host_invalid",
+            f"The host to probe is {wish.host!r}, which is no name or IPv4 address. Give a name that the sandbox uses, such as "
+            "host.openshell.internal.",
+        )
+    if not 1 <= wish.timeout <= 60:
+        raise Failure("timeout_invalid", f"The time limit of the probe is {wish.timeout} s. Give 1 to 60 seconds.")

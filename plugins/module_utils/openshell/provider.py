@@ -1,0 +1,233 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A provider on a gateway: seen, compared, created, changed or deleted (openshell-facts 2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints, text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import (
+    Wish,
+    check_name,
+    check_wish,
+    loopback_warnings,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
+
+_PAGE = 100  # what `provider list` prints without --limit
+
+
+@dataclass(frozen=True)
+class ProviderSeen:
+    """A provider as the gateway shows it: the names of its values only."""
+
+    id: str
+    name: str
+    type: str
+    resource_version: int
+    credential_keys: list[str]
+    config_keys: list[str]
+
+
+@dataclass
+class Outcome:
+    """What was found and what came of it."""
+
+    before: ProviderSeen | None
+    after: ProviderSeen | None
+    changed: bool = False
+    actions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    fingerprint_before: str | None = None
+    fingerprint_after: str | None = None
+
+
+def find_provider(cli: OpenShell, name: str) -> ProviderSeen | None:
+    """Return the provider, None where the gateway has none of that name."""
+    if not cli.release.lists_providers_as_json:
+        return _find_in_text(cli, name)
+    offset = 0
+    while True:
+        words = ("provider", "list", "-o", "json", "--limit", str(_PAGE), "--offset", str(offset))
+        with reading(cli, *words):
+            page = text.json_of(cli.call(*words))
+            for entry in page:
+                if entry["name"] == name:
+                    return ProviderSeen(
+                        id=entry["id"],
+                        name=name,
+                        type=entry["type"],
+                        resource_version=int(entry["resource_version"]),
+                        credential_keys=sorted(entry.get("credential_keys", [])),
+                        config_keys=sorted(entry.get("config_keys", [])),
+                    )
+        if len(page) < _PAGE:
+            return None
+        offset += _PAGE
+
+
+def _find_in_text(cli: OpenShell, name: str) -> ProviderSeen | None:
+    words = ("provider", "get", name)
+    try:
+        found = text.fields_of(cli.call(*words))
+    except Failure as failure:
+        if failure.code == "openshell_provider_missing":
+            return None
+        raise
+    with reading(cli, *words):
+        return ProviderSeen(
+            id=found["id"],
+            name=name,
+            type=found["type"],
+            resource_version=int(found["resource version"]),
+            credential_keys=text.keys_of(found["credential keys"]),
+            config_keys=text.keys_of(found["config keys"]),
+        )
+
+
+def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Bring the provider into the state that is wanted, in as few calls as possible.
+
+    Raises:
+        Failure: Those of check_wish, C(provider_type_differs), C(openshell_state_unwritable), or one of the CLI.
+
+    """
+    wish = check_wish(wish)
+    path = fingerprints.state_path(cli.account.home)
+    with acting_as(cli.account):
+        remembered = fingerprints.read_state(path)
+    wanted = remembered.fingerprint(wish.type, wish.credentials, wish.config)
+    before = find_provider(cli, wish.name)
+    outcome = Outcome(before, before, fingerprint_after=wanted)
+    outcome.warnings += loopback_warnings(wish)
+    if before is not None:
+        outcome.fingerprint_before = remembered.fingerprint_of(before.id)
+        if before.type.lower() != wish.type.lower():
+            _refuse_other_type(wish, before)
+            outcome.actions = [f"delete {wish.name} of type {before.type}", f"create {wish.name}"]
+        elif remembered.holds(before.id, before.resource_version, wanted) and not wish.force:
+            return outcome
+        else:
+            outcome.actions = [f"update {wish.name}"]
+    else:
+        outcome.actions = [f"create {wish.name}"]
+    outcome.changed = True
+    if check_mode:
+        return outcome
+    if before is not None and len(outcome.actions) == 2:
+        cli.call("provider", "delete", wish.name)
+        before = None
+    cli.call(*_words(wish, before), environment=wish.credentials)
+    outcome.after = find_provider(cli, wish.name)
+    if outcome.after is None:
+        raise cli.trouble(("provider", "get"), "Error: provider not found", None)
+    if outcome.before is not None:
+        remembered.providers.pop(outcome.before.id, None)
+    seen = outcome.after
+    remembered.providers[seen.id] = {
+        "name": seen.name,
+        "resource_version": seen.resource_version,
+        "fingerprint": wanted,
+    }
+    with acting_as(cli.account):
+        fingerprints.write_state(path, remembered)
+    return outcome
+
+
+def _words(wish: Wish, before: ProviderSeen | None) -> list[str]:
+    """Return the command: an update takes away what is there and no longer wanted, since it merges."""
+    words = (
+        ["provider", "update", wish.name]
+        if before
+        else ["provider", "create", "--name", wish.name, "--type", wish.type]
+    )
+    for name in wish.credentials:
+        words += ["--credential", name]
+    for name, value in wish.config.items():
+        words += ["--config", f"{name}={value}"]
+    if before:
+        for name in before.credential_keys:
+            words += [] if name in wish.credentials else ["--credential", f"{name}="]
+        for name in before.config_keys:
+            words += [] if name in wish.config else ["--config", f"{name}="]
+    return words
+
+
+def _refuse_other_type(wish: Wish, before: ProviderSeen) -> None:
+    if wish.replace_other:
+        return
+    raise Failure(
+        "provider_type_differs",
+        f"The gateway has a provider {wish.name} of type {before.type}, and {wish.type} is wanted. OpenShell changes no type, "
+        "and between deleting and creating it the route leads nowhere. Choose another name, or allow that with replace: true.",
+        type=before.type,
+    )
+
+
+def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Delete the provider; absent is fine.
+
+    Raises:
+        Failure: C(provider_in_use) while the route leads through it, C(provider_attached), or another of the CLI.
+
+    """
+    check_name("provider", wish.name)
+    before = find_provider(cli, wish.name)
+    outcome = Outcome(before, before)
+    if before is None:
+        return outcome
+    route = find_route(cli)
+    if route is not None and route.provider == wish.name:
+        if cli.release.deletes_routes and not wish.force:
+            raise Failure(
+                "provider_in_use",
+                f"The inference route of the gateway leads through the provider {wish.name}, and every sandbox would get "
+                "errors without it. Set another route or remove it first (openshell_inference), or allow that with force: true.",
+                model=route.model,
+            )
+        outcome.warnings.append(
+            f"The inference route still names the provider {wish.name}, which is gone: sandboxes get errors until a new route "
+            f"is set. OpenShell {cli.release} "
+            + ("was told so by force." if cli.release.deletes_routes else "has no command that removes a route.")
+        )
+    outcome.actions, outcome.changed = [f"delete {wish.name}"], True
+    if check_mode:
+        return outcome
+    cli.call("provider", "delete", wish.name)
+    outcome.after = None
+    path = fingerprints.state_path(cli.account.home)
+    with acting_as(cli.account):
+        remembered = fingerprints.read_state(path)
+        if remembered.providers.pop(before.id, None) is not None:
+            fingerprints.write_state(path, remembered)
+    return outcome
+
+
+def as_result(outcome: Outcome, wish: Wish) -> dict[str, Any]:
+    """Return the module's result with its diff: names and fingerprints, never a value that may be secret."""
+    after = {**_shown(outcome.after, outcome.fingerprint_after), "config": dict(wish.config)} if wish.type else {}
+    if outcome.changed and wish.type:
+        after.update(type=wish.type, credential_keys=sorted(wish.credentials), config_keys=sorted(wish.config))
+    before = _shown(outcome.before, outcome.fingerprint_before)
+    return {
+        "changed": outcome.changed,
+        "actions": outcome.actions,
+        "provider": None if outcome.after is None else vars(outcome.after),
+        "diff": {"before": before, "after": after} if outcome.changed else {"before": {}, "after": {}},
+    }
+
+
+def _shown(seen: ProviderSeen | None, fingerprint: str | None) -> dict[str, Any]:
+    if seen is None and fingerprint is None:
+        return {}
+    shown: dict[str, Any] = {"fingerprint": (fingerprint or "unknown")[:16]}
+    if seen is not None:
+        shown.update(type=seen.type, credential_keys=seen.credential_keys, config_keys=seen.config_keys)
+    return shown

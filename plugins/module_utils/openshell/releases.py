@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Which releases of OpenShell are taken, and what each can do (openshell-facts 0 and 2.2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# The wire format changed just before the first; 0.1.0 removed the inference route, with it what this collection sets up.
+OLDEST = (0, 0, 44)
+FIRST_WITHOUT_ROUTE = (0, 1, 0)
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_PIN = "Install a release from 0.0.44 up to 0.0.116, for CLI and gateway alike (OPENSHELL_VERSION=v0.0.116 for its installer)."
+
+
+@dataclass(frozen=True, order=True)
+class Release:
+    """A release such as 0.0.83, with the capabilities that the code asks for."""
+
+    number: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return ".".join(str(part) for part in self.number)
+
+    @property
+    def lists_providers_as_json(self) -> bool:
+        """True since 0.0.64; older ones show one provider as text."""
+        return self.number >= (0, 0, 64)
+
+    @property
+    def tells_status_as_json(self) -> bool:
+        """True since 0.0.92."""
+        return self.number >= (0, 0, 92)
+
+    @property
+    def deletes_routes(self) -> bool:
+        """True since 0.0.88, which made C(inference delete)."""
+        return self.number >= (0, 0, 88)
+
+    @property
+    def detaches(self) -> bool:
+        """True since 0.0.111: C(sandbox create) ends when the sandbox is ready, without a session in it."""
+        return self.number >= (0, 0, 111)
+
+
+def parse_release(said: str) -> Release | None:
+    """Return the first release that a text names, None where it names none."""
+    found = _VERSION.search(said)
+    return Release((int(found[1]), int(found[2]), int(found[3]))) if found else None
+
+
+def check_release(said: str, path: str) -> Release:
+    """Return the release that C(openshell --version) prints, where it is one that works.
+
+    Raises:
+        Failure: C(openshell_version_unknown), C(openshell_too_old), C(openshell_too_new).
+
+    """
+    release = parse_release(said)
+    if release is None:
+        raise Failure(
+            "openshell_version_unknown",
+            f"Asked {path} for its version, and it says {' '.join(said.split())[:100]!r}, which names no release (builds of "
+            f"one's own and 0.0.28 to 0.0.30 do that). {_PIN}",
+        )
+    if release.number < OLDEST:
+        raise Failure(
+            "openshell_too_old",
+            f"{path} is OpenShell {release}. Releases before 0.0.44 speak another protocol and keep their gateway in a "
+            f"container. {_PIN}",
+            version=str(release),
+        )
+    if release.number >= FIRST_WITHOUT_ROUTE:
+        raise Failure(
+            "openshell_too_new",
+            f"{path} is OpenShell {release}, and that cannot work: 0.1.0 removed the inference route, so there is no "
+            "`openshell inference` and no https://inference.local in the sandbox, which is where NemoClaw's agent looks for "
+            f"its model. {_PIN} Sandboxes and providers of a 0.1 gateway have to be made again.",
+            version=str(release),
+        )
+    return release

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The inference route of a gateway: read, compared, set, read again (openshell-facts 2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+
+# The gateway asks the server itself for up to 30 s for each protocol (openshell-facts 2.5).
+_VERIFY_LIMIT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The route that is wanted: timeout in seconds; sandbox is ours, others is what happens if there are more."""
+
+    provider: str
+    model: str
+    timeout: int = 180
+    verify: bool = False
+    sandbox: str | None = None
+    shared: str = "warn"
+
+
+@dataclass
+class Outcome:
+    """What was found and what came of it."""
+
+    before: RouteSeen | None
+    after: RouteSeen | None
+    changed: bool = False
+    sandboxes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_route(cli: OpenShell) -> RouteSeen | None:
+    """Return the user's route, None where none is set."""
+    words = ("inference", "get")
+    with reading(cli, *words):
+        return text.route_of(cli.call(*words))
+
+
+def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Set the route, where it is another one: setting it always raises its version.
+
+    Raises:
+        Failure: C(route_timeout_invalid), C(openshell_name_invalid), C(route_shared),
+            C(route_not_set), or one of the CLI. The previous route is then still in force.
+
+    """
+    _check(wish)
+    before = find_route(cli)
+    others = [sandbox for sandbox in list_sandboxes(cli) if sandbox.name != wish.sandbox]
+    outcome = Outcome(before, before, sandboxes=[sandbox.name for sandbox in others])
+    if before is not None and (before.provider, before.model, before.timeout) == (
+        wish.provider,
+        wish.model,
+        wish.timeout,
+    ):
+        return outcome
+    if before is not None and others and (before.provider, before.model) != (wish.provider, wish.model):
+        outcome.warnings += _share(wish, before, outcome.sandboxes)
+    outcome.changed = True
+    wanted = RouteSeen(wish.provider, wish.model, None, wish.timeout)
+    if check_mode:
+        outcome.after = wanted
+        return outcome
+    words = ["inference", "set", "--provider", wish.provider, "--model", wish.model, "--timeout", str(wish.timeout)]
+    cli.call(*words, *([] if wish.verify else ["--no-verify"]), limit_s=_VERIFY_LIMIT_S)
+    outcome.after = find_route(cli)
+    seen = outcome.after
+    if seen is None or (seen.provider, seen.model, seen.timeout) != (wish.provider, wish.model, wish.timeout):
+        raise Failure(
+            "route_not_set",
+            f"Ran openshell inference set for {wish.model} by {wish.provider} with {wish.timeout} s, and the gateway now says "
+            f"{_in_words(seen)}. Somebody else may have set it at the same time: run this again.",
+            route=as_dict(seen),
+        )
+    return outcome
+
+
+def remove(cli: OpenShell, check_mode: bool) -> Outcome:
+    """Remove the route; absent is fine. Releases before 0.0.88 cannot, and then it stays with a warning."""
+    before = find_route(cli)
+    outcome = Outcome(before, before)
+    if before is None:
+        return outcome
+    if not cli.release.deletes_routes:
+        outcome.warnings.append(
+            f"OpenShell {cli.release} has no command that removes a route, so that to {before.model} by {before.provider} stays "
+            "until another is set. 0.0.88 and later remove it."
+        )
+        return outcome
+    outcome.changed = True
+    outcome.after = None
+    if not check_mode:
+        cli.call("inference", "delete")
+    return outcome
+
+
+def _check(wish: Wish) -> None:
+    if wish.timeout < 1:
+        raise Failure(
+            "route_timeout_invalid",
+            f"The route's timeout is {wish.timeout} s. OpenShell takes 0 for its own 60 s, which cuts cold models off: give the "
+            "seconds that one request may take, for example 180.",
+        )
+    for what, value in (("provider", wish.provider), ("model", wish.model)):
+        if not value.strip() or value.startswith("-") or not value.isprintable() or value != value.strip():
+            raise Failure(
+                "openshell_name_invalid",
+                f"The route's {what} is {value!r}, which is no name of one. Give it without blanks around it, as openshell "
+                "provider list has providers, and the server's list has models.",
+            )
+
+
+def _share(wish: Wish, before: RouteSeen, others: Sequence[str]) -> list[str]:
+    """Return the warning that other sandboxes follow the route as well, or refuse."""
+    named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    fact = (
+        f"A gateway has one route, and other sandboxes use it as well: {named}. Theirs changes too, from {before.model} by "
+        f"{before.provider} to {wish.model} by {wish.provider}."
+    )
+    if wish.shared == "refuse":
+        raise Failure(
+            "route_shared",
+            f"{fact} So nothing was changed. Use another gateway for this sandbox, or allow it with shared: allow.",
+            sandboxes=list(others),
+            route=as_dict(before),
+        )
+    return [fact] if wish.shared == "warn" else []
+
+
+def as_dict(route: RouteSeen | None) -> dict[str, Any] | None:
+    """Return a route as results have it."""
+    return None if route is None else vars(route)
+
+
+def _in_words(route: RouteSeen | None) -> str:
+    return "that none is set" if route is None else f"{route.model} by {route.provider} with {route.timeout} s"

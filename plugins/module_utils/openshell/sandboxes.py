@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The sandboxes of a gateway, as it lists them (openshell-facts 2.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
+
+_PAGE = 100  # what `sandbox list` prints without --limit
+
+
+@dataclass(frozen=True)
+class SandboxSeen:
+    """A sandbox in the list: phase is Provisioning, Ready, Error, Deleting, or another word of the release."""
+
+    id: str
+    name: str
+    phase: str
+
+
+def list_sandboxes(cli: OpenShell) -> list[SandboxSeen]:
+    """Return all of them, by name."""
+    found: list[SandboxSeen] = []
+    while True:
+        words = ("sandbox", "list", "-o", "json", "--limit", str(_PAGE), "--offset", str(len(found)))
+        with reading(cli, *words):
+            page = text.json_of(cli.call(*words))
+            found += [SandboxSeen(entry["id"], entry["name"], entry["phase"]) for entry in page]
+        if len(page) < _PAGE:
+            return sorted(found, key=lambda sandbox: sandbox.name)
+
+
+def find_sandbox(cli: OpenShell, name: str) -> SandboxSeen | None:
+    """Return the sandbox of that name, None where there is none."""
+    return next((sandbox for sandbox in list_sandboxes(cli) if sandbox.name == name), None)

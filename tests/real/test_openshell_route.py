@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The route of gateways of three releases: compared, set, read again, kept when something fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import openshell_parts
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+from conftest import OpenCli
+
+WISH = route.Wish("ollama-local", "qwen2.5:7b")
+
+
+@pytest.fixture
+def ready(openshell: OpenShell) -> OpenShell:
+    """Return the CLI of a gateway with a provider."""
+    for name in ("ollama-local", "vllm-local"):
+        provider.have(openshell, Provider(name, "openai", {"OPENAI_API_KEY": "dummy"}), False)
+    return openshell
+
+
+def sets(gateway: openshell_parts.Gateway) -> int:
+    return sum(call.startswith("Set") for call in gateway.known()["calls"])
+
+
+def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    planned = route.have(ready, WISH, True)
+    assert planned.changed
+    assert route.find_route(ready) is None
+    first = route.have(ready, WISH, False)
+    assert (first.before, first.after) == (None, RouteSeen("ollama-local", "qwen2.5:7b", 1, 180))
+    again = route.have(ready, WISH, False)
+    assert not again.changed
+    assert again.after == first.after
+    assert sets(gateway) == 1
+    assert gateway.known()["routes"] == {"inference.local": ["ollama-local", "qwen2.5:7b", 180, 1]}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [replace(WISH, model="qwen2.5:14b"), replace(WISH, timeout=60), replace(WISH, provider="vllm-local")],
+    ids=["model", "timeout", "provider"],
+)
+def test_a_difference_is_set(ready: OpenShell, gateway: openshell_parts.Gateway, wish: route.Wish) -> None:
+    route.have(ready, WISH, False)
+    outcome = route.have(ready, wish, False)
+    assert outcome.changed
+    assert gateway.known()["routes"]["inference.local"] == [wish.provider, wish.model, wish.timeout, 2]
+    assert not route.have(ready, wish, False).changed
+
+
+def test_a_timeout_that_somebody_else_dropped_is_noticed(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    route.have(ready, WISH, False)
+    # What `nemoclaw inference set` does (nemoclaw-facts 14.2): no timeout, so 60 s.
+    ready.call("inference", "set", "--provider", "ollama-local", "--model", "qwen2.5:7b", "--no-verify")
+    assert route.have(ready, WISH, False).changed
+    assert gateway.known()["routes"]["inference.local"][2] == 180
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (replace(WISH, provider="nobody"), "openshell_provider_missing"),
+        (replace(WISH, verify=True), "openshell_verify_failed"),
+        (replace(WISH, provider="plain"), "openshell_provider_unfit"),
+        (replace(WISH, timeout=0), "route_timeout_invalid"),
+        (replace(WISH, model="--system"), "openshell_name_invalid"),
+        (replace(WISH, model=" "), "openshell_name_invalid"),
+        (replace(WISH, provider="a\nb"), "openshell_name_invalid"),
+    ],
+)
+def test_a_failure_leaves_the_previous_route(
+    ready: OpenShell, gateway: openshell_parts.Gateway, wish: route.Wish, code: str
+) -> None:
+    words = ("provider", "create", "--name", "plain", "--type", "generic", "--credential", "K")
+    ready.call(*words, environment={"K": "x"})
+    route.have(ready, replace(WISH, model="before"), False)
+    with pytest.raises(Failure) as caught:
+        route.have(ready, wish, False)
+    assert caught.value.code == code
+    assert gateway.known()["routes"]["inference.local"][1] == "before"
+
+
+def test_other_sandboxes_follow_the_route(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    route.have(ready, WISH, False)
+    for name in ("mine", "theirs"):
+        try:
+            ready.call("sandbox", "create", "--name", name, "--from", "lab/ready:1", "--", "true")
+        except Failure:
+            assert not ready.release.detaches, "the SSH step, which the stand-in has no answer for"
+    wish = replace(WISH, model="another", sandbox="mine", shared="refuse")
+    with pytest.raises(Failure, match="theirs") as caught:
+        route.have(ready, wish, False)
+    assert caught.value.code == "route_shared"
+    assert "mine" not in caught.value.message
+    assert not route.have(ready, replace(WISH, sandbox="mine", shared="refuse"), False).changed
+    warned = route.have(ready, replace(wish, shared="warn"), False)
+    assert warned.sandboxes == ["theirs"]
+    assert "theirs" in warned.warnings[0]
+    assert route.have(ready, replace(WISH, shared="allow"), False).warnings == []
+    assert route.have(ready, replace(WISH, timeout=90, shared="refuse"), False).changed, (
+        "a longer wait changes no model"
+    )
+
+
+def test_it_is_removed_where_the_release_can(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    assert not route.remove(ready, False).changed
+    route.have(ready, WISH, False)
+    if not ready.release.deletes_routes:
+        outcome = route.remove(ready, False)
+        assert not outcome.changed
+        assert "no command that removes a route" in outcome.warnings[0]
+        return
+    assert route.remove(ready, True).changed
+    assert route.find_route(ready)
+    assert route.remove(ready, False).changed
+    assert route.find_route(ready) is None
+
+
+def test_a_route_that_cannot_be_read_is_no_absent_route(
+    ready: OpenShell, openshell_home: object, open_cli: OpenCli
+) -> None:
+    """`inference get` prints such an error and exits with 0."""
+    other = "0.0.83" if ready.release.deletes_routes else "0.0.111"
+    with openshell_parts.serving(other, reports=str(ready.release)) as stranger:
+        cli = replace(ready, options=("--gateway-endpoint", stranger.endpoint))
+        with pytest.raises(Failure) as caught:
+            route.find_route(cli)
+    assert caught.value.code == "openshell_release_mismatch"

@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a user sees while a real Ollama pulls from a real, slow registry: in a terminal, in a log, and after Ctrl-C.
+
+ansible-playbook is the one beside the Python that runs pytest, and the one in the folder that OLDEST_CORE names.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fcntl import ioctl
+from pathlib import Path
+
+import model_registry
+import ollama_server
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
+
+COLLECTIONS = Path(failure.__file__).parents[5]
+MEGABYTES = 1_000_000
+LIMIT = 120  # seconds for one playbook
+OURS = "nemoclaw.local_inference.progress"
+PLAY = """
+- name: Have a model
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Have the model
+      nemoclaw.local_inference.ollama_model:
+        name: "{{ model }}"
+        host: "{{ daemon }}"
+        allow_download: true
+        insecure_registry: true
+        stall_timeout: 3
+        wait: 1
+        jobs_path: "{{ playbook_dir }}/{{ inventory_hostname }}/jobs"
+      register: have
+      until: have is failed or have.finished
+      retries: 100000
+      delay: 0
+
+    - name: Fail twice, as tasks do that have no progress
+      ansible.builtin.command: /bin/false
+      register: other
+      until: other is succeeded
+      retries: 2
+      delay: 0
+      changed_when: false
+      ignore_errors: true
+"""
+
+
+@dataclass
+class Play:
+    """A play that runs, and what it has printed: each piece with the seconds at which it came."""
+
+    process: subprocess.Popen[bytes]
+    source: int
+    pieces: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def output(self) -> str:
+        return "".join(text for when, text in self.pieces)
+
+    def read(self, until: str | None = None) -> str:
+        """Take in what it prints until a text has come; without one until its end."""
+        deadline = time.monotonic() + LIMIT
+        while until is None or until not in self.output:
+            assert time.monotonic() < deadline, self.output
+            if not select.select([self.source], [], [], 1)[0]:
+                continue
+            try:
+                piece = os.read(self.source, 65_536)
+            except OSError:  # a terminal that nobody has open any more
+                piece = b""
+            if not piece:
+                assert until is None, self.output
+                self.process.wait(LIMIT)
+                break
+            self.pieces.append((time.monotonic(), piece.decode()))
+        return self.output
+
+
+@dataclass
+class Controller:
+    """A core, and a folder for what its plays keep."""
+
+    bin: Path
+    folder: Path
+    variables: str
+
+    @contextmanager
+    def playing(
+        self, callback: str, hosts: str = "spark-1,", terminal: bool = False, **settings: str
+    ) -> Iterator[Play]:
+        (self.folder / "play.yml").write_text(PLAY, encoding="utf-8")
+        (self.folder / "ansible.cfg").touch()
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "NEMOCLAW_"))
+        }
+        environment |= {
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_LOG_PATH": str(self.folder / "log"),
+            "ANSIBLE_STDOUT_CALLBACK": callback,
+            "NO_COLOR": "1",
+            "TERM": "xterm",
+            **settings,
+        }
+        command = [str(self.bin / "ansible-playbook"), "-i", hosts, "-c", "local", str(self.folder / "play.yml")]
+        command += ["-e", self.variables, "-e", f"ansible_python_interpreter={sys.executable}"]
+        source, sink = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            ioctl(sink, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+        )
+        os.close(sink)
+        try:
+            yield Play(process, source)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            os.close(source)
+
+    def play(self, callback: str, **options: str | bool) -> Play:
+        """Run a play to its end."""
+        with self.playing(callback, **options) as play:  # type: ignore[arg-type]
+            play.read()
+        return play
+
+
+@pytest.fixture
+def slow(registry: model_registry.Registry) -> Iterator[model_registry.Registry]:
+    """Return the registry with a slow line; what a test makes of it ends with the test."""
+    registry.content.rate = 4 * MEGABYTES
+    yield registry
+    registry.content.rate = registry.content.silent_after = None
+
+
+@pytest.fixture
+def newest(tmp_path: Path, ollama: ollama_server.Ollama, slow: model_registry.Registry) -> Controller:
+    """Return a controller with the core beside pytest, and a model to pull in seconds."""
+    model = slow.push("lab/model", "1b", padding=24 * MEGABYTES)
+    return Controller(Path(sys.executable).parent, tmp_path, f"model={model} daemon={ollama.host}")
+
+
+@pytest.fixture(params=["newest", "oldest"])
+def controller(request: pytest.FixtureRequest, newest: Controller) -> Controller:
+    """Return the same, and one with the oldest core that we support."""
+    if request.param == "oldest":
+        if "OLDEST_CORE" not in os.environ:
+            pytest.skip("OLDEST_CORE names no folder with the ansible-playbook of the oldest core")
+        newest.bin = Path(os.environ["OLDEST_CORE"])
+    return newest
+
+
+def percents(text: str) -> list[int]:
+    return [int(share) for share in re.findall(r" (\d+) %", text)]
+
+
+def test_a_log(controller: Controller, slow: model_registry.Registry) -> None:
+    slow.content.rate = 1.6 * MEGABYTES
+    play = controller.play(OURS)
+    assert play.process.returncode == 0, play.output
+    lines = re.findall(r"^progress: \[spark-1\] => Pulling .*$", play.output, re.MULTILINE)
+    assert 2 <= len(lines) <= 6
+    assert percents(play.output) == sorted(percents(play.output))
+    assert any(re.search(r": \d+ %, [\d.]+ of 22\.9 MiB, [\d.]+ MiB/s, \d+ s left$", text) for text in lines), lines
+    assert "\nchanged: [spark-1]\n" in play.output
+    # It came while the model was pulled, and life was shown all the time.
+    times = [when for when, text in play.pieces]
+    assert max(later - earlier for earlier, later in zip(times, times[1:])) <= 10
+    # What has no progress looks as ever.
+    assert play.output.count("FAILED - RETRYING: [spark-1]: Fail twice") == 2
+    assert play.output.count("RETRYING") == 2
+    assert "\033" not in play.output
+    again = controller.play(OURS)
+    assert "progress:" not in again.output
+    assert "changed=0" in again.output
+    assert not list(controller.folder.rglob("jobs/*"))
+
+
+def test_a_terminal(controller: Controller) -> None:
+    play = controller.play(OURS, hosts="spark-1,spark-2,", terminal=True)
+    assert play.process.returncode == 0, play.output
+    shown = play.output.replace("\r\n", "\n")
+    for host in ("spark-1", "spark-2"):
+        bars = re.findall(rf"{host}  Pulling \S+  \[(#*)-*\]  \d+ %  [\d.]+ of 22\.9 MiB", shown)
+        assert len({len(done) for done in bars}) > 2, "it does not grow"
+    # Whatever was drawn was taken away again, and nothing else with it.
+    seen = _what_is_left(shown)
+    assert "[#" not in seen
+    assert "Pulling" not in seen
+    for text in (
+        "TASK [Have the model] ***",
+        "changed: [spark-1]\n",
+        "changed: [spark-2]\n",
+        "TASK [Fail twice",
+        "PLAY RECAP",
+    ):
+        assert seen.count(text) == 1
+    # The log has lines, not bars.
+    log = (controller.folder / "log").read_text(encoding="utf-8")
+    assert "progress: [spark-1] => Pulling" in log
+    assert "[#" not in log
+    assert "\033" not in log
+
+
+def _what_is_left(written: str) -> str:
+    """Return what can be seen on a terminal of any height afterwards; the callback moves up by lines and erases to the end."""
+    lines = [""]
+    for token in re.split(r"(\n|\033\[\d+A\r\033\[J)", written):
+        if token == "\n":
+            lines.append("")
+        elif token.startswith("\033"):
+            height = int(token[2 : token.index("A")])
+            lines = [*lines[: -1 - height], ""]
+        else:
+            assert "\033" not in token
+            lines[-1] += token
+    return "\n".join(lines)
+
+
+def test_without_the_callback_there_is_life_too(controller: Controller) -> None:
+    play = controller.play("ansible.builtin.default")
+    assert play.process.returncode == 0, play.output
+    assert play.output.count("RETRYING: [spark-1]: Have the model") >= 3
+    assert "\nchanged: [spark-1]\n" in play.output
+
+
+@pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"ANSIBLE_VERBOSITY": "3"}])
+def test_terminals_that_get_lines(newest: Controller, setting: dict[str, str]) -> None:
+    play = newest.play(OURS, terminal=True, **setting)
+    assert play.process.returncode == 0, play.output
+    assert "progress: [spark-1] => Pulling" in play.output
+    assert "\033[J" not in play.output
+    assert ("Result was: " in play.output) == ("ANSIBLE_VERBOSITY" in setting)
+
+
+def test_a_play_that_is_broken_off(controller: Controller, slow: model_registry.Registry) -> None:
+    before, slow.content.rate = slow.content.sent, 0.6 * MEGABYTES
+    with controller.playing(OURS, terminal=True) as play:
+        play.read(until="[##")
+        # A worker of Ansible that is hit while it reports leaves Ansible's queue locked, and Ansible hangs at its end (its SimpleQueue,
+        # whatever the callback). It has just reported, and does so again in a second.
+        time.sleep(0.5)
+        os.killpg(play.process.pid, signal.SIGINT)
+        play.read()
+    assert play.process.returncode != 0
+    # No bar stays below the prompt.
+    assert "Pulling" not in _what_is_left(play.output.replace("\r\n", "\n"))
+    sent = slow.content.sent
+    deadline = time.monotonic() + 20
+    while slow.content.sent < sent + MEGABYTES and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert slow.content.sent >= sent + MEGABYTES, "the download ended with the play"
+    with controller.playing(OURS) as second:
+        second.read(until="progress: [spark-1] => It was under way already, for ")
+        slow.content.rate = 20 * MEGABYTES
+        second.read()
+    assert second.process.returncode == 0, second.output
+    assert "\nchanged: [spark-1]\n" in second.output
+    assert min(percents(second.output)) > 10
+    # Nothing travelled twice.
+    assert slow.content.sent - before < 25 * MEGABYTES
+
+
+def test_work_that_fails_ends_the_loop_at_once(controller: Controller, slow: model_registry.Registry) -> None:
+    slow.content.silent_after = slow.content.sent + 8 * MEGABYTES
+    play = controller.play(OURS)
+    assert play.process.returncode == 2, play.output
+    assert "fatal: [spark-1]: FAILED!" in play.output
+    assert "pull_stalled" in play.output
+    assert "Traceback" not in play.output
+    assert 0 < max(percents(play.output.split("fatal:")[0])) < 60
+
+
+def test_what_fails_before_it_begins_is_tried_once(newest: Controller) -> None:
+    newest.variables = newest.variables.replace(":1b ", ":no-such-tag ")
+    play = newest.play(OURS)
+    assert play.process.returncode == 2, play.output
+    assert "model_not_in_registry" in play.output
+    assert "progress:" not in play.output
+    assert "RETRYING" not in play.output

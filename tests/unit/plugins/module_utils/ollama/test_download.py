@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an error of a download means, and which redirects are followed. Downloads themselves are in tests/real/test_ollama_install.py."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import io
+import os
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from email.message import Message
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import download
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import (
+    status_failure,
+    transfer_failure,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+
+SOURCE = Source("https://mirror.example/a.tgz?sig=s3cret", None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk_full"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "disk_full"),
+        (urllib.error.URLError(ssl.SSLCertVerificationError("self signed")), "tls_failed"),
+        (ssl.SSLError("record layer failure"), "tls_failed"),
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "download_unreachable"),
+        (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), "download_unreachable"),
+        (urllib.error.URLError(socket.timeout("timed out")), "download_unreachable"),
+        (urllib.error.URLError(OSError("Tunnel connection failed: 403 Forbidden")), "download_unreachable"),
+        (socket.timeout("timed out"), "download_stalled"),
+        (ConnectionResetError(104, "Connection reset by peer"), "download_interrupted"),
+        (http.client.IncompleteRead(b"", 5), "download_interrupted"),
+        (http.client.BadStatusLine("<html>"), "download_interrupted"),
+        (ValueError("odd"), "download_interrupted"),
+    ],
+)
+def test_errors(error: Exception, code: str) -> None:
+    failure = transfer_failure(SOURCE, error, 60, 1024, 2048)
+    assert failure.code == code
+    assert "s3cret" not in failure.message
+    assert failure.message.endswith(".")
+    if code in ("download_stalled", "download_interrupted"):
+        assert failure.details == {"completed": 1024, "total": 2048}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, "archive_not_found"), (410, "archive_not_found"), (503, "download_refused")]
+)
+def test_statuses(status: int, code: str) -> None:
+    failure = status_failure(SOURCE, urllib.error.HTTPError(SOURCE.url, status, "no", Message(), io.BytesIO()))
+    assert (failure.code, failure.details) == (code, {"status": status})
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "followed"),
+    [
+        ("https://a.example/x", "https://b.example/y", True),
+        ("http://a.example/x", "https://b.example/y", True),
+        ("http://a.example/x", "http://b.example/y", True),
+        ("https://a.example/x", "http://b.example/y", False),
+        ("http://a.example/x", "file:///etc/passwd", False),
+        ("http://a.example/x", "ftp://b.example/y", False),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_redirects(start: str, target: str, followed: bool, method: str) -> None:
+    request = urllib.request.Request(start, headers={"Range": "bytes=5-"}, method=method)
+    handler = download._Redirects()
+    if not followed:
+        with pytest.raises(Failure) as failed:
+            handler.redirect_request(request, None, 302, "Found", Message(), target)
+        assert failed.value.code == "redirect_refused"
+        return
+    new = handler.redirect_request(request, None, 302, "Found", Message(), target)
+    assert (new.full_url, new.get_method(), new.get_header("Range")) == (target, method, "bytes=5-")
+
+
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [("127.0.0.1:8080", True), ("[::1]:8080", True), ("10.1.2.3", True), ("192.168.1.1:80", True), ("8.8.8.8", False)],
+)
+def test_which_hosts_are_near(host: str, near: bool) -> None:
+    assert download._is_near(host) is near

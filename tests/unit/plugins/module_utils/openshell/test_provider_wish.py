@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may be given to OpenShell as a provider, and what is remembered of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import (
+    Wish,
+    check_wish,
+    loopback_warnings,
+)
+
+WISH = Wish("lab", "openai", {"OPENAI_API_KEY": "secret"}, {"OPENAI_BASE_URL": "http://host.openshell.internal:1/v1"})
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (replace(WISH, name=""), "openshell_name_invalid"),
+        (replace(WISH, name="-g"), "openshell_name_invalid"),
+        (replace(WISH, name="a b"), "openshell_name_invalid"),
+        (replace(WISH, name="a\n"), "openshell_name_invalid"),
+        (replace(WISH, credentials={"PATH": "x"}), "credential_name_invalid"),
+        (replace(WISH, credentials={"LD_PRELOAD": "x"}), "credential_name_invalid"),
+        (replace(WISH, credentials={"https_proxy": "x"}), "credential_name_invalid"),
+        (replace(WISH, credentials={"OPENSHELL_GATEWAY": "x"}), "credential_name_invalid"),
+        (replace(WISH, credentials={"A=B": "x"}), "credential_name_invalid"),
+        (replace(WISH, credentials={}), "credential_missing"),
+        (replace(WISH, credentials={"K": " \n"}), "credential_missing"),
+        (replace(WISH, credentials={"K": "two\nlines"}), "key_invalid"),
+        (replace(WISH, credentials={"K": "nul\0"}), "key_invalid"),
+        (replace(WISH, credentials={"K": "\u201cquoted\u201d"}), "key_invalid"),
+        (replace(WISH, config={"A B": "x"}), "openshell_config_invalid"),
+        (replace(WISH, config={"A": ""}), "openshell_config_invalid"),
+        (replace(WISH, config={"A": "x\ny"}), "openshell_config_invalid"),
+        (replace(WISH, config={"OPENAI_BASE_URL": "http://me:pw@server/v1"}), "url_credentials"),
+        (replace(WISH, config={"OPENAI_BASE_URL": "http://server/v1?key=pw"}), "url_invalid"),
+        (replace(WISH, config={"ANTHROPIC_BASE_URL": "server"}), "url_invalid"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(wish: Wish, code: str) -> None:
+    with pytest.raises(Failure) as caught:
+        check_wish(wish)
+    assert caught.value.code == code
+    assert "pw" not in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+def test_white_space_around_a_secret_is_taken_off() -> None:
+    assert check_wish(replace(WISH, credentials={"K": " a'b\"c%d\r\n"})).credentials == {"K": "a'b\"c%d"}
+
+
+def test_loopback_in_the_sandbox_is_the_sandbox() -> None:
+    assert loopback_warnings(WISH) == []
+    (warning,) = loopback_warnings(replace(WISH, config={"OPENAI_BASE_URL": "http://localhost:8000/v1"}))
+    assert "host.openshell.internal" in warning
+
+
+def test_fingerprints_need_their_key() -> None:
+    one, two = fingerprints.Remembered(), fingerprints.Remembered()
+    same = (WISH.type, WISH.credentials, WISH.config)
+    assert one.fingerprint(*same) == one.fingerprint(*same)
+    assert one.fingerprint(*same) != two.fingerprint(*same)
+    assert one.fingerprint("openai", {"A": "b"}, {}) != one.fingerprint("openai", {}, {"A": "b"})
+    assert one.key not in repr(one)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"key": 5}', '{"key": "short", "providers": {}}', "\x00", "[" * 9999]
+)
+def test_a_file_that_cannot_be_read_remembers_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "state"
+    path.write_text(content, encoding="utf-8")
+    found = fingerprints.read_state(str(path))
+    assert found.providers == {}
+    assert len(found.key) == 64
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / ".nemoclaw" / "state.json")
+    remembered = fingerprints.Remembered()
+    remembered.providers["id-1"] = {"name": "lab", "resource_version": 3, "fingerprint": "f" * 64}
+    fingerprints.write_state(path, remembered)
+    found = fingerprints.read_state(path)
+    assert found == remembered
+    assert found.holds("id-1", 3, "f" * 64)
+    assert not found.holds("id-1", 4, "f" * 64)
+    assert not found.holds("id-2", 3, "f" * 64)
+    assert not found.holds("id-1", 3, "e" * 64)
+    assert json.loads(Path(path).read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".nemoclaw").write_text("", encoding="utf-8")
+    with pytest.raises(Failure, match="gives the provider to the gateway again") as caught:
+        fingerprints.write_state(str(tmp_path / ".nemoclaw" / "state.json"), fingerprints.Remembered())
+    assert caught.value.code == "openshell_state_unwritable"
+
+
+def test_a_home_that_others_share_is_refused() -> None:
+    with pytest.raises(Failure) as caught:
+        fingerprints.state_path("/tmp")
+    assert caught.value.code == "home_refused"
