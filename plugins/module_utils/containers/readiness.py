@@ -13,9 +13,10 @@ from __future__ import annotations
 import datetime
 import http.client
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import (
     diagnose,
@@ -48,6 +49,7 @@ class Server:
         paths: All must answer 200 with JSON; the first lists the models. C(/v1/models) alone for vLLM.
         model: The id that has to be among the models; empty takes any.
         stall_s: Seconds without a new line in the log, nor an answer, after which it is given up.
+        grew: When something else last showed that it works, seconds since 1970: a download that logs nothing makes files grow.
 
     """
 
@@ -57,6 +59,7 @@ class Server:
     paths: Sequence[str] = ("/v1/models",)
     model: str = ""
     stall_s: float = 900
+    grew: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def look(engine: Engine, server: Server) -> Look:
         _require_model(server, models, log)
         return Look(True, "ready", 100.0, elapsed, models, "", found)
     silent = (now - (last_sign(current) or started or now)).total_seconds()
+    if silent > server.stall_s and server.grew:
+        silent = min(silent, time.time() - server.grew())
     if silent > server.stall_s:
         raise Failure(
             "container_stalled",

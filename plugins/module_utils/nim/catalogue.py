@@ -64,13 +64,15 @@ class Choice(NamedTuple):
         reason: Why this one, as part of a sentence.
         fitting: Names of all that fit.
         warning: What the user should know about it, None where all is well.
+        smaller: What else would do, the larger first, where nobody asked for this one.
 
     """
 
     model: NimModel
     reason: str
     fitting: list[str]
-    warning: str | None
+    warning: str | None = None
+    smaller: tuple[NimModel, ...] = ()
 
 
 _FIELDS = {one.name: str(one.type) for one in fields(NimModel) if one.name != "name"}
@@ -146,10 +148,11 @@ def choose(catalogue: list[NimModel], gpus: Gpus, wanted: str | None = None) -> 
                 f"spreads a model over GPUs of one kind, and the {largest} have {kinds[largest]} MiB: it may not start."
             )
         return Choice(model, "it was asked for", fitting, warning)
-    for model in catalogue:
-        if model.needed_memory_mib <= kinds[largest]:
-            where = f"{gpus.summary}" if len(kinds) == 1 else f"{gpus.summary}; the {largest} count"
-            return Choice(model, f"it is the largest that fits ({where})", fitting, None)
+    candidates = [model for model in catalogue if model.needed_memory_mib <= kinds[largest]]
+    if candidates:
+        where = f"{gpus.summary}" if len(kinds) == 1 else f"{gpus.summary}; the {largest} count"
+        reason = f"it is the largest that fits ({where})"
+        return Choice(candidates[0], reason, fitting, None, tuple(candidates[1:]))
     smallest = catalogue[-1]
     raise Failure(
         "gpu_too_small",

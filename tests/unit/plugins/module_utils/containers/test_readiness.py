@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -141,6 +142,14 @@ def test_limits_are_about_signs_of_life(running: Any, closed_port: int) -> None:
     running.log = ""
     with pytest.raises(Failure):
         look(running, Server("s", closed_port, PHASES, stall_s=9))
+
+
+def test_files_that_grow_are_a_sign_of_life_too(running: Any, closed_port: int) -> None:
+    """A NIM may download for an hour without a line in its log."""
+    assert not look(running, Server("s", closed_port, PHASES, stall_s=5, grew=time.time)).ready
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES, stall_s=5, grew=lambda: time.time() - 60))
+    assert raised.value.code == "container_stalled"
 
 
 def test_lines_of_an_earlier_start_do_not_count(running: Any, closed_port: int) -> None:
