@@ -71,12 +71,4 @@ options:
     description: Seconds without progress after which a pull or a download is given up. What came is kept.
     type: int
     default: 300
-  wait:
-    description:
-      - How many seconds this call waits for the end. If the work is not over by then, RV(finished) is false and RV(progress) says
-        how far it is. Call the module again with the same options for more. The work is done by a process of its own on the host,
-        which goes on meanwhile, also after a play that was broken off.
-      - Where nothing is to be done, no process is started.
-      - Without this option the call lasts until the end.
-    type: int
 """

@@ -47,7 +47,6 @@ CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
     "docker_host": {"type": "str"},
     "wait_timeout": {"type": "int", "default": 900},
     "stall_timeout": {"type": "int", "default": 300},
-    "wait": {"type": "int"},
 }
 
 

@@ -66,6 +66,7 @@ options:
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
   - nemoclaw.local_inference.managed_container
+  - nemoclaw.local_inference.wait
 attributes:
   check_mode:
     support: full
@@ -253,6 +254,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
+    WAIT_OPTIONS,
     create_module,
     fail,
 )
@@ -268,6 +270,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,
+    **WAIT_OPTIONS,
     "name": {"type": "str", "default": DEFAULT_NAME},
     "model": {"type": "str"},
     "models": {"type": "dict", "default": {}},
@@ -283,11 +286,11 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params: dict[str, Any] = dict(module.params)
-    wait = params.pop("wait")
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
     params = {name: "" if value is None else value for name, value in params.items()}
     params["environment"] = {str(name): str(value) for name, value in params["environment"].items()}
     try:
-        result = _bring(Wish(**params), module.check_mode, wait)
+        result = _bring(Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
     for warning in result.pop("warnings", []):
@@ -295,7 +298,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, check_mode: bool, wait: int | None) -> dict[str, Any]:
+def _bring(wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
     machine, account = Machine(), find_account()
     if check_mode or wish.state != "started":
         return {"finished": True, **converge(machine, account, wish, check_mode)}
@@ -308,7 +311,7 @@ def _bring(wish: Wish, check_mode: bool, wait: int | None) -> dict[str, Any]:
     def work(report: Report) -> dict[str, Any]:
         return converge(machine, account, wish, False, report)
 
-    job = Job("nim", wish.name, asdict(wish), f"Starting {wish.name}", (wish.ngc_api_key.strip(),))
+    job = Job("nim", wish.name, asdict(wish), f"Starting {wish.name}", (wish.ngc_api_key.strip(),), folder)
     outcome = job.run(plan, work, wait)
     result = outcome.as_result()
     if not outcome.finished:

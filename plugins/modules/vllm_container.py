@@ -64,6 +64,7 @@ options:
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
   - nemoclaw.local_inference.managed_container
+  - nemoclaw.local_inference.wait
 attributes:
   check_mode:
     support: full
@@ -282,6 +283,7 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
+    WAIT_OPTIONS,
     create_module,
     fail,
 )
@@ -296,6 +298,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cont
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,
+    **WAIT_OPTIONS,
     "name": {"type": "str", "default": DEFAULT_NAME},
     "model": {"type": "str"},
     "models": {"type": "dict", "default": {}},
@@ -310,20 +313,20 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    params: dict[str, Any] = {
-        name: "" if value is None else value for name, value in module.params.items() if name != "wait"
-    }
+    params: dict[str, Any] = dict(module.params)
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
+    params = {name: "" if value is None else value for name, value in params.items()}
     docker_host = params.pop("docker_host")
     params["environment"] = {name: str(value) for name, value in params["environment"].items()}
     params["hf_token"] = params["hf_token"].strip()
     try:
-        result = _bring(Wish(**params), docker_host, module.check_mode, module.params["wait"])
+        result = _bring(Wish(**params), docker_host, module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None) -> dict[str, Any]:
+def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
     machine, account = Machine(), find_account()
     engine = connect(machine, account, docker_host)
     if wish.state == "stopped":
@@ -339,7 +342,12 @@ def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None) -> 
         return container.start(Vllm(connect(machine, account, docker_host), machine, account, wish), report)
 
     job = Job(
-        "vllm", wish.name, {**asdict(wish), "docker_host": docker_host}, f"Starting {wish.name}", (wish.hf_token,)
+        "vllm",
+        wish.name,
+        {**asdict(wish), "docker_host": docker_host},
+        f"Starting {wish.name}",
+        (wish.hf_token,),
+        folder,
     )
     outcome = job.run(lambda: container.settled(vllm), work, wait)
     result = outcome.as_result()
