@@ -58,12 +58,12 @@ def machine(tmp_path: Path) -> Any:
         run: str = "exit 0",
         info: str = 'echo "20.10.24|Debian GNU/Linux 12"',
         name: str = "openshell-docker",
-        network: dict[str, Any] = NETWORK,
+        network: dict[str, Any] | None = None,
         files: dict[str, str] | None = None,
         programs: dict[str, str] | None = None,
     ) -> Machine:
         programs = {
-            "docker": _DOCKER.format(run=run, info=info, name=name, network=json.dumps(network)),
+            "docker": _DOCKER.format(run=run, info=info, name=name, network=json.dumps(network or NETWORK)),
             **(programs or {}),
         }
         for program, body in programs.items():
