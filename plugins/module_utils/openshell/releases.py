@@ -39,11 +39,6 @@ class Release:
         return self.number >= (0, 0, 92)
 
     @property
-    def takes_environment(self) -> bool:
-        """True since 0.0.59: sandboxes are created with variables."""
-        return self.number >= (0, 0, 59)
-
-    @property
     def deletes_routes(self) -> bool:
         """True since 0.0.88, which made C(inference delete)."""
         return self.number >= (0, 0, 88)

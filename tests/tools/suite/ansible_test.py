@@ -96,7 +96,7 @@ _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
 # The same for the real CLI of OpenShell.
-_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider")
+_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox")
 
 
 def integration(run: Run) -> None:

@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A sandbox of a gateway: made in the background, waited for by its phase, explained when it does not come up.
+
+C(sandbox create) waits by itself and then opens a session in the sandbox, so its exit status says little: a sandbox that is
+ready may come with exit status 1 (openshell-facts 2.6). The list of sandboxes decides.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import check_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import (
+    SandboxSeen,
+    find_sandbox,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+
+READY = "Ready"
+# Phases that lead to another by themselves.
+_PASSING = ("Provisioning", "Starting", "Unspecified", "Unknown")
+_POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (nemoclaw-facts 13.4)
+# Seconds for the command to end once the phase is known: its words explain an error.
+_ENDING_S = 3.0
+_LOG_LINES = 50
+# 0.0.88 takes DNS labels of at most 19 characters without two hyphens in a row; checked for all, so that an upgrade works.
+_NAME = re.compile(r"[a-z]([a-z0-9]|-(?!-))*(?<!-)")
+_NAME_LIMIT = 19
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The sandbox that is wanted; timeout in seconds, for all of it."""
+
+    name: str
+    image: str | None = None
+    providers: Sequence[str] = ()
+    policy: str | None = None
+    timeout: int = 180
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    sandbox: SandboxSeen | None
+    changed: bool = False
+    actions: list[str] = field(default_factory=list)
+    elapsed: float = 0.0
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the module's result."""
+        return {
+            "changed": self.changed,
+            "actions": self.actions,
+            "phase": self.sandbox.phase if self.sandbox else None,
+            "sandbox": vars(self.sandbox) if self.sandbox else None,
+            "elapsed": round(self.elapsed, 1),
+        }
+
+
+class Creation:
+    """C(sandbox create), running beside us."""
+
+    def __init__(self, cli: OpenShell, wish: Wish) -> None:
+        self.failure: Failure | None = None
+        self._cli, self._wish = cli, wish
+        # A daemon: once the sandbox is ready, a session that does not end is nobody's business.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        limit = {"OPENSHELL_PROVISION_TIMEOUT": str(self._wish.timeout)}
+        try:
+            self._cli.call(*words(self._cli, self._wish), environment=limit, limit_s=self._wish.timeout + _ENDING_S)
+        except Failure as failure:
+            self.failure = failure
+
+    def ended(self, wait_s: float = 0.0) -> bool:
+        """Tell whether the command has ended, waiting for it at most so long."""
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+
+def words(cli: OpenShell, wish: Wish) -> list[str]:
+    """Return the command that makes the sandbox."""
+    command = ["sandbox", "create", "--name", wish.name, "--no-auto-providers"]
+    command += ["--from", wish.image] if wish.image else []
+    command += ["--policy", wish.policy] if wish.policy else []
+    for provider in wish.providers:
+        command += ["--provider", provider]
+    # Without a command it would open a shell and wait for somebody to type.
+    return [*command, "--detach"] if cli.release.detaches else [*command, "--no-tty", "--", "true"]
+
+
+def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Have a sandbox of that name that is ready. One that is there is waited for and not changed.
+
+    Raises:
+        Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_timeout),
+            C(sandbox_stopped), or one of the CLI.
+
+    """
+    _check(wish)
+    deadline = Deadline(wish.timeout)
+    found = find_sandbox(cli, wish.name)
+    outcome = Outcome(found)
+    creation: Creation | None = None
+    if found is not None and found.phase == "Deleting" and not check_mode:
+        _wait_until_gone(cli, wish.name, deadline)
+        found = None
+    if found is None or found.phase == "Deleting":
+        outcome.changed, outcome.actions = True, [f"create {wish.name}"]
+        if check_mode:
+            return outcome
+        creation = Creation(cli, wish)
+    elif check_mode:
+        return outcome
+    outcome.sandbox = _wait_until_ready(cli, wish, creation, deadline)
+    outcome.elapsed = deadline.elapsed
+    return outcome
+
+
+def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Delete the sandbox, and wait until it is gone; absent is fine.
+
+    Raises:
+        Failure: C(sandbox_not_deleted), or one of the CLI.
+
+    """
+    check_name("sandbox", wish.name)
+    _check_timeout(wish)
+    deadline = Deadline(wish.timeout)
+    found = find_sandbox(cli, wish.name)
+    outcome = Outcome(found)
+    if found is None:
+        return outcome
+    outcome.changed, outcome.actions = True, [f"delete {wish.name}"]
+    if check_mode:
+        return outcome
+    if found.phase != "Deleting":
+        cli.call("sandbox", "delete", wish.name, limit_s=wish.timeout)
+    _wait_until_gone(cli, wish.name, deadline)
+    outcome.sandbox, outcome.elapsed = None, deadline.elapsed
+    return outcome
+
+
+def _wait_until_ready(cli: OpenShell, wish: Wish, creation: Creation | None, deadline: Deadline) -> SandboxSeen:
+    while True:
+        # Asked before the list: what it made is in the list that is read afterwards.
+        ended = creation is None or creation.ended()
+        found = find_sandbox(cli, wish.name)
+        if found is not None and found.phase == READY:
+            return found
+        if found is None and ended:
+            raise (creation and creation.failure) or _gone(wish)
+        if found is not None and found.phase not in _PASSING:
+            raise _not_ready(cli, wish, found, creation, deadline)
+        if not deadline.remaining:
+            raise _not_ready(cli, wish, found, creation, deadline)
+        deadline.sleep(min(_POLL_S, deadline.remaining))
+
+
+def _wait_until_gone(cli: OpenShell, name: str, deadline: Deadline) -> None:
+    while True:
+        found = find_sandbox(cli, name)
+        if found is None:
+            return
+        if not deadline.remaining:
+            raise Failure(
+                "sandbox_not_deleted",
+                f"The sandbox {name} was to be deleted, and after {deadline.seconds:g} s it is still there as {found.phase}. Look "
+                "at the gateway's log (journalctl --user -u openshell-gateway) and at its container (docker ps --all).",
+                last_state=found.phase,
+                elapsed=round(deadline.elapsed, 1),
+            )
+        deadline.sleep(min(_POLL_S, deadline.remaining))
+
+
+def _not_ready(
+    cli: OpenShell, wish: Wish, found: SandboxSeen | None, creation: Creation | None, deadline: Deadline
+) -> Failure:
+    """Return why the sandbox is not ready, with what OpenShell logged about it."""
+    if creation is not None:
+        creation.ended(_ENDING_S)
+    said = str(creation.failure.details.get("server_message", "")) if creation and creation.failure else ""
+    phase = found.phase if found else "not listed"
+    facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, wish.name)}
+    reason = f" OpenShell says: {said}" if said else ""
+    stays = "It stays as it is; openshell_sandbox with state: absent deletes it."
+    if phase == "Stopped":
+        return Failure(
+            "sandbox_stopped",
+            f"The sandbox {wish.name} is there and stopped. Start it (openshell sandbox start {wish.name}), or delete it.",
+            **facts,
+        )
+    if phase in (*_PASSING, "not listed"):
+        return Failure(
+            "sandbox_timeout",
+            f"The sandbox {wish.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
+            "image that is still being pulled needs a longer timeout; else see last_logs.",
+            **facts,
+        )
+    return Failure(
+        "sandbox_error",
+        f"The sandbox {wish.name} did not come up; its phase is {phase}.{reason} {stays} Correct what it says or what is in "
+        "last_logs, delete it, and run this again.",
+        **facts,
+    )
+
+
+def _logs(cli: OpenShell, name: str) -> list[str]:
+    try:
+        lines = text.plain(cli.call("logs", name, "-n", str(_LOG_LINES))).splitlines()
+    except Failure as failure:
+        lines = [f"openshell logs failed: {failure.message}"]
+    return [quote(line, cli.secret, 300) for line in lines[-_LOG_LINES:] if line.strip()]
+
+
+def _gone(wish: Wish) -> Failure:
+    return Failure(
+        "sandbox_error",
+        f"The sandbox {wish.name} was made, and it is not in the gateway's list. Somebody may have deleted it at the same time: "
+        "run this again.",
+        last_state="not listed",
+    )
+
+
+def _check(wish: Wish) -> None:
+    if len(wish.name) > _NAME_LIMIT or not _NAME.fullmatch(wish.name):
+        raise Failure(
+            "sandbox_name_invalid",
+            f"The sandbox is to be called {wish.name!r}. OpenShell takes lower-case letters, digits and single hyphens, "
+            f"beginning with a letter and not ending with a hyphen, {_NAME_LIMIT} characters at most.",
+        )
+    for what, value in (("image", wish.image), ("policy", wish.policy)):
+        if value is not None and (not value.strip() or value.startswith("-") or not value.isprintable()):
+            raise Failure(
+                "sandbox_image_invalid",
+                f"The sandbox's {what} is {value!r}, which is none. Give an image such as registry.example.com/agent:1 and a path "
+                "such as /etc/nemoclaw/policy.yaml.",
+            )
+    for provider in wish.providers:
+        check_name("provider", provider)
+    _check_timeout(wish)
+
+
+def _check_timeout(wish: Wish) -> None:
+    if wish.timeout < 1:
+        raise Failure(
+            "timeout_invalid",
+            f"The time limit for the sandbox {wish.name} is {wish.timeout} s. Give the seconds that its image may take to be "
+            "pulled and started, for example 180.",
+        )

@@ -1,0 +1,193 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: openshell_sandbox
+version_added: "0.1.0"
+short_description: Have a sandbox of an OpenShell gateway that is ready
+description:
+  - Makes a sandbox and waits until OpenShell calls it ready, or deletes one and waits until it is gone.
+  - The phase in the gateway's list decides. What the command that makes it ends with does not, because before OpenShell 0.0.111 it
+    goes on to open a session, which may fail although the sandbox is ready.
+  - A sandbox that is there is waited for and never changed. A gateway does not show what one was made of.
+  - Where it does not come up in time, or with an error, the module fails with the phase and OpenShell's log of it. The sandbox stays,
+    so that it can be looked at.
+options:
+  name:
+    description:
+      - The sandbox's name. Lower-case letters, digits and single hyphens, 19 characters at most.
+    type: str
+    required: true
+  state:
+    description: Whether the sandbox is to be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  image:
+    description:
+      - The image to make it of. A single word means an image of OpenShell's community.
+      - By default the gateway's own.
+    type: str
+  providers:
+    description:
+      - Providers to attach, whose credentials its programs are to use by themselves.
+      - C(inference.local) needs none.
+    type: list
+    elements: str
+    default: []
+  policy:
+    description: File on the target with the sandbox's policy.
+    type: path
+  timeout:
+    description: Seconds until it has to be ready, or gone. Pulling a large image counts.
+    type: int
+    default: 180
+extends_documentation_fragment:
+  - nemoclaw.local_inference.openshell
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.openshell, nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.openshell_inference
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have a sandbox
+  nemoclaw.local_inference.openshell_sandbox:
+    name: my-assistant
+    image: registry.example.com/lab/agent:1
+    timeout: 600
+
+- name: Delete it
+  nemoclaw.local_inference.openshell_sandbox:
+    name: my-assistant
+    state: absent
+"""
+
+RETURN = r"""
+phase:
+  description: V(Ready), or in check mode the phase of one that is there; null where there is none.
+  returned: success
+  type: str
+  sample: Ready
+sandbox:
+  description: The sandbox as the gateway lists it, null where there is none.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: The id that the gateway gave it.
+      type: str
+      returned: always
+    name:
+      description: Its name.
+      type: str
+      returned: always
+      sample: my-assistant
+    phase:
+      description: Its phase.
+      type: str
+      returned: always
+      sample: Ready
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["create my-assistant"]
+elapsed:
+  description: Seconds that it took.
+  returned: success
+  type: float
+  sample: 14.2
+release:
+  description: The release of OpenShell.
+  returned: success
+  type: str
+  sample: 0.0.83
+failure:
+  description: What stopped it, with C(code) and C(message).
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: sandbox_timeout
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    last_state:
+      description: The phase that it was last seen in.
+      type: str
+      returned: when it did not come up, or was not deleted
+      sample: Provisioning
+    elapsed:
+      description: Seconds that were waited.
+      type: float
+      returned: when it did not come up, or was not deleted
+    last_logs:
+      description: The end of OpenShell's log of it.
+      type: list
+      elements: str
+      returned: when it did not come up
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    OPENSHELL_OPTIONS,
+    create_module,
+    fail,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import Wish, have, remove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "image": {"type": "str"},
+    "providers": {"type": "list", "elements": "str", "default": []},
+    "policy": {"type": "path"},
+    "timeout": {"type": "int", "default": 180},
+    **OPENSHELL_OPTIONS,
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params = module.params
+    wish = Wish(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
+    try:
+        cli = open_cli(params)
+        bring = have if params["state"] == "present" else remove
+        outcome = bring(cli, wish, module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    absent = f"{wish.name}: absent\n"
+    present = f"{wish.name}: present\n"
+    sides = (absent, present) if params["state"] == "present" else (present, absent)
+    diff = dict(zip(("before", "after"), sides if outcome.changed else ("", "")))
+    module.exit_json(**outcome.as_result(), release=str(cli.release), diff=diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sandboxes of gateways of three releases: made, waited for, explained when they do not come up, deleted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import openshell_parts
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
+
+WISH = sandbox.Wish("my-assistant", "lab/ready:1", timeout=20)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_POLL_S", 0.1)
+
+
+def creations(gateway: openshell_parts.Gateway) -> int:
+    return int(gateway.known()["calls"].count("CreateSandbox"))
+
+
+def failure_of(cli: OpenShell, wish: sandbox.Wish) -> Failure:
+    with pytest.raises(Failure) as caught:
+        sandbox.have(cli, wish, False)
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    planned = sandbox.have(openshell, WISH, True)
+    assert (planned.changed, planned.sandbox) == (True, None)
+    assert creations(gateway) == 0
+    first = sandbox.have(openshell, WISH, False)
+    assert first.changed
+    assert first.as_result()["phase"] == "Ready"
+    assert gateway.known()["sandboxes"]["my-assistant"]["image"] == "lab/ready:1"
+    for check_mode in (True, False):
+        again = sandbox.have(openshell, WISH, check_mode)
+        assert not again.changed
+        assert again.sandbox == first.sandbox
+    assert creations(gateway) == 1
+
+
+def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    provider.have(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+    sandbox.have(openshell, replace(WISH, image=None, providers=("lab",)), False)
+    assert gateway.known()["sandboxes"]["my-assistant"]["providers"] == ["lab"]
+
+
+def test_one_that_somebody_else_makes_is_waited_for(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    other = sandbox.Creation(openshell, replace(WISH, image="lab/slow:1"))
+    while find_sandbox(openshell, WISH.name) is None:
+        assert not other.ended(0.05)
+    outcome = sandbox.have(openshell, WISH, False)
+    assert not outcome.changed
+    assert outcome.as_result()["phase"] == "Ready"
+    assert creations(gateway) == 1
+
+
+def test_an_error_is_explained_and_left_to_look_at(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    failure = failure_of(openshell, replace(WISH, image="lab/broken:1"))
+    assert failure.code == "sandbox_error"
+    assert "supervisor exited with status 1" in failure.message
+    assert failure.details["last_state"] == "Error"
+    assert "image requested from the engine" in failure.details["last_logs"][0]
+    assert find_sandbox(openshell, WISH.name) is not None
+    again = failure_of(openshell, WISH)
+    assert (again.code, again.details["last_state"]) == ("sandbox_error", "Error")
+    assert creations(gateway) == 1
+
+
+def test_an_image_that_cannot_be_had(openshell: OpenShell) -> None:
+    failure = failure_of(openshell, replace(WISH, image="registry.invalid/none:1"))
+    assert failure.code == "sandbox_error"
+    assert "no such image" in failure.message
+
+
+def test_one_that_hangs_ends_with_its_time(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    wish = replace(WISH, image="lab/stuck:1", timeout=2)
+    failure = failure_of(openshell, wish)
+    assert failure.code == "sandbox_timeout"
+    assert failure.details["last_state"] == "Provisioning"
+    assert failure.details["elapsed"] >= 2
+    assert failure.details["last_logs"]
+    assert failure_of(openshell, replace(wish, timeout=1)).code == "sandbox_timeout", "found in that state"
+    assert creations(gateway) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (replace(WISH, providers=("nobody",)), "openshell_provider_missing"),
+        (replace(WISH, policy="/nowhere/policy.yaml"), "openshell_failed"),
+        (replace(WISH, name="a-name-of-20-letters"), "sandbox_name_invalid"),
+        (replace(WISH, name="Upper"), "sandbox_name_invalid"),
+        (replace(WISH, name="two--hyphens"), "sandbox_name_invalid"),
+        (replace(WISH, name="ends-"), "sandbox_name_invalid"),
+        (replace(WISH, name="-g"), "sandbox_name_invalid"),
+        (replace(WISH, name=""), "sandbox_name_invalid"),
+        (replace(WISH, image="--no-keep"), "sandbox_image_invalid"),
+        (replace(WISH, image=" "), "sandbox_image_invalid"),
+        (replace(WISH, timeout=0), "timeout_invalid"),
+        (replace(WISH, providers=("-x",)), "openshell_name_invalid"),
+    ],
+)
+def test_what_cannot_be_made(
+    openshell: OpenShell, gateway: openshell_parts.Gateway, wish: sandbox.Wish, code: str
+) -> None:
+    assert failure_of(openshell, wish).code == code
+    assert gateway.known()["sandboxes"] == {}
+
+
+def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    assert not sandbox.remove(openshell, WISH, False).changed
+    sandbox.have(openshell, WISH, False)
+    assert sandbox.remove(openshell, WISH, True).changed
+    assert find_sandbox(openshell, WISH.name) is not None
+    outcome = sandbox.remove(openshell, WISH, False)
+    assert outcome.as_result()["phase"] is None
+    assert gateway.known()["sandboxes"] == {}
+    assert not sandbox.remove(openshell, WISH, False).changed
+
+
+def test_no_secret_is_in_any_argument(openshell: OpenShell) -> None:
+    said = json.dumps(sandbox.words(openshell, replace(WISH, providers=("lab",))))
+    assert "--env" not in said
+
+
+def test_one_deleted_meanwhile_is_told(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    def delete() -> None:
+        while find_sandbox(openshell, WISH.name) is None:
+            pass
+        openshell.call("sandbox", "delete", WISH.name)
+
+    threading.Thread(target=delete, daemon=True).start()
+    failure = failure_of(openshell, replace(WISH, image="lab/stuck:1", timeout=10))
+    assert failure.code in ("sandbox_error", "openshell_failed")
+    assert gateway.known()["sandboxes"] == {}

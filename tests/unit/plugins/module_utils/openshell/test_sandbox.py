@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a sandbox without OpenShell: phases that the stand-in gateway does not have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
+
+WISH = sandbox.Wish("lab", "image:1", timeout=1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_POLL_S", 0.02)
+
+
+def openshell(folder: Path, phases: list[str], number: tuple[int, int, int] = (0, 0, 111)) -> OpenShell:
+    """Return a CLI whose sandbox goes from phase to phase with each list, the last one for ever; empty is no sandbox."""
+    for index, phase in enumerate(phases):
+        listing = [{"id": "1", "name": "lab", "phase": phase}] if phase else []
+        (folder / f"list.{index}").write_text(json.dumps(listing), encoding="utf-8")
+    program = folder / "openshell"
+    program.write_text(
+        f"""#!/bin/sh
+cd {folder}
+case "$1 $2" in
+  "sandbox list") n=$(cat count 2>/dev/null || echo 0); cat list.$n; [ -e list.$((n + 1)) ] && echo $((n + 1)) >count; exit 0 ;;
+  "sandbox create") echo "$@" >created; exit 0 ;;
+  "sandbox delete") exit 0 ;;
+  "logs lab") echo "a line" ;;
+  *) echo "this stand-in knows no openshell $*" >&2; exit 99 ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    account = find_account()._replace(home=str(folder))
+    return OpenShell(Machine(environ={"PATH": "/usr/bin:/bin"}), account, str(program), Release(number))
+
+
+@pytest.mark.parametrize(
+    ("phases", "changed"),
+    [
+        (["Ready"], False),
+        (["Provisioning", "Ready"], False),
+        (["Starting", "Unknown", "Ready"], False),
+        (["", "Provisioning", "Ready"], True),
+        (["Deleting", "Deleting", "", "Provisioning", "Ready"], True),
+    ],
+)
+def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: bool) -> None:
+    outcome = sandbox.have(openshell(tmp_path, phases), WISH, False)
+    assert outcome.changed == changed
+    assert outcome.as_result()["phase"] == "Ready"
+    assert (tmp_path / "created").exists() == changed
+
+
+@pytest.mark.parametrize(
+    ("phases", "code", "last_state"),
+    [
+        (["Error"], "sandbox_error", "Error"),
+        (["Stopped"], "sandbox_stopped", "Stopped"),
+        (["Provisioning", "Deleting"], "sandbox_error", "Deleting"),
+        (["Provisioning", ""], "sandbox_error", "not listed"),
+        (["Unspecified"], "sandbox_timeout", "Unspecified"),
+        (["Deleting"], "sandbox_not_deleted", "Deleting"),
+    ],
+)
+def test_phases_that_lead_nowhere(tmp_path: Path, phases: list[str], code: str, last_state: str) -> None:
+    with pytest.raises(Failure) as caught:
+        sandbox.have(openshell(tmp_path, phases), WISH, False)
+    assert (caught.value.code, caught.value.details["last_state"]) == (code, last_state)
+    if code in ("sandbox_timeout", "sandbox_stopped"):
+        assert caught.value.details["last_logs"] == ["a line"]
+
+
+def test_one_that_is_not_deleted_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        sandbox.remove(openshell(tmp_path, ["Ready", "Deleting"]), WISH, False)
+    assert caught.value.code == "sandbox_not_deleted"
+    assert caught.value.details["elapsed"] >= 1
+
+
+@pytest.mark.parametrize(("number", "ending"), [((0, 0, 110), "-- true"), ((0, 0, 111), "--detach")])
+def test_no_shell_waits_for_somebody_to_type(tmp_path: Path, number: tuple[int, int, int], ending: str) -> None:
+    assert " ".join(sandbox.words(openshell(tmp_path, [""], number), WISH)).endswith(ending)
