@@ -29,14 +29,18 @@ LIMIT = 120  # seconds for one playbook
 KEY = f"canary-{secrets.token_hex(16)}"
 
 
-@pytest.fixture(scope="session")
-def unsafe_forms() -> list[bytes]:
-    """Return the forms in which the key would give itself away: as it is, and in base64 at each of its three alignments."""
-    forms = [KEY.encode()]
+def forms_of(key: str) -> list[bytes]:
+    """Return the forms in which a key would give itself away: as it is, and in base64 at each of its three alignments."""
+    forms = [key.encode()]
     for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + KEY.encode())
+        encoded = base64.b64encode(b"\0" * offset + key.encode())
         forms.append(encoded[(offset * 8 + 5) // 6 : -4])
     return forms
+
+
+@pytest.fixture(scope="session")
+def unsafe_forms() -> list[bytes]:
+    return forms_of(KEY)
 
 
 @dataclass
