@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DEFAULT_TIMEOUT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import canonical_provider
@@ -26,23 +25,18 @@ def provider(name: str) -> str:
 def route(wish: Mapping[str, Any]) -> dict[str, Any]:
     """Return the route that the module inference_route would record for the same options."""
     window = wish.get("context_window")
-    try:
-        return build_route(
-            provider=str(wish["provider"]),
-            base_url=str(wish["base_url"]),
-            base_url_sandbox=str(wish.get("base_url_sandbox") or "") or None,
-            sandbox_host=str(wish.get("sandbox_host") or SANDBOX_HOST),
-            model=str(wish["model"]),
-            api=str(wish.get("api") or "openai-completions"),
-            timeout=int(wish.get("timeout") or DEFAULT_TIMEOUT),
-            context_window=int(window) if window else None,
-            container=str(wish.get("container") or "") or None,
-            origin=str(wish.get("origin") or "external"),
-        )
-    except KeyError as error:
-        raise AnsibleFilterError(f"A route needs {error}, and {sorted(wish)} were given.") from error
-    except Failure as failure:
-        raise AnsibleFilterError(failure.message) from failure
+    return build_route(
+        provider=str(wish["provider"]),
+        base_url=str(wish["base_url"]),
+        base_url_sandbox=str(wish.get("base_url_sandbox") or "") or None,
+        sandbox_host=str(wish.get("sandbox_host") or SANDBOX_HOST),
+        model=str(wish["model"]),
+        api=str(wish.get("api") or "openai-completions"),
+        timeout=int(wish.get("timeout") or DEFAULT_TIMEOUT),
+        context_window=int(window) if window else None,
+        container=str(wish.get("container") or "") or None,
+        origin=str(wish.get("origin") or "external"),
+    )
 
 
 class FilterModule:

@@ -57,7 +57,7 @@ class Controller:
         return self.folder / ".nemoclaw" / "local-inference.json"
 
     def play(self, name: str, *options: str, **settings: str) -> int:
-        """Run a playbook of the collection at full verbosity, look for the key everywhere, and return its exit status."""
+        """Run a playbook of the collection, or a file, at full verbosity, look for the key everywhere, and return its exit status."""
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("NEMOCLAW_", "ANSIBLE_"))
         }
@@ -74,7 +74,8 @@ class Controller:
             **self.environment,
             **settings,
         }
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), f"nemoclaw.local_inference.{name}", "-vvvv"]
+        playbook = name if name.endswith(".yml") else f"nemoclaw.local_inference.{name}"
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-vvvv"]
         command += ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *options]
         with watched_arguments() as seen:
             done = subprocess.run(
