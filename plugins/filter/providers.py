@@ -1,14 +1,17 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of providers."""
+"""Names of providers, and what a route through one looks like."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DEFAULT_TIMEOUT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import canonical_provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
 
 
 def provider(name: str) -> str:
@@ -19,9 +22,26 @@ def provider(name: str) -> str:
         return name
 
 
+def route(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the route that the module inference_route would record for the same options."""
+    window = wish.get("context_window")
+    return build_route(
+        provider=str(wish["provider"]),
+        base_url=str(wish["base_url"]),
+        base_url_sandbox=str(wish.get("base_url_sandbox") or "") or None,
+        sandbox_host=str(wish.get("sandbox_host") or SANDBOX_HOST),
+        model=str(wish["model"]),
+        api=str(wish.get("api") or "openai-completions"),
+        timeout=int(wish.get("timeout") or DEFAULT_TIMEOUT),
+        context_window=int(window) if window else None,
+        container=str(wish.get("container") or "") or None,
+        origin=str(wish.get("origin") or "external"),
+    )
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"provider": provider}
+        return {"provider": provider, "route": route}

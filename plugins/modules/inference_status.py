@@ -14,6 +14,7 @@ description:
     the model answers a real question.
   - For Ollama, the authenticated reverse proxy is looked at as well, where the user has a token file. A refused token, a proxy
     before a server that is down and a proxy that is not there are told apart.
+  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
   - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
     error for it.
@@ -29,8 +30,15 @@ options:
       - O(api_key) wins over it.
     type: dict
     default: {}
+  openshell:
+    description: Whether the gateway of OpenShell is looked at, where there is one.
+    type: bool
+    default: true
+  gateway:
+    description: Its name, by default the one that E(OPENSHELL_GATEWAY) names, else the active one.
+    type: str
   timeout:
-    description: Seconds for all checks together.
+    description: Seconds for all checks of the server together.
     type: int
     default: 60
 extends_documentation_fragment:
@@ -85,13 +93,15 @@ checks:
   contains:
     name:
       description:
-        - V(route), V(backend), V(completion), and V(auth_proxy) for an Ollama behind the authenticated reverse proxy.
+        - V(route), V(backend), V(completion), V(auth_proxy) for an Ollama behind the authenticated reverse proxy, and V(gateway) on a
+          host with OpenShell.
       type: str
       returned: always
     state:
       description:
         - V(healthy), V(unreachable) (nothing answers in time), V(unauthorized) (the key is refused), V(unhealthy) (it answers,
-          but wrongly), V(not probed), or V(not configured) (there is no record).
+          but wrongly), V(not probed), V(not configured) (there is no record, or the gateway has no route), or V(differs) (the gateway
+          leads elsewhere).
       type: str
       returned: always
     url:
@@ -121,7 +131,8 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     HEALTHY,
@@ -131,17 +142,20 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     check_proxy,
     check_server,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "openshell": {"type": "bool", "default": True},
+    "gateway": {"type": "str"},
     "timeout": {"type": "int", "default": 60},
     **ENDPOINT_OPTIONS,
 }
 
 
-def look(params: dict[str, Any], path: str, home: str) -> dict[str, Any]:
+def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
     """Return the result: the route, its checks and their lines."""
     record = Check("route", HEALTHY, url=path, detail="a route is recorded")
     checks, route = [record], None
@@ -163,7 +177,9 @@ def look(params: dict[str, Any], path: str, home: str) -> dict[str, Any]:
             params["validate_certs"],
         )
         checks += check_server(route, endpoint)
-        checks += check_proxy(route, home)
+        checks += check_proxy(route, account.home)
+        if params["openshell"]:
+            checks += check_gateway(Machine(), account, route, params["gateway"])
     return {
         "healthy": all(check.state == HEALTHY for check in checks),
         "lines": render(route, checks),
@@ -176,8 +192,8 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     try:
-        home = find_account().home
-        result = look(module.params, module.params["path"] or record_path(home), home)
+        account = find_account()
+        result = look(module.params, module.params["path"] or record_path(account.home), account)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(changed=False, **result)

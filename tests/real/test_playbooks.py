@@ -29,14 +29,18 @@ LIMIT = 120  # seconds for one playbook
 KEY = f"canary-{secrets.token_hex(16)}"
 
 
-@pytest.fixture(scope="session")
-def unsafe_forms() -> list[bytes]:
-    """Return the forms in which the key would give itself away: as it is, and in base64 at each of its three alignments."""
-    forms = [KEY.encode()]
+def forms_of(key: str) -> list[bytes]:
+    """Return the forms in which a key would give itself away: as it is, and in base64 at each of its three alignments."""
+    forms = [key.encode()]
     for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + KEY.encode())
+        encoded = base64.b64encode(b"\0" * offset + key.encode())
         forms.append(encoded[(offset * 8 + 5) // 6 : -4])
     return forms
+
+
+@pytest.fixture(scope="session")
+def unsafe_forms() -> list[bytes]:
+    return forms_of(KEY)
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Controller:
         return self.folder / ".nemoclaw" / "local-inference.json"
 
     def play(self, name: str, *options: str, **settings: str) -> int:
-        """Run a playbook of the collection at full verbosity, look for the key everywhere, and return its exit status."""
+        """Run a playbook of the collection, or a file, at full verbosity, look for the key everywhere, and return its exit status."""
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("NEMOCLAW_", "ANSIBLE_"))
         }
@@ -70,7 +74,8 @@ class Controller:
             **self.environment,
             **settings,
         }
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), f"nemoclaw.local_inference.{name}", "-vvvv"]
+        playbook = name if name.endswith(".yml") else f"nemoclaw.local_inference.{name}"
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-vvvv"]
         command += ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *options]
         with watched_arguments() as seen:
             done = subprocess.run(

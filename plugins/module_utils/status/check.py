@@ -39,6 +39,7 @@ UNHEALTHY = "unhealthy"
 UNREACHABLE = "unreachable"
 NOT_PROBED = "not probed"
 NOT_CONFIGURED = "not configured"
+DIFFERS = "differs"
 
 # What a failure means for the person who reads a status: is it the network, the key, or the server?
 _STATES = {

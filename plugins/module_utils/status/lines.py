@@ -26,6 +26,7 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
         "backend": "Inference",
         "auth_proxy": "Inference (auth proxy)",
         "completion": "Completion",
+        "gateway": "Inference (gateway)",
     }
     for check in checks:
         if route is not None and check.name == "route":

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.filter import providers, tables
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import PASSED, Probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 
@@ -89,4 +90,35 @@ def test_the_provider_filter(value: Any, name: Any) -> None:
 
 def test_the_filters_have_their_names() -> None:
     names = {**tables.FilterModule().filters(), **providers.FilterModule().filters()}
-    assert set(names) == {"probe_table", "route_table", "host_table", "provider"}
+    assert set(names) == {"probe_table", "route_table", "host_table", "provider", "route"}
+
+
+def test_a_route_without_a_call() -> None:
+    wish = {
+        "provider": "Ollama",
+        "base_url": "http://127.0.0.1:11434/v1",
+        "model": "m",
+        "timeout": "90",
+        "context_window": "",
+    }
+    assert providers.route(wish) == build_route(
+        provider="ollama", base_url="http://127.0.0.1:11434/v1", model="m", api="openai-completions", timeout=90
+    )
+    assert providers.route({**wish, "context_window": "4096", "base_url_sandbox": "http://h:1/v1"}) == build_route(
+        provider="ollama",
+        base_url="http://127.0.0.1:11434/v1",
+        base_url_sandbox="http://h:1/v1",
+        model="m",
+        api="openai-completions",
+        timeout=90,
+        context_window=4096,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"provider": "nobody"}, "There is no provider"), ({"base_url": "file:///x"}, "http")],
+)
+def test_a_route_that_cannot_be(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(Failure, match=says):
+        providers.route({"provider": "custom", "base_url": "http://127.0.0.1:1/v1", "model": "m", **change})

@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks on a host with OpenShell: its real CLI, and the stand-in gateway of openshell_gateway.py (which says why)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openshell_parts
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.fingerprints import state_path
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from conftest import Llama
+from test_playbooks import KEY, Controller, forms_of, new_controller
+
+RELEASE = "0.0.83"
+PROVIDER = "compatible-endpoint"
+
+
+@pytest.fixture(scope="module")
+def fingerprints() -> Iterator[Path]:
+    """Give the file with the fingerprints of this user's providers, and put back what was in it."""
+    path = Path(state_path(find_account().home))
+    before = path.read_bytes() if path.exists() else None
+    path.unlink(missing_ok=True)
+    yield path
+    path.unlink(missing_ok=True)
+    if before is not None:
+        path.write_bytes(before)
+        path.chmod(0o600)
+
+
+@pytest.fixture(scope="module")
+def server(openshell_home: Path) -> Iterator[openshell_parts.Gateway]:
+    with openshell_parts.serving(RELEASE, openshell_home) as gateway:
+        yield gateway
+
+
+def on_a_host_with_openshell(folder: Path, llama: Llama, server: openshell_parts.Gateway) -> Controller:
+    """Return a controller whose host has a good model server, OpenShell's CLI on PATH, and an empty gateway."""
+    server.forget()
+    made = new_controller(folder, forms_of(KEY), llama)
+    made.environment["PATH"] = f"{server.cli.parent}:{os.environ['PATH']}"
+    made.environment["OPENSHELL_GATEWAY_ENDPOINT"] = server.endpoint
+    return made
+
+
+@pytest.fixture
+def controller(tmp_path: Path, llama: Llama, server: openshell_parts.Gateway, fingerprints: Path) -> Controller:
+    return on_a_host_with_openshell(tmp_path, llama, server)
+
+
+@pytest.fixture(scope="module")
+def led(
+    tmp_path_factory: pytest.TempPathFactory, llama: Llama, server: openshell_parts.Gateway, fingerprints: Path
+) -> Controller:
+    """Return a controller whose host and gateway have a route already; no test that takes it may change that."""
+    made = on_a_host_with_openshell(tmp_path_factory.mktemp("led"), llama, server)
+    assert made.play("site") == 0
+    return made
+
+
+def route(server: openshell_parts.Gateway) -> list[Any] | None:
+    """Return provider, model, timeout and version of the gateway's route."""
+    found: list[Any] | None = server.known()["routes"].get("inference.local")
+    return found
+
+
+def state(controller: Controller, server: openshell_parts.Gateway) -> tuple[Any, ...]:
+    """Return what a run that fails may not change."""
+    provider = {**server.known()["providers"][PROVIDER], "resource_version": 0}
+    return provider, route(server), controller.record.read_bytes(), controller.record.stat().st_mtime_ns
+
+
+def base_url(controller: Controller) -> str:
+    found: str = json.loads(controller.record.read_text(encoding="utf-8"))["base_url_sandbox"]
+    return found
+
+
+def call(server: openshell_parts.Gateway, *words: str) -> None:
+    subprocess.run(
+        [server.cli, "--gateway-endpoint", server.endpoint, *words], check=False, capture_output=True, timeout=60
+    )
+
+
+@contextmanager
+def another_sandbox(server: openshell_parts.Gateway) -> Iterator[None]:
+    # Its exit status says nothing: after the sandbox is ready it wants to open a session, which the stand-in has none of.
+    call(server, "sandbox", "create", "--name", "neighbour", "--from", "lab/ready:1", "--", "true")
+    assert "neighbour" in server.known()["sandboxes"]
+    try:
+        yield
+    finally:
+        call(server, "sandbox", "delete", "neighbour")
+
+
+def test_from_nothing_to_a_sandbox_and_back(
+    controller: Controller, server: openshell_parts.Gateway, fingerprints: Path
+) -> None:
+    controller.environment |= {"NEMOCLAW_SANDBOX_NAME": "my-assistant", "ANSIBLE_PIPELINING": "true"}
+    assert controller.play("site", "--check", "--diff") == 0
+    known = server.known()
+    assert (known["providers"], known["sandboxes"], route(server)) == ({}, {}, None)
+    assert not controller.record.exists()
+
+    assert controller.play("site", "--diff") == 0
+    assert controller.changed == 4, "sandbox, provider, route, record"
+    known = server.known()
+    provider = known["providers"][PROVIDER]
+    assert (provider["type"], provider["credentials"]) == ("openai", {"COMPATIBLE_API_KEY": KEY})
+    assert provider["config"] == {"OPENAI_BASE_URL": base_url(controller)}
+    assert route(server) == [PROVIDER, "scripted", 180, 1]
+    assert list(known["sandboxes"]) == ["my-assistant"]
+    assert "could not be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
+    assert KEY not in fingerprints.read_text(encoding="utf-8")
+
+    assert controller.play("site") == 0
+    assert controller.changed == 0
+    # Facts, the proof and the record; asking the gateway, the probe, the sandbox and the provider.
+    assert controller.output.count("Using module file") == 7
+
+    assert controller.play("status") == 0
+    assert "Inference (gateway): healthy" in controller.output
+
+    removal = controller.folder / "absent.yml"
+    removal.write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.include_role: {name: nemoclaw.local_inference.sandbox, tasks_from: absent}\n",
+        encoding="utf-8",
+    )
+    assert controller.play(str(removal)) == 0
+    assert server.known()["providers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"NEMOCLAW_MODEL": "another"}, "model_not_served"),
+        ({"behaviour": "leaks"}, "tool_calls_leaked"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_failed_switch_keeps_the_route(
+    led: Controller, server: openshell_parts.Gateway, llama: Llama, settings: dict[str, str], says: str
+) -> None:
+    if "behaviour" in settings:
+        settings = {"NEMOCLAW_ENDPOINT_URL": llama(settings["behaviour"], api_key=KEY).base_url}
+    before = state(led, server)
+    # The URL is not named, where the model is: it stays as it is recorded. So does the provider.
+    unnamed = {"NEMOCLAW_PROVIDER": "", "NEMOCLAW_ENDPOINT_URL": ""}
+    assert led.play("switch_model", **{**unnamed, **settings}) == 2
+    assert says in led.output
+    assert state(led, server) == before
+
+
+def test_a_gateway_that_fails_in_the_middle_is_led_back(
+    led: Controller, server: openshell_parts.Gateway, llama: Llama
+) -> None:
+    """The real CLI, but for one command, which no real gateway can be made to fail at after it took the provider."""
+    wrapper = led.folder / "bin" / "openshell"
+    wrapper.parent.mkdir(exist_ok=True)
+    script = f'#!/bin/sh\n[ "$1 $2" = "inference set" ] && {{ echo "Error: x disk full" >&2; exit 1; }}\nexec {server.cli} "$@"\n'
+    wrapper.write_text(script, encoding="utf-8")
+    wrapper.chmod(0o755)
+    before = state(led, server)
+    other = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
+    assert led.play("switch_model", PATH=f"{wrapper.parent}:{os.environ['PATH']}", **other) == 2
+    assert "UpdateProvider" in server.known()["calls"]
+    assert "disk full" in led.output
+    assert state(led, server) == before
+
+
+def test_other_sandboxes_are_not_led_away(led: Controller, server: openshell_parts.Gateway, llama: Llama) -> None:
+    before = state(led, server)
+    with another_sandbox(server):
+        second = llama("good", api_key=KEY, alias="second").base_url
+        assert led.play("switch_model", NEMOCLAW_ENDPOINT_URL=second, NEMOCLAW_MODEL="second") == 2
+        assert '"code": "route_shared"' in led.output
+        assert "neighbour" in led.output
+        # The same model elsewhere: the gateway's route stays as it is, and the provider under it would not.
+        third = llama("good", api_key=KEY, n_ctx=16384).base_url
+        assert led.play("switch_model", NEMOCLAW_ENDPOINT_URL=third) == 2
+        assert "use it as well: neighbour" in " ".join(led.output.split())
+        assert state(led, server) == before
+
+
+def test_a_blocked_way_stops_before_anything_is_saved(led: Controller, server: openshell_parts.Gateway) -> None:
+    if os.geteuid() or not shutil.which("docker") or not shutil.which("busybox"):
+        pytest.skip("a network of one's own needs root, Docker and busybox (Debian package busybox-static)")
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no Docker engine answers")
+    network = f"nemoclaw-test-{secrets.token_hex(4)}"
+    subprocess.run(["docker", "network", "create", network], check=True, capture_output=True, timeout=60)
+    before = state(led, server)
+    try:
+        # The model server listens on 127.0.0.1 alone, which is nothing that a sandbox reaches.
+        assert led.play("site", "-e", f"sandbox_network={network}", NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="90") == 2
+    finally:
+        subprocess.run(["docker", "network", "rm", network], check=True, capture_output=True, timeout=60)
+    said = " ".join(led.output.split())
+    assert "does so on 127.0.0.1 alone" in said
+    assert "Nothing was saved" in said
+    assert state(led, server) == before
+
+
+def test_a_gateway_that_is_down(controller: Controller) -> None:
+    controller.environment["OPENSHELL_GATEWAY_ENDPOINT"] = "http://127.0.0.1:9"
+    assert controller.play("site", "-e", "sandbox_backend=openshell") == 2
+    assert '"code": "openshell_gateway_down"' in controller.output
+    assert not controller.record.exists()
+    assert controller.play("site") == 0
+    assert "No sandbox was made" in controller.output
+    assert controller.record.exists()
+    assert controller.play("status") == 2
+    assert "Inference (gateway): unreachable" in controller.output
+
+
+def test_another_provider_altogether(controller: Controller, server: openshell_parts.Gateway, llama: Llama) -> None:
+    assert controller.play("switch_model") == 2
+    assert "no recorded route" in controller.output
+    assert controller.play("site") == 0
+    anthropic = {
+        "NEMOCLAW_PROVIDER": "anthropicCompatible",
+        "NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY).root_url,
+        "COMPATIBLE_ANTHROPIC_API_KEY": KEY,
+    }
+    assert controller.play("switch_model", **anthropic) == 0
+    assert route(server) == ["compatible-anthropic-endpoint", "scripted", 180, 2]
+    provider = server.known()["providers"]["compatible-anthropic-endpoint"]
+    assert (provider["type"], provider["credentials"]) == ("anthropic", {"COMPATIBLE_ANTHROPIC_API_KEY": KEY})
+    assert provider["config"] == {"ANTHROPIC_BASE_URL": base_url(controller)}
+
+
+def test_the_token_of_the_gate_is_the_key(
+    controller: Controller, server: openshell_parts.Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    token = secrets.token_hex(24)
+    controller.unsafe_forms = forms_of(token)
+    kept = tmp_path_factory.mktemp("gate") / "ollama-proxy-token"
+    kept.write_text(token + "\n", encoding="utf-8")
+    kept.chmod(0o600)
+    wanted = build_route(
+        provider="ollama",
+        base_url="http://127.0.0.1:11434/v1",
+        base_url_sandbox="http://host.openshell.internal:11435/v1",
+        model="qwen2.5:7b",
+        api="openai-completions",
+        timeout=240,
+    )
+    settings = {"sandbox_route": wanted, "sandbox_behind_gate": True, "sandbox_token_path": str(kept)}
+    role = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.sandbox"}, "vars": settings}
+    play = controller.folder / "gate.yml"
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")
+    for changed in (2, 0):
+        assert controller.play(str(play), "--diff") == 0
+        assert controller.changed == changed
+    provider = server.known()["providers"]["ollama-local"]
+    assert (provider["type"], provider["credentials"]) == ("openai", {"OPENAI_API_KEY": token})
+    assert provider["config"] == {"OPENAI_BASE_URL": wanted["base_url_sandbox"]}
+    assert route(server) == ["ollama-local", "qwen2.5:7b", 240, 1]

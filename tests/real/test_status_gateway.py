@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What status says of gateways, by the real CLI of three releases."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import openshell_parts
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+
+RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180}
+
+
+def look(cli: OpenShell, endpoint: str | None, path: str | None = None) -> list[Check]:
+    environ = {"PATH": path or f"{Path(cli.path).parent}:{os.environ['PATH']}", "HOME": cli.account.home}
+    if endpoint:
+        environ["OPENSHELL_GATEWAY_ENDPOINT"] = endpoint
+    return check_gateway(Machine(environ=environ), cli.account, RECORD, None)
+
+
+def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    def seen() -> tuple[str, str | None]:
+        (check,) = look(openshell, gateway.endpoint)
+        return check.state, check.code
+
+    assert seen() == ("not configured", "gateway_route_missing")
+    provider.have(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+    route.have(openshell, route.Wish("ollama-local", "qwen2.5:7b", 180), False)
+    assert seen() == ("healthy", None)
+    for changed in (route.Wish("ollama-local", "another", 180), route.Wish("ollama-local", "qwen2.5:7b", 60)):
+        route.have(openshell, changed, False)
+        (check,) = look(openshell, gateway.endpoint)
+        assert (check.state, check.code) == ("differs", "gateway_route_differs")
+        assert changed.model in check.detail
+        assert f"{changed.timeout} s" in check.detail
+        assert render(None, [check])[0] == "Inference (gateway): differs (https://inference.local)"
+
+
+def test_a_gateway_that_is_down(openshell: OpenShell) -> None:
+    (check,) = look(openshell, "http://127.0.0.1:9")
+    assert (check.state, check.code) == ("unreachable", "openshell_gateway_down")
+
+
+def test_a_gateway_of_another_release(gateway: openshell_parts.Gateway, open_cli: Any, openshell_home: Path) -> None:
+    with openshell_parts.serving(gateway.release, openshell_home, reports="0.0.60") as other:
+        (check,) = look(open_cli(gateway), other.endpoint)
+    assert (check.state, check.code) == ("unhealthy", "openshell_release_mismatch")
+
+
+def test_no_gateway_is_no_check(openshell: OpenShell, tmp_path: Path) -> None:
+    assert look(openshell, None) == [], "none is registered"
+    assert look(openshell, None, path=str(tmp_path)) == [], "and no program"
+
+
+def test_a_machine_without_openshell(tmp_path: Path) -> None:
+    account = find_account()._replace(home=str(tmp_path))
+    assert check_gateway(Machine(environ={"PATH": str(tmp_path)}), account, RECORD, None) == []
