@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -177,15 +178,14 @@ def test_a_credential_shows_nothing() -> None:
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="only root can become somebody else")
-def test_root_runs_a_helper_as_its_owner(tmp_path: Path, write_command: WriteCommand) -> None:
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents:
-        if folder.stat().st_uid == os.geteuid() and "pytest" in folder.name:
-            folder.chmod(0o755)
-    path = write_command(
-        tmp_path / "usr/bin/docker-credential-lab", 'printf \'{"Username":"%s","Secret":"x"}\' "$(id -u)"'
-    )
-    path.parent.chmod(0o755)
-    nobody = Account("nobody", 65534, 65534, "/home/u", (65534,))
-    found = look(tmp_path, nobody, {"credsStore": "lab"})
+def test_root_runs_a_helper_as_its_owner(write_command: WriteCommand) -> None:
+    # pytest's own folders are closed to others, all the way up.
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_command(
+            Path(folder) / "usr/bin/docker-credential-lab", 'printf \'{"Username":"%s","Secret":"x"}\' "$(id -u)"'
+        )
+        for part in (path.parent, path.parent.parent, Path(folder)):
+            part.chmod(0o755)
+        nobody = Account("nobody", 65534, 65534, "/home/u", (65534,))
+        found = look(Path(folder), nobody, {"credsStore": "lab"})
     assert found.credential == Credential("65534", "x")
