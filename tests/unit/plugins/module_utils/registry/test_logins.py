@@ -177,7 +177,7 @@ def test_a_credential_shows_nothing() -> None:
     assert login.as_auth_config("nvcr.io")["password"] == CANARY
 
 
-@pytest.mark.skipif("os.geteuid() != 0", reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_root_runs_a_helper_as_its_owner(write_command: WriteCommand) -> None:
     # pytest's own folders are closed to others, all the way up.
     with tempfile.TemporaryDirectory() as folder:
