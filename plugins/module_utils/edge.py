@@ -34,12 +34,29 @@ OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
 }
 
+# The options of the doc fragment managed_container.
+CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+    "image": {"type": "str"},
+    "port": {"type": "int", "default": 8000},
+    "publish": {"type": "list", "elements": "str", "default": []},
+    "gpus": {"type": "str", "default": "auto"},
+    "share_gpus": {"type": "bool", "default": False},
+    "environment": {"type": "dict", "default": {}},
+    "allow_download": {"type": "bool", "default": True},
+    "docker_host": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 900},
+    "stall_timeout": {"type": "int", "default": 300},
+}
+
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
+    # Ansible would add owner, mode and size of the file that a result calls `path`, over our own results of these names.
+    module.add_path_info = lambda result: result
     return module
 
 

@@ -40,6 +40,10 @@ options:
       - Port on 127.0.0.1 where an Ollama daemon is asked for its version.
     type: int
     default: 11434
+  vllm_port:
+    description: Port on which a vLLM server would listen on 127.0.0.1.
+    type: int
+    default: 8000
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes.read_only
 attributes:
@@ -501,6 +505,40 @@ ansible_facts:
               returned: success
               type: str
               sample: "Asked http://127.0.0.1:11434/api/version for Ollama's version, but it does not speak HTTP (BadStatusLine)."
+        vllm:
+          description: The vLLM server on 127.0.0.1, whoever runs it.
+          returned: success
+          type: dict
+          contains:
+            running:
+              description: Whether what answers on the port is vLLM.
+              returned: success
+              type: bool
+            port:
+              description: Where it was looked for.
+              returned: success
+              type: int
+              sample: 8000
+            models:
+              description: The ids that it serves; empty where it wants a key for the list.
+              returned: success
+              type: list
+              elements: str
+              sample: [Qwen/Qwen3.6-27B-FP8]
+            model:
+              description: The first of them, V(null) where there is none.
+              returned: success
+              type: str
+              sample: Qwen/Qwen3.6-27B-FP8
+            context_window:
+              description: Tokens of context that it says it has, V(null) where it does not.
+              returned: success
+              type: int
+              sample: 262144
+            problem:
+              description: What is wrong with what listens there, V(null) otherwise.
+              returned: success
+              type: str
         openshell:
           description: The OpenShell command line.
           returned: success
@@ -596,6 +634,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "route_path": {"type": "path"},
     "ports": {"type": "list", "elements": "int", "default": [11434, 11435, 8000, 8080]},
     "ollama_port": {"type": "int", "default": 11434},
+    "vllm_port": {"type": "int", "default": 8000},
 }
 
 
@@ -604,9 +643,11 @@ def main() -> None:
     module = create_module(ARGUMENT_SPEC)
     params = module.params
     try:
-        check_ports([*params["ports"], params["ollama_port"]])
+        check_ports([*params["ports"], params["ollama_port"], params["vllm_port"]])
         account = find_account(params["user"])
-        facts = gather(Machine(), account, params["ports"], params["ollama_port"], params["route_path"])
+        facts = gather(
+            Machine(), account, params["ports"], params["ollama_port"], params["route_path"], params["vllm_port"]
+        )
     except Failure as failure:
         fail(module, failure)
     module.exit_json(changed=False, ansible_facts={"nemoclaw_host": facts})

@@ -294,8 +294,6 @@ def diff(result: Result) -> list[dict[str, str]]:
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    # Ansible adds the attributes of a file named path to a result, and would write them over our mode and size.
-    module.add_path_info = lambda result: result
     params = dict(module.params)
     os.umask(0o022)  # what is installed is for everybody, whatever root's own umask is
     try:

@@ -257,8 +257,8 @@ def test_a_play_that_is_broken_off(controller: Controller, slow: model_registry.
     before, slow.content.rate = slow.content.sent, 0.6 * MEGABYTES
     with controller.playing(OURS, terminal=True) as play:
         play.read(until="[##")
-        # A worker of Ansible that is hit while it reports leaves Ansible's queue locked, and Ansible hangs at its end (SimpleQueue
-        # of 2.19 and 2.21, with every callback). It has just reported, and does so again in a second.
+        # A worker of Ansible that is hit while it reports leaves Ansible's queue locked, and Ansible hangs at its end (its SimpleQueue,
+        # whatever the callback). It has just reported, and does so again in a second.
         time.sleep(0.5)
         os.killpg(play.process.pid, signal.SIGINT)
         play.read()

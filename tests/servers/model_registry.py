@@ -16,10 +16,12 @@ registry keeps them in a content network), so ours redirects to a file server on
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import http.client
 import json
 import os
+import secrets
 import socket
 import struct
 import subprocess
@@ -104,8 +106,8 @@ class Registry:
     port: int
     content: ContentServer
 
-    def push(self, path: str, tag: str, tools: bool = True, padding: int = 0) -> str:
-        """Put a model there and return the name that Ollama pulls it by."""
+    def push(self, path: str, tag: str, tools: bool = True, padding: int = 0, architecture: str = "amd64") -> str:
+        """Put a model there and return the name that Ollama pulls it by. To Docker it is an image for that architecture."""
         parts = [
             (_LAYER + "model", _gguf() + os.urandom(padding)),
             (_LAYER + "template", (_WITH_TOOLS if tools else _PLAIN).encode()),
@@ -117,7 +119,7 @@ class Registry:
                 "model_families": ["llama"],
                 "model_type": "1B",
                 "file_type": "F32",
-                "architecture": "amd64",
+                "architecture": architecture,
                 "os": "linux",
                 "rootfs": {"type": "layers", "diff_ids": []},
             }
@@ -166,6 +168,17 @@ def _gguf() -> bytes:
     pairs = [text(key) + struct.pack("<I", 8) + text(value) for key, value in words.items()]
     pairs += [text(key) + struct.pack("<II", 4, value) for key, value in numbers.items()]
     return b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs)
+
+
+def htpasswd_line(user: str, password: str) -> str:
+    """Return a line of an htpasswd file; bcrypt by the C library, since docker-registry takes no other and Python has none."""
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    salt = secrets.token_hex(11).encode()
+    hashed: bytes | None = library.crypt(password.encode(), b"$2b$05$" + salt)
+    if not hashed or not hashed.startswith(b"$2b$"):
+        raise RuntimeError("libcrypt of this machine has no bcrypt")
+    return f"{user}:{hashed.decode()}\n"
 
 
 @contextlib.contextmanager

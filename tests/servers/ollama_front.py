@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -183,7 +182,7 @@ def write_archive(path: Path, program: Path, generator: str, key: str) -> None:
     home = Path("/opt/ollama-test")
     config = {"real": str(home / program), "libraries": str(home / "lib"), "generator": generator, "key": key}
     files = [
-        ("bin/ollama", 0o755, Path(__file__).read_bytes()),
+        ("bin/ollama", 0o755, b"#!/usr/bin/python3\n" + Path(__file__).read_bytes()),
         ("lib/ollama/front.json", 0o644, json.dumps(config).encode()),
     ]
     with tarfile.open(path, "w:gz") as archive:

@@ -199,7 +199,7 @@ def serving(
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, text=True)
         try:
             assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], START_LIMIT)
+            ready = select.select([process.stdout], [], [], START_LIMIT)[0]
             endpoint = process.stdout.readline().strip() if ready else ""
             if not endpoint:
                 said = log.read_text(encoding="utf-8", errors="replace")[-3000:]

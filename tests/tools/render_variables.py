@@ -38,7 +38,7 @@ _OTHER_MARKUP = (
 _SOURCE = re.compile(
     r"lookup\('ansible\.builtin\.env', '(?P<environment>\w+)'\)"
     r"|default\((?P<value>'[^']*'|\d+|true|false)[,)]"
-    r"|\b(?P<setting>(?:nemoclaw|compatible)_\w+)\b"
+    r"|\b(?P<setting>(?:nemoclaw|compatible)_\w+|hf_token|ngc_api_key)\b"
 )
 
 

@@ -18,9 +18,11 @@ from typing import Any, Callable
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import endpoint as endpoint_fragment
+from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import managed_container as container_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import openshell as openshell_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import wait as wait_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    CONTAINER_OPTIONS,
     ENDPOINT_OPTIONS,
     OPENSHELL_OPTIONS,
     WAIT_OPTIONS,
@@ -230,8 +232,13 @@ def test_secrets_of_modules_are_not_logged(module: str) -> None:
 
 @pytest.mark.parametrize(
     ("fragment", "options"),
-    [(endpoint_fragment, ENDPOINT_OPTIONS), (openshell_fragment, OPENSHELL_OPTIONS), (wait_fragment, WAIT_OPTIONS)],
-    ids=["endpoint", "openshell", "wait"],
+    [
+        (container_fragment, CONTAINER_OPTIONS),
+        (endpoint_fragment, ENDPOINT_OPTIONS),
+        (openshell_fragment, OPENSHELL_OPTIONS),
+        (wait_fragment, WAIT_OPTIONS),
+    ],
+    ids=["managed_container", "endpoint", "openshell", "wait"],
 )
 def test_a_fragment_has_the_shared_options(fragment: Any, options: dict[str, Any]) -> None:
     documented = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]

@@ -39,7 +39,11 @@ class CommandResult(NamedTuple):
 
 
 def run_command(
-    argv: Sequence[str], limit_s: float, environ: Mapping[str, str], run_as: Account | None = None
+    argv: Sequence[str],
+    limit_s: float,
+    environ: Mapping[str, str],
+    run_as: Account | None = None,
+    stdin: str | None = None,
 ) -> CommandResult:
     """Run C(argv) without a shell or a terminal and return what it said; never raises for what the command does.
 
@@ -48,6 +52,7 @@ def run_command(
         limit_s: Seconds after which the program and its children are killed.
         environ: Its whole environment; C(LC_ALL=C) is added, because we read messages.
         run_as: The account to switch to; None keeps the identity of this process.
+        stdin: What it reads, one line at most; None for nothing.
 
     """
     identity: dict[str, Any] = {}
@@ -57,7 +62,7 @@ def run_command(
         # AnsibleModule.run_command knows no time limit, and this code runs without an AnsibleModule.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**environ, "LC_ALL": "C"},
@@ -67,6 +72,10 @@ def run_command(
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return CommandResult(None, "", f"{argv[0]} could not be started: {error}")
+    if process.stdin is not None:
+        # A line fits into the pipe whether or not anybody reads it, so this cannot hang.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write((stdin or "").encode())
     deadline = time.monotonic() + limit_s
     output, ended = _read_until_end(cast("IO[bytes]", process.stdout), deadline)
     text = output.decode("utf-8", "replace")

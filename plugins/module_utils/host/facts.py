@@ -39,6 +39,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
 
 # Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
 _LIMIT_S = 15.0
@@ -61,7 +62,12 @@ def check_ports(ports: Iterable[int]) -> None:
 
 
 def gather(
-    machine: Machine, account: Account, ports: Sequence[int], ollama_port: int, route_path: str | None = None
+    machine: Machine,
+    account: Account,
+    ports: Sequence[int],
+    ollama_port: int,
+    route_path: str | None = None,
+    vllm_port: int = 8000,
 ) -> dict[str, Any]:
     """Return C(nemoclaw_host); its keys are documented in the RETURN block of the inference_facts module.
 
@@ -71,6 +77,7 @@ def gather(
         ports: TCP ports whose listeners are wanted.
         ollama_port: Where an Ollama daemon would listen on 127.0.0.1.
         route_path: The route record, if it is not where the account's own lies.
+        vllm_port: Where a vLLM would listen on 127.0.0.1.
 
     Raises:
         Failure: C(platform_unsupported) on anything but Linux. Nothing else: a probe without an answer leaves None and
@@ -91,6 +98,7 @@ def gather(
         "docker": partial(find_engine, machine, account),
         "listeners": partial(find_listeners, machine, ports),
         "ollama": partial(find_ollama, machine, account, ollama_port),
+        "vllm": partial(find_vllm, vllm_port),
         "openshell": partial(find_tool, machine, account, "openshell"),
         "nemoclaw": partial(find_tool, machine, account, "nemoclaw"),
         "proxy": partial(find_gate, machine),
@@ -123,6 +131,7 @@ def gather(
         "docker": found["docker"],
         "listeners": found["listeners"],
         "ollama": found["ollama"],
+        "vllm": found["vllm"],
         "openshell": found["openshell"],
         "nemoclaw": found["nemoclaw"],
         "proxy": found["proxy"],
@@ -145,6 +154,8 @@ def _without_answer(name: str, problem: str) -> Any:
         return unreachable_engine("timeout", "none", problem)
     if name == "ollama":
         return {"path": None, "client_version": None, "daemon_version": None, "problem": problem}
+    if name == "vllm":
+        return {"running": False, "port": None, "models": [], "model": None, "context_window": None, "problem": problem}
     if name in ("openshell", "nemoclaw"):
         return {"version": None, "path": None, "problem": problem}
     if name == "route":

@@ -74,7 +74,9 @@ class Machine:
                 return candidate
         return None
 
-    def run(self, argv: Sequence[str], limit_s: float, account: Account | None = None) -> CommandResult:
+    def run(
+        self, argv: Sequence[str], limit_s: float, account: Account | None = None, stdin: str | None = None
+    ) -> CommandResult:
         """Run a command found by find_command, as C(account) where it is given and this process is root.
 
         Root never executes what lies in a user's home: that would hand root to whoever can write there.
@@ -83,4 +85,4 @@ class Machine:
         if account is not None:
             environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
         switch = account if account is not None and os.geteuid() == 0 and account.uid != 0 else None
-        return run_command([str(self.path(argv[0])), *argv[1:]], limit_s, environ, switch)
+        return run_command([str(self.path(argv[0])), *argv[1:]], limit_s, environ, switch, stdin)

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 
-from . import paths, pythons, servers, tree, venvs
+from . import containers, nim_lab, paths, pythons, servers, tree, venvs
 from .model import Counts, StageFailed, StageSkipped
 from .run import PLAY_FAULTS, PYTEST_FAULTS, Run, exclusive
 
@@ -93,6 +93,8 @@ def units(run: Run) -> None:
 
 # What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
 _MODEL_SERVERS = ("good", "leaks")
+# Targets that want a Docker engine.
+_CONTAINER_TARGETS = ("nim", "nim_container", "vllm", "vllm_container")
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
 # The same for the real CLI of OpenShell.
@@ -116,13 +118,22 @@ def integration(run: Run) -> None:
         settings: dict[str, object] = {"model_servers": running}
         home = servers.ollama_home(run)
         openshell = servers.openshell_home(run)
-        impossible = (*(() if home else _OLLAMA_TARGETS), *(() if openshell else _OPENSHELL_TARGETS))
-        # ansible-test refuses to exclude what is not there.
-        excluded = [word for name in targets if name in impossible for word in ("--exclude", name)]
+        lab = stack.enter_context(containers.vllm_lab(run))
         if home:
             settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
         if openshell:
             settings["openshell_gateways"] = stack.enter_context(servers.openshell(run, openshell))
+        nim: dict[str, object] = {}
+        if lab:
+            nim = stack.enter_context(nim_lab.opened(run))
+            settings.update(vllm_lab=lab, nim_lab=nim)
+        left_out = {
+            *(() if home else _OLLAMA_TARGETS),
+            *(() if openshell else _OPENSHELL_TARGETS),
+            *(() if lab else _CONTAINER_TARGETS),
+        }
+        # ansible-test refuses to exclude what is not there.
+        excluded = [word for name in targets if name in left_out for word in ("--exclude", name)]
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         start = run.position()
@@ -135,6 +146,10 @@ def integration(run: Run) -> None:
     run.counts.add(Counts(passed=len(started) - len(failed), failed=len(failed), reasons=failed))
     for name, server in running.items():
         run.verdict(f"the key of `{name}` is nowhere in the log", server["api_key"] not in printed)
+    if lab:
+        run.verdict("the token of the hub is nowhere in the log", str(lab["token"]) not in printed)
+        for name in ("key", "wrong_key"):
+            run.verdict(f"the {name} of NIM's registry is nowhere in the log", str(nim[name]) not in printed)
     run.highlight(PLAY_FAULTS, start)
     if not started or (status and not failed):
         raise StageFailed(f"ansible-test integration ended with exit {status}")

@@ -141,7 +141,7 @@ def test_root_never_runs_a_users_tool_as_root(
 ) -> None:
     asked: list[Any] = []
 
-    def remember(argv: Any, limit_s: float, environ: Any, run_as: Any = None) -> CommandResult:
+    def remember(argv: Any, limit_s: float, environ: Any, run_as: Any, stdin: Any) -> CommandResult:
         asked.append(run_as)
         return CommandResult(0, "1.0")
 

@@ -58,12 +58,12 @@ def machine(tmp_path: Path) -> Any:
         run: str = "exit 0",
         info: str = 'echo "20.10.24|Debian GNU/Linux 12"',
         name: str = "openshell-docker",
-        network: dict[str, Any] = NETWORK,
+        network: dict[str, Any] | None = None,
         files: dict[str, str] | None = None,
         programs: dict[str, str] | None = None,
     ) -> Machine:
         programs = {
-            "docker": _DOCKER.format(run=run, info=info, name=name, network=json.dumps(network)),
+            "docker": _DOCKER.format(run=run, info=info, name=name, network=json.dumps(network or NETWORK)),
             **(programs or {}),
         }
         for program, body in programs.items():
@@ -153,29 +153,30 @@ def test_options_that_make_no_sense(machine: Any, options: dict[str, Any], code:
     assert caught.value.code == code
 
 
+# nft indents with tabs.
 DOCKER_RULES = """table ip nat {
-	chain DOCKER {
-		type nat hook prerouting priority dstnat; policy accept;
-	}
+    chain DOCKER {
+        type nat hook prerouting priority dstnat; policy accept;
+    }
 }
 table ip filter {
-	chain FORWARD {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain INPUT {
-		type filter hook input priority filter; policy accept;
-	}
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+    }
+    chain INPUT {
+        type filter hook input priority filter; policy accept;
+    }
 }
-"""
+""".replace("    ", "\t")
 OWN_RULES = """table inet firewall {
-	chain helper {
-		accept
-	}
-	chain incoming {
-		type filter hook input priority filter; policy drop;
-	}
+    chain helper {
+        accept
+    }
+    chain incoming {
+        type filter hook input priority filter; policy drop;
+    }
 }
-"""
+""".replace("    ", "\t")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
-FIXTURES = Path(__file__).parents[3] / "fixtures" / "host"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "host"
 
 
 class UnixHttpServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

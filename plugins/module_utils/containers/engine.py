@@ -1,0 +1,260 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The Docker engine through its SDK: the calls that a managed container needs, and what their errors mean.
+
+Works with docker-py 5.0.3 (Debian 12) to 7.2.0 (toolchain.md, section 3). The library is imported on use, so that a module
+can be loaded, and say what is missing, where it is not installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import find_engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+# Seconds for one call. Creating and stopping wait for disks; the SDK's own default is the same.
+CALL_LIMIT_S = 60
+# Seconds between SIGTERM and SIGKILL: vLLM ends within five, and unloads nothing that has to be saved.
+STOP_GRACE_S = 20
+# Bytes of log that are read at most: a server in a loop writes megabytes.
+LOG_LIMIT = 262_144
+
+# Why an engine cannot be used (host/docker_engine.py) -> failure code.
+FAILURE_CODES = {
+    "absent": "docker_absent",
+    "daemon_stopped": "docker_stopped",
+    "permission_denied": "docker_permission_denied",
+    "timeout": "docker_timeout",
+    "unsupported_endpoint": "docker_endpoint_unsupported",
+    "unexpected_answer": "docker_unexpected_answer",
+}
+_NO_GPU = re.compile(
+    r"could not select device driver|nvidia-container-cli|unresolvable CDI|CDI device|unknown runtime", re.I
+)
+_PORT = re.compile(r"port is already allocated|address already in use|cannot assign requested address", re.I)
+
+
+def connect(machine: Machine, account: Account, docker_host: str | None = None) -> Engine:
+    """Return the engine that C(docker_host) names, or the one that a docker command of this account would use.
+
+    Raises:
+        Failure: C(docker_library_missing), C(docker_library_broken), or one of FAILURE_CODES.
+
+    """
+    if docker_host:
+        machine = Machine(
+            machine.root, {**machine.environ, "DOCKER_HOST": docker_host}, machine.system, machine.architecture
+        )
+    facts = find_engine(machine, account)
+    if not facts["reachable"]:
+        raise Failure(FAILURE_CODES[facts["code"]], facts["reason"], endpoint=facts["endpoint"])
+    return Engine(_client(facts["endpoint"], CALL_LIMIT_S), facts)
+
+
+def _client(endpoint: str, limit_s: float) -> Any:
+    try:
+        import docker
+    except ImportError as error:
+        raise Failure(
+            "docker_library_missing",
+            f"The Python library 'docker' cannot be imported on this host ({quote(str(error), '')}). Install the distribution's "
+            "package (python3-docker), or let the role preflight do it.",
+        ) from error
+    try:
+        return docker.APIClient(base_url=endpoint, version="auto", timeout=limit_s)
+    except (docker.errors.DockerException, TypeError, ValueError) as error:
+        # "Not supported URL scheme http+docker": docker < 7.1 with requests >= 2.32 (toolchain.md section 3). Others of the
+        # kind say that a keyword is unknown (docker < 6.1 with urllib3 2).
+        import requests
+
+        raise Failure(
+            "docker_library_broken",
+            f"The Python library docker {docker.__version__} cannot talk to the engine at {endpoint}, which answers: "
+            f"{quote(str(error), '')}. With requests {requests.__version__} this is a pair that does not fit: install docker 7.1 "
+            "or newer with requests 2.32 or newer, or both from the distribution's packages (python3-docker, python3-requests).",
+        ) from error
+
+
+class Engine:
+    """An engine that answers. Names stand for containers; what is not there is None, not an error.
+
+    Attributes:
+        facts: Result of find_engine: C(kind), C(endpoint), C(rootless), C(nvidia_runtime), C(version).
+        client: The SDK's low-level client.
+
+    """
+
+    def __init__(self, client: Any, facts: dict[str, Any]) -> None:
+        self.client = client
+        self.facts = facts
+
+    def follower(self, silence_s: float) -> Engine:
+        """Return the same engine for a call that streams: C(silence_s) limits the time without a byte."""
+        client = _client(self.facts["endpoint"], silence_s)
+        post = client.post
+        # The SDK takes every limit away from a pull (docker/api/image.py: timeout=None), and then waits for ever.
+        client.post = lambda url, **options: post(url, **{**options, "timeout": silence_s})
+        return Engine(client, self.facts)
+
+    def info(self) -> dict[str, Any]:
+        """Return C(/info)."""
+        with self._doing("ask the engine about itself"):
+            return object_of(self.client.info())
+
+    def now(self) -> datetime.datetime:
+        """Return the engine's clock, which its log times are of."""
+        return parse_time(str(self.info().get("SystemTime"))) or datetime.datetime.now(datetime.timezone.utc)
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """Return what inspect says of a container."""
+        with self._doing(f"look at the container {name}"), self._absent():
+            return object_of(self.client.inspect_container(name))
+        return None
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what inspect says of every running container."""
+        with self._doing("list the containers"):
+            names = [str(object_of(one).get("Id")) for one in list_of(self.client.containers())]
+        return [found for found in map(self.container, names) if found]
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        """Return what inspect says of an image that this engine has."""
+        with self._doing(f"look at the image {reference}"), self._absent():
+            return object_of(self.client.inspect_image(reference))
+        return None
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        """Return what inspect says of a network."""
+        with self._doing(f"look at the network {name}"), self._absent():
+            return object_of(self.client.inspect_network(name))
+        return None
+
+    def create(self, name: str, body: dict[str, Any]) -> str:
+        """Create a container from the body of the engine's own API, and return its id."""
+        with self._doing(f"create the container {name}"):
+            return str(self.client.create_container_from_config(body, name)["Id"])
+
+    def start(self, name: str) -> None:
+        """Start it; running already is fine."""
+        with self._doing(f"start the container {name}"):
+            self.client.start(name)
+
+    def stop(self, name: str, grace_s: int = STOP_GRACE_S) -> None:
+        """Stop it; stopped already, or gone, is fine."""
+        with self._doing(f"stop the container {name}"), self._absent():
+            self.client.stop(name, timeout=grace_s)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give it another name, which must be free."""
+        with self._doing(f"rename the container {name} to {new}"):
+            self.client.rename(name, new)
+
+    def remove(self, name: str) -> None:
+        """Stop and remove it with its anonymous volumes; gone already is fine."""
+        with self._doing(f"remove the container {name}"), self._absent():
+            self.client.remove_container(name, v=True, force=True)
+
+    def set_restart_policy(self, name: str, policy: str, retries: int = 0) -> None:
+        """Change what the engine does when it ends, without touching it otherwise; C(retries) goes with C(on-failure) alone."""
+        with self._doing(f"set the restart policy of the container {name}"):
+            self.client.update_container(name, restart_policy={"Name": policy, "MaximumRetryCount": retries})
+
+    def logs(self, name: str, tail: int) -> str:
+        """Return the last lines of both streams, each with the engine's time before it; empty where there are none."""
+        with self._doing(f"read the log of the container {name}"), self._absent():
+            text = self.client.logs(name, stdout=True, stderr=True, timestamps=True, tail=tail)
+            return bytes(text)[-LOG_LIMIT:].decode("utf-8", "replace")
+        return ""
+
+    def pull(self, reference: str, auth: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the engine's progress lines; without C(auth) the login is the one that the user's docker command has."""
+        wanted = parse_reference(reference)
+        with self._doing(f"pull {reference}"):
+            for line in self.client.pull(wanted.name, tag=wanted.version, stream=True, decode=True, auth_config=auth):
+                yield object_of(line)
+
+    @contextlib.contextmanager
+    def _absent(self) -> Iterator[None]:
+        from docker.errors import NotFound
+
+        with contextlib.suppress(NotFound):
+            yield
+
+    @contextlib.contextmanager
+    def _doing(self, action: str) -> Iterator[None]:
+        """Turn what the SDK raises into a Failure that says what was tried."""
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException, Timeout
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        where = self.facts["endpoint"]
+        try:
+            yield
+        except APIError as error:
+            raise _refused(action, str(error.explanation or error), error.status_code) from error
+        except (Timeout, ReadTimeoutError) as error:
+            raise Failure(
+                "docker_timeout",
+                f"Tried to {action} at {where} and the engine said nothing for {self.client.timeout:g} s. Look at its log "
+                "(journalctl -u docker) and at its disk, then run this again.",
+            ) from error
+        except (RequestException, DockerException, HTTPError, OSError) as error:
+            raise Failure(
+                "docker_unexpected_answer",
+                f"Tried to {action} at {where}, but the connection broke: {quote(str(error), '')}. See whether the engine runs "
+                "(systemctl status docker), then run this again.",
+            ) from error
+
+
+def parse_time(text: str) -> datetime.datetime | None:
+    """Return a time as the engine writes it (RFC 3339, up to nanoseconds), None for what is none or Go's year 1."""
+    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text)
+    if not found or text.startswith("0001"):
+        return None
+    zone = "+00:00" if found[3] == "Z" else found[3]
+    return datetime.datetime.fromisoformat(f"{found[1]}.{(found[2] or '.0')[1:7]:0<6}{zone}")
+
+
+def _refused(action: str, said: str, status: int | None) -> Failure:
+    """Return what an error answer of the engine means."""
+    shown = quote(said, "", 400)
+    if _NO_GPU.search(said):
+        return Failure(
+            "nvidia_runtime_missing",
+            f"Tried to {action}, and the engine cannot give a container a GPU: {shown}. Install the NVIDIA Container Toolkit and "
+            "tell Docker about it (nvidia-ctk runtime configure --runtime=docker, then restart Docker); after an update of the driver, "
+            "make the CDI file anew (nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml).",
+            server_message=shown,
+        )
+    if _PORT.search(said):
+        return Failure(
+            "port_taken",
+            f"Tried to {action}, and an address that it publishes is not free: {shown}. Stop what listens there (ss -ltnp shows it), "
+            "or choose another port.",
+            server_message=shown,
+        )
+    if "no space left on device" in said.lower():
+        return Failure(
+            "disk_full",
+            f"Tried to {action}, and the engine's disk is full: {shown}. Free space where Docker keeps its data (docker info names "
+            "its root directory), then run this again.",
+            server_message=shown,
+        )
+    return Failure(
+        "docker_refused",
+        f"Tried to {action}, and the engine refused with HTTP status {status}: {shown}. Correct what it names, then run this again.",
+        server_message=shown,
+        status=status,
+    )

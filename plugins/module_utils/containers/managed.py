@@ -1,0 +1,305 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A managed container: from what is there to what is wanted, without losing a server that works.
+
+How to use it (vllm/container.py is the example; a Job runs what changes something, so that a play can watch it)::
+
+    plan = make_plan(engine, spec)              # looks only; raises container_foreign
+    if plan.needs_container: ...                # check ports and GPUs, pull, download: the old one still serves
+    if not check_mode:
+        apply(engine, plan)                     # create beside -> stop the old -> take its name -> start; undone on failure
+        look, actions = follow(engine, spec, server, report)  # until it is ready; rolled back on failure
+    stop(engine, name, kind, check_mode); remove(engine, name, kind, check_mode)
+
+What happened lies with the engine alone, so any call may be the one that goes on:
+
+- C(NAME) with the restart policy C(on-failure:3) has not proved itself yet. When it is ready it gets C(unless-stopped), which
+  also tells the next run what is left to do where this one was killed. When it fails, it is removed.
+- C(NAME-previous) is the container that worked before. It is removed when its successor is ready, and takes its name back and is
+  started when the successor fails. GPU memory seldom holds two models, so it has to stop before the new one starts; everything that
+  can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
+- C(NAME-next) is a leftover of a run that was killed, and is removed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import Difference, differences
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import name_of, require_ours
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import MODEL, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+PREVIOUS, NEXT = "-previous", "-next"
+UNPROVED_POLICY = "on-failure"
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is there, what is wanted, and the steps between.
+
+    Attributes:
+        spec: What is wanted.
+        current: The container that counts as ours now; of a run that was killed in the middle it is the one before.
+        fallback: C(NAME-previous), kept until the current one has proved itself.
+        changes: What differs.
+        step: C(none), C(start), C(update), C(create) or C(replace).
+
+    """
+
+    spec: Spec
+    current: dict[str, Any] | None
+    fallback: dict[str, Any] | None
+    changes: list[Difference]
+    step: str
+
+    @property
+    def needs_container(self) -> bool:
+        """Whether a container has to be made: then image and weights have to be there first."""
+        return self.step in ("create", "replace")
+
+    @property
+    def own(self) -> list[dict[str, Any]]:
+        """The containers of ours whose ports and GPUs are free by the time the new one starts."""
+        return [one for one in (self.current, self.fallback) if one]
+
+    @property
+    def before(self) -> str:
+        """The state before, for the diff."""
+        return status_of(self.current)
+
+    def actions(self) -> list[str]:
+        """Return what apply() does, for people."""
+        name = self.spec.name
+        options = ", ".join(change.name for change in self.changes)
+        return {
+            "none": [],
+            "start": [f"start {name}"],
+            "update": [f"update {name} ({options})"],
+            "create": [f"create {name}"],
+            "replace": [f"replace {name} ({options})"],
+        }[self.step]
+
+
+def make_plan(engine: Engine, spec: Spec) -> Plan:
+    """Return what would have to be done.
+
+    Raises:
+        Failure: C(container_foreign).
+
+    """
+    current, fallback = _ours(engine, spec.name, spec.kind)
+    if current is None:
+        current, fallback = fallback, None
+    if current is None:
+        return Plan(spec, None, None, [], "create")
+    changes = differences(spec, current, engine.image(spec.image))
+    if is_unproved(current):
+        changes = [change for change in changes if change.name != "restart_policy"]
+    if any(not change.in_place for change in changes):
+        return Plan(spec, current, fallback, changes, "replace")
+    if not object_of(current.get("State")).get("Running"):
+        return Plan(spec, current, fallback, changes, "start")
+    return Plan(spec, current, fallback, changes, "update" if changes else "none")
+
+
+def apply(engine: Engine, plan: Plan, server: readiness.Server | None = None, report: Report = silent) -> None:
+    """Do the step; what it replaces is back in its place where a step fails.
+
+    Raises:
+        Failure: What the engine refused.
+
+    """
+    name = plan.spec.name
+    if plan.current is not None and name_of(plan.current) != name:
+        engine.rename(name_of(plan.current), name)
+    if plan.step == "start":
+        engine.set_restart_policy(name, UNPROVED_POLICY, readiness.MAX_RESTARTS)
+        _start(engine, plan.spec, server, report)
+    elif plan.step == "update":
+        engine.set_restart_policy(name, plan.spec.restart_policy)
+    elif plan.needs_container:
+        _make(engine, plan, server, report)
+
+
+def follow(
+    engine: Engine,
+    spec: Spec,
+    server: readiness.Server,
+    report: Report = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[readiness.Look, list[str]]:
+    """Look until the server is ready, and return the last look and what was done then to keep it.
+
+    Raises:
+        Failure: Of readiness.look(), after rolling back; C(restored) names the container that serves again, None where there was none.
+
+    """
+    try:
+        seen = _await(engine, server, report, sleep)
+    except Failure as failure:
+        raise roll_back(engine, spec, failure, server, report, sleep) from None
+    return seen, _prove(engine, spec, seen)
+
+
+def _await(engine: Engine, server: readiness.Server, report: Report, sleep: Callable[[float], None]) -> readiness.Look:
+    while True:
+        seen = readiness.look(engine, server)
+        report(seen.position(server.name))
+        if seen.ready:
+            return seen
+        sleep(LOOK_EVERY_S)
+
+
+def roll_back(
+    engine: Engine,
+    spec: Spec,
+    failure: Failure,
+    server: readiness.Server | None = None,
+    report: Report = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Failure:
+    """Remove a container that did not prove itself, bring the one before back, and return the failure with what was done.
+
+    Args:
+        engine: Who runs them.
+        spec: What failed.
+        failure: How.
+        server: How to wait until the one before answers again; None only starts it.
+        report: Gets the progress of that.
+        sleep: How to wait.
+
+    """
+    current, fallback = _ours(engine, spec.name, spec.kind)
+    if current is not None and not is_unproved(current):
+        return failure
+    if current is not None:
+        engine.remove(spec.name)
+    if fallback is None:
+        said = f"{failure.message} The container was removed; image and weights are kept."
+        return Failure(failure.code, said, **{**failure.details, "restored": None})
+    engine.rename(spec.name + PREVIOUS, spec.name)
+    model = model_of(fallback)
+    before = f"the one before{f' ({model})' if model else ''}"
+    try:
+        engine.start(spec.name)
+        if server is not None:
+            _await(engine, replace(server, model="", port=port_of(fallback) or server.port), report, sleep)
+    except Failure as second:
+        said = f"{failure.message} The new container was removed, but {before} did not come back: {second.message}"
+        return Failure(failure.code, said, **{**failure.details, "restored": None})
+    said = f"{failure.message} The new container was removed, and {before} {'answers' if server else 'runs'} again."
+    return Failure(failure.code, said, **{**failure.details, "restored": spec.name})
+
+
+def stop(engine: Engine, name: str, kind: str, check_mode: bool) -> list[str]:
+    """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot."""
+    found = [one for one in (*_ours(engine, name, kind), engine.container(name + NEXT)) if one]
+    running = [name_of(one) for one in found if object_of(one.get("State")).get("Running")]
+    if not check_mode:
+        for one in running:
+            engine.stop(one)
+    return [f"stop {one}" for one in running]
+
+
+def remove(engine: Engine, name: str, kind: str, check_mode: bool, more: Sequence[str] = ()) -> list[str]:
+    """Remove it and whatever a run that was killed left of it; return what was done. C(more): further names of this kind."""
+    names = (name, name + PREVIOUS, name + NEXT, *more)
+    found = [(one, engine.container(one)) for one in names]
+    for one, container in found:
+        require_ours(container, one, kind)
+    present = [one for one, container in found if container]
+    if not check_mode:
+        for one in present:
+            engine.remove(one)
+    return [f"remove {one}" for one in present]
+
+
+def port_of(found: dict[str, Any]) -> int | None:
+    """Return the port that a container is published on, None where it is on none."""
+    bindings = object_of(object_of(found.get("HostConfig")).get("PortBindings"))
+    ports = [str(object_of(one).get("HostPort")) for entries in bindings.values() for one in list_of(entries)]
+    return int(ports[0]) if ports and ports[0].isdigit() else None
+
+
+def is_unproved(found: dict[str, Any]) -> bool:
+    """Tell whether a container was made or started by us and has not been ready since."""
+    return object_of(object_of(found.get("HostConfig")).get("RestartPolicy")).get("Name") == UNPROVED_POLICY
+
+
+def status_of(found: dict[str, Any] | None) -> str:
+    """Return C(absent) or the engine's word: C(running), C(exited), C(created), C(restarting)."""
+    return str(object_of(found.get("State")).get("Status")) if found else "absent"
+
+
+def model_of(found: dict[str, Any]) -> str:
+    """Return what the container's label says that it serves."""
+    return str(object_of(object_of(found.get("Config")).get("Labels")).get(MODEL) or "")
+
+
+def _ours(engine: Engine, name: str, kind: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the container and its predecessor, each None where there is none."""
+    current, fallback = engine.container(name), engine.container(name + PREVIOUS)
+    require_ours(current, name, kind)
+    require_ours(fallback, name + PREVIOUS, kind)
+    return current, fallback
+
+
+def _make(engine: Engine, plan: Plan, server: readiness.Server | None, report: Report) -> None:
+    name, spec = plan.spec.name, plan.spec
+    leftover = engine.container(name + NEXT)
+    require_ours(leftover, name + NEXT, spec.kind)
+    if leftover:
+        engine.remove(name + NEXT)
+    body = spec.body()
+    if spec.restart:
+        body["HostConfig"]["RestartPolicy"] = {
+            "Name": UNPROVED_POLICY,
+            "MaximumRetryCount": readiness.MAX_RESTARTS,
+        }
+    engine.create(name + NEXT, body)
+    if plan.current is not None:
+        _park(engine, plan)
+    engine.rename(name + NEXT, name)
+    _start(engine, spec, server, report)
+
+
+def _park(engine: Engine, plan: Plan) -> None:
+    """Put the container that is replaced aside where it works, and out of the way where it does not."""
+    name = plan.spec.name
+    current = plan.current or {}
+    works = object_of(current.get("State")).get("Running") and not is_unproved(current)
+    if plan.fallback is None and works:
+        engine.stop(name)
+        engine.rename(name, name + PREVIOUS)
+    else:
+        engine.remove(name)
+
+
+def _start(engine: Engine, spec: Spec, server: readiness.Server | None, report: Report) -> None:
+    try:
+        engine.start(spec.name)
+    except Failure as failure:
+        raise roll_back(engine, spec, failure, server, report) from None
+
+
+def _prove(engine: Engine, spec: Spec, seen: readiness.Look) -> list[str]:
+    """Let a container that is ready stay: over crashes, reboots, and without its predecessor."""
+    actions = []
+    if is_unproved(seen.found):
+        engine.set_restart_policy(spec.name, spec.restart_policy)
+        actions.append(f"keep {spec.name} (restart policy {spec.restart_policy})")
+    if engine.container(spec.name + PREVIOUS):
+        engine.remove(spec.name + PREVIOUS)
+        actions.append(f"remove {spec.name + PREVIOUS}")
+    return actions

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What has to hold before anything is pulled, made or stopped: whose the name is, who has ports and GPUs. Nothing is changed here."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import spec as wanted_spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+LOOPBACK = "127.0.0.1"
+# OpenShell's own network first, whose gateway is host.openshell.internal; before it was made, Docker's own
+# (openshell-facts section 3).
+SANDBOX_NETWORKS = ("openshell-docker", "bridge")
+# Where GPUs reach containers without an entry in `docker info`: the hook of the toolkit, and CDI files.
+_GPU_HOOK = "nvidia-container-runtime-hook"
+_CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
+
+
+def kind_of(found: dict[str, Any]) -> str | None:
+    """Return which part of the collection a container belongs to, None for everybody else's."""
+    kind = object_of(object_of(found.get("Config")).get("Labels")).get(wanted_spec.KIND)
+    return str(kind) if kind else None
+
+
+def name_of(found: dict[str, Any]) -> str:
+    """Return a container's name without the slash that the engine puts before it."""
+    return str(found.get("Name") or "").lstrip("/")
+
+
+def require_ours(found: dict[str, Any] | None, name: str, kind: str) -> None:
+    """Raise unless the name is free or the container is ours, and of this kind.
+
+    Raises:
+        Failure: C(container_foreign).
+
+    """
+    if found is None or kind_of(found) == kind:
+        return
+    image = object_of(found.get("Config")).get("Image")
+    owner = kind_of(found)
+    whose = f"it is ours, but of the kind {owner}" if owner else "it was not made by this collection"
+    raise Failure(
+        "container_foreign",
+        f"There is a container named {name!r} already (image {image}, made {str(found.get('Created'))[:10]}), and {whose}. Nothing was "
+        f"touched. Remove or rename it (docker rename {name} {name}-old), or choose another name.",
+        container=name,
+        image=image,
+    )
+
+
+def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS) -> list[str]:
+    """Return the addresses to publish on: loopback, and the bridge gateway that a sandbox reaches this host by.
+
+    A gateway that is not an address of this host cannot be bound: rootless engines and those in a virtual machine have it on
+    the other side, and reach the host's loopback by themselves.
+    """
+    if engine.facts["kind"] in ("desktop", "colima") or engine.facts["rootless"]:
+        return [LOOPBACK]
+    for name in networks:
+        found = engine.network(name)
+        for config in map(object_of, list_of(object_of(object_of(found).get("IPAM")).get("Config"))):
+            gateway = str(config.get("Gateway") or "")
+            if _is_ipv4(gateway):
+                return [LOOPBACK, gateway]
+    return [LOOPBACK]
+
+
+def published_ports(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """Return the name of the container by each port of the host that one publishes."""
+    found = {}
+    for one in containers:
+        ports = object_of(object_of(one.get("NetworkSettings")).get("Ports"))
+        for entry in (object_of(entry) for entries in ports.values() for entry in list_of(entries)):
+            if str(entry.get("HostPort")).isdigit():
+                found[int(str(entry["HostPort"]))] = name_of(one)
+    return found
+
+
+def require_port(
+    machine: Machine, spec: Spec, own: Collection[dict[str, Any]], containers: Iterable[dict[str, Any]]
+) -> None:
+    """Raise where something else listens on an address that the container would publish. It is named, never ended.
+
+    Args:
+        machine: This host.
+        spec: What would be published.
+        own: Containers of ours that will have given their ports up by then.
+        containers: Everything that runs on the engine, to name the holder: Docker's own listeners tell no container's name.
+
+    Raises:
+        Failure: C(port_taken).
+
+    """
+    if not spec.container_port or any(spec.port in published_ports([one]) for one in own):
+        return
+    holder = published_ports(containers).get(spec.port)
+    for listener in find_listeners(machine, [spec.port]):
+        address = str(listener["address"]).replace("::ffff:", "")
+        if listener["scope"] == "any" or address in spec.addresses:
+            process = (
+                f"{listener['process'] or 'a process'} (pid {listener['pid'] or 'unknown'}, user {listener['user']})"
+            )
+            who = f"the container {holder!r}" if holder else process
+            raise _taken(spec, f"{who} listens on {listener['address']}", process=listener["process"], container=holder)
+    # What another network namespace has, or the engine holds without a listener of its own, shows when the address is tried.
+    for address in spec.addresses:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, spec.port))
+            except OSError as error:
+                raise _taken(spec, f"{address} cannot be bound ({error.strerror})", container=holder) from error
+
+
+def require_gpu_runtime(engine: Engine, machine: Machine, gpus: str) -> None:
+    """Raise where GPUs are wanted and the engine has no way to give them to a container.
+
+    Docker takes NVIDIA's hook from the PATH, whether or not a runtime "nvidia" is registered; newer ones take CDI devices.
+
+    Raises:
+        Failure: C(nvidia_runtime_missing).
+
+    """
+    if gpus == wanted_spec.NO_GPUS or engine.facts["nvidia_runtime"] or machine.find_command(_GPU_HOOK):
+        return
+    if any(name.startswith("nvidia") for folder in _CDI_FOLDERS for name in machine.names(folder)):
+        return
+    raise Failure(
+        "nvidia_runtime_missing",
+        f"The container needs GPUs ({gpus}), and the engine at {engine.facts['endpoint']} has no NVIDIA runtime: neither an entry in "
+        "'docker info', nor the toolkit's hook, nor a CDI file. Nothing was pulled. Install the NVIDIA Container Toolkit, run "
+        "'nvidia-ctk runtime configure --runtime=docker' and restart Docker; for a server without a GPU, set gpus to none.",
+    )
+
+
+def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: Iterable[dict[str, Any]]) -> None:
+    """Raise where another running container was given a GPU that this one wants.
+
+    Two engines on one GPU take each other's memory in the order in which they start (pains 38, 41): one owner at a time.
+
+    Raises:
+        Failure: C(gpu_in_use), naming the container.
+
+    """
+    if spec.gpus == wanted_spec.NO_GPUS:
+        return
+    own_ids = {one.get("Id") for one in own}
+    for one in containers:
+        if one.get("Id") not in own_ids and _overlap(spec.gpus, gpus_of(one)):
+            kind = kind_of(one)
+            whose = (
+                f"a {kind} server of this collection" if kind else f"image {object_of(one.get('Config')).get('Image')}"
+            )
+            raise Failure(
+                "gpu_in_use",
+                f"The container {name_of(one)!r} ({whose}) runs with the GPUs {gpus_of(one)}, and {spec.name!r} wants {spec.gpus}. Two "
+                f"engines on one GPU run out of its memory. Nothing was pulled or stopped. Stop that one (docker stop {name_of(one)}), "
+                "name other GPUs, or allow it with share_gpus where you know that both fit.",
+                container=name_of(one),
+            )
+
+
+def _overlap(one: str, other: str) -> bool:
+    if wanted_spec.NO_GPUS in (one, other):
+        return False
+    if wanted_spec.ALL_GPUS in (one, other):
+        return True
+    devices = [set(wanted_spec.device_ids(text)) for text in (one, other)]
+    # Numbers and UUIDs can mean the same device; where the two are mixed, only nvidia-smi could tell.
+    return bool(devices[0] & devices[1]) or _has_uuids(devices[0]) != _has_uuids(devices[1])
+
+
+def _has_uuids(devices: set[str]) -> bool:
+    return any(not device.isdigit() for device in devices)
+
+
+def _taken(spec: Spec, holder: str, **details: Any) -> Failure:
+    return Failure(
+        "port_taken",
+        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, and {holder}. Nothing was pulled or stopped. "
+        "Stop what listens there, or choose another port.",
+        port=spec.port,
+        **details,
+    )
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 4
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""All that can be known before a NIM is pulled: a key, a port, GPUs, an image for this CPU, room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Scene, require_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+    Need,
+    check_space,
+    image_need,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    Gpus,
+    check_free,
+    find_holders,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
+
+
+def check(scene: Scene, plan: managed.Plan, choice: Choice, gpus: Gpus | None) -> tuple[bool, int | None]:
+    """Check all that can be checked before a pull; return whether the image is missing, and its size where it is known."""
+    spec, wish, engine = plan.spec, scene.wish, scene.engine
+    if not spec.secrets and not wish.keyless:
+        raise Failure(
+            "ngc_key_missing",
+            f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it ends within seconds, since it downloads "
+            "its model with it (a docker login alone does not reach the container). Make one at "
+            "https://org.ngc.nvidia.com/setup/api-key and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Where "
+            "the model lies in the cache already, set keyless. Nothing was pulled.",
+        )
+    containers = engine.containers()
+    preflight.require_port(scene.host.machine, spec, plan.own, containers)
+    if gpus:
+        _check_gpus(scene, plan, choice.model, gpus, containers)
+    if not plan.needs_container:
+        return False, None
+    found = engine.image(spec.image)
+    reference = parse_reference(spec.image)
+    size = None
+    if found is None:
+        require_architecture(scene, spec.image)
+        size = download_bytes(reference, scene.host.architecture, scene.access.credential(reference.registry))
+    else:
+        _check_key(scene, reference.registry)
+    if found is None and not wish.allow_download:
+        raise Failure(
+            "download_not_allowed",
+            f"This host lacks the image {spec.image} ({format_bytes(size) if size else 'of unknown size'}). Nothing was downloaded, "
+            "because allow_download is false: set it to true, or bring the image to the host (docker load).",
+            image_bytes=size,
+        )
+    _check_space(scene, spec, choice.model, size)
+    return found is None, size
+
+
+def _check_key(scene: Scene, registry: str) -> None:
+    """Refuse a key that the registry refuses, before a server that works makes room for one that cannot start with it."""
+    try:
+        scene.access.login(registry)
+    except Failure as failure:
+        # The image is here, so a host without a way to the registry is fine.
+        if failure.code == "registry_unauthorized":
+            raise
+
+
+def _check_gpus(
+    scene: Scene, plan: managed.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]
+) -> None:
+    preflight.require_gpu_runtime(scene.engine, scene.host.machine, plan.spec.gpus)
+    if scene.wish.share_gpus:
+        return
+    preflight.require_gpus_free(plan.spec, plan.own, containers)
+    ours = any(gpus_of(one) != NO_GPUS and managed.status_of(one) == "running" for one in plan.own)
+    total = sum(device["memory_total_mib"] or 0 for device in gpus.devices)
+    if not ours and total:
+        check_free(gpus, min(model.needed_memory_mib / total, 1.0), find_holders(scene.host.machine))
+
+
+def _check_space(scene: Scene, spec: Spec, model: NimModel, size: int | None) -> None:
+    cache = Path(spec.mounts[0].source)
+    cached = sum(status.st_size for status in nim.files_below(cache))
+    needs = [Need(f"the weights of {model.name}", str(cache), max(model.weights_bytes - cached, 0))]
+    root = str(scene.engine.info().get("DockerRootDir") or "")
+    # An engine in a machine of its own has no folder here.
+    if size and root and scene.host.machine.exists(root):
+        needs.append(image_need(spec.image, size, root))
+    check_space([need for need in needs if need.bytes])

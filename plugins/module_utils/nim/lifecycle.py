@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Bring a NIM into the state that is wanted: checked, pulled, started, waited for, stopped, gone. Never a cloud in its place (D6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.checks import check
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
+    Scene,
+    Wish,
+    choose_model,
+    gpus_of,
+    image_of,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+
+
+def converge(
+    machine: Machine, account: Account, wish: Wish, check_mode: bool, report: Report = silent
+) -> dict[str, Any]:
+    """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
+
+    Args:
+        machine: The host.
+        account: Whose cache, whose logins.
+        wish: What is wanted.
+        check_mode: Stop before the first change; everything is looked at all the same.
+        report: Gets where the work is.
+
+    Raises:
+        Failure: With the codes of docs/failure-codes.md, sections on containers.
+
+    """
+    nim.check_name(wish.name)
+    check_ports([wish.port])
+    if wish.wait_timeout <= 0 or wish.stall_timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"wait_timeout is {wish.wait_timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+        )
+    engine = connect(machine, account, wish.docker_host)
+    if wish.state != "started":
+        return _taken_down(engine, wish, check_mode)
+    key = clean_key(wish.ngc_api_key) or None
+    access = Access(engine.client, machine, account, key, wish.registry)
+    scene = Scene(engine, Host(machine, account), wish, access)
+    gpus = gpus_of(scene)
+    choice = choose_model(scene, gpus)
+    spec = nim.make_spec(
+        wish.name,
+        image_of(wish, choice.model),
+        choice.model.name,
+        port=wish.port,
+        addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
+        gpus=",".join(gpus.ids) if gpus else NO_GPUS,
+        cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
+        account=account,
+        key=key,
+        environment=wish.environment,
+    )
+    try:
+        return _started(scene, spec, choice, gpus, check_mode, report)
+    except Failure as failure:
+        raise _masked(failure, [key or "", *access.secrets()]) from None
+
+
+def _masked(failure: Failure, secrets: list[str]) -> Failure:
+    """Return the failure without what a server that fails may have printed of its environment."""
+    logs = failure.details.get("last_logs")
+    details = {**failure.details, **({"last_logs": masked(logs, secrets)} if isinstance(logs, list) else {})}
+    return Failure(failure.code, masked([failure.message], secrets)[0], **details)
+
+
+def _started(
+    scene: Scene, spec: Spec, choice: Choice, gpus: Gpus | None, check_mode: bool, report: Report
+) -> dict[str, Any]:
+    engine = scene.engine
+    server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
+    plan = managed.make_plan(engine, spec)
+    actions = plan.actions()
+    size = None
+    if plan.step != "none":
+        missing, size = check(scene, plan, choice, gpus)
+        if missing:
+            actions.insert(0, f"pull {spec.image}")
+    elif managed.is_unproved(plan.current or {}):
+        actions.append(f"wait for {spec.name}")
+    seen = readiness.look(engine, server) if plan.step == "none" else None
+    if not check_mode:
+        if plan.needs_container:
+            _make_ready(scene, spec, report)
+        managed.apply(engine, plan, server, report)
+        seen, kept = managed.follow(engine, spec, server, report)
+        actions += [one for one in kept if plan.step == "none"]
+    served = [str(entry["id"]) for entry in seen.models] if seen else []
+    model, warnings = _served_model(choice.model, served)
+    entry = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
+    return {
+        "changed": bool(actions),
+        "actions": actions,
+        "container": {
+            "name": spec.name,
+            "image": spec.image,
+            "status": "running",
+            "published": [f"{address}:{spec.port}" for address in spec.addresses],
+            "gpus": spec.gpus,
+            "restart_policy": spec.restart_policy,
+        },
+        "model": model,
+        "base_url": f"http://127.0.0.1:{spec.port}/v1",
+        "served_models": served,
+        "context_window": context_window(entry),
+        "phase": seen.phase if seen else "planned",
+        "progress": None,
+        "image_bytes": size,
+        "choice_reason": choice.reason,
+        "fitting_models": choice.fitting,
+        "gpu_summary": gpus.summary if gpus else "no GPU asked for",
+        "last_logs": [],
+        "warnings": [one for one in (choice.warning, *warnings) if one],
+        "diff": as_diff(plan.changes, spec.name, plan.before, "running") if actions else {"before": "", "after": ""},
+    }
+
+
+def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    before = managed.status_of(engine.container(wish.name))
+    take_down = managed.stop if wish.state == "stopped" else managed.remove
+    actions = take_down(engine, wish.name, nim.KIND, check_mode)
+    after = "absent" if wish.state == "absent" or before == "absent" else "exited" if actions else before
+    return {
+        "changed": bool(actions),
+        "actions": actions,
+        "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "model": None,
+        "base_url": None,
+        "phase": after,
+        "progress": None,
+        "last_logs": [],
+        "warnings": [],
+        "diff": as_diff([], wish.name, before, after) if actions else {"before": "", "after": ""},
+    }
+
+
+def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
+    """Have the image and the folder for downloads."""
+    if scene.engine.image(spec.image) is None:
+        reference = parse_reference(spec.image)
+        credential = scene.access.credential(reference.registry)
+        auth = credential.as_auth_config(reference.registry) if credential else None
+        report(Position("pull", message=f"Pulling {spec.image}"))
+        pull(scene.engine, spec.image, report, scene.wish.stall_timeout, auth)
+    folder = Path(spec.mounts[0].source)
+    try:
+        with acting_as(scene.host.account):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(
+            "cache_not_writable",
+            f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.host.account.name}: {error.strerror}. "
+            f"Make it, owned by {scene.host.account.name}, or name another by cache_dir.",
+            path=str(folder),
+        ) from error
+
+
+def _served_model(model: NimModel, served: list[str]) -> tuple[str, list[str]]:
+    """Return the id that a route names, and a warning where the server calls its model otherwise than the catalogue."""
+    if not served or model.served_as in served:
+        return model.served_as, []
+    if model.name in served:
+        return model.name, []
+    warning = (
+        f"The NIM serves {', '.join(served)}, and the catalogue calls its model {model.served_as}: the route names what is served. "
+        "To be sure that it is what you want, set served_model."
+    )
+    return served[0], [warning]

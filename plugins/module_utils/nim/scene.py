@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What is wanted of a NIM, what a run works with, and which model that means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import (
+    Choice,
+    NimModel,
+    build_catalogue,
+    choose,
+    find_model,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import AUTO, Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import check_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted; the options of the module, with its defaults.
+
+    Attributes:
+        name: The container.
+        state: C(started), C(stopped) or C(absent).
+        model: A name of the catalogue; empty for the largest that fits.
+        image: Another image than the catalogue's; empty for that one.
+        registry: Where the catalogue's images lie, and what the key opens.
+        models: Changes and additions to the catalogue.
+        served_model: The id that the server must list; empty takes what it serves.
+        port: On the host.
+        publish: Addresses of the host, to publish on; empty for loopback and the gateway of the sandboxes' bridge.
+        gpus: C(auto), C(all), C(none), or indices, UUIDs and parts of names with commas between.
+        share_gpus: Let another engine have the same GPUs.
+        cache_dir: Where downloads are kept; empty for C(~/.cache/nim).
+        keyless: Start without a key.
+        environment: Further variables of the server, no secrets.
+        allow_download: Whether an image that is not here may be pulled.
+        docker_host: Which engine; empty for that of a C(docker) command.
+        wait_timeout: Seconds without a sign of life after which a server that starts is given up.
+        stall_timeout: Seconds without progress after which a pull is given up.
+        ngc_api_key: The NGC key.
+
+    """
+
+    name: str = nim.DEFAULT_NAME
+    state: str = "started"
+    model: str = ""
+    image: str = ""
+    registry: str = "nvcr.io"
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    served_model: str = ""
+    port: int = 8000
+    publish: Sequence[str] = ()
+    gpus: str = AUTO
+    share_gpus: bool = False
+    cache_dir: str = ""
+    keyless: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    allow_download: bool = True
+    docker_host: str = ""
+    wait_timeout: float = 900
+    stall_timeout: float = 300
+    ngc_api_key: str = field(default="", repr=False)
+
+
+class Scene(NamedTuple):
+    """What a run works with."""
+
+    engine: Engine
+    host: Host
+    wish: Wish
+    access: Access
+
+
+def gpus_of(scene: Scene) -> Gpus | None:
+    """Return the GPUs of the container, None where it shall have none.
+
+    Raises:
+        Failure: C(gpu_missing), C(gpu_unknown).
+
+    """
+    wanted = scene.wish.gpus.strip()
+    return None if wanted == NO_GPUS else choose_gpus(wanted, scene.host.gpus)
+
+
+def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
+    """Return the model: the one asked for, that of an image of the user's, or the largest that fits and has an image here."""
+    wish, catalogue = scene.wish, build_catalogue(scene.wish.models)
+    known = [model.name.lower() for model in catalogue]
+    if wish.image and wish.model.strip().lower() not in known:
+        # The user's own: nobody knows what it needs.
+        name = wish.model.strip() or parse_reference(wish.image).repository
+        return Choice(NimModel(name, wish.image), "it is the image that was asked for", [])
+    if gpus is None:
+        if not wish.model.strip():
+            raise Failure(
+                "model_missing",
+                "Looked for the NIM to run without a GPU: no model fits none, so none can be chosen. Name one by model "
+                "(nim_model), or give it GPUs.",
+            )
+        return Choice(find_model(wish.model, catalogue), "it was asked for", [])
+    choice = choose(catalogue, gpus, wish.model)
+    if choice.smaller and scene.host.architecture != "amd64":
+        return _largest_for_this_cpu(scene, choice)
+    return choice
+
+
+def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
+    """Return the largest that has an image for a CPU that some have none for (nemoclaw-facts 11.2, arm64)."""
+    candidates = (choice.model, *choice.smaller)
+    current = scene.engine.container(scene.wish.name)
+    running = managed.model_of(current) if current else ""
+    for model in candidates:
+        # It was found so by an earlier run. To look again would need the registry each time.
+        if model.name == running:
+            return choice._replace(model=model, reason=f"it is here already and fits ({choice.reason})")
+    for position, model in enumerate(candidates):
+        try:
+            require_architecture(scene, image_of(scene.wish, model))
+        except Failure as failure:
+            if failure.code != "image_architecture" or model is candidates[-1]:
+                raise
+            continue
+        skipped = ", ".join(one.name for one in candidates[:position])
+        more = f"; {skipped} is not made for {scene.host.architecture}" if skipped else ""
+        return choice._replace(model=model, reason=choice.reason + more)
+    return choice
+
+
+def image_of(wish: Wish, model: NimModel) -> str:
+    return str(parse_reference(wish.image or model.reference(wish.registry)))
+
+
+def require_architecture(scene: Scene, image: str) -> None:
+    """Refuse an image that this CPU cannot run, whether it is here or in its registry."""
+    found = scene.engine.image(image)
+    if found is None:
+        reference = parse_reference(image)
+        check_architecture(reference, scene.access.inspect(reference), scene.host.architecture)

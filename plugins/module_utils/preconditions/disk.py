@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Whether what will be downloaded has room where it will lie, counted together where two things share a file system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
+
+# While an image is pulled its compressed layers and its unpacked files are there together; files of CUDA libraries shrink to
+# about 40 % when packed: 1 + 2.5 times the download. An estimate.
+IMAGE_FACTOR = 3.5
+
+
+class Need(NamedTuple):
+    """Something that will take room.
+
+    Attributes:
+        what: What it is, for sentences: C(the image X), C(the weights of Y).
+        path: Where it will lie; it need not exist yet.
+        bytes: How much it takes.
+
+    """
+
+    what: str
+    path: str
+    bytes: int
+
+
+class Space(NamedTuple):
+    """The file system that a path is on.
+
+    Attributes:
+        mount: Where it is mounted.
+        device: Number that tells file systems apart.
+        free: Bytes that a user may still write.
+
+    """
+
+    mount: str
+    device: int
+    free: int
+
+
+def image_need(reference: str, download_bytes: int, docker_root: str) -> Need:
+    """Return the room that a pull takes in the engine's own folder (C(DockerRootDir) of its C(/info))."""
+    return Need(f"the image {reference}", docker_root, int(download_bytes * IMAGE_FACTOR))
+
+
+def find_space(path: str) -> Space:
+    """Return the file system on which C(path) lies, or would lie once it is made."""
+    place = Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    facts = os.statvfs(place)
+    mount = place.resolve()
+    while not mount.is_mount() and mount != mount.parent:
+        mount = mount.parent
+    return Space(str(mount), place.stat().st_dev, facts.f_bavail * facts.f_frsize)
+
+
+def check_space(needs: Sequence[Need], look: Callable[[str], Space] = find_space) -> list[dict[str, Any]]:
+    """Check each file system for the sum of what will lie on it, and return C({mount, free, needed, what}) of each.
+
+    Args:
+        needs: All that is not there yet; an engine in a virtual machine of its own (Docker Desktop) has no folder here, so
+            leave its image out.
+        look: How to find the file system of a path.
+
+    Raises:
+        Failure: C(disk_too_small), naming the file system, what it needs and what it has.
+
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for need in needs:
+        space = look(need.path)
+        row = rows.setdefault(space.device, {"mount": space.mount, "free": space.free, "needed": 0, "what": []})
+        row["needed"] += need.bytes
+        row["what"].append(f"{need.what} ({format_bytes(need.bytes)} in {need.path})")
+    for row in rows.values():
+        if row["needed"] > row["free"]:
+            raise Failure(
+                "disk_too_small",
+                f"Looked for room for {' and '.join(row['what'])}: the file system at {row['mount']} has "
+                f"{format_bytes(row['free'])} free, and {format_bytes(row['needed'])} are needed. Make room there, or move the "
+                "folder to a larger file system (vllm_cache_dir or nim_cache_dir, data-root of the engine). Nothing was "
+                "downloaded.",
+                mount=row["mount"],
+                free=row["free"],
+                needed=row["needed"],
+            )
+    return list(rows.values())

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Which GPUs a container gets, whether a model fits them, and whether another engine holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import group_by_name, summarise
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import LIMIT_S, find_nvidia_smi
+
+AUTO = "auto"
+ALL = "all"
+
+
+class Gpus(NamedTuple):
+    """The GPUs that a container gets.
+
+    Attributes:
+        ids: C(["all"]), or the UUIDs, for where a driver tells none the indices: the C(device_ids) of a device request.
+        devices: Those of C(nemoclaw_host.gpus.devices) that this means.
+
+    """
+
+    ids: list[str]
+    devices: list[dict[str, Any]]
+
+    @property
+    def summary(self) -> str:
+        """Each model with its memory, and the total, as the page's preflight summary shows them."""
+        unified = any(device["unified_memory"] for device in self.devices)
+        total = sum(device["memory_total_mib"] or 0 for device in self.devices)
+        return summarise(group_by_name(self.devices), total, unified)
+
+
+def choose_gpus(wanted: str, gpus: Mapping[str, Any], names: str | None = None) -> Gpus:
+    """Return the GPUs that C(wanted) means.
+
+    Args:
+        wanted: C(auto), C(all), or a list with commas of indices, UUIDs (or their beginnings) and parts of names.
+        gpus: C(nemoclaw_host.gpus).
+        names: For C(auto): the part of a name that picks them; where none has it, and without it, all of them.
+
+    Raises:
+        Failure: C(gpu_missing) where the host has none that can be trusted, C(gpu_unknown) for one that it has not.
+
+    """
+    devices = [device for device in gpus["devices"] if device["trusted"]]
+    if not devices:
+        raise Failure(
+            "gpu_missing",
+            f"Looked for an NVIDIA GPU on this host: {gpus['problem'] or 'it has none.'} Managed vLLM and NIM need one: use "
+            "another provider here, or repair the driver.",
+        )
+    wanted = wanted.strip() or AUTO
+    if wanted == AUTO and names:
+        named = [device for device in devices if names.lower() in device["name"].lower()]
+        if named and len(named) < len(devices):
+            return Gpus([_id(device) for device in named], named)
+    if wanted in (AUTO, ALL):
+        return Gpus([ALL], devices)
+    chosen: list[dict[str, Any]] = []
+    for word in (part.strip() for part in wanted.split(",")):
+        found = [device for device in devices if _matches(word, device)]
+        if not found:
+            listed = "; ".join(f"{device['index']}: {device['name']}, {device['uuid']}" for device in devices)
+            raise Failure(
+                "gpu_unknown",
+                f"Looked for the GPU {word!r}: this host has {listed}. Give gpus as indices, UUIDs or parts of names of these, "
+                "with commas between, or 'all'.",
+                gpu=word,
+            )
+        chosen += [device for device in found if device not in chosen]
+    return Gpus([_id(device) for device in chosen], chosen)
+
+
+def check_capability(gpus: Gpus, model: str, needed: str | None) -> None:
+    """Refuse GPUs that cannot compute in the model's number format (pains F39: 118 restarts on such a GPU).
+
+    Raises:
+        Failure: C(gpu_too_old). A GPU whose capability the driver does not tell is let through.
+
+    """
+    if needed is None:
+        return
+    for device in gpus.devices:
+        has = device["compute_capability"]
+        if has is not None and _version(has) < _version(needed):
+            raise Failure(
+                "gpu_too_old",
+                f"Compared the GPU {device['name']} with what {model} needs: its compute capability is {has}, and the model's "
+                f"number format needs {needed}. Choose another model, or by 'gpus' only those that can; nothing was downloaded.",
+                gpu=device["name"],
+                compute_capability=has,
+                needed=needed,
+            )
+
+
+def check_memory(gpus: Gpus, model: str, needed_mib: int | None, count: int | None = None) -> int:
+    """Refuse a model that the GPUs are too small for, and return the MiB that they have for it.
+
+    Args:
+        gpus: Those that the container gets.
+        model: Its name, for the sentence.
+        needed_mib: None lets every model through.
+        count: How many GPUs the model is spread over, the largest first, in equal parts; None for all (as the page counts NIM).
+
+    Raises:
+        Failure: C(gpu_too_small).
+
+    """
+    sizes = sorted((device["memory_total_mib"] or 0 for device in gpus.devices), reverse=True)
+    used = sizes if count is None else sizes[:count]
+    if count is not None and len(used) < count:
+        raise Failure(
+            "gpu_too_small",
+            f"Counted the GPUs for {model}: it is spread over {count}, and there are {len(used)} ({gpus.summary}). Lower its "
+            "tensor_parallel_size, or give it more GPUs.",
+            needed_gpus=count,
+        )
+    has = sum(used) if count is None else min(used) * count
+    if needed_mib is not None and has < needed_mib:
+        raise Failure(
+            "gpu_too_small",
+            f"Compared the GPU memory with what {model} needs: it needs {needed_mib} MiB, and {has} MiB count for it "
+            f"({gpus.summary}). Choose a smaller model; nothing was downloaded.",
+            needed_mib=needed_mib,
+            memory_mib=has,
+        )
+    return has
+
+
+def check_free(gpus: Gpus, share: float, holders: Iterable[str]) -> None:
+    """Refuse GPUs of which another engine holds so much that the server could not get its share.
+
+    Call it only where no container of ours holds the memory itself; it would be given back before the new one starts.
+
+    Args:
+        gpus: Those that the container gets.
+        share: Part of each GPU's memory that the server takes, 0 to 1.
+        holders: Who holds GPU memory now, in words: see find_holders.
+
+    Raises:
+        Failure: C(gpu_busy), with the holders.
+
+    """
+    for device in gpus.devices:
+        total, free = device["memory_total_mib"], device["memory_free_mib"]
+        if total is None or free is None or free >= total * share:
+            continue
+        by = list(holders)
+        held = f" Held by {', '.join(by)}." if by else ""
+        raise Failure(
+            "gpu_busy",
+            f"Looked at the memory of the GPU {device['name']}: {free} of {total} MiB are free, and the server takes "
+            f"{int(total * share)} MiB.{held} One engine at a time: unload or stop the other (playbook unload for Ollama), or "
+            "give this one another GPU by 'gpus'.",
+            gpu=device["name"],
+            free_mib=free,
+            needed_mib=int(total * share),
+            holders=by,
+        )
+
+
+def find_holders(machine: Machine) -> list[str]:
+    """Return who holds GPU memory, as C(NAME (pid N, M MiB)), as far as nvidia-smi tells."""
+    path = find_nvidia_smi(machine)
+    if path is None:
+        return []
+    query = [path, "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader,nounits"]
+    answer = machine.run(query, LIMIT_S)
+    found = []
+    for line in answer.output.splitlines() if answer.code == 0 else ():
+        pid, comma, rest = line.partition(",")
+        name, _comma, used = rest.rpartition(",")
+        if comma and pid.strip().isdigit() and name.strip():
+            used = f", {used.strip()} MiB" if used.strip().isdigit() else ""
+            found.append(f"{_printable(name.strip())} (pid {pid.strip()}{used})")
+    return found
+
+
+def _matches(word: str, device: Mapping[str, Any]) -> bool:
+    if word.isdigit():
+        return int(word) == device["index"]
+    uuid = str(device["uuid"] or "").lower()
+    if word.lower().startswith(("gpu-", "mig-")):
+        return uuid.startswith(word.lower())
+    return bool(word) and word.lower() in device["name"].lower()
+
+
+def _id(device: Mapping[str, Any]) -> str:
+    # Indices may change when a GPU is added or lost, and the container outlives a reboot.
+    return str(device["uuid"] or device["index"])
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What a registry answers, through the engine that will pull: is the key right, is the image there, and for which CPUs.
+
+The engine asks, not we, because its mirrors, its web proxy and its trusted certificates decide about the pull. Nothing is
+downloaded but the manifest: a wrong key or a misspelt name costs no bandwidth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import REMEDIES, meaning
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import NGC_USER, Credential
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+# For an engine that says nothing of its own.
+_STATUS = {
+    401: "registry_unauthorized",
+    403: "registry_unauthorized",
+    404: "image_not_found",
+    429: "registry_rate_limited",
+}
+
+
+class EngineApi(Protocol):
+    """The two calls of docker.APIClient that are needed here."""
+
+    def login(self, username: str, password: str, registry: str, reauth: bool) -> Any:
+        """POST /auth."""
+
+    def inspect_distribution(self, image: str, auth_config: Any) -> Any:
+        """GET /distribution/IMAGE/json."""
+
+
+class RemoteImage(NamedTuple):
+    """An image in a registry.
+
+    Attributes:
+        digest: Of what the name stands for now: a list of platforms or one manifest.
+        architectures: CPUs that it has a Linux image for, sorted; empty where the registry does not say.
+
+    """
+
+    digest: str | None
+    architectures: tuple[str, ...]
+
+
+def log_in(api: EngineApi, registry: str, credential: Credential) -> None:
+    """Have a registry check a credential. Nothing is written to disk: the engine is given it again with each pull.
+
+    Raises:
+        Failure: With a code of explain; C(registry_unauthorized) for a wrong key.
+
+    """
+    try:
+        api.login(credential.username, credential.secret, registry=registry, reauth=True)
+    except Exception as error:
+        raise explain(error, registry, "to accept a login", credential) from None
+
+
+def inspect_image(api: EngineApi, reference: Reference, credential: Credential | None) -> RemoteImage:
+    """Return what the registry knows about an image, without pulling it.
+
+    Raises:
+        Failure: With a code of explain.
+
+    """
+    auth = credential.as_auth_config(reference.registry) if credential else {}
+    try:
+        answer = object_of(api.inspect_distribution(str(reference), auth_config=auth))
+    except Exception as error:
+        raise explain(error, reference.registry, f"for {reference}", credential) from None
+    platforms = [object_of(one) for one in list_of(answer.get("Platforms"))]
+    # Build attestations stand in the list as os "unknown".
+    architectures = {str(one.get("architecture")) for one in platforms if one.get("os") == "linux"}
+    digest = object_of(answer.get("Descriptor")).get("digest")
+    return RemoteImage(str(digest) if digest else None, tuple(sorted(architectures - {"", "None", "unknown"})))
+
+
+def check_architecture(reference: Reference, image: RemoteImage, architecture: str) -> None:
+    """Refuse an image that the host's CPU cannot run (nemoclaw-facts 11.2: some NIM images have no arm64).
+
+    Raises:
+        Failure: C(image_architecture).
+
+    """
+    if image.architectures and architecture not in image.architectures:
+        raise Failure(
+            "image_architecture",
+            f"Asked the registry {reference.registry} for {reference}: it is made for {_and(image.architectures)}, and this "
+            f"host's CPU is {architecture}. Choose an image or a model that is made for {architecture}; nothing was downloaded.",
+            architectures=list(image.architectures),
+            architecture=architecture,
+        )
+
+
+def explain(error: Exception, registry: str, what: str, credential: Credential | None = None) -> Failure:
+    """Return what an error of the Docker SDK, for a login, a question or a pull, means for the user.
+
+    Args:
+        error: C(docker.errors.APIError), or a C(requests) exception for an engine that does not answer.
+        registry: Whom the engine asked.
+        what: For what, as part of a sentence: C(for IMAGE), C(to accept a login).
+        credential: What it showed; its secret is taken out of the words that came back.
+
+    """
+    words = str(getattr(error, "explanation", None) or error)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = quote(words, credential.secret if credential else "").rstrip(".")
+    asked = f"Asked the registry {registry} {what}"
+    details = {"registry": registry, "server_message": said}
+    # The engine answers most failures of a registry with a 500 of its own, so its words decide.
+    code = meaning(words) or _STATUS.get(status or 0)
+    if code is None:
+        return Failure(
+            "registry_failed",
+            f"{asked}: it failed ({said}). Try again later, or look at the registry's log.",
+            **details,
+        )
+    remedy = _remedy(registry, credential) if code == "registry_unauthorized" else f"{REMEDIES[code]}."
+    return Failure(code, f"{asked}, and it did not work: {said}. {remedy}", **details)
+
+
+def _remedy(registry: str, credential: Credential | None) -> str:
+    if credential is None:
+        return f"Nobody is logged in there: run 'docker login {registry}' as the user of the set-up, or give the key."
+    if credential.username == NGC_USER:
+        return (
+            "The NGC key is wrong, expired, or not allowed to see this: make one at https://org.ngc.nvidia.com/setup/api-key "
+            "and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted)."
+        )
+    return f"Correct the login of {credential.username}: run 'docker login {registry}' again."
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)

@@ -1,0 +1,329 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Bring the managed vLLM of a host into the state that is wanted: served, stopped, gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+    images,
+    managed,
+    oneshot,
+    preflight,
+    readiness,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import choose, context_window
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import containers
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
+    Image,
+    VllmModel,
+    build_catalogue,
+    default_model,
+    find_image,
+    find_model,
+    gpu_names,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted; the options of the module vllm_container, which documents them."""
+
+    name: str = containers.DEFAULT_NAME
+    state: str = "started"
+    model: str = ""
+    models: Mapping[str, Any] = field(default_factory=dict)
+    image: str = ""
+    port: int = 8000
+    gpus: str = "auto"
+    share_gpus: bool = False
+    cache_dir: str = ""
+    hf_token: str = field(default="", repr=False)
+    hf_endpoint: str = ""
+    extra_args: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    publish: Sequence[str] = ()
+    allow_download: bool = True
+    wait_timeout: float = 900
+    stall_timeout: float = 300
+    remove_weights: bool = False
+
+
+class Vllm:
+    """The managed vLLM of a host as it is wanted, before anything is done about it.
+
+    Args:
+        engine: Who runs it.
+        machine: The host.
+        account: Whose cache.
+        wish: What is wanted.
+
+    Raises:
+        Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(image_name_invalid),
+            C(gpu_missing), C(gpu_unknown).
+
+    """
+
+    def __init__(self, engine: Engine, machine: Machine, account: Account, wish: Wish) -> None:
+        self.engine = engine
+        self.wish = wish
+        self.host = Host(machine, account)
+        catalogue = build_catalogue(wish.models)
+        self.model: VllmModel = (
+            find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
+        )
+        self.image: Image = _named(wish.image) if wish.image else find_image(self.host.profile, self.host.architecture)
+        # None for a server on the CPU.
+        self.gpus: Gpus | None = None
+        if wish.gpus != NO_GPUS:
+            self.gpus = choose_gpus(wish.gpus, self.host.gpus, gpu_names(self.host.profile))
+        cache_dir = self.host.folder(wish.cache_dir, DEFAULT_FOLDER)
+        self.weights = Weights(cache_dir, self.model.model, self.model.revision)
+
+    @property
+    def spec(self) -> Spec:
+        """The container that serves; it depends on the image's entrypoint, so it may change once the image is here."""
+        return containers.server_spec(
+            self.wish.name,
+            self.image.reference,
+            self.engine.image(self.image.reference),
+            self.model,
+            port=self.wish.port,
+            addresses=self.wish.publish or preflight.sandbox_addresses(self.engine),
+            gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
+            cache_dir=str(self.weights.cache_dir),
+            extra_args=self.wish.extra_args,
+            environment=self.wish.environment,
+        )
+
+    @property
+    def download_spec(self) -> Spec:
+        """The container that downloads."""
+        account = self.host.account
+        # A rootless engine maps the container's root to the user.
+        user = "0:0" if self.engine.facts["rootless"] else f"{account.uid}:{account.gid}"
+        return containers.download_spec(
+            self.wish.name,
+            self.image.reference,
+            self.model,
+            cache_dir=str(self.weights.cache_dir),
+            user=user,
+            token=self.wish.hf_token,
+            endpoint=self.wish.hf_endpoint,
+            environ=self.host.machine.environ,
+        )
+
+    def server(self, spec: Spec) -> readiness.Server:
+        """How to tell how far it is."""
+        return containers.server(spec, self.model, self.wish.wait_timeout)
+
+
+def _named(reference: str) -> Image:
+    """Return the user's image; a name that cannot be read is refused before the engine is asked."""
+    parse_reference(reference)
+    return Image(reference, None, None)
+
+
+def settled(vllm: Vllm) -> dict[str, Any] | None:
+    """Return the result where everything is as wanted and answers; None where something is to be done. Changes nothing.
+
+    Raises:
+        Failure: What stands against it, before anything is pulled or stopped.
+
+    """
+    spec = vllm.spec
+    plan = managed.make_plan(vllm.engine, spec)
+    if plan.step == "none" and plan.current and not managed.is_unproved(plan.current) and not plan.fallback:
+        seen = readiness.look(vllm.engine, vllm.server(spec))
+        return _result(vllm, spec, plan, seen, [], changed=False) if seen.ready else None
+    check_before(vllm, spec, plan)
+    return None
+
+
+def predicted(vllm: Vllm) -> dict[str, Any]:
+    """Return the result that start() would have, for check mode."""
+    done = settled(vllm)
+    if done:
+        return done
+    spec = vllm.spec
+    plan = managed.make_plan(vllm.engine, spec)
+    actions = [*_downloads(vllm, plan), *plan.actions()]
+    return _result(vllm, spec, plan, None, actions, changed=True)
+
+
+def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
+    """Pull and download what is missing, make or replace the container, wait until it answers; return the result.
+
+    Raises:
+        Failure: With C(last_logs) and C(restored) where a container was started.
+
+    """
+    try:
+        return _start(vllm, report)
+    except Failure as failure:
+        raise _masked(failure, vllm.wish) from None
+
+
+def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
+    plan = managed.make_plan(vllm.engine, vllm.spec)
+    actions = _downloads(vllm, plan)
+    if plan.needs_container:
+        if vllm.engine.image(vllm.image.reference) is None:
+            images.pull(vllm.engine, vllm.image.reference, report, vllm.wish.stall_timeout)
+        _download(vllm, report)
+    spec = vllm.spec
+    plan = managed.make_plan(vllm.engine, spec)
+    server = vllm.server(spec)
+    actions += plan.actions()
+    managed.apply(vllm.engine, plan, server, report)
+    seen, kept = managed.follow(vllm.engine, spec, server, report)
+    return _result(vllm, spec, plan, seen, [*actions, *kept], changed=bool(actions or kept))
+
+
+def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Stop the server and return the result; container, image and weights stay."""
+    before = managed.status_of(engine.container(wish.name))
+    actions = managed.stop(engine, wish.name, containers.KIND, check_mode)
+    actions += managed.remove(engine, wish.name + containers.DOWNLOAD, containers.KIND, check_mode)
+    return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
+
+
+def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Remove the server and return the result; the weights only when that is asked for, the image never."""
+    found = engine.container(wish.name)
+    before = managed.status_of(found)
+    download = wish.name + containers.DOWNLOAD
+    actions = managed.remove(engine, wish.name, containers.KIND, check_mode, more=[download])
+    model = wish.model or (managed.model_of(found) if found else "")
+    if wish.remove_weights and model:
+        weights = Weights(Host(machine, account).folder(wish.cache_dir, DEFAULT_FOLDER), _full_id(model, wish))
+        if weights.folder.exists():
+            actions.append(f"remove {weights.folder}")
+            if not check_mode:
+                weights.remove()
+    return _ended(wish, before, "absent", actions)
+
+
+def _full_id(model: str, wish: Wish) -> str:
+    """Return the id that a slug stands for; a model that left the catalogue may be removed by its id."""
+    try:
+        return find_model(model, build_catalogue(wish.models)).model
+    except Failure as failure:
+        if failure.code != "model_unknown" or "/" not in model:
+            raise
+        return model
+
+
+def _downloads(vllm: Vllm, plan: managed.Plan) -> list[str]:
+    """Return what has to be fetched first, for people."""
+    actions = []
+    if plan.needs_container and vllm.engine.image(vllm.image.reference) is None:
+        actions.append(f"pull {vllm.image.reference}")
+    if plan.needs_container and not vllm.weights.complete:
+        actions.append(f"download {vllm.model.model}")
+    return actions
+
+
+def _download(vllm: Vllm, report: Report) -> None:
+    if vllm.weights.complete:
+        return
+    total = vllm.model.download_bytes
+    vllm.weights.prepare()
+    try:
+        oneshot.run(
+            vllm.engine,
+            vllm.download_spec,
+            lambda: vllm.weights.measure(total),
+            vllm.wish.stall_timeout,
+            f"Downloading {vllm.model.model}",
+            report,
+        )
+    except Failure:
+        # What came is kept for the next run; where nothing did, nothing is left behind.
+        if not vllm.weights.bytes:
+            vllm.weights.remove()
+        raise
+    vllm.weights.finish()
+    if not vllm.weights.complete:
+        raise Failure(
+            "weights_incomplete",
+            f"The download of {vllm.model.model} ended well, but {vllm.weights.folder} does not hold a whole model. Remove that folder "
+            "and run this again; where the model has no weights in a format that vLLM knows, choose another.",
+            path=str(vllm.weights.folder),
+        )
+
+
+def _result(
+    vllm: Vllm, spec: Spec, plan: managed.Plan, seen: readiness.Look | None, actions: list[str], changed: bool
+) -> dict[str, Any]:
+    """Return the result of state C(started); nothing of the container's environment is in it."""
+    url = f"http://127.0.0.1:{spec.port}/v1"
+    entry = choose(vllm.model.served_as, seen.models, url, "") if seen else {}
+    return {
+        "changed": changed,
+        "container": {
+            "name": spec.name,
+            "image": spec.image,
+            "status": "running",
+            "published": [f"{address}:{spec.port}" for address in spec.addresses],
+            "gpus": spec.gpus,
+            "restart_policy": spec.restart_policy,
+        },
+        "model": vllm.model.served_as,
+        "base_url": url,
+        "context_window": context_window(entry) or vllm.model.max_model_len,
+        "weights": {
+            "path": str(vllm.weights.folder),
+            "bytes": vllm.weights.bytes,
+            "complete": vllm.weights.complete,
+        },
+        "phase": "ready" if seen else "planned",
+        "progress": None,
+        "last_logs": [],
+        "actions": actions,
+        "diff": as_diff(plan.changes, spec.name, plan.before, "running") if changed else {"before": "", "after": ""},
+    }
+
+
+def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str, Any]:
+    return {
+        "changed": bool(actions),
+        "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "model": None,
+        "base_url": None,
+        "context_window": None,
+        "weights": None,
+        "phase": after,
+        "progress": None,
+        "last_logs": [],
+        "actions": actions,
+        "diff": as_diff([], wish.name, before, after) if actions else {"before": "", "after": ""},
+    }
+
+
+def _masked(failure: Failure, wish: Wish) -> Failure:
+    """Return the failure without the token: a download may print what it was given."""
+    secret = [wish.hf_token]
+    details = {
+        name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
+        for name, value in failure.details.items()
+    }
+    return Failure(failure.code, masked([failure.message], secret)[0], **details)

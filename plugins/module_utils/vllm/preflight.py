@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What has to hold before an image is pulled or a server stopped: token, consent, port, GPUs, room, the registry's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+    Need,
+    check_space,
+    image_need,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    check_capability,
+    check_free,
+    check_memory,
+    find_holders,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+    check_architecture,
+    inspect_image,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
+
+if TYPE_CHECKING:
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm
+
+
+def check_before(vllm: Vllm, spec: Spec, plan: managed.Plan) -> None:
+    """Raise what stands against the plan; the cheapest questions first, the registry last. Changes nothing.
+
+    Raises:
+        Failure: With the code of what does not hold.
+
+    """
+    if plan.step in ("none", "update"):
+        return
+    lacks_image = vllm.engine.image(vllm.image.reference) is None
+    lacks_weights = plan.needs_container and not vllm.weights.complete
+    if lacks_weights:
+        check_token(vllm.model, vllm.wish.hf_token)
+        vllm.weights.require_writable()
+    running = vllm.engine.containers()
+    preflight.require_port(vllm.host.machine, spec, plan.own, running)
+    _check_gpus(vllm, spec, plan, running)
+    if not plan.needs_container:
+        return
+    size = _check_registry(vllm) if lacks_image else None
+    if (lacks_image or lacks_weights) and not vllm.wish.allow_download:
+        raise _no_consent(vllm, lacks_image, lacks_weights, size)
+    check_space(_needs(vllm, lacks_weights, size))
+
+
+def _check_gpus(vllm: Vllm, spec: Spec, plan: managed.Plan, running: list[dict[str, Any]]) -> None:
+    if vllm.gpus is None:
+        return
+    preflight.require_gpu_runtime(vllm.engine, vllm.host.machine, spec.gpus)
+    check_capability(vllm.gpus, vllm.model.model, vllm.model.compute_capability)
+    check_memory(vllm.gpus, vllm.model.model, vllm.model.needed_memory_mib, vllm.model.tensor_parallel_size)
+    if vllm.wish.share_gpus:
+        return
+    preflight.require_gpus_free(spec, plan.own, running)
+    # What our own container holds is given back before the new one starts.
+    if not any(managed.status_of(one) == "running" for one in plan.own):
+        check_free(vllm.gpus, vllm.model.gpu_memory_utilization, find_holders(vllm.host.machine))
+
+
+def _check_registry(vllm: Vllm) -> int | None:
+    """Ask the registry for the manifest, which costs no bandwidth, and return what a pull would download."""
+    reference = parse_reference(vllm.image.reference)
+    login = find_login(vllm.host.machine, vllm.host.account, reference.registry)
+    found = inspect_image(vllm.engine.client, reference, login.credential)
+    check_architecture(reference, found, vllm.host.architecture)
+    return vllm.image.download_bytes or download_bytes(reference, vllm.host.architecture, login.credential)
+
+
+def _needs(vllm: Vllm, lacks_weights: bool, image_bytes: int | None) -> list[Need]:
+    needs = []
+    root = str(vllm.engine.info().get("DockerRootDir") or "")
+    # An engine in a virtual machine has its folder there.
+    if image_bytes and root and vllm.host.machine.exists(root):
+        needs.append(image_need(vllm.image.reference, image_bytes, root))
+    if lacks_weights and vllm.model.download_bytes:
+        missing = max(vllm.model.download_bytes - vllm.weights.bytes, 0)
+        needs.append(Need(f"the weights of {vllm.model.model}", str(vllm.weights.folder), missing))
+    return needs
+
+
+def _no_consent(vllm: Vllm, lacks_image: bool, lacks_weights: bool, image_bytes: int | None) -> Failure:
+    missing = []
+    if lacks_image:
+        missing.append(f"the image {vllm.image.reference} ({_size(image_bytes)})")
+    if lacks_weights:
+        missing.append(f"the weights of {vllm.model.model} ({_size(vllm.model.download_bytes)})")
+    return Failure(
+        "download_not_allowed",
+        f"This host lacks {' and '.join(missing)}. Nothing was downloaded, because allow_download is false: set it to true, or bring "
+        "them to the host (docker load, and a copy of the cache).",
+        image_bytes=image_bytes if lacks_image else None,
+        weights_bytes=vllm.model.download_bytes if lacks_weights else None,
+    )
+
+
+def _size(count: int | None) -> str:
+    return format_bytes(count) if count else "of unknown size"

@@ -1,0 +1,323 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nim_container
+version_added: "0.1.0"
+short_description: Run an NVIDIA NIM as a container
+description:
+  - Chooses the largest NIM that really fits the host's GPUs, or takes the one that is named; pulls its image, starts it, and waits until
+    it answers.
+  - Everything that can be known before is checked before a byte is pulled. That is the NGC key (the registry is asked to accept it), the
+    image and whether it is made for this CPU, the port, the NVIDIA runtime, the memory of the GPUs and who else holds it, and the room
+    for image and model.
+  - The key reaches the container by its environment alone, as C(NGC_API_KEY) and C(NIM_NGC_API_KEY). It is in no argument list, result,
+    diff or file. A container with another key is told by a keyed hash in a label.
+  - A replacement stops the container before it only when all of this holds, and brings it back where the new one fails.
+  - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge. It runs as the user of the task, keeps what it
+    downloads in O(cache_dir), and is started again after a crash and at boot.
+  - Another container of the same name is refused. Nothing is fetched from a cloud in the place of a NIM that fails.
+options:
+  name:
+    description: The container.
+    type: str
+    default: nemoclaw-nim-nemoclaw
+  model:
+    description:
+      - A name of the catalogue, such as V(meta/llama-3.1-8b-instruct), in upper or lower case. It has to fit the GPUs.
+      - Without it the largest that fits is taken. GPUs of several models are summed up and shown, but since a NIM spreads a model over
+        GPUs of one kind, the kind with the most memory decides.
+    type: str
+  image:
+    description:
+      - Another image than the catalogue's.
+      - With a O(model) that the catalogue does not have, nothing is known of what it needs, and its memory is not checked.
+    type: str
+  registry:
+    description:
+      - Where the images of the catalogue lie, and what O(ngc_api_key) opens.
+      - At V(nvcr.io) a given key wins over a login of the user. At a mirror the user's login wins, and the key is tried where there is
+        none.
+    type: str
+    default: nvcr.io
+  models:
+    description:
+      - Changes and additions to the catalogue, by the model's name. The fields are C(image), C(memory_mib) (what a host must have),
+        C(weights_bytes) and C(served_name).
+    type: dict
+    default: {}
+  served_model:
+    description: The ID that the server has to list. By default what it serves is taken, with a warning where it is not the catalogue's.
+    type: str
+  cache_dir:
+    description: Folder of the host for what it downloads. The default is C(~/.cache/nim) of the user that the task runs as.
+    type: str
+  ngc_api_key:
+    description: The NGC key. Keep it in a vault.
+    type: str
+  keyless:
+    description: Start it without a key. For an image or a O(cache_dir) that holds the model already.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+  - nemoclaw.local_inference.managed_container
+  - nemoclaw.local_inference.wait
+attributes:
+  check_mode:
+    support: full
+    details:
+      - It asks the registry, checks everything, and pulls and changes nothing.
+  diff_mode:
+    support: full
+    details:
+      - Of the key only whether it changes is shown.
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+requirements:
+  - the Python libraries C(docker) 5.0.3 or newer and C(requests) on the host; the role preflight installs the distribution's packages
+seealso:
+  - module: nemoclaw.local_inference.endpoint_validate
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Run the largest NIM that fits
+  nemoclaw.local_inference.nim_container:
+    ngc_api_key: "{{ ngc_api_key }}"
+
+- name: Run one on the second GPU, and see how far it is
+  nemoclaw.local_inference.nim_container:
+    model: meta/llama-3.1-8b-instruct
+    gpus: "1"
+    ngc_api_key: "{{ ngc_api_key }}"
+    wait: 4
+  register: nim
+  until: nim is failed or nim.finished
+  retries: 100000
+  delay: 0
+
+- name: Say what would be pulled, and pull nothing
+  nemoclaw.local_inference.nim_container:
+    ngc_api_key: "{{ ngc_api_key }}"
+  check_mode: true
+  register: plan
+
+- name: Free the GPU
+  nemoclaw.local_inference.nim_container:
+    state: stopped
+"""
+
+RETURN = r"""
+finished:
+  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  returned: success
+  type: bool
+container:
+  description: The container, null where there is none. Nothing of its environment is in it.
+  returned: when RV(finished) is true
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      returned: always
+      type: str
+    status:
+      description: The engine's word, such as V(running) or V(exited).
+      returned: always
+      type: str
+    image:
+      description: Its image.
+      returned: for O(state=started)
+      type: str
+    published:
+      description: Where it is published.
+      returned: for O(state=started)
+      type: list
+      elements: str
+      sample: ["127.0.0.1:8000", "172.17.0.1:8000"]
+    gpus:
+      description: V(all), V(none), or its GPUs.
+      returned: for O(state=started)
+      type: str
+    restart_policy:
+      description: What the engine does when it ends.
+      returned: for O(state=started)
+      type: str
+model:
+  description: The model's ID as the server lists it; before it is ready, as the catalogue has it. Null for the other states.
+  returned: when RV(finished) is true
+  type: str
+  sample: meta/llama-3.1-8b-instruct
+base_url:
+  description: Where the host reaches it.
+  returned: when RV(finished) is true
+  type: str
+  sample: http://127.0.0.1:8000/v1
+served_models:
+  description: All IDs that the server lists.
+  returned: for O(state=started)
+  type: list
+  elements: str
+context_window:
+  description: Tokens of context, null where the server does not tell.
+  returned: for O(state=started)
+  type: int
+phase:
+  description: V(ready), V(planned) in check mode, or where it is; for the other states the engine's word, or V(absent).
+  returned: success
+  type: str
+  sample: ready
+image_bytes:
+  description: The compressed size of an image that was to be pulled, null where it is here already or the registry does not tell.
+  returned: for O(state=started)
+  type: int
+choice_reason:
+  description: Why this model, as part of a sentence.
+  returned: for O(state=started)
+  type: str
+  sample: "it is the largest that fits (NVIDIA GeForce RTX 4090, 24564 MiB)"
+fitting_models:
+  description: All models of the catalogue that fit the sum of the GPUs.
+  returned: for O(state=started)
+  type: list
+  elements: str
+gpu_summary:
+  description: Each GPU model with its memory, and the total.
+  returned: for O(state=started)
+  type: str
+  sample: "NVIDIA GeForce RTX 4090, 24564 MiB"
+last_logs:
+  description: Empty for a server that is ready; RV(failure) has the last lines of one that failed.
+  returned: when RV(finished) is true
+  type: list
+  elements: str
+actions:
+  description: What was done, or would be done in check mode.
+  returned: when RV(finished) is true
+  type: list
+  elements: str
+  sample: ["pull nvcr.io/nim/meta/llama-3.1-8b-instruct:latest", "create nemoclaw-nim-nemoclaw"]
+progress:
+  description: How far the work is, null when it is over.
+  returned: success
+  type: dict
+  sample:
+    phase: pull
+    message: Pulling nvcr.io/nim/meta/llama-3.1-8b-instruct:latest
+    percent: 41.2
+    completed: 5400000000
+    total: 13100000000
+    unit: bytes
+    rate: 52000000
+    seconds_left: 148
+    elapsed: 104
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: registry_unauthorized
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    last_state:
+      description: The engine's word for the container.
+      type: str
+      returned: when a container failed
+    last_logs:
+      description: The last lines of its log.
+      type: list
+      elements: str
+      returned: when a container failed
+    restored:
+      description: The container that serves again, null where there was none before.
+      type: str
+      returned: when a container failed
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    CONTAINER_OPTIONS,
+    WAIT_OPTIONS,
+    create_module,
+    fail,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import REGISTRY
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    **CONTAINER_OPTIONS,
+    **WAIT_OPTIONS,
+    "name": {"type": "str", "default": DEFAULT_NAME},
+    "model": {"type": "str"},
+    "models": {"type": "dict", "default": {}},
+    "registry": {"type": "str", "default": REGISTRY},
+    "served_model": {"type": "str"},
+    "cache_dir": {"type": "str"},
+    "ngc_api_key": {"type": "str", "no_log": True},
+    "keyless": {"type": "bool", "default": False, "no_log": False},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params: dict[str, Any] = dict(module.params)
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
+    params = {name: "" if value is None else value for name, value in params.items()}
+    params["environment"] = {str(name): str(value) for name, value in params["environment"].items()}
+    try:
+        result = _bring(Wish(**params), module.check_mode, wait, folder)
+    except Failure as failure:
+        fail(module, failure)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+def _bring(wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
+    machine, account = Machine(), find_account()
+    if check_mode or wish.state != "started":
+        return {"finished": True, **converge(machine, account, wish, check_mode)}
+
+    def plan() -> dict[str, Any] | None:
+        result = converge(machine, account, wish, check_mode=True)
+        # One that is there and does not answer yet is waited for, which changes nothing.
+        return result if result["phase"] == "ready" and not result["changed"] else None
+
+    def work(report: Report) -> dict[str, Any]:
+        return converge(machine, account, wish, False, report)
+
+    job = Job("nim", wish.name, asdict(wish), f"Starting {wish.name}", (wish.ngc_api_key.strip(),), folder)
+    outcome = job.run(plan, work, wait)
+    result = outcome.as_result()
+    if not outcome.finished:
+        result["phase"] = result["progress"]["phase"]
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vllm_container
+version_added: "0.1.0"
+short_description: Run vLLM in a container of its own
+description:
+  - Pulls the image, downloads the weights, runs vLLM and waits until it answers with the model that is wanted. The page's profiles and
+    models are built in; O(models) adds others.
+  - Before anything is pulled or stopped it looks whether the name is ours, the token of a gated model is there, the port and the GPUs
+    are free, the model fits the GPUs' memory and compute capability, the registry gives the image to this user and for this CPU, and
+    whether there is room on the disks.
+  - The weights are downloaded by a container of their own, which alone has O(hf_token), into the Hugging Face cache of the user that
+    the task runs as. The server has no token, does not reach the Hugging Face hub (C(HF_HUB_OFFLINE)), and sees the weights read-only.
+  - When something differs, the new container is made beside the old one, which serves until image and weights are there. Then it stops,
+    since a GPU seldom holds two models, and comes back when the new one fails.
+  - A container of the same name that this module did not make is never touched.
+options:
+  name:
+    description: Name of the container.
+    type: str
+    default: nemoclaw-vllm
+  model:
+    description:
+      - A slug such as V(qwen3.6-27b) or a full Hugging Face id, in any case.
+      - The default is the one of the host's profile. For O(state=absent) with O(remove_weights) it is the one that the container served.
+    type: str
+  models:
+    description:
+      - Models beside the built-in ones, or fields of these that differ, by slug. A new one needs C(model) (the Hugging Face id) and
+        C(max_model_len).
+      - Further fields are C(reasoning_parser), C(tool_call_parser), C(flags) (a list), C(gpu_memory_utilization), C(tensor_parallel_size),
+        C(trust_remote_code), C(download_bytes), C(compute_capability), C(memory_mib), C(gated), C(revision), C(served_name) and
+        C(environment).
+    type: dict
+    default: {}
+  extra_args:
+    description: Further arguments of C(vllm serve). They stand last, so they win.
+    type: list
+    elements: str
+    default: []
+  cache_dir:
+    description:
+      - The Hugging Face cache (C(HF_HOME)) that the weights lie in.
+      - The default is C(~/.cache/huggingface) of the user that the task runs as.
+    type: str
+  hf_token:
+    description:
+      - Token for Hugging Face. Gated models need it.
+      - It reaches the container that downloads, by its environment, and nothing else.
+    type: str
+  hf_endpoint:
+    description: Another hub than C(https://huggingface.co), for example a mirror of the lab.
+    type: str
+  remove_weights:
+    description: For O(state=absent), also remove the weights of the model.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+  - nemoclaw.local_inference.managed_container
+  - nemoclaw.local_inference.wait
+attributes:
+  check_mode:
+    support: full
+    details:
+      - It makes all the checks, asks the registry for the image's manifest, and downloads nothing.
+  diff_mode:
+    support: full
+    details:
+      - Of secrets it says only that they are there, and that they changed.
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.containers, nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.endpoint_validate
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Serve the model of this host's profile
+  nemoclaw.local_inference.vllm_container:
+
+# Ansible's own output shows each look as "FAILED - RETRYING"; the callback nemoclaw.local_inference.progress shows bars.
+- name: Serve a gated model, and see how far it is
+  nemoclaw.local_inference.vllm_container:
+    model: deepseek-r1-distill-70b
+    hf_token: "{{ hf_token }}"
+    wait: 4
+  register: vllm
+  until: vllm is failed or vllm.finished
+  retries: 100000
+  delay: 0
+
+- name: Say what would be downloaded and restarted
+  nemoclaw.local_inference.vllm_container:
+    model: qwen3.6-27b
+  check_mode: true
+  diff: true
+
+- name: Free the GPU
+  nemoclaw.local_inference.vllm_container:
+    state: stopped
+"""
+
+RETURN = r"""
+finished:
+  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress), RV(phase) and C(changed).
+  returned: success
+  type: bool
+container:
+  description: The container, null where there is none. Nothing of its environment is in it.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      returned: always
+      type: str
+      sample: nemoclaw-vllm
+    status:
+      description: The engine's word for its state.
+      returned: always
+      type: str
+      sample: running
+    image:
+      description: The image.
+      returned: for O(state=started)
+      type: str
+    published:
+      description: Where it listens on the host.
+      returned: for O(state=started)
+      type: list
+      elements: str
+      sample: ["127.0.0.1:8000", "172.18.0.1:8000"]
+    gpus:
+      description: The GPUs that it gets.
+      returned: for O(state=started)
+      type: str
+      sample: all
+    restart_policy:
+      description: What the engine does when it ends.
+      returned: for O(state=started)
+      type: str
+      sample: unless-stopped
+model:
+  description: The model's id as the server lists it.
+  returned: success
+  type: str
+  sample: Qwen/Qwen3.6-27B-FP8
+base_url:
+  description: Where this host reaches it.
+  returned: success
+  type: str
+  sample: http://127.0.0.1:8000/v1
+context_window:
+  description: Tokens of context, as the server says; in check mode, as it would be told.
+  returned: success
+  type: int
+  sample: 262144
+weights:
+  description: The weights, null for O(state=stopped) and O(state=absent).
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: The folder.
+      returned: always
+      type: str
+      sample: /home/alice/.cache/huggingface/hub/models--Qwen--Qwen3.6-27B-FP8
+    bytes:
+      description: What is there.
+      returned: always
+      type: int
+    complete:
+      description: Whether all of it is there.
+      returned: always
+      type: bool
+phase:
+  description: >-
+    V(ready), V(planned) in check mode, V(exited) or V(absent); while RV(finished) is false V(start), V(pull), V(download), V(load),
+    V(compile) or V(serve).
+  returned: success
+  type: str
+  sample: ready
+progress:
+  description: How far the work is, null when it is over.
+  returned: success
+  type: dict
+  contains:
+    phase:
+      description: As RV(phase).
+      returned: always
+      type: str
+      sample: load
+    message:
+      description: What is done.
+      returned: always
+      type: str
+    unit:
+      description: What is counted, V(bytes) or V(percent).
+      returned: always
+      type: str
+    percent:
+      description: Share of this phase, null where nobody knows.
+      returned: always
+      type: float
+    completed:
+      description: What is done of it, null where nobody knows.
+      returned: always
+      type: int
+    total:
+      description: What there is of it, null where nobody knows.
+      returned: always
+      type: int
+    rate:
+      description: Units a second over the last 15 seconds, null where nobody knows.
+      returned: always
+      type: int
+    seconds_left:
+      description: How long this phase will take at this rate, null where nobody knows.
+      returned: always
+      type: int
+    elapsed:
+      description: Seconds since the work was begun, by whichever run.
+      returned: always
+      type: int
+last_logs:
+  description: Empty for a server that is ready; RV(failure) has the last lines of one that failed.
+  returned: success
+  type: list
+  elements: str
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: ["download Qwen/Qwen3.6-27B-FP8", "create nemoclaw-vllm"]
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: gated_without_token
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    last_logs:
+      description: The last lines of the container that failed.
+      type: list
+      elements: str
+      returned: when a container failed
+    last_state:
+      description: The engine's word for the state that it was in.
+      type: str
+      returned: when a container failed
+    exit_code:
+      description: How it ended.
+      type: int
+      returned: when a container ended
+    restored:
+      description: Name of the container that serves again, null where none did before.
+      type: str
+      returned: when a container was started and failed
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    CONTAINER_OPTIONS,
+    WAIT_OPTIONS,
+    create_module,
+    fail,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import container
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.containers import DEFAULT_NAME
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    **CONTAINER_OPTIONS,
+    **WAIT_OPTIONS,
+    "name": {"type": "str", "default": DEFAULT_NAME},
+    "model": {"type": "str"},
+    "models": {"type": "dict", "default": {}},
+    "extra_args": {"type": "list", "elements": "str", "default": []},
+    "cache_dir": {"type": "str"},
+    "hf_token": {"type": "str", "no_log": True},
+    "hf_endpoint": {"type": "str"},
+    "remove_weights": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params: dict[str, Any] = dict(module.params)
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
+    params = {name: "" if value is None else value for name, value in params.items()}
+    docker_host = params.pop("docker_host")
+    params["environment"] = {name: str(value) for name, value in params["environment"].items()}
+    params["hf_token"] = params["hf_token"].strip()
+    try:
+        result = _bring(Wish(**params), docker_host, module.check_mode, wait, folder)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(**result)
+
+
+def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
+    machine, account = Machine(), find_account()
+    engine = connect(machine, account, docker_host)
+    if wish.state == "stopped":
+        return {"finished": True, **container.stop(engine, wish, check_mode)}
+    if wish.state == "absent":
+        return {"finished": True, **container.remove(engine, machine, account, wish, check_mode)}
+    vllm = Vllm(engine, machine, account, wish)
+    if check_mode:
+        return {"finished": True, **container.predicted(vllm)}
+
+    def work(report: Report) -> dict[str, Any]:
+        # A connection of its own: the worker is another process.
+        return container.start(Vllm(connect(machine, account, docker_host), machine, account, wish), report)
+
+    job = Job(
+        "vllm",
+        wish.name,
+        {**asdict(wish), "docker_host": docker_host},
+        f"Starting {wish.name}",
+        (wish.hf_token,),
+        folder,
+    )
+    outcome = job.run(lambda: container.settled(vllm), work, wait)
+    result = outcome.as_result()
+    if not outcome.finished:
+        result["phase"] = result["progress"]["phase"]
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logins and images at a real registry with a password, asked through a real Docker engine: what a wrong key costs is nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import socket
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import model_registry
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+    check_architecture,
+    inspect_image,
+    log_in,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
+    NGC_USER,
+    Credential,
+    ngc_login,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
+    Reference,
+    parse_reference,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
+
+docker = pytest.importorskip("docker")
+
+KEY = f"canary-{secrets.token_hex(12)}"
+LAYER = 40_000
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Any]:
+    try:
+        client = docker.APIClient(version="auto", timeout=30)
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker engine answers to this user: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def image(api: Any) -> Iterator[Reference]:
+    """Return an image in a registry that wants NVIDIA's user name and our key, and that the engine does not have."""
+    with model_registry.serving(htpasswd=model_registry.htpasswd_line(NGC_USER, KEY)) as registry:
+        name = f"127.0.0.1:{registry.port}/nim/lab/small"
+        api.import_image_from_data(layer(), repository=name, tag="1")
+        login = ngc_login(KEY).as_auth_config("")
+        pushed = list(api.push(name, tag="1", auth_config=login, stream=True, decode=True))
+        assert not any("error" in line for line in pushed), pushed[-1]
+        api.remove_image(f"{name}:1")
+        yield parse_reference(f"{name}:1")
+
+
+def layer() -> bytes:
+    """Return a layer that hardly shrinks when it is packed."""
+    content, text = io.BytesIO(), secrets.token_bytes(LAYER)
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        entry = tarfile.TarInfo("noise")
+        entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text))
+    return content.getvalue()
+
+
+def refusal(action: Any) -> Failure:
+    with pytest.raises(Failure) as failed:
+        action()
+    assert KEY not in failed.value.message + str(failed.value.details)
+    return failed.value
+
+
+def test_the_right_key_sees_the_image(api: Any, image: Reference) -> None:
+    log_in(api, image.registry, ngc_login(KEY))
+    found = inspect_image(api, image, ngc_login(KEY))
+    assert found.architectures == ("amd64",)
+    assert (found.digest or "").startswith("sha256:")
+    size = download_bytes(image, "amd64", ngc_login(KEY))
+    assert size is not None
+    assert LAYER < size < LAYER + 5_000
+    by_digest = parse_reference(f"{image.name}@{found.digest}")
+    assert inspect_image(api, by_digest, ngc_login(KEY)) == found
+    assert download_bytes(by_digest, "amd64", ngc_login(KEY)) == size
+
+
+@pytest.mark.parametrize("credential", [None, ngc_login("wrong"), Credential("alice", KEY)])
+def test_any_other_does_not(api: Any, image: Reference, credential: Credential | None) -> None:
+    assert refusal(lambda: inspect_image(api, image, credential)).code == "registry_unauthorized"
+    assert download_bytes(image, "amd64", credential) is None
+    if credential:
+        assert refusal(lambda: log_in(api, image.registry, credential)).code == "registry_unauthorized"
+
+
+@pytest.mark.parametrize("name", ["nim/lab/small:2", "nim/lab/other:1"])
+def test_an_image_that_is_not_there(api: Any, image: Reference, name: str) -> None:
+    missing = parse_reference(f"{image.registry}/{name}")
+    assert refusal(lambda: inspect_image(api, missing, ngc_login(KEY))).code == "image_not_found"
+    assert download_bytes(missing, "amd64", ngc_login(KEY)) is None
+
+
+def test_an_image_for_another_cpu(api: Any) -> None:
+    with model_registry.serving() as registry:
+        registry.push("lab/arm", "1", architecture="arm64")
+        arm = parse_reference(f"127.0.0.1:{registry.port}/lab/arm:1")
+        found = inspect_image(api, arm, None)
+        assert found.architectures == ("arm64",)
+        assert refusal(lambda: check_architecture(arm, found, "amd64")).code == "image_architecture"
+
+
+def test_a_registry_that_is_not_there(api: Any) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = parse_reference(f"127.0.0.1:{unused.getsockname()[1]}/a:1")
+    assert refusal(lambda: inspect_image(api, gone, None)).code == "registry_unreachable"
+    assert download_bytes(gone, "amd64") is None
+
+
+def test_a_registry_that_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = parse_reference(f"127.0.0.1:{silent.getsockname()[1]}/a:1")
+        impatient = docker.APIClient(version="auto", timeout=1)
+        assert refusal(lambda: inspect_image(impatient, hanging, None)).code == "registry_unreachable"
+        assert download_bytes(hanging, "amd64", None, limit_s=0.5) is None
+
+
+def test_the_login_of_the_docker_command(api: Any, image: Reference, tmp_path: Path) -> None:
+    """The login was made by Docker's own command, whose file we read."""
+    environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    machine = Machine(environ=environment)
+    access = Access(api, machine, find_account(), None, image.registry)
+    assert access.login(image.registry).credential is None
+    command = ["docker", "login", image.registry, "--username", NGC_USER, "--password-stdin"]
+    subprocess.run(command, input=KEY, env=environment, text=True, capture_output=True, check=True)
+    access = Access(api, machine, find_account(), "another", image.registry)
+    # At a mirror the user's own login wins over a key.
+    assert access.inspect(image).architectures == ("amd64",)
+    assert access.as_facts(image.registry)["source"] == "auths"
+    assert KEY not in json.dumps(access.as_facts(image.registry))
+    assert access.secrets() == [KEY]
+
+
+def test_a_key_is_checked_once_and_kept_nowhere(api: Any, image: Reference, tmp_path: Path) -> None:
+    machine = Machine(environ={"DOCKER_CONFIG": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    access = Access(api, machine, find_account(), KEY, image.registry)
+    assert access.inspect(image).architectures == ("amd64",)
+    assert access.as_facts(image.registry)["source"] == "key"
+    assert list(tmp_path.iterdir()) == []
+    wrong = Access(api, machine, find_account(), "wrong", image.registry)
+    assert refusal(lambda: wrong.inspect(image)).code == "registry_unauthorized"

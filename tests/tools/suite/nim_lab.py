@@ -1,0 +1,82 @@
+"""What the tests of NIM need: an image that stands in for one, in a registry that wants NVIDIA's user name and a key."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import secrets
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import containers, docker, environment, paths, venvs
+from .run import Run, exclusive
+
+_RECIPE = paths.REPO / "tests" / "servers" / "nim_image"
+
+
+def nim_image(run: Run) -> str:
+    """Return the name of the image; made on first use and again whenever its recipe or its base changes."""
+    from llama_server import cached_model
+
+    base = containers.vllm_image(run)
+    recipe = base.encode() + b"".join(file.read_bytes() for file in sorted(_RECIPE.iterdir()))
+    tag = f"nemoclaw-lab-nim:{hashlib.sha256(recipe).hexdigest()[:12]}"
+    model = cached_model("good", paths.CACHE / "models", str(venvs.venv(run, "servers") / "python"))
+    with exclusive("lab-nim-image"):
+        if run.execute(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
+            run.command([_RECIPE / "build", base, model, tag])
+    return tag
+
+
+@contextlib.contextmanager
+def opened(run: Run) -> Iterator[dict[str, object]]:
+    """Have all of it until the block ends; yields what integration_config.yml gets. There has to be an engine."""
+    import model_registry
+    from ollama_server import free_port
+
+    image, key = nim_image(run), f"canary-{secrets.token_hex(16)}"
+    prefix = f"nemoclaw-test-{secrets.token_hex(4)}"
+    htpasswd = model_registry.htpasswd_line("$oauthtoken", key)
+    with (
+        contextlib.ExitStack() as stack,
+        model_registry.serving(htpasswd=htpasswd) as registry,
+        model_registry.serving() as open_registry,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        stack.callback(docker.remove_containers, prefix)
+        host = f"127.0.0.1:{registry.port}"
+        name = f"{host}/nim/meta/llama-3.1-8b-instruct:latest"
+        run.command(["docker", "tag", image, name])
+        _push(run, host, name, key)
+        # So that it has to be pulled; the layers stay, under the other name.
+        run.command(["docker", "rmi", "--no-prune", name])
+        stack.callback(_remove_image, name)
+        open_registry.push("nim/lab/arm", "1", architecture="arm64")
+        yield {
+            "image": image,
+            "key": key,
+            "other_cpu": f"127.0.0.1:{open_registry.port}/nim/lab/arm:1",
+            "port": free_port(),
+            "prefix": prefix,
+            "registry": host,
+            "taken_port": taken.getsockname()[1],
+            "wrong_key": f"canary-{secrets.token_hex(16)}",
+        }
+
+
+def _remove_image(name: str) -> None:
+    removal = ["docker", "rmi", "--no-prune", name]
+    subprocess.run(removal, env=environment.clean(), capture_output=True, timeout=120, check=False)
+
+
+def _push(run: Run, host: str, name: str, key: str) -> None:
+    """Push as somebody who is logged in; the login is in a folder of its own."""
+    login = {"auths": {host: {"auth": base64.b64encode(f"$oauthtoken:{key}".encode()).decode()}}}
+    with tempfile.TemporaryDirectory(prefix="lab-docker-") as folder:
+        Path(folder, "config.json").write_text(json.dumps(login), encoding="utf-8")
+        run.command(["docker", "--config", folder, "push", "--quiet", name])

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Replacement, return and removal: what is done in which order, whatever goes wrong in between."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+OLD = Spec(
+    name="s",
+    kind="vllm",
+    image="i",
+    command=("old",),
+    addresses=("127.0.0.1",),
+    port=8000,
+    container_port=8000,
+    model="old",
+)
+NEW = dataclasses.replace(OLD, command=("new",), model="new")
+SERVER = readiness.Server("s", 8000, (), model="")
+MODELS: list[dict[str, Any]] = [{"id": "m"}]
+
+
+Answers = dict[str, bool]
+
+
+@pytest.fixture
+def answers(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """Whether the container with a command answers by HTTP; every other one does not."""
+    known = {"old": True, "new": True}
+    monkeypatch.setattr(readiness, "_models", lambda server: MODELS if known.get(command(engine)) else None)
+    return known
+
+
+def command(engine: Any) -> str:
+    return str(engine.there["s"]["Config"]["Cmd"][0])
+
+
+def bring(engine: Any, spec: Spec) -> list[str]:
+    """Do all that the module does once image and weights are there; return what was asked of the engine."""
+    engine.calls.clear()
+    plan = managed.make_plan(engine, spec)
+    managed.apply(engine, plan, SERVER)
+    managed.follow(engine, spec, SERVER, sleep=lambda seconds: None)
+    return list(engine.calls)
+
+
+def test_made_proved_and_left_alone(engine: Any, answers: Answers) -> None:
+    assert bring(engine, OLD) == ["create s-next", "rename s-next s", "start s", "policy s unless-stopped"]
+    assert managed.make_plan(engine, OLD).step == "none"
+    assert bring(engine, OLD) == []
+
+
+def test_replaced(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    assert bring(engine, NEW) == [
+        "create s-next",
+        "stop s",
+        "rename s s-previous",
+        "rename s-next s",
+        "start s",
+        "policy s unless-stopped",
+        "remove s-previous",
+    ]
+    assert list(engine.there) == ["s"]
+
+
+def test_the_old_one_stops_only_when_the_new_one_could_be_made(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    engine.create("s-next", {**NEW.body(), "Labels": {}})
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.code == "container_foreign"
+    assert engine.calls == []
+    assert engine.there["s"]["State"]["Running"]
+
+
+def test_a_new_one_that_ends_gives_way_to_the_old(engine: Any, answers: Answers, monkeypatch: Any) -> None:
+    bring(engine, OLD)
+    engine.log = "2026-11-22T10:00:01Z torch.OutOfMemoryError: CUDA out of memory.\n"
+    answers["new"] = False
+
+    def start(name: str, real: Any = engine.start) -> None:
+        real(name)
+        if command(engine) == "new":
+            engine.state(name, Status="exited", Running=False, ExitCode=1)
+
+    monkeypatch.setattr(engine, "start", start)
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.code == "gpu_out_of_memory"
+    assert raised.value.details["restored"] == "s"
+    assert "the one before (old) answers again" in raised.value.message
+    assert engine.calls[-3:] == ["remove s", "rename s-previous s", "start s"]
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert managed.make_plan(engine, OLD).step == "none"
+
+
+def test_a_new_one_that_cannot_be_started_gives_way_at_once(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    engine.refuses_start = {"id2"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.details["restored"] == "s"
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+
+
+def test_where_neither_starts_both_are_told(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    engine.refuses_start = {"id1", "id2"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.details["restored"] is None
+    assert "did not come back" in raised.value.message
+    assert list(engine.there) == ["s"]
+
+
+def test_a_first_one_that_fails_leaves_nothing(engine: Any, answers: Answers) -> None:
+    engine.refuses_start = {"id1"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, OLD)
+    assert raised.value.details["restored"] is None
+    assert engine.there == {}
+
+
+@pytest.mark.parametrize("killed_after", range(1, 7))
+def test_a_run_that_was_killed_is_finished_by_the_next(engine: Any, answers: Answers, killed_after: int) -> None:
+    bring(engine, OLD)
+    engine.calls.clear()
+    names = ("create", "stop", "rename", "start", "set_restart_policy", "remove")
+    real = {name: getattr(engine, name) for name in names}
+
+    def until_killed(name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            if len(engine.calls) >= killed_after:
+                raise KeyboardInterrupt
+            return real[name](*arguments)
+
+        return call
+
+    for name in names:
+        setattr(engine, name, until_killed(name))
+    with pytest.raises(KeyboardInterrupt):
+        bring(engine, NEW)
+    for name in names:
+        setattr(engine, name, real[name])
+    bring(engine, NEW)
+    assert (list(engine.there), command(engine)) == (["s"], "new")
+    assert bring(engine, NEW) == []
+
+
+def test_an_unproved_one_is_not_kept_as_fallback(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    managed.apply(engine, managed.make_plan(engine, NEW), SERVER)
+    third = dataclasses.replace(OLD, command=("third",))
+    answers["third"] = True
+    bring(engine, third)
+    assert (list(engine.there), command(engine)) == (["s"], "third")
+    assert "remove s" in engine.calls
+
+
+def test_a_server_that_proved_itself_is_not_removed_for_failing_later(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    engine.state("s", Status="restarting", Restarting=True)
+    engine.there["s"]["RestartCount"] = 3
+    answers["old"] = False
+    with pytest.raises(Failure):
+        managed.follow(engine, OLD, SERVER, sleep=lambda seconds: None)
+    assert list(engine.there) == ["s"]
+
+
+def test_stopped_and_removed(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    assert managed.stop(engine, "s", "vllm", check_mode=True) == ["stop s"]
+    assert engine.there["s"]["State"]["Running"]
+    assert managed.stop(engine, "s", "vllm", check_mode=False) == ["stop s"]
+    assert managed.stop(engine, "s", "vllm", check_mode=False) == []
+    assert managed.make_plan(engine, OLD).step == "start"
+    assert bring(engine, OLD) == ["policy s on-failure", "start s", "policy s unless-stopped"]
+    assert managed.remove(engine, "s", "vllm", check_mode=False) == ["remove s"]
+    assert managed.remove(engine, "s", "vllm", check_mode=False) == []
+
+
+@pytest.mark.parametrize("kind", ["nim", None])
+def test_what_is_not_ours_is_not_touched(engine: Any, kind: str | None) -> None:
+    body = dataclasses.replace(OLD, kind=kind or "").body()
+    engine.create("s", body)
+    engine.calls.clear()
+    actions: list[Any] = [
+        lambda: managed.make_plan(engine, OLD),
+        lambda: managed.stop(engine, "s", "vllm", False),
+        lambda: managed.remove(engine, "s", "vllm", False),
+    ]
+    for action in actions:
+        with pytest.raises(Failure) as raised:
+            action()
+        assert raised.value.code == "container_foreign"
+        assert "'s'" in raised.value.message
+    assert engine.calls == []

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a server is, by its state, its log and its HTTP."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import parse_time
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import (
+    Server,
+    last_sign,
+    look,
+    read_phase,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.containers import PHASES
+
+LOG = """2026-11-22T10:00:01Z INFO vLLM API server version 0.14.0
+2026-11-22T10:00:02Z INFO Starting to load model Qwen/Qwen3.6-27B-FP8...
+2026-11-22T10:00:04Z Loading safetensors checkpoint shards:  42% Completed | 3/7
+"""
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        return server.server_address[1]
+
+
+@pytest.fixture
+def serves() -> Iterator[tuple[int, list[Any]]]:
+    """A port, and the list of what it answers to the next questions; the last answer stays."""
+    answers: list[Any] = [{"object": "list", "data": [{"id": "m", "max_model_len": 4096}]}]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = answers[0] if len(answers) == 1 else answers.pop(0)
+            body = json.dumps(answer).encode() if not isinstance(answer, int) else b"{}"
+            self.send_response(answer if isinstance(answer, int) else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], answers
+        server.shutdown()
+
+
+@pytest.fixture
+def running(engine: Any) -> Any:
+    engine.create("s", {"Image": "i", "HostConfig": {"PortBindings": {}}, "Labels": {}})
+    engine.start("s")
+    return engine
+
+
+def test_loading(running: Any, closed_port: int) -> None:
+    running.log = LOG
+    seen = look(running, Server("s", closed_port, PHASES))
+    assert (seen.ready, seen.phase, seen.percent, seen.elapsed) == (False, "load", 42.0, 10.0)
+    position = seen.position("s")
+    assert (position.phase, position.completed, position.total, position.unit) == ("load", 42, 100, "percent")
+    assert "42% Completed" in str(position.message)
+
+
+def test_ready_only_when_it_answers(running: Any, serves: tuple[int, list[Any]]) -> None:
+    port, answers = serves
+    running.log = LOG + "2026-11-22T10:00:05Z INFO: Application startup complete.\n"
+    answers.insert(0, 503)
+    assert not look(running, Server("s", port, PHASES)).ready
+    seen = look(running, Server("s", port, PHASES, model="m"))
+    assert (seen.ready, seen.models[0]["max_model_len"]) == (True, 4096)
+
+
+@pytest.mark.parametrize("answer", [{"data": []}, {"data": None}, {}, {"data": [{"object": "model"}]}])
+def test_a_list_without_models_is_not_ready(running: Any, serves: tuple[int, list[Any]], answer: Any) -> None:
+    port, answers = serves
+    answers[:] = [answer]
+    assert not look(running, Server("s", port, PHASES)).ready
+
+
+def test_every_path_must_answer(running: Any, serves: tuple[int, list[Any]]) -> None:
+    port, answers = serves
+    answers[:] = [*answers, 503]
+    assert not look(running, Server("s", port, PHASES, paths=("/v1/models", "/v1/health/ready"))).ready
+
+
+def test_another_model_than_asked_for(running: Any, serves: tuple[int, list[Any]]) -> None:
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", serves[0], PHASES, model="other"))
+    assert (raised.value.code, raised.value.details["served_models"]) == ("model_mismatch", ["m"])
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "log", "code"),
+    [
+        ({"Status": "exited", "Running": False, "ExitCode": 0}, 0, "", "container_exited"),
+        ({"Status": "exited", "Running": False, "ExitCode": 1}, 3, "ImportError: x", "container_import_error"),
+        ({"Status": "dead", "Running": False, "ExitCode": 137}, 0, "", "container_exited"),
+        ({"Status": "restarting", "Restarting": True, "ExitCode": 3}, 3, "", "container_exited"),
+        ({"Status": "restarting", "Restarting": True, "ExitCode": 1}, 1, "CUDA out of memory", "gpu_out_of_memory"),
+        ({"Status": "exited", "Running": False, "ExitCode": 137, "OOMKilled": True}, 0, "", "container_out_of_memory"),
+        ({"Status": "paused", "Running": True, "Paused": True}, 0, "", "container_exited"),
+    ],
+)
+def test_given_up_at_once(
+    running: Any, closed_port: int, state: dict[str, Any], restarts: int, log: str, code: str
+) -> None:
+    running.state("s", **state)
+    running.there["s"]["RestartCount"] = restarts
+    running.log = log
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES))
+    assert raised.value.code == code
+    assert raised.value.details["last_logs"] == ([log] if log else [])
+
+
+def test_a_first_restart_without_a_known_reason_gets_another_try(running: Any, closed_port: int) -> None:
+    running.state("s", Status="restarting", Restarting=True, ExitCode=1)
+    running.there["s"]["RestartCount"] = 1
+    assert not look(running, Server("s", closed_port, PHASES)).ready
+
+
+def test_limits_are_about_signs_of_life(running: Any, closed_port: int) -> None:
+    running.log = LOG
+    assert not look(running, Server("s", closed_port, PHASES, stall_s=7)).ready, "the last line is 6 s old"
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES, stall_s=5))
+    assert raised.value.code == "container_stalled"
+    running.log = ""
+    with pytest.raises(Failure):
+        look(running, Server("s", closed_port, PHASES, stall_s=9))
+
+
+def test_files_that_grow_are_a_sign_of_life_too(running: Any, closed_port: int) -> None:
+    """A NIM may download for an hour without a line in its log."""
+    assert not look(running, Server("s", closed_port, PHASES, stall_s=5, grew=time.time)).ready
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES, stall_s=5, grew=lambda: time.time() - 60))
+    assert raised.value.code == "container_stalled"
+
+
+def test_lines_of_an_earlier_start_do_not_count(running: Any, closed_port: int) -> None:
+    running.log = "2026-11-22T09:00:00Z Loading safetensors checkpoint shards: 100% Completed\n"
+    assert look(running, Server("s", closed_port, PHASES)).phase == "start"
+
+
+def test_removed_meanwhile(engine: Any, closed_port: int) -> None:
+    with pytest.raises(Failure) as raised:
+        look(engine, Server("s", closed_port, PHASES))
+    assert raised.value.code == "container_gone"
+
+
+@pytest.mark.parametrize(
+    ("line", "phase"),
+    [
+        ("INFO Starting to load model Qwen/Qwen3.6-27B-FP8...", "load"),
+        ("INFO Dynamo bytecode transform time: 4.48 s", "compile"),
+        ("Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  10%|", "compile"),
+        ("INFO:     Application startup complete.", "serve"),
+        ("something else", "start"),
+    ],
+)
+def test_phases(line: str, phase: str) -> None:
+    assert read_phase(line, PHASES)[0] == phase
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("2026-11-22T10:00:00.000000000Z", 0),
+        ("2026-11-22T10:00:07.123456789Z", 7),
+        ("2026-11-22T11:00:07+01:00", 7),
+        ("2026-11-22T10:00:07.5Z", 7),
+    ],
+)
+def test_times_of_the_engine(text: str, second: int) -> None:
+    time = parse_time(text)
+    assert time
+    assert time.astimezone(datetime.timezone.utc).replace(microsecond=0) == datetime.datetime(
+        2026, 11, 22, 10, 0, second, tzinfo=datetime.timezone.utc
+    )
+
+
+@pytest.mark.parametrize("text", ["", "0001-01-01T00:00:00Z", "None", "yesterday", "2026-11-22"])
+def test_no_times(text: str) -> None:
+    assert parse_time(text) is None
+
+
+def test_the_last_sign() -> None:
+    assert last_sign(LOG + "without a time") == parse_time("2026-11-22T10:00:04Z")
+    assert last_sign("") is None

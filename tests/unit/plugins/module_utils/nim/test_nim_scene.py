@@ -1,0 +1,252 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which model and image a run means, and what is checked before a pull, on hosts whose GPUs were recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.managed import Plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import KIND, MODEL
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import checks
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
+    Scene,
+    Wish,
+    choose_model,
+    gpus_of,
+    image_of,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+
+Named = Callable[[str], Machine]
+SUPER = "nvidia/nemotron-3-super-120b-a12b"
+SEVENTY = "nvidia/llama-3.1-nemotron-70b-instruct"
+NANO = "nvidia/nemotron-3-nano-30b-a3b"
+EIGHT = "meta/llama-3.1-8b-instruct"
+
+
+class Registry:
+    """Says for which CPUs it has an image, as nvcr.io may; no machine of ours reaches that, or has its GPUs."""
+
+    def __init__(self, only_amd64: tuple[str, ...] = ()) -> None:
+        self.only_amd64 = only_amd64
+        self.asked: list[str] = []
+        self.logins: list[str] = []
+
+    def login(self, username: str, password: str, registry: str, reauth: bool) -> Any:
+        assert (username, reauth) == ("$oauthtoken", True)
+        self.logins.append(registry)
+
+    def inspect_distribution(self, image: str, auth_config: Any) -> Any:
+        assert auth_config["password"] == "key"
+        self.asked.append(image)
+        cpus = ["amd64"] if any(name in image for name in self.only_amd64) else ["amd64", "arm64"]
+        return {"Platforms": [{"os": "linux", "architecture": cpu} for cpu in cpus]}
+
+
+class Engine:
+    """An engine as far as a look needs it. The real one is used in tests/integration/targets/nim_container, without GPUs."""
+
+    def __init__(self, registry: Registry, ours: str = "", images: tuple[str, ...] = (), runtime: bool = True) -> None:
+        self.client = registry
+        self.facts = {"nvidia_runtime": runtime, "endpoint": "unix:///x"}
+        self._ours = ours
+        self._images = images
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        return {"Config": {"Labels": {KIND: "nim", MODEL: self._ours}}} if self._ours else None
+
+    def containers(self) -> list[dict[str, Any]]:
+        return []
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        return {"Id": "sha256:1"} if reference in self._images else None
+
+    def info(self) -> dict[str, Any]:
+        return {"DockerRootDir": "/nowhere"}
+
+
+@pytest.fixture(autouse=True)
+def unknown_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no registry of the world for sizes; tests/real asks one of this machine."""
+    monkeypatch.setattr(checks, "download_bytes", lambda _reference, _architecture, _credential: None)
+
+
+def scene(machine: Machine, engine: Engine, **wish: Any) -> Scene:
+    account = find_account()._replace(home="/home/u")
+    host = Host(machine, account)
+    access = Access(engine.client, machine, account, "key", "nvcr.io")
+    return Scene(engine, host, Wish(ngc_api_key="key", **wish), access)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("only_amd64", "ours", "model", "asked"),
+    [
+        ((), "", SEVENTY, 1),
+        (("70b",), "", "nvidia/llama-3.3-nemotron-super-49b-v1", 2),
+        (("70b", "49b"), "", NANO, 3),
+        # What an earlier run found is not looked for again.
+        (("70b", "49b"), NANO, NANO, 0),
+        (("70b",), "lab/something", "nvidia/llama-3.3-nemotron-super-49b-v1", 2),
+    ],
+)
+def test_the_largest_that_is_made_for_arm64(
+    machine_named: Named, only_amd64: tuple[str, ...], ours: str, model: str, asked: int
+) -> None:
+    registry = Registry(only_amd64)
+    run = scene(machine_named("dgx-spark"), Engine(registry, ours))
+    choice = choose_model(run, gpus_of(run))
+    assert (choice.model.name, len(registry.asked)) == (model, asked)
+    if asked > 1:
+        assert f"{SEVENTY}" in choice.reason
+        assert "not made for arm64" in choice.reason
+
+
+def test_none_is_made_for_arm64(machine_named: Named) -> None:
+    run = scene(machine_named("dgx-spark"), Engine(Registry(("nim",))))
+    with pytest.raises(Failure) as failed:
+        choose_model(run, gpus_of(run))
+    assert failed.value.code == "image_architecture"
+
+
+def test_amd64_needs_no_registry(machine_named: Named) -> None:
+    registry = Registry(("nim",))
+    run = scene(machine_named("h100x8"), Engine(registry))
+    assert choose_model(run, gpus_of(run)).model.name == SUPER
+    assert registry.asked == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "model", "image"),
+    [
+        ({"model": EIGHT}, EIGHT, "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"),
+        ({"model": EIGHT, "registry": "r:5"}, EIGHT, "r:5/nim/meta/llama-3.1-8b-instruct:latest"),
+        ({"model": EIGHT, "image": "lab/nim:2"}, EIGHT, "lab/nim:2"),
+        ({"model": "lab/own", "image": "lab/nim:2"}, "lab/own", "lab/nim:2"),
+        ({"image": "r:5/nim/own"}, "nim/own", "r:5/nim/own:latest"),
+    ],
+)
+@pytest.mark.parametrize("gpus", ["auto", "none"])
+def test_models_and_images(machine_named: Named, wish: dict[str, str], model: str, image: str, gpus: str) -> None:
+    run = scene(machine_named("rtx4090"), Engine(Registry()), gpus=gpus, **wish)
+    choice = choose_model(run, gpus_of(run))
+    assert (choice.model.name, image_of(run.wish, choice.model)) == (model, image)
+
+
+def test_without_a_gpu_and_a_model(machine_named: Named) -> None:
+    run = scene(machine_named("cpu-recorded"), Engine(Registry()), gpus="none")
+    with pytest.raises(Failure) as failed:
+        choose_model(run, gpus_of(run))
+    assert failed.value.code == "model_missing"
+
+
+def checked(run: Scene, step: str = "create") -> tuple[bool, int | None]:
+    gpus = gpus_of(run)
+    choice = choose_model(run, gpus)
+    spec = nim.make_spec(
+        "n",
+        image_of(run.wish, choice.model),
+        choice.model.name,
+        port=0,
+        addresses=[],
+        gpus=",".join(gpus.ids) if gpus else "none",
+        cache_dir=str(run.host.machine.root / "cache"),
+        account=run.host.account,
+        key=run.wish.ngc_api_key,
+        environment={},
+    )
+    return checks.check(run, Plan(replace(spec, container_port=0), None, None, [], step), choice, gpus)
+
+
+def test_what_is_looked_at_before_a_pull(machine_named: Named) -> None:
+    registry = Registry()
+    image = "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"
+    # That nobody knows the size stops nothing.
+    assert checked(scene(machine_named("rtx4090"), Engine(registry), model=EIGHT)) == (True, None)
+    assert (registry.logins, registry.asked) == (["nvcr.io"], [image])
+    assert checked(scene(machine_named("rtx4090"), Engine(registry, images=(image,)), model=EIGHT)) == (False, None)
+    # The image is here, so only the key is asked about.
+    assert (registry.logins, registry.asked) == (["nvcr.io", "nvcr.io"], [image])
+
+
+@pytest.mark.parametrize(
+    ("engine", "wish", "code"),
+    [
+        ({"runtime": False}, {}, "nvidia_runtime_missing"),
+        ({}, {"model": SEVENTY}, "gpu_too_small"),
+        ({}, {"model": "nothing"}, "model_unknown"),
+        ({}, {"gpus": "7"}, "gpu_unknown"),
+        ({}, {"allow_download": False}, "download_not_allowed"),
+        ({}, {"models": {EIGHT: {"weights_bytes": 10**18, "memory_mib": 1}}, "model": EIGHT}, "gpu_too_small"),
+    ],
+)
+def test_what_is_refused(machine_named: Named, engine: dict[str, Any], wish: dict[str, Any], code: str) -> None:
+    with pytest.raises(Failure) as failed:
+        checked(scene(machine_named("rtx4090"), Engine(Registry(), **engine), **wish))
+    assert failed.value.code == code
+
+
+def test_a_full_disk(machine_named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = type("Facts", (), {"f_bavail": 1, "f_frsize": 4096})
+    monkeypatch.setattr("os.statvfs", lambda _path: full)
+    with pytest.raises(Failure, match=r"the weights of meta/llama-3\.1-8b-instruct") as failed:
+        checked(scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT))
+    assert failed.value.code == "disk_too_small"
+
+
+def test_a_gpu_that_ollama_holds(machine_named: Named, write_command: Callable[[Path, str], Path]) -> None:
+    machine = machine_named("rtx4090")
+    held = "4711, /usr/local/bin/ollama, 20000"
+    write_command(
+        machine.root / "usr/bin/nvidia-smi",
+        'case "$1" in\n  --query-gpu=*) echo "0, GPU-1, NVIDIA GeForce RTX 4090, 24564, 4000, 8.9, 550.144.03";;\n'
+        f'  --query-compute-apps=pid,process_name,used_memory) echo "{held}";;\n  *) exit 64;;\nesac',
+    )
+    with pytest.raises(Failure, match=r"Held by /usr/local/bin/ollama \(pid 4711, 20000 MiB\)") as failed:
+        checked(scene(machine, Engine(Registry()), model=EIGHT))
+    assert failed.value.code == "gpu_busy"
+    assert checked(scene(machine, Engine(Registry()), model=EIGHT, share_gpus=True))[0] is True
+
+
+@pytest.mark.parametrize("name", ["", "a", "-a", "a b", "a/b", "a" * 200])
+def test_names_that_no_container_can_have(name: str) -> None:
+    with pytest.raises(Failure) as failed:
+        nim.check_name(name)
+    assert failed.value.code == "container_name_invalid"
+
+
+def test_the_key_is_in_the_environment_alone() -> None:
+    account = find_account()._replace(uid=1000)
+    spec = nim.make_spec(
+        "n",
+        "i:1",
+        "m",
+        port=8000,
+        addresses=["127.0.0.1"],
+        gpus="all",
+        cache_dir="/c",
+        account=account,
+        key="canary",
+        environment={},
+    )
+    body = spec.body()
+    assert sorted(body.pop("Env")) == ["NGC_API_KEY=canary", "NIM_NGC_API_KEY=canary"]
+    assert "canary" not in str(body)
+    assert (body["User"], body["HostConfig"]["ShmSize"]) == ("1000:0", 16 * 1024**3)
+
+
+def test_when_a_cache_grew(tmp_path: Path) -> None:
+    assert nim.last_growth(tmp_path / "none") == 0
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("x")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    assert nim.last_growth(tmp_path) >= (tmp_path / "a" / "b").stat().st_mtime
