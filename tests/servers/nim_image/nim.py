@@ -50,7 +50,7 @@ def pause() -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     say("nimutils.py:21] NIM LLM version 0.0.0 (llama.cpp)")
-    behaviour, _, seconds = os.environ.get("NIM_LAB_BEHAVIOUR", "").partition(":")
+    behaviour, _colon, seconds = os.environ.get("NIM_LAB_BEHAVIOUR", "").partition(":")
     keys = {os.environ.get(name, "") for name in ("NGC_API_KEY", "NIM_NGC_API_KEY")}
     if len(keys) != 1 or "" in keys:
         raise SystemExit("Authentication Error: NGC_API_KEY is not set or NIM_NGC_API_KEY differs from it")
