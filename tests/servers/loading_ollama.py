@@ -27,7 +27,8 @@ class LoadingOllama(ThreadingHTTPServer):
     """
     Attributes a test may set: `vram` (bytes of a loaded model on the GPU), `context_length`, `version`, `load_error` (status and
     message of a load), `forgets` (says it has loaded and has not), `keeps` (says it has unloaded and has not), `pull` (the lines that
-    a pull answers), `released` (an event; a load waits until it is set, as it is at first).
+    a pull answers), `endings` (how many pulls are taken down by an earlier one that is being ended), `released` (an event; a load
+    waits until it is set, as it is at first).
     """
 
     daemon_threads = True
@@ -43,6 +44,7 @@ class LoadingOllama(ThreadingHTTPServer):
         self.forgets = False
         self.keeps = False
         self.pull: list[dict[str, Any]] = []
+        self.endings = 0
         self.released = threading.Event()
         self.released.set()
         super().__init__(("127.0.0.1", 0), _Exchange)
@@ -113,6 +115,10 @@ class _Exchange(BaseHTTPRequestHandler):
             self._json(200, {"model": name, "response": "", "done": True, "done_reason": "load"})
 
     def _post_api_pull(self, body: Any) -> None:
+        if self.server.endings:
+            self.server.endings -= 1
+            self._send(200, b'{"error": "context canceled"}\n', "application/x-ndjson")
+            return
         lines = [json.dumps(line).encode() + b"\n" for line in self.server.pull]
         if self.server.pull and self.server.pull[-1].get("status") == "success":
             self.server.models[body["model"]] = ["completion", "tools"]

@@ -24,6 +24,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000
+# What a daemon says (seen with 0.9.3) while it still ends an earlier download of the same that was broken off: it takes the new one
+# down with it. A moment later the same pull goes on from where that one was.
+_IS_ENDING = "context canceled"
+_TRIES, _PAUSE_S = 5, 1.0
 
 # The daemon's status lines (Ollama server/images.go, PullModel) -> what we call the phase.
 _PHASES = {
@@ -153,23 +157,37 @@ def pull(
 
     """
     progress = Progress(size.bytes)
+    tries = _TRIES
+    while True:
+        try:
+            return _follow(daemon, name, insecure, stall, progress, report)
+        except Failure as failure:
+            tries -= 1
+            if tries and _IS_ENDING in failure.message:
+                time.sleep(_PAUSE_S)
+                continue
+            if failure.code == "ollama_timeout":
+                failure = _stalled(name, stall, progress)
+            raise Failure(
+                failure.code, failure.message, **{**failure.details, "progress": progress.as_result()}
+            ) from None
+
+
+def _follow(
+    daemon: Daemon, name: ModelName, insecure: bool, stall: float, progress: Progress, report: Report
+) -> dict[str, Any]:
     body = {"model": str(name), "insecure": insecure, "stream": True}
-    try:
-        # A daemon that checks a digest is silent for long; one that waits for data repeats itself 16 times a second.
-        for line in daemon.follow("/api/pull", body, stall + progress.total / _VERIFY_RATE):
-            if line.get("error"):
-                raise _refusal(name, str(line["error"]))
-            progress.take(line)
-            report(progress.position(name))
-            if progress.phase == "done":
-                return {**progress.as_result(), "percent": 100.0}
-            if time.monotonic() - progress.moved > progress.patience(stall):
-                raise _stalled(name, stall, progress)
-        raise _refusal(name, "unexpected EOF")
-    except Failure as failure:
-        if failure.code == "ollama_timeout":
-            failure = _stalled(name, stall, progress)
-        raise Failure(failure.code, failure.message, **{**failure.details, "progress": progress.as_result()}) from None
+    # A daemon that checks a digest is silent for long; one that waits for data repeats itself 16 times a second.
+    for line in daemon.follow("/api/pull", body, stall + progress.total / _VERIFY_RATE):
+        if line.get("error"):
+            raise _refusal(name, str(line["error"]))
+        progress.take(line)
+        report(progress.position(name))
+        if progress.phase == "done":
+            return {**progress.as_result(), "percent": 100.0}
+        if time.monotonic() - progress.moved > progress.patience(stall):
+            raise _stalled(name, stall, progress)
+    raise _refusal(name, "unexpected EOF")
 
 
 def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:

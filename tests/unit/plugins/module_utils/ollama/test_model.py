@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
@@ -173,6 +174,19 @@ def test_pulls_that_fail(double: Any, lines: list[dict[str, Any]], code: str) ->
     assert failure.code == code
     assert failure.details["progress"]["phase"] == "manifest"
     assert "\x1b" not in failure.message
+
+
+@pytest.mark.parametrize(("endings", "code"), [(2, None), (9, "pull_failed")])
+def test_an_earlier_download_that_is_still_being_ended(
+    double: Any, monkeypatch: pytest.MonkeyPatch, endings: int, code: str | None
+) -> None:
+    monkeypatch.setattr(pull, "_PAUSE_S", 0.01)
+    double.pull, double.endings = [line("success")], endings
+    if code:
+        assert failing(double, "localhost:1/lab/new:1b", "present", allow_download=True).code == code
+        assert double.endings == 4
+    else:
+        assert make(double, "localhost:1/lab/new:1b", "present", allow_download=True)["changed"]
 
 
 def test_progress_of_several_layers_and_an_earlier_try() -> None:
