@@ -125,7 +125,7 @@ def draw_bar(host: str, progress: dict[str, Any], columns: int) -> str:
 
 
 class Pace:
-    """When the next line of one host is due in a log: as rarely as possible, and never more than C(LIFE_S) apart."""
+    """When the next line of one host is due in a log: rarely, and not more than C(LIFE_S) apart even where a look takes twice as long."""
 
     def __init__(self) -> None:
         self._seen: float | None = None
@@ -136,7 +136,7 @@ class Pace:
         """Take a look into account and return whether to print it: it is news, or the next look would come too late."""
         about = progress.get("phase"), message_of(progress)
         interval = now - self._seen if self._seen is not None else 0
-        due = about != self._about or self._shown is None or now + interval - self._shown >= LIFE_S
+        due = about != self._about or self._shown is None or now + 2 * interval - self._shown >= LIFE_S
         self._seen, self._about = now, about
         if due:
             self._shown = now
