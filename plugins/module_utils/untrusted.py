@@ -37,6 +37,11 @@ def list_of(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def size_of(value: Any) -> int:
+    """Return the value where it is a number of bytes, else 0."""
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def count_of(text: str | None) -> int | None:
     """Return the number in a header such as Content-Length, None where there is none."""
     text = (text or "").strip()

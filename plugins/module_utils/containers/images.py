@@ -11,9 +11,9 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, size_of
 
 # Seconds without a byte from the engine. It repeats its lines every 100 ms while data comes, and is silent while it writes a
 # layer of several GB to a slow disk.
@@ -79,9 +79,9 @@ class PullProgress:
         """Read a line of the engine."""
         status, layer = str(line.get("status") or ""), str(line.get("id") or "")
         detail = object_of(line.get("progressDetail"))
-        total = _bytes(detail.get("total"))
+        total = size_of(detail.get("total"))
         if status == "Downloading" and total:
-            self._layers[layer] = (_bytes(detail.get("current")), total)
+            self._layers[layer] = (size_of(detail.get("current")), total)
         elif status in ("Download complete", "Extracting", "Pull complete") and layer in self._layers:
             self._layers[layer] = (self._layers[layer][1], self._layers[layer][1])
 
@@ -166,7 +166,3 @@ def _stalled(reference: str, stall_s: float, seen: dict[str, Any]) -> Failure:
         f"{format_bytes(seen['total'] or 0)} ({seen['percent'] or 0:g} %). Check the engine's way "
         "to the registry, then run this again: the layers that came are kept.",
     )
-
-
-def _bytes(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

@@ -16,7 +16,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Scene, require_architecture
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
     Need,
     check_space,
@@ -29,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 
 
 def check(scene: Scene, plan: managed.Plan, choice: Choice, gpus: Gpus | None) -> tuple[bool, int | None]:

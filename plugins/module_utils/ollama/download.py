@@ -25,8 +25,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.do
     status_failure,
     transfer_failure,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import is_local
 
 _CHUNK = 1024 * 1024

@@ -16,11 +16,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import (
     Size,
-    format_bytes,
     not_in_registry,
     unauthorized,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import size_of
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000
@@ -90,7 +91,7 @@ class Progress:
         """Read a line. The daemon repeats lines while nothing happens, so only news count as a move."""
         status, digest = str(line.get("status") or ""), line.get("digest")
         phase = next((name for start, name in _PHASES.items() if status.startswith(start)), "download")
-        completed, total = _bytes(line.get("completed")), _bytes(line.get("total"))
+        completed, total = size_of(line.get("completed")), size_of(line.get("total"))
         if isinstance(digest, str):
             known = self._layers.get(digest)
             self._layers[digest] = Layer(known.first if known else completed, completed, total)
@@ -216,7 +217,3 @@ def _refusal(name: ModelName, error: str) -> Failure:
         f"Ollama could not pull {name}: {said}. Look at its log (journalctl -u ollama).",
         server_message=said,
     )
-
-
-def _bytes(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

@@ -12,6 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import STARTERS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
@@ -36,16 +37,6 @@ class Size(NamedTuple):
         if self.bytes is None:
             return "of unknown size"
         return f"{'about ' if self.source == 'estimate' else ''}{format_bytes(self.bytes)}"
-
-
-def format_bytes(count: int) -> str:
-    """Return bytes as people read them, 1024-based with two decimals (nemoclaw-facts 3.3)."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{count} B" if unit == "B" else f"{value:.2f} {unit}"
 
 
 def find_size(name: ModelName, insecure: bool) -> Size:

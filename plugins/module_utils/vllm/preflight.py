@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
     Need,
     check_space,
@@ -30,6 +29,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
 
 if TYPE_CHECKING:
