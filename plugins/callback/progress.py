@@ -98,7 +98,7 @@ class CallbackModule(Default):
         elif due:
             if self._run_is_verbose(result, verbosity=2):
                 text += f" Result was: {self._dump_results(result.result)}"
-            self._display.display(text, color=C.COLOR_DEBUG)
+            self._print_now(text)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._end(result)
@@ -128,10 +128,12 @@ class CallbackModule(Default):
         """Tell that the work was begun by an earlier run, which was broken off."""
         elapsed = number_of(progress, "elapsed")
         if elapsed is not None and elapsed > since_start + _TOLERANCE_S:
-            self._display.display(
-                f"progress: [{host}] => It was under way already, for {format_seconds(elapsed)}, and goes on.",
-                color=C.COLOR_DEBUG,
-            )
+            self._print_now(f"progress: [{host}] => It was under way already, for {format_seconds(elapsed)}, and goes on.")
+
+    def _print_now(self, text: str) -> None:
+        """Print a line; Ansible leaves it in a buffer, and a log or C(tee) would get it when the task is over."""
+        self._display.display(text, color=C.COLOR_DEBUG)
+        sys.stdout.flush()
 
     def _has_bars(self) -> bool:
         return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and self._display.verbosity < 2
