@@ -128,7 +128,9 @@ class CallbackModule(Default):
         """Tell that the work was begun by an earlier run, which was broken off."""
         elapsed = number_of(progress, "elapsed")
         if elapsed is not None and elapsed > since_start + _TOLERANCE_S:
-            self._print_now(f"progress: [{host}] => It was under way already, for {format_seconds(elapsed)}, and goes on.")
+            self._print_now(
+                f"progress: [{host}] => It was under way already, for {format_seconds(elapsed)}, and goes on."
+            )
 
     def _print_now(self, text: str) -> None:
         """Print a line; Ansible leaves it in a buffer, and a log or C(tee) would get it when the task is over."""

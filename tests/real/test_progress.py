@@ -109,7 +109,9 @@ class Controller:
         (self.folder / "play.yml").write_text(PLAY, encoding="utf-8")
         (self.folder / "ansible.cfg").touch()
         environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "NEMOCLAW_", "PYTHON"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "NEMOCLAW_", "PYTHON"))
         }
         environment |= {
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
