@@ -128,7 +128,7 @@ def roll_back(
         engine.remove(spec.name)
     if fallback is not None:
         engine.rename(spec.name + PREVIOUS, spec.name)
-    back = [one for one in (fallback and spec.name, idle(engine, spec.instead_of)) if one]
+    back = list(filter(None, dict.fromkeys([spec.name if fallback else "", idle(engine, spec.instead_of)])))
     if not back:
         said = f"{failure.message} The container was removed; image and weights are kept."
         return Failure(failure.code, said, **{**failure.details, "restored": None})

@@ -207,7 +207,7 @@ def _remedy(holder: dict[str, Any]) -> str:
     """Return how a container gets out of the way; one of ours can be stopped for as long as it takes to see that the other works."""
     name = name_of(holder)
     ours = (
-        f", have it stopped for this one and started again should this one fail (instead_of: {name})"
+        f", have it stopped for this one and started again should this one fail (instead_of: {name}; in the roles nemoclaw_make_room)"
         if kind_of(holder)
         else ""
     )
