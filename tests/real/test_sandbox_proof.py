@@ -128,9 +128,7 @@ def test_which_sandbox(openshell: OpenShell, llama: Llama) -> None:
     assert (failed.code, failed.details["last_state"]) == ("sandbox_not_ready", "Error")
 
 
-def test_a_route_is_read_again_every_few_seconds(
-    openshell_home: Any, open_cli: Any, llama: Llama
-) -> None:
+def test_a_route_is_read_again_every_few_seconds(openshell_home: Any, open_cli: Any, llama: Llama) -> None:
     """Without a wait the answer comes from the route of before, as in a real sandbox; with it, from the new one."""
     with openshell_parts.serving("0.0.111", openshell_home, route_refresh=3) as slow:
         cli = open_cli(slow)
