@@ -112,6 +112,11 @@ command:
   returned: success
   type: str
   sample: sudo ufw allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
+close_command:
+  description: The command that takes that rule away again, null for nftables, where a rule has no name of its own.
+  returned: success
+  type: str
+  sample: sudo ufw delete allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
 firewall:
   description: V(ufw), V(firewalld), V(nftables), V(iptables) or V(unknown), null where that is not the reason.
   returned: success

@@ -27,6 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
     KEEP,
     allow_command,
+    close_command,
     find_firewall,
 )
 
@@ -65,6 +66,7 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
         "reason": None,
         "hint": None,
         "command": None,
+        "close_command": None,
         "firewall": None,
         "network": wish.network,
         "subnet": None,
@@ -129,6 +131,7 @@ def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[s
         "reason": "firewall",
         "firewall": firewall.kind,
         "command": command,
+        "close_command": close_command(firewall, str(network.subnet), str(network.gateway), wish.port),
         "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the way from the containers' "
         f"bridge. {kept}{advice}",
     }

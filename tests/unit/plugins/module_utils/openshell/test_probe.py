@@ -228,6 +228,7 @@ def test_the_firewall_that_the_host_runs(machine: Any, case: dict[str, Any], kin
     assert command in found["command"]
     assert found["command"] in found["hint"]
     assert ("reboot" in found["hint"]) == (kind in ("nftables", "iptables"))
+    assert (found["close_command"] is None) == (kind == "nftables")
 
 
 def test_a_host_without_any_firewall_command(tmp_path: Path) -> None:
