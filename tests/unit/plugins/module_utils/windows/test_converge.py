@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,20 @@ def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -
     assert done["path"] == f"{HOME}\\AppData\\Local\\Programs\\Ollama\\ollama.exe"
     assert [warning for warning in done["warnings"] if "without a key or a password" in warning]
     assert any("Get-NetTCPConnection" in command for command in done["diagnosis"])
+
+
+def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(laptop: Laptop, ollama: int) -> None:
+    told = laptop.root / "told"
+    laptop.boot("bare", hook=f"echo $WINDOWS_EVENT $OLLAMA_HOST >> '{told}'; /bin/sleep 60 & echo $!; [ ! -e '{told}.no' ]")
+    run(laptop, ollama, state="installed")
+    run(laptop, ollama, bind="loopback")
+    assert told.read_text().splitlines() == [f"start 0.0.0.0:{ollama}", "stop", f"start 127.0.0.1:{ollama}"]
+    Path(f"{told}.no").touch()
+    with pytest.raises(Failure) as caught:
+        run(laptop, ollama)
+    assert caught.value.code == "windows_ollama_not_started"
+    for pid in (laptop.bin / "hook.log").read_text().split():
+        os.kill(int(pid), signal.SIGTERM)
 
 
 def test_looking_changes_nothing_and_never_fails_for_what_it_sees(laptop: Laptop) -> None:
