@@ -22,7 +22,6 @@ from tree_sitter import Language, Parser
 COMMON = {"-ErrorAction"}
 # What 5.1 has, as far as we use it.
 CMDLETS = {
-    "Add-Content": {"-LiteralPath"},
     "ConvertFrom-Json": set(),
     "ConvertTo-Json": {"-InputObject", "-Depth", "-Compress"},
     "Copy-Item": {"-LiteralPath", "-Destination"},
@@ -43,6 +42,7 @@ CMDLETS = {
     "New-Item": {"-ItemType", "-Path"},
     "New-NetFirewallRule": {"-DisplayName", "-Direction", "-Action", "-Protocol", "-LocalPort", "-RemoteAddress"},
     "New-Object": set(),
+    "Out-File": {"-LiteralPath", "-Append"},
     "Out-Null": set(),
     "Out-String": set(),
     "Remove-Item": {"-LiteralPath", "-Recurse", "-Force"},

@@ -17,7 +17,7 @@ try {
     & ([scriptblock]::Create($text)) *> $env:OLLAMA_INSTALLER_LOG
     exit 0
 } catch {
-    $_ | Out-String | Add-Content -LiteralPath $env:OLLAMA_INSTALLER_LOG
+    $_ | Out-String | Out-File -LiteralPath $env:OLLAMA_INSTALLER_LOG -Append
     exit 1
 }
 """
