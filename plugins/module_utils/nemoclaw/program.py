@@ -157,12 +157,15 @@ def _listen(stream: IO[bytes], silence_s: float, take: Callable[[str], None]) ->
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End it and its children; what has ended already is left in peace."""
-    for number, seconds in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _TERM_S)):
-        if process.poll() is not None:
-            break
+    if process.poll() is None:
         with contextlib.suppress(OSError):
-            os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+            process.wait(_TERM_S)
+        # Also where it has ended: a child may have stayed.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_TERM_S)
     stream: Any = process.stdout
     stream.close()
