@@ -48,6 +48,14 @@ options:
     description: Start although another container, or another process, holds a GPU that this one gets.
     type: bool
     default: false
+  instead_of:
+    description:
+      - Another container of this collection, of whichever kind, that makes way for this one. Where it has the port or a GPU that this one
+        gets, it is stopped just before this one starts, when image and weights are there. It is kept, and started again where this one
+        fails.
+      - For V(stopped) it is started again, and not waited for.
+      - A container of somebody else is never stopped or started.
+    type: str
   environment:
     description: Further variables for the server. No secrets, since they show in a diff.
     type: dict

@@ -16,12 +16,12 @@ def rows(content: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def probe_table(proof: dict[str, Any]) -> list[str]:
-    """Return one line for each probe of a result of endpoint_validate."""
+    """Return one line for each probe of a result of endpoint_validate or sandbox_proof."""
     content = [("probe", "outcome", "latency", "tries", "seen")]
     for probe in proof["probes"]:
         latency = "-" if probe["latency"] is None else f"{probe['latency']:.2f} s"
         content.append((probe["name"], probe["outcome"], latency, str(probe["tries"] or "-"), probe["reason"]))
-    reason = [proof["fallback_reason"]] if proof["fallback_reason"] else []
+    reason = [proof["fallback_reason"]] if proof.get("fallback_reason") else []
     return [*rows(content), *reason, f"{proof['model']} over {proof['api']}, proved in {proof['elapsed']:.1f} s"]
 
 

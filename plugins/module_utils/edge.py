@@ -42,6 +42,7 @@ CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
     "publish": {"type": "list", "elements": "str", "default": []},
     "gpus": {"type": "str", "default": "auto"},
     "share_gpus": {"type": "bool", "default": False},
+    "instead_of": {"type": "str"},
     "environment": {"type": "dict", "default": {}},
     "allow_download": {"type": "bool", "default": True},
     "docker_host": {"type": "str"},

@@ -14,7 +14,8 @@ description:
     the model answers a real question.
   - For Ollama, the authenticated reverse proxy is looked at as well, where the user has a token file. A refused token, a proxy
     before a server that is down and a proxy that is not there are told apart.
-  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record.
+  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. Where a sandbox of it is
+    ready and has C(curl), it asks the model through that route as well.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
   - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
     error for it.
@@ -31,14 +32,14 @@ options:
     type: dict
     default: {}
   openshell:
-    description: Whether the gateway of OpenShell is looked at, where there is one.
+    description: Whether the gateway of OpenShell and its sandboxes are looked at, where there is one.
     type: bool
     default: true
   gateway:
     description: Its name, by default the one that E(OPENSHELL_GATEWAY) names, else the active one.
     type: str
   timeout:
-    description: Seconds for all checks of the server together.
+    description: Seconds for all checks of the server together, and as many again for the question from inside a sandbox.
     type: int
     default: 60
 extends_documentation_fragment:
@@ -93,8 +94,8 @@ checks:
   contains:
     name:
       description:
-        - V(route), V(backend), V(completion), V(auth_proxy) for an Ollama behind the authenticated reverse proxy, and V(gateway) on a
-          host with OpenShell.
+        - V(route), V(backend), V(completion), V(auth_proxy) for an Ollama behind the authenticated reverse proxy, V(gateway) on a
+          host with OpenShell, and V(sandbox) where a sandbox could be asked.
       type: str
       returned: always
     state:
@@ -179,7 +180,7 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
         checks += check_server(route, endpoint)
         checks += check_proxy(route, account.home)
         if params["openshell"]:
-            checks += check_gateway(Machine(), account, route, params["gateway"])
+            checks += check_gateway(Machine(), account, route, params["gateway"], params["timeout"])
     return {
         "healthy": all(check.state == HEALTHY for check in checks),
         "lines": render(route, checks),

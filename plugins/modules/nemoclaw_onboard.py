@@ -145,6 +145,11 @@ endpoint:
   returned: when finished
   type: str
   sample: compatible-endpoint
+previous:
+  description: Where the gateway led before, null where NemoClaw was not run or the gateway had no route.
+  returned: when finished
+  type: dict
+  sample: {"provider": "compatible-endpoint", "model": "qwen2.5:7b", "timeout": 180, "version": 3}
 actions:
   description: What was done, or would be done in check mode.
   returned: when finished

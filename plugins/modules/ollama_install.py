@@ -85,6 +85,7 @@ options:
     default: 60
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
+  - nemoclaw.local_inference.wait
 attributes:
   check_mode:
     support: full
@@ -121,6 +122,16 @@ EXAMPLES = r"""
   nemoclaw.local_inference.ollama_install:
   become: true
 
+- name: Have Ollama, and see how far the download is (RETRYING means that it is under way)
+  nemoclaw.local_inference.ollama_install:
+    wait: 4
+    jobs_path: /run/nemoclaw/jobs
+  become: true
+  register: installed
+  until: installed is failed or installed.finished
+  retries: 100000
+  delay: 0
+
 - name: Have another version, from a mirror, and leave alone what is new enough
   nemoclaw.local_inference.ollama_install:
     version: 0.33.1
@@ -136,57 +147,105 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+finished:
+  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  returned: success
+  type: bool
+progress:
+  description: How far the work is.
+  returned: while RV(finished) is false
+  type: dict
+  contains:
+    phase:
+      description: V(start), V(download), V(unpack), V(prove), V(restart), or V(script).
+      returned: always
+      type: str
+      sample: download
+    message:
+      description: What is done.
+      returned: always
+      type: str
+      sample: Downloading ollama-linux-amd64.tar.zst
+    percent:
+      description: Share of the download that is on the host, null in the other phases and where nobody knows the whole.
+      returned: always
+      type: float
+      sample: 41.5
+    completed:
+      description: Bytes on the host, null in the other phases.
+      returned: always
+      type: int
+    total:
+      description: Bytes in all, null where nobody knows.
+      returned: always
+      type: int
+    unit:
+      description: What is counted, V(bytes).
+      returned: always
+      type: str
+    rate:
+      description: Bytes a second over the last 15 seconds, null where nobody knows.
+      returned: always
+      type: int
+    seconds_left:
+      description: How long the download will take at this rate, null where nobody knows.
+      returned: always
+      type: int
+    elapsed:
+      description: Seconds since the work was begun, by whichever run.
+      returned: always
+      type: int
 version:
   description: Version of the program afterwards; in check mode the one that there would be.
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: 0.32.9
 previous_version:
   description: Version of the program before, null where there was none or it did not tell.
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: 0.12.3
 path:
   description: The program.
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: /usr/local/bin/ollama
 mode:
   description: As O(mode).
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: system
 method:
   description: As O(method).
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: archive
 source:
   description: Where the archive or the script came from, null where nothing was installed.
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: https://github.com/ollama/ollama/releases/download/v0.32.9/ollama-linux-amd64.tar.zst
 size:
   description: Bytes of what was downloaded or read, null where nothing was or the server does not tell.
-  returned: success
+  returned: when RV(finished)
   type: int
   sample: 1421653242
 daemon_version:
   description: Version of the daemon on O(port) afterwards, null where none runs.
-  returned: success
+  returned: when RV(finished)
   type: str
   sample: 0.32.9
 daemon_restarted:
   description: Whether a running daemon was restarted, which takes its models out of memory.
-  returned: success
+  returned: when RV(finished)
   type: bool
 daemon_restart_needed:
   description: Whether a running daemon goes on with the old program until it is restarted. Only with O(restart=false).
-  returned: success
+  returned: when RV(finished)
   type: bool
 actions:
   description: What was done, or would be done in check mode.
-  returned: success
+  returned: when RV(finished)
   type: list
   elements: str
   sample: [install /srv/ollama-linux-amd64.tgz as Ollama 0.32.9 in /usr/local, write /etc/systemd/system/ollama.service]
@@ -244,15 +303,22 @@ failure:
 """
 
 import os
+from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    WAIT_OPTIONS,
+    create_module,
+    fail,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import Result, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import DEFAULT_VERSION
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.unit_file import PATH as UNIT_PATH
 
@@ -271,23 +337,25 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "restart": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 60},
     "stall_timeout": {"type": "int", "default": 60},
+    **WAIT_OPTIONS,
 }
 
 
-def diff(result: Result) -> list[dict[str, str]]:
+def diff(result: dict[str, Any]) -> list[dict[str, str]]:
     """Return the versions before and after, and the unit that was written."""
-    before = {"program": result.previous_version, "daemon": result.previous_daemon}
-    after = {"program": result.version, "daemon": result.daemon_version}
+    header = result["path"] or "ollama"
+    before = {"program": result["previous_version"], "daemon": result["previous_daemon"]}
+    after = {"program": result["version"], "daemon": result["daemon_version"]}
     shown = [
         {
-            "before_header": result.path or "ollama",
-            "after_header": result.path or "ollama",
+            "before_header": header,
+            "after_header": header,
             "before": "".join(f"{side}: {version or 'none'}\n" for side, version in before.items()),
             "after": "".join(f"{side}: {version or 'none'}\n" for side, version in after.items()),
         }
     ]
-    if result.unit:
-        shown.append({"before_header": UNIT_PATH, "after_header": UNIT_PATH, "before": "", "after": result.unit})
+    if result["unit"]:
+        shown.append({"before_header": UNIT_PATH, "after_header": UNIT_PATH, "before": "", "after": result["unit"]})
     return shown
 
 
@@ -295,33 +363,39 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = dict(module.params)
+    wait, folder = params.pop("wait"), params.pop("jobs_path")
     os.umask(0o022)  # what is installed is for everybody, whatever root's own umask is
     try:
         user = params.pop("user")
         account = find_account(user if params["mode"] == "user" else None)
         check_ports([params["port"]])
-        # The progress of the download goes nowhere: nobody sees what a module says before it ends.
-        installation = Installation(Machine(), account, Wish(**params), report=lambda _progress: None)
-        result = installation.converge(module.check_mode)
+        outcome = _bring(account, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
-    for warning in result.warnings:
+    result = outcome.as_result()
+    if not outcome.finished:
+        module.exit_json(**result)
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        version=result.version,
-        previous_version=result.previous_version,
-        path=result.path,
-        mode=params["mode"],
-        method=params["method"],
-        source=result.source,
-        size=result.size,
-        daemon_version=result.daemon_version,
-        daemon_restarted=result.daemon_restarted,
-        daemon_restart_needed=result.daemon_restart_needed,
-        actions=result.actions,
-        diff=diff(result),
+    shown = diff(result)
+    del result["unit"], result["previous_daemon"]
+    module.exit_json(**result, mode=params["mode"], method=params["method"], diff=shown)
+
+
+def _bring(account: Account, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
+    def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
+        return asdict(Installation(Machine(), account, wish, report).converge(check_mode))
+
+    def plan() -> dict[str, Any] | None:
+        result = act(True)
+        return None if result["changed"] else result
+
+    if check_mode or wait is None:
+        return Outcome(True, None, act(check_mode))
+    job = Job(
+        "ollama-install", f"{account.name} {wish.mode} {wish.prefix}", asdict(wish), "Installing Ollama", folder=folder
     )
+    return job.run(plan, lambda report: act(False, report), wait)
 
 
 if __name__ == "__main__":

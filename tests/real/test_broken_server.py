@@ -112,7 +112,7 @@ PASSES = [
 
 def test_every_behaviour_is_tested() -> None:
     named = {*FAILURES, *(name for name, _api in FAILURES_OF_ONE_API), *(name for name, _api in PASSES)}
-    own_test = {"status_503_twice", "responses_without_deltas", "missing_argument"}
+    own_test = {"status_502", "status_503_twice", "responses_without_deltas", "missing_argument"}
     assert named | own_test == set(misbehaviours.BEHAVIOURS)
 
 

@@ -22,6 +22,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     oneshot,
     readiness,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+    plan as plans,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -107,10 +110,10 @@ def test_gpu_flags_are_taken_on_create_and_explained_on_start(engine: Engine, pu
     images.pull(engine, pushed)
     wanted = spec(pushed, gpus=gpus)
     engine.create(wanted.name, wanted.body())
-    assert managed.make_plan(engine, wanted).step == "start", "what was created is what was wanted"
+    assert plans.make_plan(engine, wanted).step == "start", "what was created is what was wanted"
     engine.remove(wanted.name)
     with pytest.raises(Failure) as raised:
-        managed.apply(engine, managed.make_plan(engine, wanted))
+        managed.apply(engine, plans.make_plan(engine, wanted))
     assert raised.value.code == "nvidia_runtime_missing"
     assert engine.container(wanted.name) is None
 
@@ -119,7 +122,7 @@ def test_gpu_flags_are_taken_on_create_and_explained_on_start(engine: Engine, pu
 def test_a_program_for_another_processor(engine: Engine, pushed: str) -> None:
     images.pull(engine, pushed)
     with pytest.raises(Failure) as raised:
-        managed.apply(engine, managed.make_plan(engine, spec(pushed)))
+        managed.apply(engine, plans.make_plan(engine, spec(pushed)))
     assert raised.value.code == "docker_refused"  # noise is no program at all, which the engine says before it tries
     assert engine.container(f"{PREFIX}-server") is None
 

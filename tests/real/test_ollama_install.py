@@ -23,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     ask_ollama_daemon,
     find_ollama_client,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import Result, Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import FOLDER
@@ -51,7 +52,7 @@ class Host:
     def __init__(self, prefix: Path, archives: ollama_archives.Archives) -> None:
         self.prefix = prefix
         self.port = ollama_server.free_port()
-        self.progress: list[dict[str, Any]] = []
+        self.progress: list[Position] = []
         self.machine = Machine(environ={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": archives.libraries})
         self._archives = archives
 
@@ -133,9 +134,11 @@ def test_installs_once(
     asked = len(files.asked)
     again = host.install(url=url, checksum=archive.checksum)
     assert (again.changed, again.version, again.source, len(files.asked)) == (False, NEW, None, asked)
-    assert bool(host.progress) == (scheme in ("http", "redirect"))
-    if host.progress:
-        assert host.progress[-1]["percent"] == 100.0
+    downloads = [position for position in host.progress if position.phase == "download"]
+    assert bool(downloads) == (scheme in ("http", "redirect"))
+    assert {(position.completed, position.total) for position in downloads[-1:]} <= {(result.size, result.size)}
+    assert {position.message for position in downloads} <= {f"Downloading {archive.name}"}
+    assert [position.phase for position in host.progress[-2:]] == ["unpack", "prove"]
 
 
 def test_upgrades_what_is_too_old_and_nothing_else(old_host: Host) -> None:

@@ -187,3 +187,13 @@ def test_more_providers_than_one_page_has(openshell: OpenShell, gateway: openshe
         openshell.call(*words, environment={"K": "x"})
     have(openshell, replace(WISH, name="zz-last"))
     assert not have(openshell, replace(WISH, name="zz-last")).changed
+
+
+def test_what_cannot_be_remembered_is_not_given(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    """Or a role would find a gateway that was changed by a module that failed."""
+    # A file where the folder has to be: unwritable for root as well.
+    Path(openshell.account.home, ".nemoclaw").touch()
+    with pytest.raises(Failure) as caught:
+        have(openshell)
+    assert caught.value.code == "openshell_state_unwritable"
+    assert gateway.known()["providers"] == {}

@@ -100,10 +100,11 @@ def test_from_a_proved_server_to_a_sandbox_of_nemoclaw(
     assert controller.play("site") == 0
     assert controller.changed == 0
     assert len(onboardings(nemoclaw)) == 1
-    # Facts, the proof and the record; NemoClaw's sandbox, asking the gateway, the probe, and the provider.
-    assert controller.output.count("Using module file") == 7
+    # Facts, the proof and the record; NemoClaw's sandbox, asking the gateway, the probe, the provider, the proof from inside.
+    assert controller.output.count("Using module file") == 8
     assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
+    assert "Inference (sandbox): healthy" in controller.output
 
 
 def test_another_model_without_another_onboarding(
@@ -149,7 +150,12 @@ def test_a_server_behind_the_gate_is_an_endpoint_at_first(
         api="openai-completions",
         timeout=240,
     )
-    settings = {"sandbox_route": wanted, "sandbox_behind_gate": True, "sandbox_token_path": str(kept)}
+    settings = {
+        "sandbox_route": wanted,
+        "sandbox_behind_gate": True,
+        "sandbox_token_path": str(kept),
+        "sandbox_proof": False,
+    }
     role = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.sandbox"}, "vars": settings}
     play = controller.folder / "gate.yml"
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")

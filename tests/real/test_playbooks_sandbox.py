@@ -94,9 +94,9 @@ def call(server: openshell_parts.Gateway, *words: str) -> None:
 
 
 @contextmanager
-def another_sandbox(server: openshell_parts.Gateway) -> Iterator[None]:
-    # Its exit status says nothing: after the sandbox is ready it wants to open a session, which the stand-in has none of.
-    call(server, "sandbox", "create", "--name", "neighbour", "--from", "lab/ready:1", "--", "true")
+def another_sandbox(server: openshell_parts.Gateway, image: str = "lab/ready:1") -> Iterator[None]:
+    # Its exit status says nothing: after the sandbox is ready it wants to open a session by ssh, which the stand-in has none of.
+    call(server, "sandbox", "create", "--name", "neighbour", "--from", image, "--", "true")
     assert "neighbour" in server.known()["sandboxes"]
     try:
         yield
@@ -123,14 +123,16 @@ def test_from_nothing_to_a_sandbox_and_back(
     assert list(known["sandboxes"]) == ["my-assistant"]
     assert "could not be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
     assert KEY not in fingerprints.read_text(encoding="utf-8")
+    assert "Proved from inside my-assistant: an answer, and a tool call that is structured." in controller.output
 
     assert controller.play("site") == 0
     assert controller.changed == 0
-    # Facts, the proof and the record; asking the gateway, the probe, the sandbox and the provider.
-    assert controller.output.count("Using module file") == 7
+    # Facts, the proof and the record; asking the gateway, the probe, the sandbox, the provider, and the proof from inside.
+    assert controller.output.count("Using module file") == 8
 
     assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
+    assert "Inference (sandbox): healthy" in controller.output
 
     removal = controller.folder / "absent.yml"
     removal.write_text(
@@ -178,6 +180,71 @@ def test_a_gateway_that_fails_in_the_middle_is_led_back(
     assert "UpdateProvider" in server.known()["calls"]
     assert "disk full" in led.output
     assert state(led, server) == before
+
+
+def test_what_a_sandbox_cannot_reach_is_led_back(
+    led: Controller, server: openshell_parts.Gateway, llama: Llama
+) -> None:
+    """The server is good, as the host sees it. Its address for the sandbox is wrong, and only the end proof can tell."""
+    before = state(led, server)
+    second = llama("good", api_key=KEY, alias="second").base_url
+    elsewhere = json.dumps(
+        {"endpoint_sandbox_url": "http://host.openshell.internal:9/v1", "sandbox_name": "my-assistant"}
+    )
+    assert led.play("switch_model", "-e", elsewhere, NEMOCLAW_ENDPOINT_URL=second, NEMOCLAW_MODEL="second") == 2
+    assert '"code": "sandbox_upstream_down"' in led.output
+    assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(led.output.split())
+    assert without_version(state(led, server)) == without_version(before)
+    call(server, "sandbox", "delete", "my-assistant")
+
+
+def test_a_sandbox_without_curl(led: Controller, server: openshell_parts.Gateway) -> None:
+    """It is an error in the sandbox that was asked for, and a warning in another one."""
+    with another_sandbox(server, "lab/bare:1"):
+        assert led.play("site", "-e", "sandbox_name=neighbour") == 2
+        assert '"code": "sandbox_command_missing"' in led.output
+        assert led.play("site") == 0
+        assert "has no curl that runs" in " ".join(led.output.split())
+        assert "Not proved from inside a sandbox." in led.output
+        assert led.play("site", "-e", '{"sandbox_name": "neighbour", "sandbox_proof": false}') == 0
+
+
+def test_a_record_that_cannot_be_written_leads_the_gateway_back(
+    led: Controller, server: openshell_parts.Gateway, llama: Llama
+) -> None:
+    before = state(led, server)
+    other = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
+    with read_only(led.record.parent):
+        assert led.play("switch_model", **other) == 2
+    assert '"code": "route_record_unwritable"' in led.output
+    assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(led.output.split())
+    assert server.known()["calls"].count("SetClusterInference") >= 2
+    assert without_version(state(led, server)) == without_version(before)
+
+
+def test_a_first_record_that_cannot_be_written(controller: Controller, server: openshell_parts.Gateway) -> None:
+    """OpenShell 0.0.83 cannot remove a route, and the error says so."""
+    controller.record.parent.mkdir(mode=0o700)
+    with read_only(controller.record.parent):
+        assert controller.play("site") == 2
+    assert "The gateway could not be led back to nothing" in " ".join(controller.output.split())
+    assert not controller.record.exists()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Keep everybody from writing there, root too, as on a file system that was mounted read-only after an error."""
+    change = ("chattr", "+i", "-i") if os.geteuid() == 0 else ("chmod", "0500", "0700")
+    subprocess.run([change[0], change[1], folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([change[0], change[2], folder], check=True)
+
+
+def without_version(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a state without the route's version, which each change raises."""
+    return found[0], found[1][:3], *found[2:]
 
 
 def test_other_sandboxes_are_not_led_away(led: Controller, server: openshell_parts.Gateway, llama: Llama) -> None:

@@ -10,23 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import openshell_parts
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+from conftest import CHAT, KEY, Llama
 
-RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180}
+RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180, "api": CHAT}
 
 
 def look(cli: OpenShell, endpoint: str | None, path: str | None = None) -> list[Check]:
     environ = {"PATH": path or f"{Path(cli.path).parent}:{os.environ['PATH']}", "HOME": cli.account.home}
     if endpoint:
         environ["OPENSHELL_GATEWAY_ENDPOINT"] = endpoint
-    return check_gateway(Machine(environ=environ), cli.account, RECORD, None)
+    return check_gateway(Machine(environ=environ), cli.account, RECORD, None, 20)
 
 
 def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
@@ -47,6 +49,40 @@ def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts
         assert render(None, [check])[0] == "Inference (gateway): differs (https://inference.local)"
 
 
+def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gateway, llama: Llama, broken: str) -> None:
+    def lead(address: str, key: str = KEY) -> None:
+        config = {"OPENAI_BASE_URL": address.replace("127.0.0.1", "host.openshell.internal")}
+        provider.have(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": key}, config), False)
+
+    def becomes(state: str, code: str | None) -> bool:
+        """Look from inside the sandbox until its supervisor has read the provider again, which it does all the time."""
+        deadline = Deadline(20)
+        while deadline.remaining:
+            _gateway, check = look(openshell, gateway.endpoint)
+            if (check.state, check.code) == (state, code):
+                lines.add(render(None, [check])[0])
+                return True
+        return False
+
+    lines: set[str] = set()
+    good = llama("good", api_key=KEY, alias="qwen2.5:7b").base_url
+    lead(good)
+    route.have(openshell, route.Wish("ollama-local", "qwen2.5:7b", 180), False)
+    assert len(look(openshell, gateway.endpoint)) == 1, "no sandbox, no question"
+    sandbox.have(openshell, sandbox.Wish("bare", "lab/bare:1", timeout=20), False)
+    assert len(look(openshell, gateway.endpoint)) == 1, "nor from one without curl"
+    sandbox.remove(openshell, sandbox.Wish("bare", timeout=20), False)
+    sandbox.have(openshell, sandbox.Wish("my-assistant", "lab/ready:1", timeout=20), False)
+    assert becomes("healthy", None)
+    lead(good, key="another-key")
+    assert becomes("unauthorized", "sandbox_key_refused")
+    lead("http://127.0.0.1:9/v1")
+    assert becomes("unreachable", "sandbox_upstream_down")
+    lead(f"{broken}/status_500_always/v1")
+    assert becomes("unhealthy", "server_error")
+    assert len(lines) == 4
+
+
 def test_a_gateway_that_is_down(openshell: OpenShell) -> None:
     (check,) = look(openshell, "http://127.0.0.1:9")
     assert (check.state, check.code) == ("unreachable", "openshell_gateway_down")
@@ -65,4 +101,4 @@ def test_no_gateway_is_no_check(openshell: OpenShell, tmp_path: Path) -> None:
 
 def test_a_machine_without_openshell(tmp_path: Path) -> None:
     account = find_account()._replace(home=str(tmp_path))
-    assert check_gateway(Machine(environ={"PATH": str(tmp_path)}), account, RECORD, None) == []
+    assert check_gateway(Machine(environ={"PATH": str(tmp_path)}), account, RECORD, None, 20) == []

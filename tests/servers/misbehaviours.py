@@ -327,6 +327,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "status_429_long": Behaviour("429 with Retry-After: 3600", on_all(RATE_LIMITED_LONG)),
     "status_503_twice": Behaviour("503 as llama.cpp while loading, twice an endpoint", on_all(at_first(2, LOADING))),
     "status_500_always": Behaviour("500 to everything", on_all(FAILED)),
+    "status_502": Behaviour("502 with a web page, as nginx before a server that is down", on_all(page(502))),
     # Models and APIs
     "no_models": Behaviour("404 for the list of models", {"models": NOT_FOUND}),
     "other_models": Behaviour("serves other models, 404 for ours", on_all(other_models)),

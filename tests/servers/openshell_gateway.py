@@ -8,7 +8,8 @@ A stand-in for OpenShell's gateway, which the real CLI talks to over gRPC. No re
 
 Messages are those of OpenShell's own wheel; what it answers follows the gateway's source (openshell-server, grpc/provider.rs,
 inference.rs, grpc/sandbox.rs). It refuses what it does not know: methods, fields, types of providers that carry no route.
-A sandbox becomes what its image says (IMAGES); any other image cannot be pulled. Nothing runs in it.
+A sandbox becomes what its image says (IMAGES); any other image cannot be pulled. Commands in a sandbox are run by
+openshell_supervisor.py, on this machine and not confined.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from openshell_supervisor import DEFAULT_TIMEOUT, Route, Supervisor
 
 # Seconds until a sandbox leaves Provisioning, and what it becomes. None: never.
 IMAGES: dict[str, tuple[float | None, str]] = {
@@ -36,7 +38,10 @@ IMAGES: dict[str, tuple[float | None, str]] = {
     "lab/slow:1": (2.0, "READY"),
     "lab/stuck:1": (None, "READY"),
     "lab/broken:1": (0.3, "ERROR"),
+    "lab/bare:1": (0.3, "READY"),
 }
+# It has no program but a shell.
+_BARE_IMAGE = "lab/bare:1"
 _DEFAULT_IMAGE = "lab/ready:1"
 _PHASES = {"PROVISIONING": 1, "READY": 2, "ERROR": 3, "DELETING": 4}
 # inference.rs, resolve_provider_route: other types carry no route.
@@ -64,7 +69,7 @@ def _serialize(message: Any) -> bytes:
 class Gateway:
     """The state, and one method for each call that it knows."""
 
-    def __init__(self, release: str, reported: str, state_file: Path | None) -> None:
+    def __init__(self, release: str, reported: str, state_file: Path | None, refresh: float) -> None:
         from openshell._proto import inference_pb2, openshell_pb2, sandbox_pb2
 
         self.messages, self.inference, self.settings = openshell_pb2, inference_pb2, sandbox_pb2
@@ -73,6 +78,7 @@ class Gateway:
         self.state_file = state_file
         self.guard = threading.RLock()
         self.forget()
+        self.supervisor = Supervisor(self.resolved_route, refresh)
 
     def forget(self) -> None:
         """Begin anew, as a gateway with an empty database."""
@@ -100,6 +106,9 @@ class Gateway:
             if service == "OpenShell":
                 table["WatchSandbox"] = grpc.unary_stream_rpc_method_handler(
                     self.watch_sandbox, self.messages.WatchSandboxRequest.FromString, _serialize
+                )
+                table["ExecSandbox"] = grpc.unary_stream_rpc_method_handler(
+                    self.exec_sandbox, self.messages.ExecSandboxRequest.FromString, _serialize
                 )
             made.append(grpc.method_handlers_generic_handler(descriptor.full_name, table))
         return made
@@ -257,6 +266,18 @@ class Gateway:
             raise Refusal(Status.INVALID_ARGUMENT, f"unknown route_name '{name}'")
         return name
 
+    def resolved_route(self) -> Route | None:
+        """Return the user's route as a supervisor gets it; a provider that is gone leaves it dangling, so there is none."""
+        with self.guard:
+            route = self.routes.get("inference.local")
+            if route is None or route.provider_name not in self.providers:
+                return None
+            provider = self.providers[route.provider_name]
+            prefix = provider.type.upper()
+            key = provider.credentials.get(f"{prefix}_API_KEY") or provider.credentials[min(provider.credentials)]
+            base_url = provider.config.get(f"{prefix}_BASE_URL", "https://nothing.invalid")
+            return Route(provider.type, base_url, key, route.model_id, route.timeout_secs or DEFAULT_TIMEOUT)
+
     # -- sandboxes ------------------------------------------------------------------------------------------------------------
 
     def CreateSandbox(self, request: Any) -> Any:
@@ -316,6 +337,33 @@ class Gateway:
                 yield event
             time.sleep(0.02)
 
+    def exec_sandbox(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        """Run a command, and send what it wrote and how it ended (grpc/sandbox.rs, handle_exec_sandbox)."""
+        with self.guard:
+            self.calls.append("ExecSandbox")
+            self._write_state()
+            found = [sandbox for sandbox in self.sandboxes.values() if sandbox.metadata.id == request.sandbox_id]
+            ready = bool(found) and self._phase(found[0]) == "READY"
+        if not found:
+            context.abort(Status.NOT_FOUND, "sandbox not found")
+        if not ready:
+            context.abort(Status.FAILED_PRECONDITION, "sandbox is not ready")
+        if request.tty or not request.command or any({"\n", "\r", "\0"} & set(word) for word in request.command):
+            context.abort(Status.INVALID_ARGUMENT, "command argument contains newline or carriage return characters")
+        written, errors, code = self.supervisor.run(
+            list(request.command),
+            request.stdin,
+            dict(request.environment),
+            request.timeout_seconds,
+            found[0].spec.template.image != _BARE_IMAGE,
+        )
+        event = self.messages.ExecSandboxEvent
+        if written:
+            yield event(stdout=self.messages.ExecSandboxStdout(data=written))
+        if errors:
+            yield event(stderr=self.messages.ExecSandboxStderr(data=errors))
+        yield event(exit=self.messages.ExecSandboxExit(exit_code=code))
+
     def _phase(self, sandbox: Any) -> str:
         after, becomes = IMAGES.get(sandbox.spec.template.image, (0.3, "ERROR"))
         old_enough = after is not None and time.monotonic() - self.born[sandbox.metadata.name] >= after
@@ -373,7 +421,7 @@ class Gateway:
 
 def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM, or until the process that started it ends. SIGUSR1: begin anew."""
-    gateway = Gateway(options.release, options.report_version or options.release, options.state)
+    gateway = Gateway(options.release, options.report_version or options.release, options.state, options.route_refresh)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=32),
         options=[
@@ -414,6 +462,9 @@ def main() -> int:
         "--tls", type=Path, help="folder with ca.crt, server.crt, server.key; clients need a certificate"
     )
     parser.add_argument("--state", type=Path, help="file that always holds what the gateway knows, as JSON")
+    parser.add_argument(
+        "--route-refresh", type=float, default=5.0, help="seconds between a sandbox's looks at the route"
+    )
     options = parser.parse_args()
     sys.path.insert(0, options.stubs)
     serve(options)

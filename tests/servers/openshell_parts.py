@@ -174,13 +174,20 @@ def _mirror() -> tuple[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    release: str, folder: Path | None = None, *, reports: str | None = None, tls: Path | None = None, port: int = 0
+    release: str,
+    folder: Path | None = None,
+    *,
+    reports: str | None = None,
+    tls: Path | None = None,
+    port: int = 0,
+    route_refresh: float = 0.1,
 ) -> Iterator[Gateway]:
     """
     Run a stand-in gateway of a release on 127.0.0.1 until the block ends.
 
     folder: by default OPENSHELL_TEST_HOME of the environment. reports: another release that it says it is. tls: folder with
-    ca.crt, server.crt, server.key. RuntimeError with its log where it does not start.
+    ca.crt, server.crt, server.key. route_refresh: seconds between a sandbox's looks at the route; the real ones take 5.
+    RuntimeError with its log where it does not start.
     """
     folder = folder or Path(os.environ["OPENSHELL_TEST_HOME"])
     with tempfile.TemporaryDirectory(prefix="openshell-gateway-") as scratch:
@@ -193,6 +200,7 @@ def serving(
             release,
         ]
         command += ["--stubs", stubs(folder, release), "--state", state, "--port", str(port)]
+        command += ["--route-refresh", str(route_refresh)]
         command += ["--report-version", reports] if reports else []
         command += ["--tls", tls] if tls else []
         with log.open("wb") as sink:

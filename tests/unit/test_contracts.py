@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -245,12 +246,15 @@ def test_a_fragment_has_the_shared_options(fragment: Any, options: dict[str, Any
     assert contract(documented, "suboptions") == contract(options, "options")
 
 
-def raised_codes() -> Iterator[tuple[str, str]]:
-    """Yield each failure code that stands in the plugins' source, and where."""
+@functools.cache
+def raised_codes() -> dict[str, str]:
+    """Return each failure code that stands in the plugins' source, and where."""
+    found = {}
     for path in sorted((REPO / "plugins").rglob("*.py")):
+        file = path.relative_to(REPO)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            where = f"{path.relative_to(REPO)}:{getattr(node, 'lineno', 0)}"
-            yield from ((code, where) for code in _codes_in(node))
+            found.update({code: f"{file}:{getattr(node, 'lineno', 0)}" for code in _codes_in(node)})
+    return found
 
 
 def _codes_in(node: ast.AST) -> Iterator[str]:
@@ -278,7 +282,7 @@ def documented_codes() -> list[str]:
 
 
 def test_every_failure_code_is_documented_and_no_other() -> None:
-    raised = dict(raised_codes())
+    raised = raised_codes()
     documented = documented_codes()
     assert len(raised) > 40, "the search for codes found too few to be right"
     assert {code: where for code, where in raised.items() if code not in documented} == {}
@@ -287,6 +291,6 @@ def test_every_failure_code_is_documented_and_no_other() -> None:
 
 
 def test_codes_that_decide_something_exist() -> None:
-    raised = set(dict(raised_codes()))
+    raised = set(raised_codes())
     assert raised >= FINAL_CODES
     assert raised >= set(check._STATES)

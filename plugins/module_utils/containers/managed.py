@@ -6,10 +6,10 @@
 
 How to use it (vllm/container.py is the example; a Job runs what changes something, so that a play can watch it)::
 
-    plan = make_plan(engine, spec)              # looks only; raises container_foreign
-    if plan.needs_container: ...                # check ports and GPUs, pull, download: the old one still serves
+    todo = plan.make_plan(engine, spec)         # looks only; raises container_foreign
+    if todo.needs_container: ...                # check ports and GPUs, pull, download: the old one still serves
     if not check_mode:
-        apply(engine, plan)                     # create beside -> stop the old -> take its name -> start; undone on failure
+        apply(engine, todo)                     # create beside -> stop the old -> take its name -> start; undone on failure
         look, actions = follow(engine, spec, server, report)  # until it is ready; rolled back on failure
     stop(engine, name, kind, check_mode); remove(engine, name, kind, check_mode)
 
@@ -21,96 +21,37 @@ What happened lies with the engine alone, so any call may be the one that goes o
   started when the successor fails. GPU memory seldom holds two models, so it has to stop before the new one starts; everything that
   can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
 - C(NAME-next) is a leftover of a run that was killed, and is removed.
+- C(spec.instead_of) is another container of ours, of whichever kind, that gives way: where it has the port or a GPU that the new one
+  wants, it is stopped just before that one starts, and started again when it fails.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Callable
+from dataclasses import replace
+from typing import Callable
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import Difference, differences
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.plan import (
+    NEXT,
+    PREVIOUS,
+    UNPROVED_POLICY,
+    Plan,
+    idle,
+    is_unproved,
+    model_of,
+    ours,
+    port_of,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import name_of, require_ours
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import MODEL, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
-PREVIOUS, NEXT = "-previous", "-next"
-UNPROVED_POLICY = "on-failure"
 LOOK_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is there, what is wanted, and the steps between.
-
-    Attributes:
-        spec: What is wanted.
-        current: The container that counts as ours now; of a run that was killed in the middle it is the one before.
-        fallback: C(NAME-previous), kept until the current one has proved itself.
-        changes: What differs.
-        step: C(none), C(start), C(update), C(create) or C(replace).
-
-    """
-
-    spec: Spec
-    current: dict[str, Any] | None
-    fallback: dict[str, Any] | None
-    changes: list[Difference]
-    step: str
-
-    @property
-    def needs_container(self) -> bool:
-        """Whether a container has to be made: then image and weights have to be there first."""
-        return self.step in ("create", "replace")
-
-    @property
-    def own(self) -> list[dict[str, Any]]:
-        """The containers of ours whose ports and GPUs are free by the time the new one starts."""
-        return [one for one in (self.current, self.fallback) if one]
-
-    @property
-    def before(self) -> str:
-        """The state before, for the diff."""
-        return status_of(self.current)
-
-    def actions(self) -> list[str]:
-        """Return what apply() does, for people."""
-        name = self.spec.name
-        options = ", ".join(change.name for change in self.changes)
-        return {
-            "none": [],
-            "start": [f"start {name}"],
-            "update": [f"update {name} ({options})"],
-            "create": [f"create {name}"],
-            "replace": [f"replace {name} ({options})"],
-        }[self.step]
-
-
-def make_plan(engine: Engine, spec: Spec) -> Plan:
-    """Return what would have to be done.
-
-    Raises:
-        Failure: C(container_foreign).
-
-    """
-    current, fallback = _ours(engine, spec.name, spec.kind)
-    if current is None:
-        current, fallback = fallback, None
-    if current is None:
-        return Plan(spec, None, None, [], "create")
-    changes = differences(spec, current, engine.image(spec.image))
-    if is_unproved(current):
-        changes = [change for change in changes if change.name != "restart_policy"]
-    if any(not change.in_place for change in changes):
-        return Plan(spec, current, fallback, changes, "replace")
-    if not object_of(current.get("State")).get("Running"):
-        return Plan(spec, current, fallback, changes, "start")
-    return Plan(spec, current, fallback, changes, "update" if changes else "none")
 
 
 def apply(engine: Engine, plan: Plan, server: readiness.Server | None = None, report: Report = silent) -> None:
@@ -125,7 +66,7 @@ def apply(engine: Engine, plan: Plan, server: readiness.Server | None = None, re
         engine.rename(name_of(plan.current), name)
     if plan.step == "start":
         engine.set_restart_policy(name, UNPROVED_POLICY, readiness.MAX_RESTARTS)
-        _start(engine, plan.spec, server, report)
+        _start(engine, plan, server, report)
     elif plan.step == "update":
         engine.set_restart_policy(name, plan.spec.restart_policy)
     elif plan.needs_container:
@@ -180,36 +121,65 @@ def roll_back(
         sleep: How to wait.
 
     """
-    current, fallback = _ours(engine, spec.name, spec.kind)
+    current, fallback = ours(engine, spec.name, spec.kind)
     if current is not None and not is_unproved(current):
         return failure
     if current is not None:
         engine.remove(spec.name)
-    if fallback is None:
+    if fallback is not None:
+        engine.rename(spec.name + PREVIOUS, spec.name)
+    back = list(filter(None, dict.fromkeys([spec.name if fallback else "", idle(engine, spec.instead_of)])))
+    if not back:
         said = f"{failure.message} The container was removed; image and weights are kept."
         return Failure(failure.code, said, **{**failure.details, "restored": None})
-    engine.rename(spec.name + PREVIOUS, spec.name)
-    model = model_of(fallback)
-    before = f"the one before{f' ({model})' if model else ''}"
-    try:
-        engine.start(spec.name)
-        if server is not None:
-            _await(engine, replace(server, model="", port=port_of(fallback) or server.port), report, sleep)
-    except Failure as second:
-        said = f"{failure.message} The new container was removed, but {before} did not come back: {second.message}"
-        return Failure(failure.code, said, **{**failure.details, "restored": None})
+    for name in back:
+        before = _describe(engine, spec, name)
+        try:
+            _bring_back(engine, name, server, report, sleep)
+        except Failure as second:
+            said = f"{failure.message} The new container was removed, but {before} did not come back: {second.message}"
+            return Failure(failure.code, said, **{**failure.details, "restored": None})
     said = f"{failure.message} The new container was removed, and {before} {'answers' if server else 'runs'} again."
-    return Failure(failure.code, said, **{**failure.details, "restored": spec.name})
+    return Failure(failure.code, said, **{**failure.details, "restored": back[-1]})
 
 
-def stop(engine: Engine, name: str, kind: str, check_mode: bool) -> list[str]:
-    """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot."""
-    found = [one for one in (*_ours(engine, name, kind), engine.container(name + NEXT)) if one]
+def _bring_back(
+    engine: Engine, name: str, server: readiness.Server | None, report: Report, sleep: Callable[[float], None]
+) -> None:
+    """Start a container that worked before, and wait until it answers; C(server) is how to ask the one that failed."""
+    engine.start(name)
+    if server is None:
+        return
+    port = port_of(engine.container(name) or {}) or server.port
+    before = readiness.Server(name, port, (), stall_s=server.stall_s)
+    _await(engine, replace(server, port=port, model="") if name == server.name else before, report, sleep)
+
+
+def _describe(engine: Engine, spec: Spec, name: str) -> str:
+    model = model_of(engine.container(name) or {})
+    return (name if name != spec.name else "the one before") + (f" ({model})" if model else "")
+
+
+def stop(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: str = "") -> list[str]:
+    """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot.
+
+    Args:
+        engine: Who runs it.
+        name: The container.
+        kind: Of which kind it has to be.
+        check_mode: Only say what would be done.
+        instead_of: Another of ours that was stopped for this one, and is started again. It is not waited for.
+
+    """
+    found = [one for one in (*ours(engine, name, kind), engine.container(name + NEXT)) if one]
     running = [name_of(one) for one in found if object_of(one.get("State")).get("Running")]
     if not check_mode:
         for one in running:
             engine.stop(one)
-    return [f"stop {one}" for one in running]
+    waiting = idle(engine, instead_of)
+    if waiting and not check_mode:
+        engine.start(waiting)
+    return [f"stop {one}" for one in running] + ([f"start {waiting}"] if waiting else [])
 
 
 def remove(engine: Engine, name: str, kind: str, check_mode: bool, more: Sequence[str] = ()) -> list[str]:
@@ -223,36 +193,6 @@ def remove(engine: Engine, name: str, kind: str, check_mode: bool, more: Sequenc
         for one in present:
             engine.remove(one)
     return [f"remove {one}" for one in present]
-
-
-def port_of(found: dict[str, Any]) -> int | None:
-    """Return the port that a container is published on, None where it is on none."""
-    bindings = object_of(object_of(found.get("HostConfig")).get("PortBindings"))
-    ports = [str(object_of(one).get("HostPort")) for entries in bindings.values() for one in list_of(entries)]
-    return int(ports[0]) if ports and ports[0].isdigit() else None
-
-
-def is_unproved(found: dict[str, Any]) -> bool:
-    """Tell whether a container was made or started by us and has not been ready since."""
-    return object_of(object_of(found.get("HostConfig")).get("RestartPolicy")).get("Name") == UNPROVED_POLICY
-
-
-def status_of(found: dict[str, Any] | None) -> str:
-    """Return C(absent) or the engine's word: C(running), C(exited), C(created), C(restarting)."""
-    return str(object_of(found.get("State")).get("Status")) if found else "absent"
-
-
-def model_of(found: dict[str, Any]) -> str:
-    """Return what the container's label says that it serves."""
-    return str(object_of(object_of(found.get("Config")).get("Labels")).get(MODEL) or "")
-
-
-def _ours(engine: Engine, name: str, kind: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the container and its predecessor, each None where there is none."""
-    current, fallback = engine.container(name), engine.container(name + PREVIOUS)
-    require_ours(current, name, kind)
-    require_ours(fallback, name + PREVIOUS, kind)
-    return current, fallback
 
 
 def _make(engine: Engine, plan: Plan, server: readiness.Server | None, report: Report) -> None:
@@ -271,7 +211,7 @@ def _make(engine: Engine, plan: Plan, server: readiness.Server | None, report: R
     if plan.current is not None:
         _park(engine, plan)
     engine.rename(name + NEXT, name)
-    _start(engine, spec, server, report)
+    _start(engine, plan, server, report)
 
 
 def _park(engine: Engine, plan: Plan) -> None:
@@ -286,11 +226,13 @@ def _park(engine: Engine, plan: Plan) -> None:
         engine.remove(name)
 
 
-def _start(engine: Engine, spec: Spec, server: readiness.Server | None, report: Report) -> None:
+def _start(engine: Engine, plan: Plan, server: readiness.Server | None, report: Report) -> None:
     try:
-        engine.start(spec.name)
+        if plan.yielding:
+            engine.stop(name_of(plan.yielding))
+        engine.start(plan.spec.name)
     except Failure as failure:
-        raise roll_back(engine, spec, failure, server, report) from None
+        raise roll_back(engine, plan.spec, failure, server, report) from None
 
 
 def _prove(engine: Engine, spec: Spec, seen: readiness.Look) -> list[str]:

@@ -106,15 +106,15 @@ def require_port(
     """
     if not spec.container_port or any(spec.port in published_ports([one]) for one in own):
         return
-    holder = published_ports(containers).get(spec.port)
+    holder = next((one for one in containers if spec.port in published_ports([one])), None)
     for listener in find_listeners(machine, [spec.port]):
         address = str(listener["address"]).replace("::ffff:", "")
         if listener["scope"] == "any" or address in spec.addresses:
             process = (
                 f"{listener['process'] or 'a process'} (pid {listener['pid'] or 'unknown'}, user {listener['user']})"
             )
-            who = f"the container {holder!r}" if holder else process
-            raise _taken(spec, f"{who} listens on {listener['address']}", process=listener["process"], container=holder)
+            who = f"the container {name_of(holder)!r}" if holder else process
+            raise _taken(spec, f"{who} listens on {listener['address']}", holder, process=listener["process"])
     # What another network namespace has, or the engine holds without a listener of its own, shows when the address is tried.
     for address in spec.addresses:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
@@ -122,7 +122,7 @@ def require_port(
             try:
                 probe.bind((address, spec.port))
             except OSError as error:
-                raise _taken(spec, f"{address} cannot be bound ({error.strerror})", container=holder) from error
+                raise _taken(spec, f"{address} cannot be bound ({error.strerror})", holder) from error
 
 
 def require_gpu_runtime(engine: Engine, machine: Machine, gpus: str) -> None:
@@ -167,10 +167,15 @@ def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: I
             raise Failure(
                 "gpu_in_use",
                 f"The container {name_of(one)!r} ({whose}) runs with the GPUs {gpus_of(one)}, and {spec.name!r} wants {spec.gpus}. Two "
-                f"engines on one GPU run out of its memory. Nothing was pulled or stopped. Stop that one (docker stop {name_of(one)}), "
+                f"engines on one GPU run out of its memory. Nothing was pulled or stopped. {_remedy(one)}, "
                 "name other GPUs, or allow it with share_gpus where you know that both fit.",
                 container=name_of(one),
             )
+
+
+def is_in_the_way(spec: Spec, other: dict[str, Any]) -> bool:
+    """Tell whether a container that runs has the port, or a GPU, that this one wants."""
+    return (bool(spec.container_port) and spec.port in published_ports([other])) or _overlap(spec.gpus, gpus_of(other))
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -187,14 +192,26 @@ def _has_uuids(devices: set[str]) -> bool:
     return any(not device.isdigit() for device in devices)
 
 
-def _taken(spec: Spec, holder: str, **details: Any) -> Failure:
+def _taken(spec: Spec, who: str, holder: dict[str, Any] | None, **details: Any) -> Failure:
     return Failure(
         "port_taken",
-        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, and {holder}. Nothing was pulled or stopped. "
-        "Stop what listens there, or choose another port.",
+        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, and {who}. Nothing was pulled or stopped. "
+        f"{_remedy(holder) if holder else 'Stop what listens there'}, or choose another port.",
         port=spec.port,
+        container=name_of(holder) if holder else None,
         **details,
     )
+
+
+def _remedy(holder: dict[str, Any]) -> str:
+    """Return how a container gets out of the way; one of ours can be stopped for as long as it takes to see that the other works."""
+    name = name_of(holder)
+    ours = (
+        f", have it stopped for this one and started again should this one fail (instead_of: {name}; in the roles nemoclaw_make_room)"
+        if kind_of(holder)
+        else ""
+    )
+    return f"Stop that one (docker stop {name}){ours}"
 
 
 def _is_ipv4(text: str) -> bool:

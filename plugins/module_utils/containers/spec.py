@@ -54,6 +54,7 @@ class Spec:
         user: C(UID:GID), or None for the image's.
         restart: Whether the engine starts it again after a crash and at boot.
         model: What it serves, for people.
+        instead_of: Another container of ours that gives its port and GPUs up for this one; no part of the container itself.
 
     """
 
@@ -74,6 +75,7 @@ class Spec:
     user: str | None = None
     restart: bool = True
     model: str = ""
+    instead_of: str = ""
 
     @property
     def restart_policy(self) -> str:

@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, Question
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import BUDGETS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client, Reply
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import mask
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.retry import (
     SHARE_OF_A_TRY,
     with_retries,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
 
 # A stream that was asked for so many tokens and sends more than this many events for each has no end.
 _EVENTS_PER_TOKEN = 4
@@ -32,6 +33,28 @@ _EVENTS_OF_ITS_OWN = 64
 
 # Seconds for what a validation can do without.
 OPTIONAL_LIMIT = 5.0
+
+
+class Answering(Protocol):
+    """A reply as it is read here: see Reply in transport/client.py."""
+
+    status: int
+    headers: Any
+
+    def __enter__(self) -> Answering: ...
+    def __exit__(self, *_error: Any) -> None: ...
+    def body(self) -> bytes: ...
+    def chunks(self) -> Iterator[bytes]: ...
+
+
+class Way(Protocol):
+    """How requests get to the server: from this host (Client), or from inside a sandbox (openshell/inside.py)."""
+
+    base: BaseUrl
+    key: str
+    deadline: Deadline
+
+    def open(self, method: str, url: str, body: Any = None, limit: float | None = None) -> Answering: ...
 
 
 @dataclass
@@ -48,7 +71,7 @@ class Conversation:
     Every request is noted on the probe: its tries, the latency of the last one, and its HTTP status.
     """
 
-    def __init__(self, client: Client, dialect: Dialect) -> None:
+    def __init__(self, client: Way, dialect: Dialect) -> None:
         self.client = client
         self.dialect = dialect
         self.model = ""
@@ -156,7 +179,7 @@ class Conversation:
             return trouble.parse_object(reply.body(), url, self.client.key)
 
     @contextmanager
-    def _exchange(self, probe: Probe, method: str, url: str, body: Any, limit: float) -> Iterator[Reply]:
+    def _exchange(self, probe: Probe, method: str, url: str, body: Any, limit: float) -> Iterator[Answering]:
         """Yield a reply with status 2xx; note the exchange on its probe, whatever becomes of it."""
         probe.tries += 1
         probe.status = None

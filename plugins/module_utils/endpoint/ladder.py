@@ -10,6 +10,7 @@ models -> warm-up -> completion -> streaming -> tool call -> agent-shaped tool c
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -55,10 +56,13 @@ class Ladder:
         conversation: The way to the server.
         demands: What must hold.
         report: Filled rung by rung.
+        only: Names of the rungs to climb; by default all. Without C(warm_up) the conversation knows its model already.
 
     """
 
-    def __init__(self, conversation: Conversation, demands: Demands, report: Report) -> None:
+    def __init__(
+        self, conversation: Conversation, demands: Demands, report: Report, only: Collection[str] = ()
+    ) -> None:
         self.conversation = conversation
         self.demands = demands
         self.report = report
@@ -73,7 +77,7 @@ class Ladder:
             ("context", self._context),
         ]
         api = conversation.dialect.name
-        self._rungs = [(Probe(name, api), rung) for name, rung in rungs]
+        self._rungs = [(Probe(name, api), rung) for name, rung in rungs if not only or name in only]
 
     def climb(self) -> None:
         """Climb to the top.

@@ -52,7 +52,7 @@ def run_command(
         limit_s: Seconds after which the program and its children are killed.
         environ: Its whole environment; C(LC_ALL=C) is added, because we read messages.
         run_as: The account to switch to; None keeps the identity of this process.
-        stdin: What it reads, one line at most; None for nothing.
+        stdin: What it reads, less than a pipe holds (64 KiB); None for nothing.
 
     """
     identity: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def run_command(
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return CommandResult(None, "", f"{argv[0]} could not be started: {error}")
     if process.stdin is not None:
-        # A line fits into the pipe whether or not anybody reads it, so this cannot hang.
+        # It fits into the pipe whether or not anybody reads it, so this cannot hang.
         with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write((stdin or "").encode())
     deadline = time.monotonic() + limit_s

@@ -100,7 +100,8 @@ class Onboarding:
             logs = [quote(line, wish.credential, 300) for line in ended.lines]
             facts = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
             raise Failure(failure.code, failure.message + kept.restore(), handed_over=True, **facts) from failure
-        return {**self._result(changed=True, phase=READY), "elapsed": elapsed}
+        previous = openshell_route.as_dict(kept.route)
+        return {**self._result(changed=True, phase=READY), "previous": previous, "elapsed": elapsed}
 
     def _is_there(self, cli: Any) -> bool:
         """Tell whether NemoClaw has the sandbox, and the gateway as well.
@@ -155,6 +156,7 @@ class Onboarding:
             "phase": phase,
             "recorded": {"provider": recorded.provider, "model": recorded.model} if recorded else None,
             "endpoint": self._wish.endpoint,
+            "previous": None,
             "actions": [f"onboard {name}"] if changed else [],
             "elapsed": 0.0,
             "diff": {"before": f"{name}: absent\n", "after": f"{name}: onboarded by NemoClaw\n"}

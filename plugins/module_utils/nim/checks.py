@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -31,7 +32,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 
 
-def check(scene: Scene, plan: managed.Plan, choice: Choice, gpus: Gpus | None) -> tuple[bool, int | None]:
+def check(scene: Scene, plan: plans.Plan, choice: Choice, gpus: Gpus | None) -> tuple[bool, int | None]:
     """Check all that can be checked before a pull; return whether the image is missing, and its size where it is known."""
     spec, wish, engine = plan.spec, scene.wish, scene.engine
     if not spec.secrets and not wish.keyless:
@@ -77,14 +78,12 @@ def _check_key(scene: Scene, registry: str) -> None:
             raise
 
 
-def _check_gpus(
-    scene: Scene, plan: managed.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]
-) -> None:
+def _check_gpus(scene: Scene, plan: plans.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]) -> None:
     preflight.require_gpu_runtime(scene.engine, scene.host.machine, plan.spec.gpus)
     if scene.wish.share_gpus:
         return
     preflight.require_gpus_free(plan.spec, plan.own, containers)
-    ours = any(gpus_of(one) != NO_GPUS and managed.status_of(one) == "running" for one in plan.own)
+    ours = any(gpus_of(one) != NO_GPUS and plans.status_of(one) == "running" for one in plan.own)
     total = sum(device["memory_total_mib"] or 0 for device in gpus.devices)
     if not ours and total:
         check_free(gpus, min(model.needed_memory_mib / total, 1.0), find_holders(scene.host.machine))

@@ -68,6 +68,7 @@ def make_spec(
     account: Account,
     key: str | None,
     environment: Mapping[str, str],
+    instead_of: str = "",
 ) -> Spec:
     """Return the container: the key by environment alone, its downloads in a folder of the user, who it also runs as."""
     return Spec(
@@ -85,6 +86,7 @@ def make_spec(
         # Of the group root, as "docker run -u UID" makes it: the images give their folders to that group.
         user=f"{account.uid}:0",
         model=model,
+        instead_of=instead_of,
     )
 
 

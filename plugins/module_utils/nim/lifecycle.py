@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
@@ -80,6 +81,7 @@ def converge(
         account=account,
         key=key,
         environment=wish.environment,
+        instead_of=wish.instead_of,
     )
     try:
         return _started(scene, spec, choice, gpus, check_mode, report)
@@ -99,14 +101,14 @@ def _started(
 ) -> dict[str, Any]:
     engine = scene.engine
     server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
-    plan = managed.make_plan(engine, spec)
+    plan = plans.make_plan(engine, spec)
     actions = plan.actions()
     size = None
     if plan.step != "none":
         missing, size = check(scene, plan, choice, gpus)
         if missing:
             actions.insert(0, f"pull {spec.image}")
-    elif managed.is_unproved(plan.current or {}):
+    elif plans.is_unproved(plan.current or {}):
         actions.append(f"wait for {spec.name}")
     seen = readiness.look(engine, server) if plan.step == "none" else None
     if not check_mode:
@@ -141,14 +143,16 @@ def _started(
         "gpu_summary": gpus.summary if gpus else "no GPU asked for",
         "last_logs": [],
         "warnings": [one for one in (choice.warning, *warnings) if one],
-        "diff": as_diff(plan.changes, spec.name, plan.before, "running") if actions else {"before": "", "after": ""},
+        "diff": plan.diff() if actions else {"before": "", "after": ""},
     }
 
 
 def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
-    before = managed.status_of(engine.container(wish.name))
-    take_down = managed.stop if wish.state == "stopped" else managed.remove
-    actions = take_down(engine, wish.name, nim.KIND, check_mode)
+    before = plans.status_of(engine.container(wish.name))
+    if wish.state == "stopped":
+        actions = managed.stop(engine, wish.name, nim.KIND, check_mode, wish.instead_of)
+    else:
+        actions = managed.remove(engine, wish.name, nim.KIND, check_mode)
     after = "absent" if wish.state == "absent" or before == "absent" else "exited" if actions else before
     return {
         "changed": bool(actions),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
@@ -49,6 +49,7 @@ class Wish:
         keyless: Start without a key.
         environment: Further variables of the server, no secrets.
         allow_download: Whether an image that is not here may be pulled.
+        instead_of: Another container of ours that makes way for this one.
         docker_host: Which engine; empty for that of a C(docker) command.
         wait_timeout: Seconds without a sign of life after which a server that starts is given up.
         stall_timeout: Seconds without progress after which a pull is given up.
@@ -71,6 +72,7 @@ class Wish:
     keyless: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_download: bool = True
+    instead_of: str = ""
     docker_host: str = ""
     wait_timeout: float = 900
     stall_timeout: float = 300
@@ -123,7 +125,7 @@ def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
     """Return the largest that has an image for a CPU that some have none for (nemoclaw-facts 11.2, arm64)."""
     candidates = (choice.model, *choice.smaller)
     current = scene.engine.container(scene.wish.name)
-    running = managed.model_of(current) if current else ""
+    running = plans.model_of(current) if current else ""
     for model in candidates:
         # It was found so by an earlier run. To look again would need the registry each time.
         if model.name == running:

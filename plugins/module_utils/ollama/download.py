@@ -13,13 +13,13 @@ import http.client
 import os
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, Any, Callable, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import (
     full,
     status_failure,
@@ -36,8 +36,6 @@ _REDIRECTS = 5
 _TRIES = 5
 # A release of 1.42 GB unpacks to 2.25 GB (0.32.9 amd64); with the archive itself beside it, and some air.
 _ROOM_FACTOR = 3
-
-Report = Callable[["dict[str, Any]"], None]
 
 
 class Fetched(NamedTuple):
@@ -101,7 +99,7 @@ def fetch(source: Source, folder: Path, stall: float, report: Report) -> Fetched
         source: What to fetch.
         folder: Where it is put; a local file is read where it lies.
         stall: Seconds without a byte after which it is given up.
-        report: Is told C({phase, percent, completed, total, rate}) as the download goes on.
+        report: Is told the position as the download goes on, in the phase C(download).
 
     Raises:
         Failure: C(archive_not_found), C(archive_unreadable), C(download_refused), C(download_unreachable), C(download_stalled),
@@ -199,12 +197,11 @@ class _Download:
                 answer.status == http.client.PARTIAL_CONTENT or answer.headers.get("Accept-Ranges") == "bytes"
             )
             check_room(self._part.parent, self._total, self._done)
-            started, first = time.monotonic(), self._done
             while chunk := answer.read1(_CHUNK):
                 file.write(chunk)
                 digest.update(chunk)
                 self._done += len(chunk)
-                self._report(self._progress(self._done - first, time.monotonic() - started))
+                self._report(Position("download", self._done, self._total, message=f"Downloading {self._source.name}"))
             if self._total is not None and self._done < self._total:
                 raise http.client.IncompleteRead(b"", self._total - self._done)
         return digest
@@ -217,15 +214,6 @@ class _Download:
                 if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                     raise
         return _open(self._source, self._stall, {})
-
-    def _progress(self, received: int, elapsed: float) -> dict[str, Any]:
-        return {
-            "phase": "download",
-            "percent": round(100 * self._done / self._total, 1) if self._total else None,
-            "completed": self._done,
-            "total": self._total,
-            "rate": round(received / elapsed) if elapsed > 0 else None,
-        }
 
 
 def _continues(answer: Any, done: int) -> bool:

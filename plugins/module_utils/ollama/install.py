@@ -17,6 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     ask_ollama_daemon,
     find_ollama_client,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
     archive,
     download,
@@ -43,11 +44,11 @@ class Installation:
         machine: The host.
         account: Whose installation it is in user mode; root in system mode.
         wish: What is wanted.
-        report: Is told how a download goes on.
+        report: Is told what is done now, and how far a download is.
 
     """
 
-    def __init__(self, machine: Machine, account: Account, wish: Wish, report: download.Report) -> None:
+    def __init__(self, machine: Machine, account: Account, wish: Wish, report: Report) -> None:
         self._machine = machine
         self._account = account
         self._wish = wish
@@ -158,8 +159,10 @@ class Installation:
             with acting_as(account):
                 files = [self._fetch(source, staging.folder, result) for source in sources]
                 for source, file in zip(sources, files):
+                    self._report(Position("unpack", message=f"Unpacking {source.name}"))
                     with file:
                         archive.unpack(file, source, staging.tree, zstd)
+            self._report(Position("prove", message=f"Trying Ollama {self._version}"))
             archive.prove_program(machine, account, staging.tree, sources, self._version)
             try:
                 with acting_as(account):
@@ -168,6 +171,7 @@ class Installation:
                     unit_file.make(machine, self._prefix)
                 if running:
                     restarted = True
+                    self._report(Position("restart", message="Restarting the daemon"))
                     upgrade.restart(machine, running, self._minimum, self._wish.timeout)
             except (Failure, OSError):
                 with acting_as(account):
@@ -197,6 +201,7 @@ class Installation:
         staging.open()
         try:
             file = self._fetch(source, staging.folder, result)
+            self._report(Position("script", message=f"Running {source.name}"))
             kept = script.Kept(self._place, machine.path(unit_file.PATH))
             try:
                 with file:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive, download
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import unwritable
@@ -120,6 +121,6 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
 def _size(source: Source, folder: Path, stall: float) -> int | None:
     if not source.path:
         return download.measure(source, stall)
-    file, size = download.fetch(source, folder, stall, lambda _progress: None)
+    file, size = download.fetch(source, folder, stall, silent)
     file.close()
     return size

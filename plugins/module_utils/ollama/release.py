@@ -51,6 +51,11 @@ class Source(NamedTuple):
         return self.path or self.url.partition("?")[0]
 
     @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return str(self).rstrip("/").rpartition("/")[2]
+
+    @property
     def is_zstd(self) -> bool:
         """Whether its name says that zstd unpacks it."""
         return str(self).endswith((".zst", ".zstd"))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
@@ -93,17 +94,39 @@ class OpenShell:
             Failure: With the code that the CLI's words stand for, else C(openshell_failed).
 
         """
+        answer = self.attempt(*words, environment=environment, limit_s=limit_s)
+        if answer.code:
+            raise self.trouble(words, answer.output, answer.code)
+        return answer.output
+
+    def attempt(
+        self,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        limit_s: float = LIMIT_S,
+        stdin: str | None = None,
+    ) -> CommandResult:
+        """Return how a command of the CLI ended and what it printed, whatever its exit status is.
+
+        Args:
+            words: As for call().
+            environment: As for call().
+            limit_s: As for call().
+            stdin: What the command reads, less than a pipe holds (64 KiB).
+
+        Raises:
+            Failure: C(openshell_timeout); it did not end by itself.
+
+        """
         machine = replace(self.machine, environ=self.environ(environment or {}))
-        answer = machine.run(self.argv(words), limit_s, self.account)
+        answer = machine.run(self.argv(words), limit_s, self.account, stdin)
         if answer.code is None:
             raise Failure(
                 "openshell_timeout",
                 f"Ran {self.shown(words)}, but {answer.problem}. Look whether the gateway hangs (openshell status), and run "
                 "this again.",
             )
-        if answer.code:
-            raise self.trouble(words, answer.output, answer.code)
-        return answer.output
+        return answer
 
     def argv(self, words: Sequence[str]) -> list[str]:
         """Return the whole command line."""

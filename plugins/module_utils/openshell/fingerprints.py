@@ -88,8 +88,7 @@ def write_state(path: str, remembered: Remembered) -> None:
     except OSError as error:
         raise Failure(
             "openshell_state_unwritable",
-            f"The provider is as it was asked for, but {path}, where its fingerprint is kept, cannot be written: "
-            f"{error.strerror or error}. Until it can be, each run gives the provider to the gateway again. Check the folder's "
-            "owner and the room on the disk.",
+            f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
+            "It is written before a provider is, so the gateway is as it was. Check the folder's owner and the room on the disk.",
             path=path,
         ) from error

@@ -121,6 +121,11 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     outcome.changed = True
     if check_mode:
         return outcome
+    if before is not None:
+        remembered.providers.pop(before.id, None)
+    # Before the gateway: where this cannot be kept, nothing may change.
+    with acting_as(cli.account):
+        fingerprints.write_state(path, remembered)
     if before is not None and len(outcome.actions) == 2:
         cli.call("provider", "delete", wish.name)
         before = None
@@ -128,8 +133,6 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     outcome.after = find_provider(cli, wish.name)
     if outcome.after is None:
         raise cli.trouble(("provider", "get"), "Error: provider not found", None)
-    if outcome.before is not None:
-        remembered.providers.pop(outcome.before.id, None)
     seen = outcome.after
     remembered.providers[seen.id] = {
         "name": seen.name,

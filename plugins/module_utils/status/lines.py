@@ -27,6 +27,7 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
         "auth_proxy": "Inference (auth proxy)",
         "completion": "Completion",
         "gateway": "Inference (gateway)",
+        "sandbox": "Inference (sandbox)",
     }
     for check in checks:
         if route is not None and check.name == "route":

@@ -17,6 +17,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     preflight,
     readiness,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+    plan as plans,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
@@ -65,6 +68,7 @@ class Wish:
     wait_timeout: float = 900
     stall_timeout: float = 300
     remove_weights: bool = False
+    instead_of: str = ""
 
 
 class Vllm:
@@ -112,6 +116,7 @@ class Vllm:
             cache_dir=str(self.weights.cache_dir),
             extra_args=self.wish.extra_args,
             environment=self.wish.environment,
+            instead_of=self.wish.instead_of,
         )
 
     @property
@@ -150,8 +155,8 @@ def settled(vllm: Vllm) -> dict[str, Any] | None:
 
     """
     spec = vllm.spec
-    plan = managed.make_plan(vllm.engine, spec)
-    if plan.step == "none" and plan.current and not managed.is_unproved(plan.current) and not plan.fallback:
+    plan = plans.make_plan(vllm.engine, spec)
+    if plan.step == "none" and plan.current and not plans.is_unproved(plan.current) and not plan.fallback:
         seen = readiness.look(vllm.engine, vllm.server(spec))
         return _result(vllm, spec, plan, seen, [], changed=False) if seen.ready else None
     check_before(vllm, spec, plan)
@@ -164,7 +169,7 @@ def predicted(vllm: Vllm) -> dict[str, Any]:
     if done:
         return done
     spec = vllm.spec
-    plan = managed.make_plan(vllm.engine, spec)
+    plan = plans.make_plan(vllm.engine, spec)
     actions = [*_downloads(vllm, plan), *plan.actions()]
     return _result(vllm, spec, plan, None, actions, changed=True)
 
@@ -183,14 +188,14 @@ def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
 
 
 def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
-    plan = managed.make_plan(vllm.engine, vllm.spec)
+    plan = plans.make_plan(vllm.engine, vllm.spec)
     actions = _downloads(vllm, plan)
     if plan.needs_container:
         if vllm.engine.image(vllm.image.reference) is None:
             images.pull(vllm.engine, vllm.image.reference, report, vllm.wish.stall_timeout)
         _download(vllm, report)
     spec = vllm.spec
-    plan = managed.make_plan(vllm.engine, spec)
+    plan = plans.make_plan(vllm.engine, spec)
     server = vllm.server(spec)
     actions += plan.actions()
     managed.apply(vllm.engine, plan, server, report)
@@ -200,8 +205,8 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
 
 def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
-    before = managed.status_of(engine.container(wish.name))
-    actions = managed.stop(engine, wish.name, containers.KIND, check_mode)
+    before = plans.status_of(engine.container(wish.name))
+    actions = managed.stop(engine, wish.name, containers.KIND, check_mode, wish.instead_of)
     actions += managed.remove(engine, wish.name + containers.DOWNLOAD, containers.KIND, check_mode)
     return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
@@ -209,10 +214,10 @@ def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
 def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
     found = engine.container(wish.name)
-    before = managed.status_of(found)
+    before = plans.status_of(found)
     download = wish.name + containers.DOWNLOAD
     actions = managed.remove(engine, wish.name, containers.KIND, check_mode, more=[download])
-    model = wish.model or (managed.model_of(found) if found else "")
+    model = wish.model or (plans.model_of(found) if found else "")
     if wish.remove_weights and model:
         weights = Weights(Host(machine, account).folder(wish.cache_dir, DEFAULT_FOLDER), _full_id(model, wish))
         if weights.folder.exists():
@@ -232,7 +237,7 @@ def _full_id(model: str, wish: Wish) -> str:
         return model
 
 
-def _downloads(vllm: Vllm, plan: managed.Plan) -> list[str]:
+def _downloads(vllm: Vllm, plan: plans.Plan) -> list[str]:
     """Return what has to be fetched first, for people."""
     actions = []
     if plan.needs_container and vllm.engine.image(vllm.image.reference) is None:
@@ -272,7 +277,7 @@ def _download(vllm: Vllm, report: Report) -> None:
 
 
 def _result(
-    vllm: Vllm, spec: Spec, plan: managed.Plan, seen: readiness.Look | None, actions: list[str], changed: bool
+    vllm: Vllm, spec: Spec, plan: plans.Plan, seen: readiness.Look | None, actions: list[str], changed: bool
 ) -> dict[str, Any]:
     """Return the result of state C(started); nothing of the container's environment is in it."""
     url = f"http://127.0.0.1:{spec.port}/v1"
@@ -299,7 +304,7 @@ def _result(
         "progress": None,
         "last_logs": [],
         "actions": actions,
-        "diff": as_diff(plan.changes, spec.name, plan.before, "running") if changed else {"before": "", "after": ""},
+        "diff": plan.diff() if changed else {"before": "", "after": ""},
     }
 
 

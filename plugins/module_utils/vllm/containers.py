@@ -52,6 +52,7 @@ def server_spec(
     cache_dir: str,
     extra_args: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    instead_of: str = "",
 ) -> Spec:
     """Return the container that serves: no token, no way to download, the weights read-only.
 
@@ -85,6 +86,7 @@ def server_spec(
         gpus=gpus,
         ipc="host",
         model=model.model,
+        instead_of=instead_of,
     )
 
 

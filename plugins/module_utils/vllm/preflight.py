@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm
 
 
-def check_before(vllm: Vllm, spec: Spec, plan: managed.Plan) -> None:
+def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
     """Raise what stands against the plan; the cheapest questions first, the registry last. Changes nothing.
 
     Raises:
@@ -61,7 +62,7 @@ def check_before(vllm: Vllm, spec: Spec, plan: managed.Plan) -> None:
     check_space(_needs(vllm, lacks_weights, size))
 
 
-def _check_gpus(vllm: Vllm, spec: Spec, plan: managed.Plan, running: list[dict[str, Any]]) -> None:
+def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str, Any]]) -> None:
     if vllm.gpus is None:
         return
     preflight.require_gpu_runtime(vllm.engine, vllm.host.machine, spec.gpus)
@@ -71,7 +72,7 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: managed.Plan, running: list[dict[s
         return
     preflight.require_gpus_free(spec, plan.own, running)
     # What our own container holds is given back before the new one starts.
-    if not any(managed.status_of(one) == "running" for one in plan.own):
+    if not any(plans.status_of(one) == "running" for one in plan.own):
         check_free(vllm.gpus, vllm.model.gpu_memory_utilization, find_holders(vllm.host.machine))
 
 

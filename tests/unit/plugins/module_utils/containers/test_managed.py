@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
@@ -46,7 +47,7 @@ def command(engine: Any) -> str:
 def bring(engine: Any, spec: Spec) -> list[str]:
     """Do all that the module does once image and weights are there; return what was asked of the engine."""
     engine.calls.clear()
-    plan = managed.make_plan(engine, spec)
+    plan = plans.make_plan(engine, spec)
     managed.apply(engine, plan, SERVER)
     managed.follow(engine, spec, SERVER, sleep=lambda seconds: None)
     return list(engine.calls)
@@ -54,7 +55,7 @@ def bring(engine: Any, spec: Spec) -> list[str]:
 
 def test_made_proved_and_left_alone(engine: Any, answers: Answers) -> None:
     assert bring(engine, OLD) == ["create s-next", "rename s-next s", "start s", "policy s unless-stopped"]
-    assert managed.make_plan(engine, OLD).step == "none"
+    assert plans.make_plan(engine, OLD).step == "none"
     assert bring(engine, OLD) == []
 
 
@@ -100,7 +101,7 @@ def test_a_new_one_that_ends_gives_way_to_the_old(engine: Any, answers: Answers,
     assert "the one before (old) answers again" in raised.value.message
     assert engine.calls[-3:] == ["remove s", "rename s-previous s", "start s"]
     assert (list(engine.there), command(engine)) == (["s"], "old")
-    assert managed.make_plan(engine, OLD).step == "none"
+    assert plans.make_plan(engine, OLD).step == "none"
 
 
 def test_a_new_one_that_cannot_be_started_gives_way_at_once(engine: Any, answers: Answers) -> None:
@@ -158,7 +159,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(engine: Any, answers: Ans
 
 def test_an_unproved_one_is_not_kept_as_fallback(engine: Any, answers: Answers) -> None:
     bring(engine, OLD)
-    managed.apply(engine, managed.make_plan(engine, NEW), SERVER)
+    managed.apply(engine, plans.make_plan(engine, NEW), SERVER)
     third = dataclasses.replace(OLD, command=("third",))
     answers["third"] = True
     bring(engine, third)
@@ -182,7 +183,7 @@ def test_stopped_and_removed(engine: Any, answers: Answers) -> None:
     assert engine.there["s"]["State"]["Running"]
     assert managed.stop(engine, "s", "vllm", check_mode=False) == ["stop s"]
     assert managed.stop(engine, "s", "vllm", check_mode=False) == []
-    assert managed.make_plan(engine, OLD).step == "start"
+    assert plans.make_plan(engine, OLD).step == "start"
     assert bring(engine, OLD) == ["policy s on-failure", "start s", "policy s unless-stopped"]
     assert managed.remove(engine, "s", "vllm", check_mode=False) == ["remove s"]
     assert managed.remove(engine, "s", "vllm", check_mode=False) == []
@@ -194,7 +195,7 @@ def test_what_is_not_ours_is_not_touched(engine: Any, kind: str | None) -> None:
     engine.create("s", body)
     engine.calls.clear()
     actions: list[Any] = [
-        lambda: managed.make_plan(engine, OLD),
+        lambda: plans.make_plan(engine, OLD),
         lambda: managed.stop(engine, "s", "vllm", False),
         lambda: managed.remove(engine, "s", "vllm", False),
     ]
@@ -204,3 +205,81 @@ def test_what_is_not_ours_is_not_touched(engine: Any, kind: str | None) -> None:
         assert raised.value.code == "container_foreign"
         assert "'s'" in raised.value.message
     assert engine.calls == []
+
+
+OTHER = dataclasses.replace(OLD, name="other", kind="nim", model="m")
+INSTEAD = dataclasses.replace(OLD, instead_of="other")
+
+
+@pytest.fixture
+def beside(engine: Any, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the containers that answer; another one of ours has the port, and answers as well."""
+    answering = {"s", "other"}
+    monkeypatch.setattr(readiness, "_models", lambda server: MODELS if server.name in answering else None)
+    managed.apply(engine, plans.make_plan(engine, OTHER), SERVER)
+    managed.follow(engine, OTHER, dataclasses.replace(SERVER, name="other"), sleep=lambda seconds: None)
+    return answering
+
+
+def test_another_one_makes_way_last_and_is_kept(engine: Any, beside: set[str]) -> None:
+    plan = plans.make_plan(engine, INSTEAD)
+    assert plan.actions() == ["stop other", "create s"]
+    assert plan.diff() == {"before": "other: running\ns: absent\n", "after": "other: exited\ns: running\n"}
+    assert bring(engine, INSTEAD) == [
+        "create s-next",
+        "rename s-next s",
+        "stop other",
+        "start s",
+        "policy s unless-stopped",
+    ]
+    assert (sorted(engine.there), engine.there["other"]["State"]["Running"]) == (["other", "s"], False)
+    assert bring(engine, INSTEAD) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "stops"),
+    [
+        ({}, {}, True),
+        ({"port": 8001}, {}, False),
+        ({"port": 8001, "gpus": "all"}, {"gpus": "0"}, True),
+        ({"port": 8001, "gpus": "1"}, {"gpus": "0"}, False),
+        ({}, {"kind": ""}, False),
+    ],
+    ids=["same port", "nothing shared", "same GPU", "other GPU", "somebody else's"],
+)
+def test_it_makes_way_only_where_it_has_to(
+    engine: Any, ours: dict[str, Any], theirs: dict[str, Any], stops: bool
+) -> None:
+    engine.create("other", dataclasses.replace(OTHER, **theirs).body())
+    engine.start("other")
+    plan = plans.make_plan(engine, dataclasses.replace(INSTEAD, **ours))
+    assert (plan.yielding is not None) is stops
+    assert bool(plan.own) is stops, "its port and its GPU count as free"
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["cannot be started", "ends"])
+def test_it_comes_back_when_the_new_one_fails(engine: Any, beside: set[str], refused: bool, monkeypatch: Any) -> None:
+    beside.discard("s")
+    if refused:
+        engine.refuses_start = {"id2"}
+    else:
+
+        def start(name: str, real: Any = engine.start) -> None:
+            real(name)
+            if name == "s":
+                engine.state(name, Status="exited", Running=False, ExitCode=1)
+
+        monkeypatch.setattr(engine, "start", start)
+    with pytest.raises(Failure) as raised:
+        bring(engine, INSTEAD)
+    assert raised.value.details["restored"] == "other"
+    assert "other (m) answers again" in raised.value.message
+    assert (list(engine.there), engine.there["other"]["State"]["Running"]) == (["other"], True)
+
+
+def test_it_comes_back_when_the_new_one_is_stopped(engine: Any, beside: set[str]) -> None:
+    bring(engine, INSTEAD)
+    assert managed.stop(engine, "s", "vllm", check_mode=True, instead_of="other") == ["stop s", "start other"]
+    assert managed.stop(engine, "s", "vllm", check_mode=False, instead_of="other") == ["stop s", "start other"]
+    assert managed.stop(engine, "s", "vllm", check_mode=False, instead_of="other") == []
+    assert engine.there["other"]["State"]["Running"]

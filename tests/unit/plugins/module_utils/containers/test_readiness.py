@@ -54,7 +54,7 @@ def serves() -> Iterator[tuple[int, list[Any]]]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         yield server.server_address[1], answers
         server.shutdown()
 

@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""HTTP from inside a sandbox: curl, run there by C(openshell sandbox exec), which all releases that are taken have.
+
+The gateway gives the command to C(/bin/bash -lc) in the sandbox, as the agent's user and with the agent's environment: its
+web proxy, which is the sandbox's supervisor, and its certificates (openshell-sandbox, ssh.rs and child_env.rs). An argument
+may have no line break (openshell-server, validation.rs), so the request's body travels on standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
+
+# What a login shell says before the command runs is not the answer, nor is what stands after it.
+_BEGIN, _END = "nemoclaw-answer-begins", "nemoclaw-answer-ends"
+_ANSWER = re.compile(rf"{_BEGIN}\n(.*)\n{_END} (\d{{3}})", re.DOTALL)
+_SCRIPT = f'echo {_BEGIN}; exec curl "$@"'
+# Exit statuses: of a shell whose command is not there or may not be run, and of the gateway's own limit (sandbox.rs).
+_NO_COMMAND = (126, 127)
+_LIMIT_REACHED = (28, 124)
+# Seconds for the gateway to reach the sandbox and for the command line to end, beyond the request's own.
+_OVERHEAD_S = 15.0
+
+# What the supervisor answers by itself, and what that means (openshell-sandbox, proxy.rs: the same words in all releases).
+_OWN_WORDS = {
+    "inference is not configured": "sandbox_route_refused",
+    "no inference route configured": "sandbox_route_refused",
+    "no compatible inference route": "sandbox_route_refused",
+    "connection not allowed by policy": "sandbox_route_refused",
+    "inference service unavailable": "sandbox_upstream_down",
+    "inference service error": "sandbox_upstream_down",
+}
+
+
+class SandboxReply:
+    """What curl brought back, whole."""
+
+    headers: Any
+
+    def __init__(self, status: int, content: bytes) -> None:
+        self.status = status
+        self.headers = {}
+        self._content = content
+
+    def __enter__(self) -> SandboxReply:
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        return
+
+    def body(self) -> bytes:
+        """Return the body."""
+        return self._content
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body."""
+        yield self._content
+
+
+class SandboxClient:
+    """Talks to C(https://inference.local) from inside one sandbox; a Way for Conversation.
+
+    Args:
+        cli: The command line of the sandbox's gateway.
+        sandbox: Its name.
+        path: What follows the host in the base URL: C(/v1) for OpenAI's APIs.
+        deadline: No exchange lasts beyond it.
+
+    """
+
+    # The agent has none: the supervisor puts the provider's in.
+    key = ""
+
+    def __init__(self, cli: OpenShell, sandbox: str, path: str, deadline: Deadline) -> None:
+        self.base = BaseUrl("https", "inference.local", None, path)
+        self.deadline = deadline
+        self._cli = cli
+        self._sandbox = sandbox
+
+    def open(self, method: str, url: str, body: Any = None, limit: float | None = None) -> SandboxReply:
+        """Send one request and return the reply.
+
+        Raises:
+            Failure: C(sandbox_command_missing), C(sandbox_route_refused), C(sandbox_key_refused), C(sandbox_upstream_down),
+                C(timeout), or one of the CLI.
+
+        """
+        seconds = max(1, math.ceil(min(limit or self.deadline.remaining, self.deadline.remaining)))
+        words = ["sandbox", "exec", "--name", self._sandbox, "--no-tty", "--timeout", str(seconds + 5), "--"]
+        words += ["sh", "-c", _SCRIPT, "sh", *_curl_words(method, url, seconds)]
+        answer = self._cli.attempt(*words, limit_s=seconds + _OVERHEAD_S, stdin=json.dumps(body or {}))
+        code = answer.code or 0
+        found = _ANSWER.search(answer.output)
+        if code in _NO_COMMAND and (found is None or found[2] == "000"):
+            raise Failure(
+                "sandbox_command_missing",
+                f"The sandbox {self._sandbox} was to ask {self.base.root} itself, and its image has no curl that runs "
+                f"({self._said(answer.output)}). Use an image with curl, or leave this proof out (sandbox_proof: false).",
+            )
+        if code in _LIMIT_REACHED:
+            raise Failure(
+                "timeout",
+                f"The sandbox {self._sandbox} asked {url}, and the answer was not complete within {seconds} s. If the model is "
+                "large or still loading, raise nemoclaw_local_inference_timeout; if it is not, look at the server's log and load.",
+            )
+        if found is None:
+            raise self._cli.trouble(("sandbox", "exec"), answer.output, answer.code)
+        status = int(found[2])
+        if not status:
+            raise self._refused(f"curl ended with {code} ({self._said(answer.output[found.end() :])})")
+        content = found[1].encode()
+        self._check(status, url, content)
+        return SandboxReply(status, content)
+
+    def _check(self, status: int, url: str, content: bytes) -> None:
+        """Raise what a refusal means here; other statuses mean what they mean from a host."""
+        if 200 <= status < 300:
+            return
+        said = trouble.error_text(content, "")
+        details = {"status": status, "server_message": said}
+        code = next((code for words, code in _OWN_WORDS.items() if words in said), "")
+        answered = f"The sandbox {self._sandbox} asked {url}, and the answer is HTTP {status}: {said.rstrip('.') or 'nothing'}."
+        if code == "sandbox_route_refused":
+            raise self._refused(f"HTTP {status}: {said}", **details)
+        if status in (401, 403):
+            raise Failure(
+                "sandbox_key_refused",
+                f"{answered} The server refuses the key of the gateway's provider. Give the right one and run this again, "
+                "which brings it to the gateway (after a rotation of the proxy's token: the playbook site).",
+                **details,
+            )
+        if code == "sandbox_upstream_down" or status == 502:
+            raise Failure(
+                "sandbox_upstream_down",
+                f"{answered} The route is there, and what it leads to does not answer the sandbox. Start the server and the proxy "
+                "before it, look at the provider's address, and at the firewall between the sandboxes' network and this host.",
+                **details,
+            )
+
+    def _refused(self, what: str, **details: Any) -> Failure:
+        return Failure(
+            "sandbox_route_refused",
+            f"The sandbox {self._sandbox} asked {self.base.root}, and its supervisor lets nothing through: {what}. Look at the "
+            f"route (openshell inference get) and at the sandbox's log (openshell logs {self._sandbox}).",
+            **details,
+        )
+
+    @staticmethod
+    def _said(output: str) -> str:
+        return quote(text.plain(output).replace(_BEGIN, ""), "", 200) or "it says nothing"
+
+
+def _curl_words(method: str, url: str, seconds: int) -> list[str]:
+    """Return curl's arguments: no file of settings, no header that waits for a go-ahead, nothing printed but the answer."""
+    words = ["--disable", "--silent", "--show-error", "--max-time", str(seconds), "--request", method]
+    for header in ("Content-Type: application/json", "Accept: application/json", "Expect:"):
+        words += ["--header", header]
+    return [*words, "--data-binary", "@-", "--write-out", f"\\n{_END} %{{http_code}}\\n", url]

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The end proof: what the agent will do, done from where it will do it (pains 20; NemoClaw #3625).
+
+The same rungs as for the server itself, with the same questions and the same verdicts, over another way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DIALECTS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.inside import SandboxClient
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
+
+COMPLETION = ("completion",)
+RUNGS = (*COMPLETION, "tool_call")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be proved: timeout and settle in seconds; no sandbox means the first that is ready."""
+
+    model: str
+    api: str
+    sandbox: str | None = None
+    timeout: float = 180
+    settle: float = 0
+    require_tools: bool = True
+    rungs: tuple[str, ...] = RUNGS
+
+
+def choose_sandbox(cli: OpenShell, wanted: str | None) -> str | None:
+    """Return the sandbox to ask from: the one that is named, else the first that is ready, else None.
+
+    Raises:
+        Failure: C(sandbox_not_ready) for the one that is named.
+
+    """
+    found = list_sandboxes(cli)
+    ready = [sandbox.name for sandbox in found if sandbox.phase == READY]
+    if wanted is None:
+        return ready[0] if ready else None
+    if wanted not in ready:
+        phase = next((sandbox.phase for sandbox in found if sandbox.name == wanted), "not there")
+        raise Failure(
+            "sandbox_not_ready",
+            f"The route is to be proved from the sandbox {wanted}, and the gateway lists it as {phase}. Make it with "
+            "openshell_sandbox, or look why it is not ready (openshell sandbox get, openshell logs).",
+            last_state=phase,
+        )
+    return wanted
+
+
+def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
+    """Ask the model from inside the sandbox; the report shows how far it came.
+
+    Raises:
+        Failure: The codes of SandboxClient.open, and those of the rungs, such as C(tool_calls_leaked).
+
+    """
+    deadline = Deadline(wish.timeout + wish.settle)
+    # A supervisor reads its route again every 5 s (openshell-facts 1.11): an answer before that may come from the old one.
+    deadline.sleep(wish.settle)
+    dialect = DIALECTS[wish.api]()
+    client = SandboxClient(cli, sandbox, "" if dialect.path.startswith("/v1/") else "/v1", deadline)
+    conversation = Conversation(client, dialect)
+    conversation.model = wish.model
+    report.base_url = str(client.base)
+    try:
+        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.rungs).climb()
+    except Failure as failure:
+        failure.details.setdefault("sandbox", sandbox)
+        raise
+    finally:
+        report.elapsed = deadline.elapsed

@@ -1,0 +1,213 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sandbox_proof
+version_added: "0.1.0"
+short_description: Prove a route from inside a sandbox of OpenShell
+description:
+  - Asks the model at C(https://inference.local) from inside a sandbox, as its agent will, for an answer and for a tool call.
+  - Everything between is proved with it. The gateway's route, its provider with the key, the way through the host's firewall, the token
+    gate and the server.
+  - The questions and the verdicts are those of M(nemoclaw.local_inference.endpoint_validate).
+  - It runs C(curl) in the sandbox by C(openshell sandbox exec). An image without it cannot be asked.
+options:
+  name:
+    description:
+      - The sandbox to ask from, which has to be ready and to have C(curl).
+      - By default the first one that is ready. Where there is none, or it has no C(curl), nothing is proved, and RV(sandbox) or RV(reason)
+        says so with a warning.
+    type: str
+  model:
+    description: The model that the route leads to.
+    type: str
+    required: true
+  api:
+    description: The API that the agent speaks.
+    type: str
+    choices: [openai-completions, openai-responses, anthropic-messages]
+    default: openai-completions
+  require_tools:
+    description: Whether a model that gives no structured tool call is an error.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds for all questions together.
+    type: int
+    default: 180
+  settle:
+    description:
+      - Seconds to wait before the first question. Sandboxes read a route that was changed every 5 seconds, so an answer before that may
+        come from the route of before.
+    type: int
+    default: 0
+extends_documentation_fragment:
+  - nemoclaw.local_inference.openshell
+  - nemoclaw.local_inference.attributes.read_only
+attributes:
+  action_group:
+    support: full
+    description: >-
+      Use C(group/nemoclaw.local_inference.openshell) or C(group/nemoclaw.local_inference.all) in C(module_defaults) to set
+      defaults for this module.
+    membership: [nemoclaw.local_inference.openshell, nemoclaw.local_inference.all]
+seealso:
+  - module: nemoclaw.local_inference.endpoint_validate
+  - module: nemoclaw.local_inference.sandbox_probe
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Prove the route from inside the sandbox
+  nemoclaw.local_inference.sandbox_proof:
+    name: my-assistant
+    model: qwen2.5:7b
+  register: proof
+
+- name: Show what was proved
+  ansible.builtin.debug:
+    msg: "{{ proof | nemoclaw.local_inference.probe_table }}"
+"""
+
+RETURN = r"""
+sandbox:
+  description: The sandbox that was asked from, null where none is ready.
+  returned: success
+  type: str
+  sample: my-assistant
+proved:
+  description: Whether everything that was asked for holds.
+  returned: success
+  type: bool
+  sample: true
+reason:
+  description: Why nothing was proved, null where it was.
+  returned: success
+  type: str
+tool_calling:
+  description: V(structured), V(absent), V(leaked) or V(unsupported); null where no tool call was asked for.
+  returned: always
+  type: str
+  sample: structured
+base_url:
+  description: What the sandbox asked.
+  returned: always
+  type: str
+  sample: https://inference.local/v1
+probes:
+  description: One entry for each question, as RV(nemoclaw.local_inference.endpoint_validate#module:probes).
+  returned: always
+  type: list
+  elements: dict
+elapsed:
+  description: Seconds that it took.
+  returned: always
+  type: float
+  sample: 2.4
+failure:
+  description: What stopped it, with C(code) and C(message).
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: sandbox_upstream_down
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    status:
+      description: The HTTP status that the sandbox saw.
+      type: int
+      returned: when there was one
+      sample: 502
+    server_message:
+      description: What came with it.
+      type: str
+      returned: when there was one
+    sandbox:
+      description: The sandbox that was asked from.
+      type: str
+      returned: when one was
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    OPENSHELL_OPTIONS,
+    create_module,
+    fail,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DIALECTS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.proof import (
+    Wish,
+    choose_sandbox,
+    prove,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str"},
+    "model": {"type": "str", "required": True},
+    "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
+    "require_tools": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 180},
+    "settle": {"type": "int", "default": 0},
+    **OPENSHELL_OPTIONS,
+}
+
+
+def run(params: dict[str, Any], report: Report) -> tuple[str | None, str | None]:
+    """Return the sandbox that was asked from, and why nothing was proved."""
+    wish = Wish(
+        params["model"],
+        params["api"],
+        params["name"],
+        params["timeout"],
+        params["settle"],
+        params["require_tools"],
+    )
+    cli = open_cli(params)
+    sandbox = choose_sandbox(cli, wish.sandbox)
+    if sandbox is None:
+        return None, "No sandbox of the gateway is ready, so nothing was proved from inside one."
+    try:
+        prove(cli, sandbox, wish, report)
+    except Failure as failure:
+        # Of a sandbox that nobody named nothing can be asked.
+        if failure.code != "sandbox_command_missing" or wish.sandbox:
+            raise
+        return sandbox, failure.message
+    return sandbox, None
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    report = Report(module.params["api"], module.params["model"])
+
+    def told() -> dict[str, Any]:
+        """Return what the report has that means something here."""
+        result = report.as_result()
+        return {key: result[key] for key in ("api", "base_url", "model", "tool_calling", "probes", "elapsed")}
+
+    try:
+        sandbox, reason = run(module.params, report)
+    except Failure as failure:
+        fail(module, failure, **told())
+    for warning in [*report.warnings, *([reason] if reason else [])]:
+        module.warn(warning)
+    module.exit_json(changed=False, sandbox=sandbox, proved=reason is None, reason=reason, **told())
+
+
+if __name__ == "__main__":
+    main()
