@@ -26,13 +26,16 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import Result, Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import FOLDER
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 NEW, OLD = ollama_archives.VERSION, ollama_archives.OLD_VERSION
 without_systemd = pytest.mark.skipif(
     Systemd.is_running(Machine()), reason="this machine has systemd, and its own Ollama would be looked at"
 )
+
+
+# Of Staging, for Ollama.
+FOLDER = ".nemoclaw-ollama"
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import full
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import parse_ollama_client_version
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import full
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
 
 PROGRAM = PurePosixPath("bin", "ollama")
 LIBRARY = PurePosixPath("lib", "ollama")
+# In the order in which they are put in place: the program looks for its libraries beside itself.
+PARTS = (LIBRARY, PROGRAM)
 
 _CHUNK = 1024 * 1024
 _RUN_LIMIT_S = 30.0

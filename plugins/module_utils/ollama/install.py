@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
@@ -20,7 +22,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
     archive,
-    download,
     release,
     script,
     unit_file,
@@ -33,7 +34,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     check_place,
     foresee,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 
@@ -150,7 +150,7 @@ class Installation:
         self, result: Result, sources: list[release.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
-        machine, account, staging = self._machine, self._account, Staging(self._place)
+        machine, account, staging = self._machine, self._account, Staging(self._place, "Ollama", archive.PARTS)
         zstd = archive.check_zstd(sources[0], machine)
         with acting_as(account):
             staging.open()
@@ -197,7 +197,7 @@ class Installation:
         return fetched.file
 
     def _run_script(self, result: Result, source: release.Source, running: upgrade.Running | None) -> None:
-        machine, staging = self._machine, Staging(self._place)
+        machine, staging = self._machine, Staging(self._place, "Ollama", archive.PARTS)
         staging.open()
         try:
             file = self._fetch(source, staging.folder, result)

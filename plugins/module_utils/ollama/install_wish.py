@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import check_writable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive, download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import unwritable
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
 
 SYSTEM_PREFIX = "/usr/local"
 
@@ -104,11 +103,8 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
         Failure: What the installation itself would stop at.
 
     """
-    folder = next(one for one in (place, *place.parents) if one.is_dir())
-    if not os.access(folder, os.W_OK, effective_ids=True):
-        code = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
-        raise unwritable(str(place), OSError(code, os.strerror(code)))
-    sizes = [_size(source, folder, wish.stall_timeout) for source in sources]
+    folder = check_writable(place)
+    sizes = [download.foresee(source, folder, wish.stall_timeout) for source in sources]
     result.size = None if None in sizes else sum(filter(None, sizes))
     if wish.method == "archive":
         download.check_room(folder, result.size)
@@ -116,11 +112,3 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
             archive.check_zstd(sources[0], machine)
         except Failure as failure:
             result.warnings.append(failure.message)  # a task before this one may install it, which check mode does not
-
-
-def _size(source: Source, folder: Path, stall: float) -> int | None:
-    if not source.path:
-        return download.measure(source, stall)
-    file, size = download.fetch(source, folder, stall, silent)
-    file.close()
-    return size

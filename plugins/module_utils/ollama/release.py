@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import re
-import urllib.parse
-from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source, parse_source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
 
@@ -26,39 +25,9 @@ _CHECKSUMS = {
 }
 # Since this release the archives are .tar.zst and no longer .tgz (ollama pull request 13651).
 _FIRST_ZSTD = (0, 14, 0)
-_CHECKSUM = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)")
 # L4T release -> JetPack (ollama scripts/install.sh; nemoclaw-facts 2.1).
 _JETPACKS = {"R35": "jetpack5", "R36": "jetpack6"}
-
-
-class Source(NamedTuple):
-    """Where something comes from, and the SHA-256 that it has to have (None where none is asked for).
-
-    Attributes:
-        url: As the user gave it.
-        path: The file on this host, None for what is fetched.
-        sha256: 64 lower-case hexadecimal digits.
-
-    """
-
-    url: str
-    path: str | None
-    sha256: str | None
-
-    def __str__(self) -> str:
-        # What follows the question mark may be the signature of a link that is only lent.
-        return self.path or self.url.partition("?")[0]
-
-    @property
-    def name(self) -> str:
-        """The file's name, for people."""
-        return str(self).rstrip("/").rpartition("/")[2]
-
-    @property
-    def is_zstd(self) -> bool:
-        """Whether its name says that zstd unpacks it."""
-        return str(self).endswith((".zst", ".zstd"))
 
 
 def check_version(version: str) -> str:
@@ -127,41 +96,6 @@ def script(url: str | None, checksum: str | None) -> Source:
             f"The script {source} would come by plain HTTP and be run as root, and no checksum is given. Use https, or give the checksum.",
         )
     return source
-
-
-def parse_source(url: str, checksum: str | None) -> Source:
-    """Return a URL or a path on the host with its checksum.
-
-    Raises:
-        Failure: C(url_invalid), C(url_credentials), C(checksum_invalid).
-
-    """
-    sha256 = _CHECKSUM.fullmatch((checksum or "").strip())
-    if checksum and not sha256:
-        raise Failure("checksum_invalid", f"{checksum!r} is no checksum. Write it like sha256:HEX with 64 digits.")
-    digits = sha256[1].lower() if sha256 else None
-    if url.startswith("/"):
-        return Source(url, url, digits)
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise Failure(
-            "url_invalid", "The url cannot be read. Write it like https://mirror.example/ollama.tgz."
-        ) from None
-    if parts.username or parts.password:
-        raise Failure(
-            "url_credentials",
-            "The url holds a user name or password. Take it out and rotate it; fetch the archive by other means and give its path.",
-        )
-    if parts.scheme == "file" and host in (None, "localhost") and parts.path.startswith("/"):
-        return Source(url, urllib.parse.unquote(parts.path), digits)
-    if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable() or " " in url:
-        raise Failure(
-            "url_invalid",
-            f"The url {url!r} is neither http(s):// nor file:// nor an absolute path on the host. Correct it.",
-        )
-    return Source(url, None, digits)
 
 
 def _archive(version: str, kind: str, url: str | None, checksum: str | None) -> Source:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import script, unit_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.staging import FOLDER, Staging
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive, script, unit_file
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 
@@ -35,6 +35,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
+FOLDER = ".nemoclaw-ollama"
 OLD = {"bin/ollama": "old", "lib/ollama/a.so": "old", "lib/other.so": "mine"}
 NEW = {"bin/ollama": "new", "lib/ollama/b.so": "new"}
 
@@ -42,7 +43,7 @@ NEW = {"bin/ollama": "new", "lib/ollama/b.so": "new"}
 @pytest.mark.parametrize("before", [OLD, {}, {"bin/ollama": "old"}])
 def test_swap_and_undo(tmp_path: Path, before: dict[str, str]) -> None:
     write(tmp_path, before)
-    staging = Staging(tmp_path)
+    staging = Staging(tmp_path, "Ollama", archive.PARTS)
     staging.open()
     write(staging.tree, NEW)
     staging.swap()
@@ -56,7 +57,7 @@ def test_swap_and_undo(tmp_path: Path, before: dict[str, str]) -> None:
 
 def test_a_swap_that_fails_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, OLD)
-    staging = Staging(tmp_path)
+    staging = Staging(tmp_path, "Ollama", archive.PARTS)
     staging.open()
     write(staging.tree, NEW)
     rename = Path.rename
@@ -77,7 +78,7 @@ def test_a_swap_that_fails_in_its_middle(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_link_in_the_place_of_the_program_is_put_back(tmp_path: Path) -> None:
     write(tmp_path, {"elsewhere/ollama": "old", "bin/other": "mine"})
     (tmp_path / "bin/ollama").symlink_to(tmp_path / "elsewhere/ollama")
-    staging = Staging(tmp_path)
+    staging = Staging(tmp_path, "Ollama", archive.PARTS)
     staging.open()
     write(staging.tree, NEW)
     staging.swap()
@@ -91,7 +92,7 @@ def test_a_link_in_the_place_of_the_program_is_put_back(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failure) as failed:
-        Staging(tmp_path / "file").open()
+        Staging(tmp_path / "file", "Ollama", archive.PARTS).open()
     assert failed.value.code == "install_unwritable"
 
 

@@ -17,12 +17,12 @@ from email.message import Message
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import (
     status_failure,
     transfer_failure,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
 
 SOURCE = Source("https://mirror.example/a.tgz?sig=s3cret", None, None)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Put a new Ollama in the place of an old one by renaming, with the old one kept until the new one is proved."""
+"""Put new programs in the place of old ones by renaming, with the old ones kept until the new ones are proved."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ import errno
 import fcntl
 import os
 import shutil
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import LIBRARY, PROGRAM
-
-# Beside bin/ and lib/, since only within one file system a rename is one step.
-FOLDER = ".nemoclaw-ollama"
 
 
 class Staging:
     """The folder of one installation: C(new) is unpacked in it, C(old) is what was there before.
 
     All its methods touch files as whoever calls them: use acting_as() around them.
+
+    Args:
+        prefix: What is installed goes below it.
+        what: Whose installation it is: each has a folder and a lock of its own.
+        parts: The files and folders that are put in place, below the prefix and below C(new), in this order.
+
     """
 
-    def __init__(self, prefix: Path) -> None:
-        self._prefix = prefix
-        self.folder = prefix / FOLDER
+    def __init__(self, prefix: Path, what: str, parts: Sequence[PurePosixPath]) -> None:
+        self._prefix, self._what, self._parts = prefix, what, parts
+        # Beside bin/ and lib/, since only within one file system a rename is one step.
+        self.folder = prefix / f".nemoclaw-{what.lower()}"
         self.tree = self.folder / "new"
         self._old = self.folder / "old"
         self._lock: int | None = None
@@ -53,20 +57,20 @@ class Staging:
         except BlockingIOError:
             raise Failure(
                 "install_running",
-                f"Another run installs Ollama to {self._prefix} right now. Wait for its end, then run it again.",
+                f"Another run installs {self._what} to {self._prefix} right now. Wait for its end, then run it again.",
             ) from None
         except OSError as error:
             raise unwritable(str(self._prefix), error) from error
 
     def swap(self) -> None:
-        """Put the new files in place; libraries first, because the program looks for them beside itself.
+        """Put the new files in place, in the order of the parts.
 
         Raises:
             OSError: undo() puts back what was moved.
 
         """
-        for name in (LIBRARY, PROGRAM):
-            place, kept, new = self._prefix / name, self._old / name.parts[0], self.tree / name
+        for number, name in enumerate(self._parts):
+            place, kept, new = self._prefix / name, self._old / str(number), self.tree / name
             place.parent.mkdir(exist_ok=True)
             if place.exists() or place.is_symlink():
                 place.rename(kept)
@@ -92,6 +96,20 @@ class Staging:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def check_writable(place: Path) -> Path:
+    """Return the nearest folder that is there, where a folder could be made in it.
+
+    Raises:
+        Failure: C(install_unwritable).
+
+    """
+    folder = next(one for one in (place, *place.parents) if one.is_dir())
+    if not os.access(folder, os.W_OK, effective_ids=True):
+        code = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise unwritable(str(place), OSError(code, os.strerror(code)))
+    return folder
 
 
 def unwritable(prefix: str, error: OSError) -> Failure:

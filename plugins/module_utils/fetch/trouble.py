@@ -13,7 +13,7 @@ import ssl
 import urllib.error
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 
 _OTHER_WAY = "or fetch the file elsewhere, put it on the host and give its path as url"

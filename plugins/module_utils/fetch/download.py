@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.download_trouble import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import (
     full,
     status_failure,
     transfer_failure,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import is_local
 
@@ -66,6 +66,20 @@ def measure(source: Source, stall: float) -> int | None:
         raise status_failure(source, error) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise transfer_failure(source, error, stall, 0, None) from error
+
+
+def foresee(source: Source, folder: Path, stall: float) -> int | None:
+    """Return the size of a file without fetching it; one on this host is read, and its checksum proved.
+
+    Raises:
+        Failure: As fetch().
+
+    """
+    if not source.path:
+        return measure(source, stall)
+    file, size = fetch(source, folder, stall, silent)
+    file.close()
+    return size
 
 
 def check_room(folder: Path, size: int | None, have: int = 0) -> None:

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The gateway that NemoClaw works on: its route before a run, which comes back where the run fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+
+# NemoClaw's own name for its gateway (nemoclaw-facts 13.4).
+GATEWAY = "nemoclaw"
+# What NemoClaw makes itself: OpenShell, the gateway's registration, the gateway (nemoclaw-facts 13.4).
+_STILL_TO_COME = ("openshell_missing", "openshell_gateway_unset", "openshell_gateway_down")
+
+
+def find_gateway(machine: Machine, account: Account, gateway: str) -> OpenShell | None:
+    """Return the CLI on the gateway, None where there is no gateway yet.
+
+    Raises:
+        Failure: One of find_openshell, for a gateway that is there and cannot be used.
+
+    """
+    try:
+        return find_openshell(machine, account, gateway=gateway)
+    except Failure as failure:
+        if failure.code in _STILL_TO_COME:
+            return None
+        raise
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The gateway's route as it was."""
+
+    cli: OpenShell | None
+    route: RouteSeen | None
+
+    def restore(self) -> str:
+        """Lead the gateway back where a run that failed has led it elsewhere, and return the sentence that says so."""
+        if self.cli is None or self.route is None:
+            return ""
+        before = self.route
+        shown = f"{before.model} by {before.provider}"
+        try:
+            if _same(find_route(self.cli), before):
+                return f" The gateway still leads to {shown}."
+            words = ["--provider", before.provider, "--model", before.model, "--timeout", str(before.timeout)]
+            self.cli.call("inference", "set", *words, "--no-verify")
+        except Failure as failure:
+            return f" The gateway could not be led back to {shown}: {failure.message}"
+        return f" The gateway leads to {shown} again."
+
+
+def keep_route(cli: OpenShell | None) -> Kept:
+    """Return what the gateway's route is now."""
+    return Kept(cli, find_route(cli) if cli else None)
+
+
+def _same(one: RouteSeen | None, other: RouteSeen) -> bool:
+    return one is not None and (one.provider, one.model, one.timeout) == (other.provider, other.model, other.timeout)

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""NemoClaw's program: found, run for minutes with its words read as they come, and stopped where it falls silent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Callable, cast
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    SYSTEM_DIRECTORIES,
+    Machine,
+)
+
+# What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (nemoclaw-facts 12; NemoClaw
+# docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work.
+PASSED_ON = tuple(
+    f"NEMOCLAW_{name}"
+    for name in (
+        *("AGENT_HEARTBEAT_EVERY", "AGENT_TIMEOUT", "DASHBOARD_BIND", "DASHBOARD_PORT", "DOCKER_GPU_PATCH"),
+        *("FROM_DOCKERFILE", "GATEWAY_BIND_ADDRESS", "GATEWAY_PORT", "INFERENCE_INPUTS", "MAX_TOKENS", "OPENSHELL_BIN"),
+        *("POLICY_MODE", "POLICY_PRESETS", "POLICY_TIER", "PROXY_HOST", "PROXY_PORT", "REASONING"),
+    )
+)
+# Keys of other providers: NemoClaw took a host's OPENAI_API_KEY for local routes once (NemoClaw #2519).
+_FOREIGN_KEYS = re.compile(r"NEMOCLAW_.*|COMPATIBLE_.*|[A-Z]+_API_KEY")
+_LAST_LINES = 40
+_LINE_LIMIT = 4096  # bytes; Docker's progress has no line ends
+_TERM_S = 5.0
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: code is None where it was stopped; lines are its last, oldest first."""
+
+    code: int | None
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NemoClaw:
+    """The program, and who runs it: its state lies in that user's home."""
+
+    machine: Machine
+    account: Account
+    path: str
+
+    def environ(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a run: what this process has, less all that could lead NemoClaw elsewhere, and ours."""
+        kept = {
+            name: value
+            for name, value in self.machine.environ.items()
+            if name in PASSED_ON or not _FOREIGN_KEYS.fullmatch(name)
+        }
+        # It starts openshell, docker and curl by name, and an installer puts them where Ansible's shell does not look.
+        folders = [*kept.get("PATH", "").split(os.pathsep), *SYSTEM_DIRECTORIES, f"{self.account.home}/.local/bin"]
+        kept["PATH"] = os.pathsep.join(dict.fromkeys(filter(None, [str(Path(self.path).parent), *folders])))
+        return {**kept, "HOME": self.account.home, "USER": self.account.name, "LOGNAME": self.account.name, **own}
+
+    def run(self, words: Sequence[str], own: Mapping[str, str], silence_s: float, tell: Callable[[str], None]) -> Ended:
+        """Run a command to its end, however long that takes, unless it says nothing for so many seconds.
+
+        Args:
+            words: The command. Never a secret: arguments are everybody's to read.
+            own: Variables beside those of environ(): this is how secrets get to it.
+            silence_s: Seconds without a line after which it and its children are stopped.
+            tell: Is given each line, without colours.
+
+        Raises:
+            Failure: C(nemoclaw_missing) where it cannot be started.
+
+        """
+        try:
+            # AnsibleModule.run_command has no limit and keeps every word; this code runs without an AnsibleModule.
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+                [str(self.machine.path(self.path)), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self.environ(own),
+                cwd=self.account.home,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Failure(
+                "nemoclaw_missing",
+                f"{self.path} could not be started: {error}. Install NemoClaw for the user {self.account.name} again.",
+            ) from error
+        lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+        def take(line: str) -> None:
+            lines.append(line)
+            tell(line)
+
+        try:
+            heard = _listen(cast("IO[bytes]", process.stdout), silence_s, take)
+            code = process.wait() if heard else None
+        finally:
+            _stop(process)
+        return Ended(code, tuple(lines))
+
+
+def find_nemoclaw(machine: Machine, account: Account, executable: str | None = None) -> NemoClaw:
+    """Return the program, on PATH or where NemoClaw's installer puts it.
+
+    Raises:
+        Failure: C(nemoclaw_missing).
+
+    """
+    path = executable or machine.find_command("nemoclaw", [f"{account.home}/.local/bin"])
+    if path is None or not path.startswith("/") or not machine.exists(path):
+        raise Failure(
+            "nemoclaw_missing",
+            f"Looked for the program nemoclaw {executable or 'on PATH and in ~/.local/bin'} and found none. Install NemoClaw for "
+            f"the user {account.name}, name the program by executable, or choose another backend (sandbox_backend: openshell).",
+        )
+    return NemoClaw(machine, account, path)
+
+
+def _listen(stream: IO[bytes], silence_s: float, take: Callable[[str], None]) -> bool:
+    """Read until the end, and return whether it came before a silence that was too long."""
+    rest = b""
+    last = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            remaining = silence_s - (time.monotonic() - last)
+            if remaining <= 0 or not selector.select(remaining):
+                return False
+            chunk = os.read(stream.fileno(), 65_536)
+            last = time.monotonic()
+            *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
+            if len(rest) > _LINE_LIMIT or not chunk:
+                whole, rest = [*whole, rest], b""
+            for line in whole:
+                text = _ANSI.sub("", line[:_LINE_LIMIT].decode("utf-8", "replace")).rstrip()
+                if text.strip():
+                    take(text)
+            if not chunk:
+                return True
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it and its children; what has ended already is left in peace."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_TERM_S)
+        # Also where it has ended: a child may have stayed.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_TERM_S)
+    stream: Any = process.stdout
+    stream.close()

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A proved route in the words of NemoClaw's wizard.
+
+Whatever serves, NemoClaw is told of an endpoint: the URL, the key and the model that were proved. Its own choices for Ollama, vLLM
+and NIM would set the server up once more: restart Ollama's service, start a proxy on the port that our gate holds (and end where it
+cannot), take the first model that a vLLM lists, without a key (NemoClaw src/lib/onboard.ts; decision 0015).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+
+# NemoClaw's own name for a first sandbox.
+DEFAULT_SANDBOX = "my-assistant"
+ONBOARD = ("onboard", "--non-interactive")
+
+# provider_type of a route -> the wizard's provider, what OpenShell calls it then, and the variable of its key (nemoclaw-facts 13.1).
+ENDPOINTS = {
+    "openai": ("custom", "compatible-endpoint", "COMPATIBLE_API_KEY"),
+    "anthropic": ("anthropicCompatible", "compatible-anthropic-endpoint", "COMPATIBLE_ANTHROPIC_API_KEY"),
+}
+# NemoClaw wants a key also where the server wants none (page, OpenAI-Compatible Server).
+NO_KEY = "dummy"
+
+_FIELDS = ("provider_name", "provider_type", "base_url_host", "base_url_sandbox", "model", "api")
+# NemoClaw src/lib/validation.ts, by nemoclaw-facts 3.1; and its rule for names (commands.mdx, --name).
+_MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The sandbox that is wanted, and where it is to be led.
+
+    Attributes:
+        name: Of the sandbox.
+        route: As design section 1 has it.
+        credential: The server's key, empty where it wants none.
+        ready_timeout: Seconds that NemoClaw waits for the sandbox.
+        stall_timeout: Seconds without a word, beside that, after which NemoClaw is stopped.
+        accepted: Whether the user accepts the third-party software.
+        shared: As of openshell_inference.
+
+    """
+
+    name: str
+    route: Mapping[str, Any]
+    credential: str = field(default="", repr=False)
+    ready_timeout: int = 180
+    stall_timeout: int = 300
+    accepted: bool = False
+    shared: str = "refuse"
+
+    @property
+    def endpoint(self) -> str:
+        """What OpenShell calls the provider that NemoClaw makes of it."""
+        return ENDPOINTS[self.route["provider_type"]][1]
+
+
+def check(wish: Wish) -> None:
+    """Stop where NemoClaw would, before anything is changed.
+
+    Raises:
+        Failure: C(sandbox_name_invalid), C(nemoclaw_route_incomplete), C(nemoclaw_model_invalid), C(timeout_invalid).
+
+    """
+    if not _NAME.fullmatch(wish.name):
+        raise Failure(
+            "sandbox_name_invalid",
+            f"The sandbox is to be called {wish.name!r}. NemoClaw takes lower-case letters, digits and hyphens, beginning with a "
+            "letter and not ending with a hyphen, 63 characters at most.",
+        )
+    missing = [name for name in _FIELDS if not isinstance(wish.route.get(name), str) or not wish.route[name]]
+    if missing or wish.route["provider_type"] not in ENDPOINTS:
+        raise Failure(
+            "nemoclaw_route_incomplete",
+            f"The route for NemoClaw lacks {', '.join(missing) or 'a provider_type of openai or anthropic'}. Give what "
+            "inference_route returns as route.",
+        )
+    if not _MODEL.fullmatch(wish.route["model"]):
+        raise Failure(
+            "nemoclaw_model_invalid",
+            f"The model is {wish.route['model']!r}. NemoClaw takes letters, digits and . _ : / - alone: have the server "
+            "give it another name.",
+        )
+    if wish.ready_timeout < 1 or wish.stall_timeout < 1:
+        raise Failure(
+            "timeout_invalid",
+            f"NemoClaw is to wait {wish.ready_timeout} s for the sandbox {wish.name}, and may be silent for {wish.stall_timeout} s. "
+            "Give at least one second for each, for example 180 and 300.",
+        )
+
+
+def environment(wish: Wish) -> dict[str, str]:
+    """Return the variables of C(nemoclaw onboard --non-interactive), the key among them.
+
+    C(NEMOCLAW_YES) is not one of them: no model has to be downloaded any more, and it would waive checks (nemoclaw-facts 4).
+    """
+    route = wish.route
+    provider, _name, key = ENDPOINTS[route["provider_type"]]
+    # NemoClaw registers the URL as it is, so a loopback one would be the sandbox itself (NemoClaw #5744). It asks nothing of a
+    # URL that only the sandbox resolves, but for Anthropic's API: that is asked from the host, and corrected by us afterwards.
+    url = route["base_url_sandbox"] if provider == "custom" else route["base_url_host"]
+    found = {
+        "NEMOCLAW_NON_INTERACTIVE": "1",
+        "NEMOCLAW_ACCEPT_THIRD_PARTY_SOFTWARE": "1",
+        "NEMOCLAW_PROVIDER": provider,
+        "NEMOCLAW_MODEL": route["model"],
+        "NEMOCLAW_ENDPOINT_URL": url,
+        "NEMOCLAW_SANDBOX_NAME": wish.name,
+        "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": str(route.get("timeout") or 180),
+        "NEMOCLAW_SANDBOX_READY_TIMEOUT": str(wish.ready_timeout),
+        key: wish.credential or NO_KEY,
+    }
+    if route["provider_type"] == "openai":
+        found["NEMOCLAW_PREFERRED_API"] = route["api"]
+    if route.get("context_window"):
+        found["NEMOCLAW_CONTEXT_WINDOW"] = str(route["context_window"])
+    return found

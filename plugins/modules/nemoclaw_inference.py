@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nemoclaw_inference
+version_added: "0.1.0"
+short_description: Lead a sandbox of NemoClaw's to another model or provider
+description:
+  - Runs C(nemoclaw inference set) where NemoClaw has recorded another provider or model for the sandbox. NemoClaw then leads its gateway
+    there, and corrects the settings of the agent in the sandbox and its own records. The sandbox stays; another onboarding would make
+    it anew.
+  - NemoClaw sets the route without its timeout, so that requests end after 60 seconds. The module sets it again.
+  - The provider has to be there already, with the right address and key; see M(nemoclaw.local_inference.openshell_provider).
+  - What fails leaves the gateway leading where it led before.
+options:
+  sandbox:
+    description: The sandbox, as C(nemoclaw list) has it.
+    type: str
+    default: my-assistant
+  provider:
+    description: OpenShell's name of the provider.
+    type: str
+    required: true
+  model:
+    description: The model.
+    type: str
+    required: true
+  timeout:
+    description: Seconds that one request may take.
+    type: int
+    default: 180
+  shared:
+    description:
+      - What to do where other sandboxes follow the gateway's route.
+      - V(refuse) changes nothing and fails, V(warn) and V(allow) change it.
+    type: str
+    choices: [warn, allow, refuse]
+    default: refuse
+  gateway:
+    description: The name of NemoClaw's gateway.
+    type: str
+    default: nemoclaw
+  executable:
+    description: The program, by default C(nemoclaw) on the C(PATH) or in C(~/.local/bin).
+    type: path
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+requirements:
+  - NemoClaw on the target, installed for the user that the module runs as
+seealso:
+  - module: nemoclaw.local_inference.nemoclaw_onboard
+  - module: nemoclaw.local_inference.openshell_inference
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Lead the sandbox to another model of Ollama
+  nemoclaw.local_inference.nemoclaw_inference:
+    sandbox: my-assistant
+    provider: ollama-local
+    model: qwen2.5:14b
+"""
+
+RETURN = r"""
+recorded:
+  description: What NemoClaw has recorded of the sandbox after the run.
+  returned: success
+  type: dict
+  contains: &recorded
+    provider:
+      description: OpenShell's name of the provider.
+      returned: always
+      type: str
+      sample: ollama-local
+    model:
+      description: The model.
+      returned: always
+      type: str
+      sample: qwen2.5:14b
+previous:
+  description: What it had recorded before.
+  returned: success
+  type: dict
+  contains: *recorded
+failure:
+  description: What stopped it. The gateway leads where it led before, as far as C(message) does not say otherwise.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: nemoclaw_set_failed
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    exit_code:
+      description: NemoClaw's exit status, null where it was stopped.
+      type: int
+      returned: for RV(failure.code=nemoclaw_set_failed)
+    last_logs:
+      description: Its last lines.
+      type: list
+      elements: str
+      returned: for RV(failure.code=nemoclaw_set_failed)
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.inference import Wish, have
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import find_nemoclaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import DEFAULT_SANDBOX
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "sandbox": {"type": "str", "default": DEFAULT_SANDBOX},
+    "provider": {"type": "str", "required": True},
+    "model": {"type": "str", "required": True},
+    "timeout": {"type": "int", "default": 180},
+    "shared": {"type": "str", "choices": ["warn", "allow", "refuse"], "default": "refuse"},
+    "gateway": {"type": "str", "default": GATEWAY},
+    "executable": {"type": "path"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    params = module.params
+    machine = Machine()
+    try:
+        account = find_account()
+        nemoclaw = find_nemoclaw(machine, account, params["executable"])
+        cli = find_openshell(machine, account, gateway=params["gateway"])
+        names = ("sandbox", "provider", "model", "timeout", "shared")
+        result = have(nemoclaw, cli, Wish(**{name: params[name] for name in names}), module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

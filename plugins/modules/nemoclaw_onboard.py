@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nemoclaw_onboard
+version_added: "0.1.0"
+short_description: Have a sandbox that NemoClaw set up, led to a proved route
+description:
+  - Runs C(nemoclaw onboard --non-interactive) where NemoClaw has no such sandbox, with the server that was proved as its endpoint. One
+    that NemoClaw has and OpenShell calls ready is left as it is; M(nemoclaw.local_inference.nemoclaw_inference) leads it elsewhere.
+  - NemoClaw is told of an endpoint whatever serves it. Its own choices for Ollama and vLLM would set up the server again, and a second
+    proxy on the port of the one that is there.
+  - The key reaches it by its environment alone. Keys and settings that this process happens to have are not handed on, but for those in
+    the notes.
+  - A gateway that NemoClaw has already is looked at first. Where other sandboxes follow its route, nothing is changed, and where
+    NemoClaw fails, the route leads where it led before.
+options:
+  name:
+    description: The sandbox's name. At most 63 lower-case letters, digits and hyphens.
+    type: str
+    default: my-assistant
+  route:
+    description: The route, as RV(nemoclaw.local_inference.inference_route#module:route).
+    type: dict
+    required: true
+  credential:
+    description: The server's key. Without it NemoClaw is told C(dummy), since it wants one for every server.
+    type: str
+  accept_third_party_software:
+    description:
+      - Whether the third-party software that NemoClaw brings is accepted. Without it nothing is onboarded.
+      - What it says is shown by C(nemoclaw onboard).
+    type: bool
+    default: false
+  ready_timeout:
+    description: Seconds that NemoClaw waits for the sandbox to be ready.
+    type: int
+    default: 180
+  stall_timeout:
+    description:
+      - Seconds without a word from NemoClaw, beside O(ready_timeout), after which it is stopped with all that it started.
+      - There is no limit on the whole, because building an image over a slow line may take long.
+    type: int
+    default: 300
+  shared:
+    description:
+      - What to do where other sandboxes follow the gateway's route, which onboarding changes.
+      - V(refuse) changes nothing and fails, V(warn) and V(allow) change it.
+    type: str
+    choices: [warn, allow, refuse]
+    default: refuse
+  gateway:
+    description: The name of NemoClaw's gateway.
+    type: str
+    default: nemoclaw
+  executable:
+    description: The program, by default C(nemoclaw) on the C(PATH) or in C(~/.local/bin).
+    type: path
+extends_documentation_fragment:
+  - nemoclaw.local_inference.wait
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Says whether NemoClaw would be run, after the same checks.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+requirements:
+  - NemoClaw on the target, installed for the user that the module runs as
+notes:
+  - These settings of NemoClaw reach it from the task's own environment (keyword C(environment)), E(NEMOCLAW_POLICY_TIER),
+    E(NEMOCLAW_POLICY_MODE), E(NEMOCLAW_POLICY_PRESETS), E(NEMOCLAW_DASHBOARD_PORT), E(NEMOCLAW_DASHBOARD_BIND), E(NEMOCLAW_GATEWAY_PORT),
+    E(NEMOCLAW_GATEWAY_BIND_ADDRESS), E(NEMOCLAW_AGENT_TIMEOUT), E(NEMOCLAW_AGENT_HEARTBEAT_EVERY), E(NEMOCLAW_MAX_TOKENS),
+    E(NEMOCLAW_REASONING), E(NEMOCLAW_INFERENCE_INPUTS), E(NEMOCLAW_PROXY_HOST), E(NEMOCLAW_PROXY_PORT), E(NEMOCLAW_FROM_DOCKERFILE),
+    E(NEMOCLAW_DOCKER_GPU_PATCH) and E(NEMOCLAW_OPENSHELL_BIN).
+  - NemoClaw of June 2026 asks a server outside of this host by C(curl), with the key among its arguments.
+seealso:
+  - module: nemoclaw.local_inference.nemoclaw_inference
+  - module: nemoclaw.local_inference.openshell_sandbox
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Have NemoClaw make a sandbox, and show how far it is
+  nemoclaw.local_inference.nemoclaw_onboard:
+    name: my-assistant
+    route: "{{ ansible_facts.nemoclaw_route }}"
+    credential: "{{ server_key }}"
+    accept_third_party_software: true
+    wait: 4
+  register: onboarded
+  until: onboarded is failed or onboarded.finished
+  retries: 100000
+  delay: 0
+"""
+
+RETURN = r"""
+finished:
+  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  returned: success
+  type: bool
+progress:
+  description: How far it is, with the step of NemoClaw's eight in C(message).
+  returned: while it is not finished
+  type: dict
+  sample: {"phase": "onboard", "completed": 5, "total": 8, "unit": "steps", "message": "Onboarding my-assistant, Creating sandbox"}
+sandbox:
+  description: The sandbox's name.
+  returned: when finished
+  type: str
+  sample: my-assistant
+phase:
+  description: V(Ready), in check mode null where there is none yet.
+  returned: when finished
+  type: str
+  sample: Ready
+recorded:
+  description: What NemoClaw has recorded of it, null where there is none yet.
+  returned: when finished
+  type: dict
+  contains:
+    provider:
+      description: OpenShell's name of the provider.
+      returned: always
+      type: str
+      sample: compatible-endpoint
+    model:
+      description: The model.
+      returned: always
+      type: str
+      sample: qwen2.5:7b
+endpoint:
+  description: What OpenShell calls a provider that NemoClaw makes of this route.
+  returned: when finished
+  type: str
+  sample: compatible-endpoint
+previous:
+  description: Where the gateway led before, null where NemoClaw was not run or the gateway had no route.
+  returned: when finished
+  type: dict
+  sample: {"provider": "compatible-endpoint", "model": "qwen2.5:7b", "timeout": 180, "version": 3}
+actions:
+  description: What was done, or would be done in check mode.
+  returned: when finished
+  type: list
+  elements: str
+  sample: ["onboard my-assistant"]
+elapsed:
+  description: Seconds that NemoClaw ran.
+  returned: when finished
+  type: float
+  sample: 214.7
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: nemoclaw_failed
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    handed_over:
+      description: Whether NemoClaw was run.
+      type: bool
+      returned: when it was
+    step:
+      description: The step that it was in.
+      type: str
+      returned: when NemoClaw was run
+      sample: Creating sandbox
+    exit_code:
+      description: Its exit status, null where it was stopped.
+      type: int
+      returned: when NemoClaw was run
+    last_logs:
+      description: Its last lines, without the key.
+      type: list
+      elements: str
+      returned: when NemoClaw was run
+    elapsed:
+      description: Seconds that it ran.
+      type: float
+      returned: when NemoClaw was run
+    last_state:
+      description: The phase of a sandbox that is there and not ready.
+      type: str
+      returned: for RV(failure.code=nemoclaw_sandbox_not_ready)
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import WAIT_OPTIONS, create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import find_nemoclaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import DEFAULT_SANDBOX, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    **WAIT_OPTIONS,
+    "name": {"type": "str", "default": DEFAULT_SANDBOX},
+    "route": {"type": "dict", "required": True},
+    "credential": {"type": "str", "no_log": True},
+    "accept_third_party_software": {"type": "bool", "default": False},
+    "ready_timeout": {"type": "int", "default": 180},
+    "stall_timeout": {"type": "int", "default": 300},
+    "shared": {"type": "str", "choices": ["warn", "allow", "refuse"], "default": "refuse"},
+    "gateway": {"type": "str", "default": GATEWAY},
+    "executable": {"type": "path"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    try:
+        result = _bring(module.params, module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(**result)
+
+
+def _bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    key = clean_key(params["credential"])
+    wish = Wish(
+        params["name"],
+        params["route"],
+        key,
+        params["ready_timeout"],
+        params["stall_timeout"],
+        params["accept_third_party_software"],
+        params["shared"],
+    )
+    nemoclaw = find_nemoclaw(Machine(), find_account(), params["executable"])
+    onboarding = Onboarding(nemoclaw, wish, params["gateway"])
+    wanted = {name: params[name] for name in ARGUMENT_SPEC if name not in WAIT_OPTIONS}
+    job = Job("nemoclaw", wish.name, wanted, f"Onboarding {wish.name} with NemoClaw", (key,), params["jobs_path"])
+    wait = None if check_mode else params["wait"]
+    return job.run(lambda: onboarding.plan(check_mode), onboarding.work, wait).as_result()
+
+
+if __name__ == "__main__":
+    main()

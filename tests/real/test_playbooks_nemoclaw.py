@@ -1,0 +1,244 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks on a host with NemoClaw: its double (which says why), the real OpenShell CLI, and the stand-in gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nemoclaw_double
+import openshell_parts
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from conftest import Llama
+from nemoclaw_double import Double
+from test_playbooks import KEY, Controller
+from test_playbooks_sandbox import (
+    PROVIDER,
+    another_sandbox,
+    base_url,
+    fingerprints,
+    on_a_host_with_openshell,
+    route,
+    server,
+)
+
+__all__ = ["fingerprints", "server"]  # fixtures
+
+SANDBOX = "my-assistant"
+ACCEPTED = {"NEMOCLAW_ACCEPT_THIRD_PARTY_SOFTWARE": "1"}
+
+
+@pytest.fixture
+def registry() -> Iterator[Path]:
+    """Give the file with NemoClaw's sandboxes of this user, without any, and put back what was in it."""
+    path = Path(find_account().home, ".nemoclaw", "sandboxes.json")
+    before = path.read_bytes() if path.exists() else None
+    path.unlink(missing_ok=True)
+    yield path
+    path.unlink(missing_ok=True)
+    if before is not None:
+        path.write_bytes(before)
+        path.chmod(0o600)
+
+
+@pytest.fixture
+def nemoclaw(tmp_path_factory: pytest.TempPathFactory) -> Double:
+    # Not in the controller's folder, where no key may be found: it writes down what it was given.
+    return nemoclaw_double.install(tmp_path_factory.mktemp("nemoclaw") / "double")
+
+
+@pytest.fixture
+def controller(
+    tmp_path: Path, llama: Llama, server: openshell_parts.Gateway, fingerprints: Path, registry: Path, nemoclaw: Double
+) -> Controller:
+    """Return a controller whose host has a good model server, NemoClaw, OpenShell's CLI on PATH, and an empty gateway."""
+    fingerprints.unlink(missing_ok=True)
+    made = on_a_host_with_openshell(tmp_path, llama, server)
+    made.environment["PATH"] = f"{nemoclaw.program.parent}:{made.environment['PATH']}"
+    made.environment |= ACCEPTED
+    return made
+
+
+def recorded(registry: Path) -> Any:
+    return json.loads(registry.read_text(encoding="utf-8"))["sandboxes"] if registry.exists() else {}
+
+
+def onboardings(nemoclaw: Double) -> list[dict[str, Any]]:
+    return [call for call in nemoclaw.calls() if call["words"][:1] == ["onboard"]]
+
+
+def test_from_a_proved_server_to_a_sandbox_of_nemoclaw(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, registry: Path
+) -> None:
+    assert controller.play("site", "--check", "--diff") == 0
+    assert (server.known()["sandboxes"], route(server), onboardings(nemoclaw)) == ({}, None, [])
+    assert "onboarded by NemoClaw" in controller.output
+    assert not controller.record.exists()
+
+    assert controller.play("site", "--diff") == 0
+    (call,) = onboardings(nemoclaw)
+    assert call["words"] == ["onboard", "--non-interactive"], (
+        "nothing that is secret, and no flag that a release may lack"
+    )
+    settings = call["settings"]
+    assert settings["NEMOCLAW_ENDPOINT_URL"] == base_url(controller)
+    assert (settings["NEMOCLAW_PROVIDER"], settings["NEMOCLAW_MODEL"]) == ("custom", "scripted")
+    assert (settings["COMPATIBLE_API_KEY"], settings["NEMOCLAW_PREFERRED_API"]) == (KEY, "openai-completions")
+    assert "NEMOCLAW_YES" not in settings, "consent to a download waives checks in NemoClaw"
+    assert recorded(registry)[SANDBOX]["provider"] == PROVIDER
+    assert route(server) == [PROVIDER, "scripted", 180, 1]
+    assert list(server.known()["sandboxes"]) == [SANDBOX]
+    assert server.known()["providers"][PROVIDER]["credentials"] == {"COMPATIBLE_API_KEY": KEY}
+
+    assert controller.play("site") == 0
+    assert controller.changed == 0
+    assert len(onboardings(nemoclaw)) == 1
+    # Facts, the proof and the record; NemoClaw's sandbox, asking the gateway, the probe, the provider, the proof from inside.
+    assert controller.output.count("Using module file") == 8
+    assert controller.play("status") == 0
+    assert "Inference (gateway): healthy" in controller.output
+    assert "Inference (sandbox): healthy" in controller.output
+
+
+def test_another_model_without_another_onboarding(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, registry: Path, llama: Llama
+) -> None:
+    assert controller.play("site") == 0
+    second = llama("good", api_key=KEY, alias="second").base_url
+    other = {"NEMOCLAW_ENDPOINT_URL": second, "NEMOCLAW_MODEL": "second"}
+
+    nemoclaw.behave("set")
+    before = route(server)
+    assert controller.play("switch_model", **other) == 2
+    assert "nemoclaw inference set" in controller.output
+    assert route(server)[:3] == before[:3]
+    assert json.loads(controller.record.read_text(encoding="utf-8"))["model"] == "scripted"
+
+    nemoclaw.behave("well")
+    assert controller.play("switch_model", **other) == 0
+    assert route(server)[:3] == [PROVIDER, "second", 180], "NemoClaw's own command leaves 60 s"
+    assert recorded(registry)[SANDBOX]["model"] == "second"
+    assert len(onboardings(nemoclaw)) == 1
+    assert controller.play("site", **other) == 0
+    assert controller.changed == 0
+
+
+def test_a_server_behind_the_gate_is_an_endpoint_at_first(
+    controller: Controller,
+    server: openshell_parts.Gateway,
+    nemoclaw: Double,
+    registry: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """NemoClaw's own choice for Ollama would start a proxy on the gate's port."""
+    token = os.urandom(24).hex()
+    kept = tmp_path_factory.mktemp("gate") / "ollama-proxy-token"
+    kept.write_text(token + "\n", encoding="utf-8")
+    kept.chmod(0o600)
+    wanted = build_route(
+        provider="ollama",
+        base_url="http://127.0.0.1:11434/v1",
+        base_url_sandbox="http://host.openshell.internal:11435/v1",
+        model="qwen2.5:7b",
+        api="openai-completions",
+        timeout=240,
+    )
+    settings = {
+        "sandbox_route": wanted,
+        "sandbox_behind_gate": True,
+        "sandbox_token_path": str(kept),
+        "sandbox_proof": False,
+    }
+    role = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.sandbox"}, "vars": settings}
+    play = controller.folder / "gate.yml"
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")
+    controller.unsafe_forms = [*controller.unsafe_forms, token.encode()]
+    assert controller.play(str(play), "--diff") == 0
+    (call,) = onboardings(nemoclaw)
+    assert call["settings"]["COMPATIBLE_API_KEY"] == token
+    assert call["settings"]["NEMOCLAW_ENDPOINT_URL"] == wanted["base_url_sandbox"]
+    assert recorded(registry)[SANDBOX] | {"provider": "ollama-local"} == recorded(registry)[SANDBOX]
+    assert route(server)[:3] == ["ollama-local", "qwen2.5:7b", 240]
+    assert server.known()["providers"]["ollama-local"]["credentials"] == {"OPENAI_API_KEY": token}
+    assert controller.play(str(play)) == 0
+    assert controller.changed == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        ("preflight", "nemoclaw_failed"),
+        ("provider", "nemoclaw_failed"),
+        ("not-ready", "nemoclaw_sandbox_timeout"),
+        ("hang", "nemoclaw_stalled"),
+        ("silent", "nemoclaw_not_recorded"),
+    ],
+)
+def test_what_fails_leaves_the_route(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, llama: Llama, behaviour: str, code: str
+) -> None:
+    assert controller.play("site", "-e", "sandbox_backend=openshell") == 0
+    before = route(server), controller.record.read_bytes()
+    provider = {**server.known()["providers"][PROVIDER], "resource_version": 0}
+    nemoclaw.behave(behaviour)
+    second = llama("good", api_key=KEY, alias="second").base_url
+    assert (
+        controller.play(
+            "site",
+            "-e",
+            "sandbox_ready_timeout=1 sandbox_stall_timeout=3",
+            NEMOCLAW_ENDPOINT_URL=second,
+            NEMOCLAW_MODEL="second",
+        )
+        == 2
+    )
+    assert f'"code": "{code}"' in controller.output
+    assert "the route of before stays" in " ".join(controller.output.split())
+    assert route(server)[:3] == before[0][:3]
+    assert controller.record.read_bytes() == before[1]
+    assert {**server.known()["providers"][PROVIDER], "resource_version": 0} == provider
+    assert server.known()["sandboxes"] == {}
+
+
+def test_the_terms_are_the_users_to_accept(
+    controller: Controller, nemoclaw: Double, server: openshell_parts.Gateway
+) -> None:
+    refused = {"NEMOCLAW_ACCEPT_THIRD_PARTY_SOFTWARE": ""}
+    for options in ([], ["--check"]):
+        assert controller.play("site", *options, **refused) == 2
+        assert '"code": "nemoclaw_terms_not_accepted"' in controller.output
+    assert (onboardings(nemoclaw), route(server), controller.record.exists()) == ([], None, False)
+
+
+def test_other_sandboxes_are_not_led_away(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, llama: Llama
+) -> None:
+    assert controller.play("site", "-e", "sandbox_backend=openshell") == 0
+    before = route(server)
+    with another_sandbox(server):
+        second = llama("good", api_key=KEY, alias="second").base_url
+        assert controller.play("site", NEMOCLAW_ENDPOINT_URL=second, NEMOCLAW_MODEL="second") == 2
+        assert '"code": "route_shared"' in controller.output
+    assert (route(server), onboardings(nemoclaw)) == (before, [])
+
+
+def test_what_is_nemoclaws_stays(controller: Controller, server: openshell_parts.Gateway, registry: Path) -> None:
+    assert controller.play("site") == 0
+    assert controller.play("uninstall") == 0
+    assert "NemoClaw's gateway was left as it is" in " ".join(controller.output.split())
+    assert (list(recorded(registry)), list(server.known()["sandboxes"])) == ([SANDBOX], [SANDBOX])
+    assert route(server)[:2] == [PROVIDER, "scripted"]
+    assert not controller.record.exists()
+
+
+def test_a_host_without_nemoclaw(controller: Controller, nemoclaw: Double) -> None:
+    nemoclaw.program.unlink()
+    assert controller.play("site", "-e", "sandbox_backend=nemoclaw") == 2
+    assert '"code": "nemoclaw_missing"' in controller.output

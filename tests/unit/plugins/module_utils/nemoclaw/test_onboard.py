@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Onboarding without OpenShell on the host: NemoClaw brings it. A script stands for NemoClaw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import Wish
+
+KEY = "canary-81d2"
+ROUTE = {
+    "provider_name": "compatible-endpoint",
+    "provider_type": "openai",
+    "base_url_host": "http://127.0.0.1:8000/v1",
+    "base_url_sandbox": "http://host.openshell.internal:8000/v1",
+    "model": "tiny",
+    "api": "openai-completions",
+    "timeout": 180,
+}
+RECORD = json.dumps({"sandboxes": {"lab": {"provider": "compatible-endpoint", "model": "tiny"}}})
+RECORDS = f"mkdir -p .nemoclaw && echo '{RECORD}' > .nemoclaw/sandboxes.json"
+
+
+def onboarding(folder: Path, script: str, accepted: bool = True, **limits: int) -> Onboarding:
+    path = folder / "nemoclaw"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    machine = Machine(environ={"PATH": "/usr/bin:/bin"})
+    program = NemoClaw(machine, find_account()._replace(home=str(folder)), str(path))
+    return Onboarding(program, Wish("lab", ROUTE, KEY, accepted=accepted, **limits), "nemoclaw")
+
+
+@pytest.fixture(autouse=True)
+def without_openshell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that runs the tests has."""
+    monkeypatch.setattr(Machine, "find_command", lambda *_words: None)
+
+
+def test_it_is_run_and_tells_its_steps(tmp_path: Path) -> None:
+    positions: list[Position] = []
+    script = f"echo '  [1/8] Preflight checks'; echo x; echo '[6/8] Creating sandbox...'; {RECORDS}"
+    made = onboarding(tmp_path, script)
+    assert made.plan(check_mode=False) is None
+    result = made.work(positions.append)
+    assert (result["changed"], result["phase"], result["actions"]) == (True, "Ready", ["onboard lab"])
+    assert result["recorded"] == {"provider": "compatible-endpoint", "model": "tiny"}
+    assert [(one.completed, one.total, one.unit) for one in positions] == [(0, 8, "steps"), (5, 8, "steps")]
+    assert positions[1].message == "Onboarding lab with NemoClaw, Creating sandbox"
+
+
+def test_check_mode_runs_nothing(tmp_path: Path) -> None:
+    result = onboarding(tmp_path, "touch ran").plan(check_mode=True)
+    assert result is not None
+    assert (result["changed"], result["actions"], result["recorded"]) == (True, ["onboard lab"], None)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_the_terms_come_first(tmp_path: Path, check_mode: bool) -> None:
+    with pytest.raises(Failure) as raised:
+        onboarding(tmp_path, "", accepted=False).plan(check_mode)
+    assert raised.value.code == "nemoclaw_terms_not_accepted"
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "facts"),
+    [
+        (
+            "echo '[3/8] Inference'; echo 'no such model'; exit 4",
+            "nemoclaw_failed",
+            {"step": "Inference", "exit_code": 4},
+        ),
+        ("exit 1", "nemoclaw_failed", {"step": "", "exit_code": 1, "last_logs": []}),
+        ("echo '  Another NemoClaw onboarding run is already in progress.'; exit 1", "nemoclaw_busy", {}),
+        (
+            "echo '[6/8] Creating sandbox'; echo \"Sandbox 'lab' was created but did not become ready within 180s.\"; exit 1",
+            "nemoclaw_sandbox_timeout",
+            {"step": "Creating sandbox"},
+        ),
+        ("echo all is well", "nemoclaw_not_recorded", {"exit_code": 0, "last_logs": ["all is well"]}),
+        ("echo '[2/8] Gateway'; exec sleep 600", "nemoclaw_stalled", {"exit_code": None, "step": "Gateway"}),
+        (f"echo 'the key {KEY} is wrong' >&2; exit 1", "nemoclaw_failed", {"last_logs": ["the key ******** is wrong"]}),
+    ],
+)
+def test_what_fails(tmp_path: Path, script: str, code: str, facts: dict[str, Any]) -> None:
+    limits = {"ready_timeout": 1, "stall_timeout": 1} if code == "nemoclaw_stalled" else {}
+    with pytest.raises(Failure) as raised:
+        onboarding(tmp_path, script, **limits).work(lambda _position: None)
+    found = raised.value.as_result()
+    assert (found["code"], found["handed_over"]) == (code, True)
+    assert {name: found[name] for name in facts} == facts
+    assert KEY not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (
+            '{"sandboxes": {"lab": {"name": "lab", "provider": "ollama-local", "model": "m"}}}',
+            Recorded("lab", "ollama-local", "m"),
+        ),
+        ('{"sandboxes": {"lab": {"provider": null, "model": 1}}}', Recorded("lab", None, None)),
+        ('{"sandboxes": {"other": {}}, "defaultSandbox": "other"}', None),
+        ('{"sandboxes": []}', None),
+        ("[]", None),
+        (None, None),
+    ],
+)
+def test_what_nemoclaw_has_recorded(tmp_path: Path, content: str | None, found: Recorded | None) -> None:
+    if content is not None:
+        (tmp_path / ".nemoclaw").mkdir()
+        (tmp_path / ".nemoclaw" / "sandboxes.json").write_text(content, encoding="utf-8")
+    assert find_recorded(str(tmp_path), "lab") == found
+
+
+def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / ".nemoclaw").mkdir()
+    (tmp_path / ".nemoclaw" / "sandboxes.json").write_text("{", encoding="utf-8")
+    with pytest.raises(Failure) as raised:
+        find_recorded(str(tmp_path), "lab")
+    assert raised.value.code == "nemoclaw_registry_unreadable"
