@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Have Ollama on Windows run, bound as wanted, without touching what is right already (page, WSL with Windows-Host Ollama)."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis, endpoint, refusals
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Report, Wish
+
+Wait = Callable[[Windows, Wish], "tuple[Found, bool]"]
+
+
+class Result(NamedTuple):
+    """What was there, what is there, what was done, and whether WSL reaches it.
+
+    In check mode both are what was there; both are None where there was no need to ask Windows.
+    """
+
+    before: Found | None
+    after: Found | None
+    report: Report
+    reachable: bool | None
+
+
+def detect(windows: Windows, wish: Wish) -> Result:
+    """Return what is there, and change nothing."""
+    found = windows.look()
+    return Result(found, found, Report(), found.running and endpoint.is_reachable(wish.address))
+
+
+def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wait: Wait = endpoint.wait) -> Result:
+    """Bring Ollama on Windows into the state that is wanted, unless only checking.
+
+    Raises:
+        Failure: With the codes of docs/failure-codes.md, section Ollama on the Windows side of WSL.
+
+    """
+    report = Report()
+    before = found = windows.look()
+    report.warnings += refusals.check(before, wish)
+    right = before.running and before.bind == wish.bind
+    report.restarted = before.running and not right
+    if not before.foreign:
+        _set_variable(windows, keeper, before, wish, report, check_mode)
+    if not before.installed and not before.running:
+        found = _install(windows, before, wish, report, check_mode)
+    if not right and not endpoint.is_right(found, wish):
+        found = _bring_up(windows, found, wish, report, check_mode, wait)
+    reachable = found.running and endpoint.is_reachable(wish.address)
+    if not check_mode or not report.changed:
+        report.warnings += endpoint.check_way(found, wish, reachable)
+    return Result(before, found if check_mode else windows.look(), report, reachable)
+
+
+def _set_variable(windows: Windows, keeper: Keeper, found: Found, wish: Wish, report: Report, check_mode: bool) -> None:
+    """Set OLLAMA_HOST of the Windows user, and keep what it was."""
+    if found.variable == wish.host:
+        return
+    was = f"it was {found.variable}" if found.variable else "it was not set"
+    report.plan(f"set OLLAMA_HOST={wish.host} for the Windows user {found.user} ({was})", OLLAMA_HOST=wish.host)
+    if not check_mode:
+        keeper.remember(found.variable, wish.host)
+        windows.set_variable(wish.host)
+
+
+def _install(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool) -> Found:
+    """Install Ollama, and return what is there then."""
+    report.plan(f"install Ollama on Windows by {wish.installer}", installed=True)
+    if check_mode:
+        return found
+    windows.install(wish.installer, wish.version, wish.host, wish.install_timeout)
+    found = windows.look()
+    if not found.installed:
+        raise Failure(
+            "windows_install_failed",
+            f"Ran the installer {wish.installer} on Windows, which ended without an error, and there is no ollama.exe on PATH, in the "
+            f"known folders or in the registry of {found.user}. It may have installed for another user: run it on Windows by hand.",
+            diagnosis=["Get-Command ollama.exe", 'Get-ChildItem "$env:LOCALAPPDATA\\Programs\\Ollama"'],
+        )
+    return found
+
+
+def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool, wait: Wait) -> Found:
+    """Stop what runs and start it anew: the tray app, and where that does not help, the program itself (nemoclaw-facts 1.6).
+
+    Whatever starts is a file that was seen there a moment ago, and never a name that PATH would resolve.
+    """
+    mine = [str(one.get("name")) for one in found.processes if one.get("mine")]
+    if mine:
+        report.plan(f"stop {', '.join(sorted(set(mine), reverse=True))} on Windows")
+    launches = [(path, serve) for path, serve in ((found.app, False), (found.path, True)) if path]
+    if check_mode:
+        report.plan(f"start {_command(*launches[0])}" if launches else "start Ollama on Windows", bind=wish.bind)
+        return found
+    if mine:
+        windows.stop()
+    for number, (path, serve) in enumerate(launches):
+        if number:
+            windows.stop()
+        report.plan(f"start {_command(path, serve)}")
+        windows.start(path, serve, wish.host)
+        found, right = wait(windows, wish)
+        if right:
+            return found
+    raise endpoint.trouble(found, wish)
+
+
+def _command(path: str, serve: bool) -> str:
+    return f"{path} serve" if serve else path
+
+
+def restore(connect: Callable[[], Windows], keeper: Keeper, check_mode: bool) -> Result:
+    """Put OLLAMA_HOST back as it was before this collection set it; where it never did, Windows is not even asked.
+
+    Raises:
+        Failure: Those of PowerShell, and of the file that remembers.
+
+    """
+    report = Report()
+    memory = keeper.read()
+    if memory is None:
+        return Result(None, None, report, None)
+    windows = connect()
+    before = found = windows.look()
+    if found.variable == memory.written:
+        wanted = f"OLLAMA_HOST={memory.previous}" if memory.previous else "no OLLAMA_HOST"
+        report.plan(
+            f"set {wanted} for the Windows user {found.user} (it was {found.variable})", OLLAMA_HOST=memory.previous
+        )
+        if found.running:
+            report.warnings.append(
+                f"Ollama on Windows listens on {diagnosis.holders(found.daemons)} until its next start. Quit it in the notification "
+                "area of Windows and start it again."
+            )
+    else:
+        report.plan(f"forget what OLLAMA_HOST was ({keeper.path})")
+        if found.variable != memory.previous:
+            report.warnings.append(
+                f"OLLAMA_HOST on Windows is {found.variable or 'not set'} and not {memory.written}, as this collection set it: somebody "
+                "changed it since, so it is left as it is."
+            )
+    if not check_mode:
+        if found.variable == memory.written:
+            windows.set_variable(memory.previous)
+        keeper.forget()
+        found = windows.look()
+    return Result(before, found, report, None)

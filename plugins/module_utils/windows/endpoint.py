@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Wait until Ollama on Windows answers where it is wanted, and say what is in the way where it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Callable
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import ALL, LOOPBACK, Found
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
+
+Sleep = Callable[[float], None]
+
+
+def resolves(address: Address) -> bool:
+    """Tell whether the WSL shell knows the name at all: host.docker.internal may exist in containers only (upstream 8127)."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return bool(socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
+    return False
+
+
+def is_reachable(address: Address) -> bool:
+    """Tell whether an Ollama answers there: a list of models and not any page of a portal (upstream 4275)."""
+    try:
+        answer = Daemon(address).ask("GET", "/api/tags")
+    except Failure:
+        return False
+    return answer.status == 200 and isinstance(object_of(answer.content).get("models"), list)
+
+
+def wait(windows: Windows, wish: Wish, sleep: Sleep = time.sleep) -> tuple[Found, bool]:
+    """Return what is there as soon as it is right, or after the last try, and whether it is right on Windows.
+
+    Where WSL knows the name, it is asked from here, so that a slow firewall prompt has its time too.
+    """
+    from_here = wish.bind == ALL and resolves(wish.address)
+    for number in range(wish.tries):
+        if number:
+            sleep(wish.interval)
+        # A call of PowerShell takes seconds, so it is asked only where the answer from here says nothing.
+        if not from_here or is_reachable(wish.address):
+            found = windows.look()
+            if is_right(found, wish):
+                return found, True
+    found = windows.look()
+    return found, is_right(found, wish)
+
+
+def is_right(found: Found, wish: Wish) -> bool:
+    """Tell whether the daemon answers on Windows and listens where it is wanted."""
+    return found.answers and found.bind == wish.bind
+
+
+def trouble(found: Found, wish: Wish) -> Failure:
+    """Return why the daemon is not where it is wanted after the last try."""
+    port, seconds = wish.address.port, wish.tries * wish.interval
+    look = diagnosis.commands(port)
+    if found.running and found.bind != wish.bind:
+        return Failure(
+            "windows_ollama_bind",
+            f"Started Ollama on Windows with OLLAMA_HOST={wish.host}, and it listens on {diagnosis.holders(found.daemons)}. Another "
+            "setting wins there: the switch 'Expose Ollama to the network' in the app's settings, or OLLAMA_HOST of the machine "
+            f"({found.machine_variable or 'not set'}). Look by the commands of failure.diagnosis.",
+            diagnosis=look,
+        )
+    if found.running:
+        return Failure(
+            "windows_ollama_no_answer",
+            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and gave no answer within {seconds:g} s. Look at its "
+            "log by the commands of failure.diagnosis, in PowerShell on Windows.",
+            diagnosis=look,
+        )
+    names = ", ".join(sorted({str(one.get("name")) for one in found.processes})) or "no process of it"
+    return Failure(
+        "windows_ollama_not_started",
+        f"Started Ollama on Windows ({found.path}) and waited {seconds:g} s: nothing listens on port {port} there. Now runs: {names}. "
+        "Look at its log by the commands of failure.diagnosis, in PowerShell on Windows.",
+        diagnosis=look,
+    )
+
+
+def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
+    """Return what has to be said about the way from WSL to a daemon that is right on Windows.
+
+    Raises:
+        Failure: C(windows_firewall), where it listens on every address and the way is closed all the same.
+
+    """
+    if reachable:
+        return []
+    if found.bind == LOOPBACK:
+        return [
+            f"Ollama on Windows listens on its loopback only, so WSL behind NAT does not reach {wish.address}. Containers of Docker "
+            "Desktop do: whether they do here, only a probe from a container can tell."
+        ]
+    if not resolves(wish.address):
+        return [
+            f"The name {wish.address.host} cannot be resolved in WSL, so nothing was asked from here. It may exist in containers "
+            "alone: a probe from a container can tell."
+        ]
+    port = wish.address.port
+    raise Failure(
+        "windows_firewall",
+        f"Ollama answers on Windows and listens on {diagnosis.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
+        "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
+        "last command of failure.diagnosis, and run the play again.",
+        diagnosis=[*diagnosis.commands(port), *diagnosis.firewall_commands(port)],
+        firewall_command=diagnosis.firewall_commands(port)[-1],
+    )

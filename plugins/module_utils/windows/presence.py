@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What is on Windows: the answer of the script LOOK in types of ours, and what follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+# How Windows calls the daemon and the app in the notification area; Get-Process leaves ".exe" away.
+_NAMES = ("ollama", "ollama app")
+LOOPBACK, ALL, OTHER = "loopback", "all", "other"
+
+
+@dataclass(frozen=True)
+class Found:
+    r"""Ollama on Windows.
+
+    Attributes:
+        user: Whose Windows session this is, C(MACHINE\name).
+        path: The verified C(ollama.exe), None where this user has none.
+        found_by: C(command), C(process), C(folder) or C(registry).
+        app: The tray app beside it.
+        version: Of the daemon that answers, else of the program.
+        processes: Of Ollama: C(name), C(pid), C(path), C(owner), C(mine).
+        others: Installations of other users: C(user), C(path).
+        listeners: Who listens on the port: C(address), C(port), C(pid), C(process).
+        answers: Whether Ollama answers on Windows' own loopback.
+        guarded: Whether it refuses a foreign Host header; None where nothing answers.
+        variable: OLLAMA_HOST of the user, None where it is not set.
+        machine_variable: OLLAMA_HOST of the machine.
+
+    """
+
+    user: str
+    path: str | None
+    found_by: str | None
+    app: str | None
+    version: str | None
+    processes: list[dict[str, Any]]
+    others: list[dict[str, Any]]
+    listeners: list[dict[str, Any]]
+    answers: bool
+    guarded: bool | None
+    variable: str | None
+    machine_variable: str | None
+
+    @property
+    def installed(self) -> bool:
+        """Whether this user has an Ollama."""
+        return self.path is not None
+
+    @property
+    def daemons(self) -> list[dict[str, Any]]:
+        """Return the listeners that are Ollama."""
+        pids = {one.get("pid") for one in self.processes}
+        return [
+            one for one in self.listeners if one.get("pid") in pids or str(one.get("process") or "").lower() in _NAMES
+        ]
+
+    @property
+    def strangers(self) -> list[dict[str, Any]]:
+        """Return the listeners that are not Ollama."""
+        return [one for one in self.listeners if one not in self.daemons]
+
+    @property
+    def running(self) -> bool:
+        """Whether Ollama listens on the port."""
+        return bool(self.daemons)
+
+    @property
+    def foreign(self) -> list[dict[str, Any]]:
+        """Return the listeners that are Ollama and belong to somebody else, or to nobody whom we may ask for."""
+        mine = {one.get("pid") for one in self.processes if one.get("mine")}
+        return [one for one in self.daemons if one.get("pid") not in mine]
+
+    @property
+    def bind(self) -> str | None:
+        """Return where it listens: C(all), C(loopback), C(other), None where it does not (nemoclaw-facts 1.6)."""
+        kinds = {_kind(str(one.get("address"))) for one in self.daemons}
+        for kind in (ALL, OTHER, LOOPBACK):
+            if kind in kinds:
+                return kind
+        return None
+
+
+def read(answer: dict[str, Any]) -> Found:
+    """Return what the script LOOK answered."""
+    candidates = _objects(answer.get("candidates"))
+    best = candidates[0] if candidates else {}
+    return Found(
+        user=_text(answer.get("user")) or "",
+        path=_text(best.get("path")),
+        found_by=_text(best.get("how")),
+        app=_text(best.get("app")),
+        version=_text(answer.get("version")) or _text(best.get("version")),
+        processes=_objects(answer.get("processes")),
+        others=_objects(answer.get("others")),
+        listeners=_objects(answer.get("listeners")),
+        answers=answer.get("answers") is True,
+        guarded=answer["guarded"] if isinstance(answer.get("guarded"), bool) else None,
+        variable=_text(answer.get("variable")),
+        machine_variable=_text(answer.get("machine_variable")),
+    )
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [object_of(one) for one in list_of(value)]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _kind(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return OTHER
+    if found.is_unspecified:
+        return ALL
+    return LOOPBACK if found.is_loopback else OTHER

@@ -1,0 +1,321 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ollama_windows
+version_added: "0.1.0"
+short_description: Find, start, restart or install Ollama on the Windows side of WSL
+description:
+  - Runs inside WSL and drives Ollama on Windows by C(powershell.exe), as the Windows user who owns the WSL session.
+  - Finds Ollama by its command, its processes, the known folders and the registry, and tells who listens on the port.
+  - Sets the user's variable C(OLLAMA_HOST) as O(bind) says and remembers what it was, so that O(state=restored) can put it back.
+  - The app in the notification area is stopped before the daemon, since it would start it again. Then the app, or the verified
+    C(ollama.exe serve), is started, and the endpoint is asked until it answers.
+  - What is right already is not touched, so that loaded models stay loaded. Another program on the port, and the Ollama of another
+    Windows user, are named and never stopped.
+  - No argument is ever part of a script's text, and each call of PowerShell has a time limit.
+options:
+  state:
+    description:
+      - V(detected) looks and changes nothing.
+      - V(running) starts it where it does not run. One that runs is never restarted; where it is bound otherwise, the module fails.
+      - V(restarted) also restarts one that is bound otherwise than O(bind) says, for example to Windows' loopback alone.
+      - V(installed) also installs it where the Windows user has none.
+      - V(restored) puts C(OLLAMA_HOST) back as it was before this module set it first, where nobody changed it since. Nothing is
+        stopped or removed.
+    type: str
+    choices: [detected, running, restarted, installed, restored]
+    default: detected
+  bind:
+    description:
+      - V(all) is C(OLLAMA_HOST=0.0.0.0), which WSL and every container reach by C(host.docker.internal). So does everybody else whom the
+        Windows firewall lets through, since Ollama asks for no key; the module warns of that.
+      - V(loopback) is C(OLLAMA_HOST=127.0.0.1), where Ollama also refuses a foreign C(Host) header. Containers of Docker Desktop still
+        reach it by C(host.docker.internal). WSL itself does in mirrored networking only, so a probe from a container has to tell.
+    type: str
+    choices: [all, loopback]
+    default: all
+  port:
+    description: TCP port of the daemon on Windows.
+    type: int
+    default: 11434
+  host:
+    description: Name or address, without a port, by which WSL asks the daemon.
+    type: str
+    default: host.docker.internal
+  tries:
+    description: How often the endpoint is asked after a start.
+    type: int
+    default: 15
+  interval:
+    description: Seconds between two of these tries.
+    type: int
+    default: 2
+  timeout:
+    description: Seconds after which a call of PowerShell is stopped, with what it started.
+    type: int
+    default: 60
+  url:
+    description:
+      - The installer, as C(https://) or C(http://) as Windows reaches it, or as C(file://) or an absolute path inside WSL.
+      - A name that ends in C(.exe) is run as C(OllamaSetup.exe) silently, which needs no network; everything else as a script like
+        C(install.ps1), which downloads on its own.
+    type: str
+    default: https://ollama.com/install.ps1
+  checksum:
+    description: C(sha256:) and 64 hexadecimal digits that the installer has to have. Needed for C(http://).
+    type: str
+  version:
+    description: The version that C(install.ps1) is asked for by C(OLLAMA_VERSION). By default its newest. A program has its own.
+    type: str
+  install_timeout:
+    description: Seconds after which the installer is stopped. It downloads more than a gigabyte.
+    type: int
+    default: 1800
+  user:
+    description: In whose home in WSL the former C(OLLAMA_HOST) is kept. By default the user that the module runs as.
+    type: str
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Windows is looked at, and nothing is changed.
+  diff_mode:
+    support: full
+    details:
+      - Shows whether it is installed, where it listens, and C(OLLAMA_HOST).
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+notes:
+  - The scripts are written for Windows PowerShell 5.1. They are parsed, and run against a stand-in that keeps Windows' state, since no
+    Windows can be had where this collection is tested. No step of them has been run on Windows.
+  - What C(OLLAMA_HOST) was is kept in C(~/.nemoclaw/windows-ollama.json), mode 0600.
+seealso:
+  - module: nemoclaw.local_inference.ollama_model
+  - module: nemoclaw.local_inference.inference_facts
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Look at Ollama on Windows
+  nemoclaw.local_inference.ollama_windows:
+  register: windows
+
+- name: Start it where it does not run, and restart it where it is bound to loopback only
+  nemoclaw.local_inference.ollama_windows:
+    state: restarted
+
+- name: Install it without the internet, and keep it on Windows' loopback
+  nemoclaw.local_inference.ollama_windows:
+    state: installed
+    bind: loopback
+    url: /mnt/c/Users/Public/Downloads/OllamaSetup.exe
+    checksum: sha256:0d9f4bdb263c0f4a0657e57141771884dc4ad17051bb8d6e5a81dc44388a039f
+
+- name: Put the Windows variable back as it was
+  nemoclaw.local_inference.ollama_windows:
+    state: restored
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - set OLLAMA_HOST=0.0.0.0:11434 for the Windows user LAPTOP\ada (it was not set)
+    - stop ollama app.exe, ollama.exe on Windows
+    - start C:\Users\ada\AppData\Local\Programs\Ollama\ollama app.exe
+bind:
+  description:
+    - Where it listens, V(all), V(loopback) or V(other), null where it does not. In check mode, as it is now.
+    - This and what follows is null for O(state=restored) where there was nothing to restore, since Windows is not asked then.
+  returned: success
+  type: str
+  sample: all
+diagnosis:
+  description: PowerShell commands for a person who wants to look at processes, port, variable and log on Windows.
+  returned: success
+  type: list
+  elements: str
+  sample: ["[Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'User')"]
+installed:
+  description: Whether the Windows user has an Ollama.
+  returned: success
+  type: bool
+running:
+  description: Whether an Ollama listens on the port of Windows, of this user or of another one.
+  returned: success
+  type: bool
+reachable:
+  description: Whether it answers WSL at O(host). Where it does not, a container may reach it all the same.
+  returned: success
+  type: bool
+answers:
+  description: Whether it answers on Windows' own loopback.
+  returned: success
+  type: bool
+guarded:
+  description: Whether it refuses a foreign C(Host) header, as it does on loopback. Null where nothing answers.
+  returned: success
+  type: bool
+restarted:
+  description: Whether a running daemon was restarted, which takes its models out of memory.
+  returned: success
+  type: bool
+version:
+  description: The version of the daemon, else of the program, null where none is known.
+  returned: success
+  type: str
+  sample: 0.32.9
+path:
+  description: The program, as Windows calls it.
+  returned: success
+  type: str
+  sample: C:\Users\ada\AppData\Local\Programs\Ollama\ollama.exe
+found_by:
+  description: How it was found, V(command), V(process), V(folder) or V(registry).
+  returned: success
+  type: str
+  sample: command
+app:
+  description: The app for the notification area beside it, null where there is none.
+  returned: success
+  type: str
+  sample: C:\Users\ada\AppData\Local\Programs\Ollama\ollama app.exe
+windows_user:
+  description: Whose Windows session this WSL belongs to.
+  returned: success
+  type: str
+  sample: LAPTOP\ada
+other_users:
+  description: Ollama of other Windows users, as far as this one can see.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{user: grace, path: 'C:\Users\grace\AppData\Local\Programs\Ollama\ollama.exe'}]
+listeners:
+  description: Who listens on the port of Windows.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{address: 0.0.0.0, port: 11434, pid: 4711, process: ollama}]
+variable:
+  description: C(OLLAMA_HOST) of the Windows user before and after, null where it was not set.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before.
+      type: str
+      returned: always
+    after:
+      description: After. In check mode, as it is now.
+      type: str
+      returned: always
+      sample: 0.0.0.0:11434
+failure:
+  description: What stopped it.
+  returned: on failure
+  type: dict
+  contains:
+    code:
+      description: Stable name, listed in C(docs/failure-codes.md).
+      type: str
+      returned: always
+      sample: windows_firewall
+    message:
+      description: The sentence that is C(msg) as well.
+      type: str
+      returned: always
+    diagnosis:
+      description: Commands that show what is wrong. Those that begin with a path or a Linux command are for WSL, others for PowerShell.
+      type: list
+      elements: str
+      returned: where there are some
+    firewall_command:
+      description: The command that opens the port for WSL, for PowerShell as administrator.
+      type: str
+      returned: for RV(failure.code=windows_firewall)
+    listeners:
+      description: The other programs on the port, as RV(listeners).
+      type: list
+      elements: dict
+      returned: for RV(failure.code=windows_port_taken)
+    last_logs:
+      description: The last lines of the installer.
+      type: list
+      elements: str
+      returned: for RV(failure.code=windows_install_failed)
+"""
+
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.result import as_result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import make_wish
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {
+        "type": "str",
+        "choices": ["detected", "running", "restarted", "installed", "restored"],
+        "default": "detected",
+    },
+    "bind": {"type": "str", "choices": ["all", "loopback"], "default": "all"},
+    "port": {"type": "int", "default": 11434},
+    "host": {"type": "str", "default": "host.docker.internal"},
+    "tries": {"type": "int", "default": 15},
+    "interval": {"type": "int", "default": 2},
+    "timeout": {"type": "int", "default": 60},
+    "url": {"type": "str", "default": "https://ollama.com/install.ps1"},
+    "checksum": {"type": "str"},
+    "version": {"type": "str"},
+    "install_timeout": {"type": "int", "default": 1800},
+    "user": {"type": "str"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    state, check_mode = module.params["state"], module.check_mode
+    try:
+        keeper = Keeper(find_account(module.params["user"]))
+        wish = make_wish(module.params)
+
+        def connect() -> Windows:
+            return Windows(Machine(), wish.address.port, wish.timeout)
+
+        if state == "detected":
+            result = converge.detect(connect(), wish)
+        elif state == "restored":
+            result = converge.restore(connect, keeper, check_mode)
+        else:
+            result = converge.converge(connect(), keeper, wish, check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    answer = as_result(result, wish, check_mode)
+    for warning in answer.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

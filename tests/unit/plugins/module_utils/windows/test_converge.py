@@ -1,0 +1,231 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done to Ollama on Windows, and what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import Result, converge, detect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.result import as_result
+from windows_machine import FOLDER, HOME
+from wsl_laptop import Laptop, wish
+
+STRANGER = {"address": "0.0.0.0", "port": 11434, "pid": 77, "process": "svchost"}
+GRACE = [{"user": "Grace", "path": "C:\\Users\\Grace\\AppData\\Local\\Programs\\Ollama\\ollama.exe"}]
+APP, PROGRAM = f"{FOLDER}\\ollama app.exe", f"{FOLDER}\\ollama.exe"
+
+
+def at(port: int, **changes: Any) -> dict[str, Any]:
+    """Return a change of state in which another user's daemon listens on the port."""
+    return {
+        "processes": [{"name": "ollama.exe", "pid": 9, "path": None, "owner": "LAPTOP\\Grace"}],
+        "listeners": [{"address": "127.0.0.1", "port": port, "pid": 9, "process": "ollama"}],
+        **changes,
+    }
+
+
+def run(laptop: Laptop, port: int, check_mode: bool = False, **options: Any) -> Result:
+    return converge(laptop.connect(port), laptop.keeper, wish(port=port, **options), check_mode)
+
+
+@pytest.mark.parametrize(
+    ("preset", "state", "calls", "bind"),
+    [
+        ("installed", "running", ["set_variable", "start"], "all"),
+        ("installed", "installed", ["set_variable", "start"], "all"),
+        ("bare", "installed", ["set_variable", "install"], "all"),
+    ],
+)
+def test_a_daemon_that_does_not_run_is_there_afterwards(
+    laptop: Laptop, ollama: int, preset: str, state: str, calls: list[str], bind: str
+) -> None:
+    laptop.boot(preset)
+    planned = run(laptop, ollama, True, state=state)
+    assert laptop.calls == []
+    done = run(laptop, ollama, state=state)
+    assert laptop.calls == calls
+    assert done.report.changed
+    assert done.after is not None
+    assert (done.after.bind, done.after.installed, done.reachable) == (bind, True, True)
+    assert laptop.state["variable"] == f"0.0.0.0:{ollama}"
+    assert planned.report.actions[:2] == done.report.actions[:2]
+    assert planned.report.expected == {"OLLAMA_HOST": f"0.0.0.0:{ollama}", "bind": "all"} | (
+        {"installed": True} if preset == "bare" else {}
+    )
+
+    again = run(laptop, ollama, state=state)
+    assert (again.report.changed, again.report.actions) == (False, [])
+    assert laptop.calls == calls
+
+
+def test_a_daemon_on_loopback_is_restarted_with_its_app_stopped_first(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("loopback")
+    laptop.change(listeners=[{**laptop.state["listeners"][0], "port": ollama}])
+    done = run(laptop, ollama)
+    assert laptop.calls == ["set_variable", "stop", "start"]
+    assert done.report.restarted
+    assert done.report.actions == [
+        f"set OLLAMA_HOST=0.0.0.0:{ollama} for the Windows user LAPTOP\\J\u00f6rg M\u00fcller (it was not set)",
+        "stop ollama.exe, ollama app.exe on Windows",
+        f"start {APP}",
+    ]
+    assert len(laptop.state["processes"]) == 2
+    assert not run(laptop, ollama).report.changed
+
+
+def test_running_never_restarts(laptop: Laptop) -> None:
+    laptop.boot("loopback")
+    with pytest.raises(Failure, match="state=restarted") as caught:
+        run(laptop, 11434, state="running")
+    assert caught.value.code == "windows_restart_needed"
+    assert laptop.calls == []
+
+
+def test_the_loopback_mode(laptop: Laptop) -> None:
+    laptop.boot("running")
+    done = run(laptop, 11434, bind="loopback", host="host.docker.invalid")
+    assert done.after is not None
+    assert (done.after.bind, done.after.guarded, done.reachable) == ("loopback", True, False)
+    assert laptop.state["variable"] == "127.0.0.1:11434"
+    assert [warning for warning in done.report.warnings if "probe from a container" in warning]
+    assert not run(laptop, 11434, bind="loopback", host="host.docker.invalid").report.changed
+
+
+def test_a_name_that_only_containers_know_is_no_failure(laptop: Laptop) -> None:
+    laptop.boot()
+    done = run(laptop, 11434, host="host.docker.invalid")
+    assert done.after is not None
+    assert (done.after.bind, done.reachable) == ("all", False)
+    assert "may exist in containers alone" in done.report.warnings[-1]
+
+
+def test_without_an_app_the_program_is_started(laptop: Laptop, ollama: int) -> None:
+    laptop.boot(has_app=False)
+    assert run(laptop, ollama).report.actions[-1] == f"start {PROGRAM} serve"
+
+
+def test_an_app_that_starts_no_daemon_gives_way_to_the_program(laptop: Laptop, ollama: int) -> None:
+    laptop.boot(misbehave=["app_never_binds"])
+    # The endpoint that answers is not Windows here: what listens on Windows decides.
+    assert run(laptop, ollama).report.actions[-2:] == [f"start {APP}", f"start {PROGRAM} serve"]
+    assert laptop.calls == ["set_variable", "start", "stop", "start"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "options", "code", "words"),
+    [
+        ("installed", {"listeners": [STRANGER]}, {}, "windows_port_taken", "svchost (process 77)"),
+        (
+            "bare",
+            {"listeners": [{**STRANGER, "process": "wslrelay"}]},
+            {"state": "installed"},
+            "windows_port_taken",
+            "inside WSL",
+        ),
+        ("bare", {}, {}, "windows_ollama_not_installed", "irm https"),
+        ("bare", {"others": GRACE}, {}, "windows_ollama_other_user", "Grace"),
+        ("bare", at(11434), {"state": "installed"}, "windows_ollama_other_user", "another user"),
+        (
+            "installed",
+            {"misbehave": ["never_binds"]},
+            {},
+            "windows_ollama_not_started",
+            "nothing listens on port 11434",
+        ),
+        ("installed", {"misbehave": ["binds_loopback"]}, {}, "windows_ollama_bind", "127.0.0.1"),
+        ("installed", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "gave no answer"),
+        ("installed", {"misbehave": ["variable_reset"]}, {}, "windows_variable_not_set", "OLLAMA_HOST"),
+        ("loopback", {"misbehave": ["wont_stop"]}, {}, "windows_ollama_not_stopped", "ollama app.exe (process"),
+        ("bare", {"misbehave": ["install_fails"]}, {"state": "installed"}, "windows_install_failed", "Speicherplatz"),
+        ("bare", {"misbehave": ["install_hangs"]}, {"state": "installed"}, "windows_install_failed", "within 60 s"),
+        ("bare", {"misbehave": ["install_elsewhere"]}, {"state": "installed"}, "windows_install_failed", "registry"),
+        ("bare", {"downloads": {}}, {"state": "installed"}, "windows_install_failed", "could not get"),
+        ("bare", {}, {"state": "installed", "checksum": "sha256:" + "b" * 64}, "checksum_mismatch", "a" * 64),
+        ("bare", {}, {"state": "installed", "url": "/no/such/OllamaSetup.exe"}, "archive_not_found", "/no/such"),
+    ],
+)
+def test_what_is_in_the_way_is_named(
+    laptop: Laptop, preset: str, changes: dict[str, Any], options: dict[str, Any], code: str, words: str
+) -> None:
+    laptop.boot(preset, **changes)
+    before = laptop.state["processes"]
+    with pytest.raises(Failure) as caught:
+        run(laptop, 11434, host="host.docker.invalid", **options)
+    assert (caught.value.code, words in caught.value.message) == (code, True), caught.value.message
+    assert caught.value.message.endswith((".", "| iex"))
+    assert [one for one in before if one["owner"] == "LAPTOP\\Grace" and one not in laptop.state["processes"]] == []
+
+
+def test_a_closed_firewall_comes_with_the_command_that_opens_it(laptop: Laptop, closed_port: int) -> None:
+    laptop.boot()
+    with pytest.raises(Failure, match="firewall") as caught:
+        run(laptop, closed_port)
+    assert caught.value.code == "windows_firewall"
+    command = caught.value.details["firewall_command"]
+    assert command in caught.value.details["diagnosis"]
+    assert command.startswith("New-NetFirewallRule ")
+    assert f"-LocalPort {closed_port} " in command
+    # It was started once, and is left running for whoever opens the firewall.
+    assert laptop.calls == ["set_variable", "start"]
+    assert laptop.state["listeners"] != []
+
+
+def test_another_users_daemon_is_used_as_it_is(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("installed", **at(ollama, listeners=[{"address": "::", "port": ollama, "pid": 9, "process": "ollama"}]))
+    done = run(laptop, ollama, state="installed")
+    assert (done.report.changed, laptop.calls) == (False, [])
+    assert "belongs to another user" in done.report.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["Ollama Setup.exe", "install \u00fc.ps1"])
+def test_an_installer_from_wsl_is_proved_and_run(laptop: Laptop, ollama: int, tmp_path: Path, name: str) -> None:
+    installer = tmp_path / name
+    # The stand-ins of Windows see the real file system and not the root of the test's host: the same file is in both.
+    for path in (installer, laptop.root / str(installer).lstrip("/")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"installer")
+    laptop.boot("bare")
+    with pytest.raises(Failure) as caught:
+        run(laptop, ollama, state="installed", url=str(installer), checksum="sha256:" + "0" * 64)
+    assert caught.value.details["found"] == hashlib.sha256(b"installer").hexdigest()
+    done = run(
+        laptop, ollama, state="installed", url=str(installer), checksum=f"sha256:{caught.value.details['found']}"
+    )
+    assert f"install Ollama on Windows by {installer}" in done.report.actions
+    assert done.reachable
+
+
+def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("installed")
+    asked = wish(port=ollama)
+    planned = as_result(run(laptop, ollama, True), asked, True)
+    done = as_result(run(laptop, ollama), asked, False)
+    assert (
+        planned["diff"]
+        == done["diff"]
+        == {
+            "before": {"installed": True, "bind": None, "OLLAMA_HOST": None},
+            "after": {"installed": True, "bind": "all", "OLLAMA_HOST": f"0.0.0.0:{ollama}"},
+        }
+    )
+    assert (planned["running"], done["running"]) == (False, True)
+    assert done["variable"] == {"before": None, "after": f"0.0.0.0:{ollama}"}
+    assert done["path"] == f"{HOME}\\AppData\\Local\\Programs\\Ollama\\ollama.exe"
+    assert [warning for warning in done["warnings"] if "without a key or a password" in warning]
+    assert any("Get-NetTCPConnection" in command for command in done["diagnosis"])
+
+
+def test_looking_changes_nothing_and_never_fails_for_what_it_sees(laptop: Laptop) -> None:
+    for preset, changes in (("bare", {"listeners": [STRANGER]}), ("running", {}), ("bare", {"others": GRACE})):
+        laptop.boot(preset, **changes)
+        result = detect(laptop.connect(), wish(state="detected"))
+        assert (result.report.changed, laptop.calls) == (False, [])
+        assert result.after is not None
+        assert result.after.running == (preset == "running")
+        assert result.after.others == changes.get("others", [])
