@@ -24,7 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 # What Docker Desktop calls Windows, in containers and in WSL (page, WSL with Windows-Host Ollama).
 WINDOWS_HOST = "host.docker.internal"
 # Where WSL registers Windows programs with the kernel; the second name is that of distributions that systemd runs.
-_INTEROP = ("/proc/sys/fs/binfmt_misc/WSLInterop", "/proc/sys/fs/binfmt_misc/WSLInterop-late")
+INTEROP_ENTRIES = ("/proc/sys/fs/binfmt_misc/WSLInterop", "/proc/sys/fs/binfmt_misc/WSLInterop-late")
 _INTEROP_OF_ALL = "/proc/sys/fs/binfmt_misc/status"
 _ROUTES = "/proc/net/route"
 _NO_ADDRESS = "00000000"
@@ -132,7 +132,7 @@ def _ways_to_windows(machine: Machine, mode: str | None) -> list[str]:
 def _runs_windows_programs(machine: Machine) -> bool:
     if (machine.read(_INTEROP_OF_ALL) or "enabled").strip() != "enabled":
         return False
-    return any((machine.read(path) or "").startswith("enabled") for path in _INTEROP)
+    return any((machine.read(path) or "").startswith("enabled") for path in INTEROP_ENTRIES)
 
 
 def _is_own(address: str) -> bool:
