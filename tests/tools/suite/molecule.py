@@ -9,7 +9,7 @@ from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
 # What cannot be played without a real Ollama.
-_OLLAMA = ("ollama", "ollama_install", "ollama_service")
+_OLLAMA = ("ollama", "ollama_install", "ollama_service", "wsl")
 
 
 def molecule(run: Run) -> None:
