@@ -98,7 +98,7 @@ _CONTAINER_TARGETS = ("nim_container", "nim_role", "vllm_container", "vllm_role"
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
 # The same for the real CLI of OpenShell.
-_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox")
+_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox", "sandbox_proof")
 
 
 def integration(run: Run) -> None:

@@ -10,6 +10,8 @@ from .run import PLAY_FAULTS, Run
 
 # What cannot be played without a real Ollama.
 _OLLAMA = ("ollama", "ollama_install", "ollama_service")
+# And what cannot be without the real CLI of OpenShell.
+_OPENSHELL = ("sandbox",)
 
 
 def molecule(run: Run) -> None:
@@ -19,7 +21,8 @@ def molecule(run: Run) -> None:
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
     with lab.opened(run, tools) as made:
-        excluded = [] if made.ollama else [word for name in _OLLAMA for word in ("--exclude", name)]
+        left_out = [*(() if made.ollama else _OLLAMA), *(() if made.openshell else _OPENSHELL)]
+        excluded = [word for name in left_out for word in ("--exclude", name)]
         test_all = ["test", "--all", *excluded, "--report", "--no-command-borders"]
         status = run.execute([tools / "molecule", *test_all], cwd=root, env=made.environment(tools))
     _count(run, status)
