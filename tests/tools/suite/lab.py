@@ -66,6 +66,8 @@ def opened(run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS) -> Iterator[La
     # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
     sockets = Path(tempfile.mkdtemp(prefix="lab-"))
     openshell = servers.openshell_home(run)
+    # Its programs are started by their real path, so that is where the hosts have to find it.
+    openshell = openshell and openshell.resolve()
     lab = Lab(run_id, paths.MOLECULE / run_id, sockets, hosts, keys, image, home, openshell)
     lab.folder.mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
