@@ -198,6 +198,19 @@ def test_what_a_sandbox_cannot_reach_is_led_back(
     call(server, "sandbox", "delete", "my-assistant")
 
 
+@pytest.mark.parametrize(("image", "code"), [("lab/stuck:1", "sandbox_timeout"), ("lab/broken:1", "sandbox_error")])
+def test_a_sandbox_that_does_not_come_up(
+    led: Controller, server: openshell_parts.Gateway, llama: Llama, image: str, code: str
+) -> None:
+    before = state(led, server)
+    other = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
+    options = json.dumps({"sandbox_name": "stays", "sandbox_image": image, "sandbox_ready_timeout": 2})
+    assert led.play("switch_model", "-e", options, **other) == 2
+    assert f'"code": "{code}"' in led.output
+    assert state(led, server) == before
+    call(server, "sandbox", "delete", "stays")
+
+
 def test_a_sandbox_without_curl(led: Controller, server: openshell_parts.Gateway) -> None:
     """It is an error in the sandbox that was asked for, and a warning in another one."""
     with another_sandbox(server, "lab/bare:1"):

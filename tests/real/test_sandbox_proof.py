@@ -70,6 +70,13 @@ def test_an_answer_and_a_tool_call(openshell: OpenShell, llama: Llama, api: str,
     assert report.base_url == ("https://inference.local" if api == MESSAGES else "https://inference.local/v1")
 
 
+def test_a_key_with_quotes_arrives_as_it_is(openshell: OpenShell, llama: Llama) -> None:
+    key = "a'b\"c%s%%d$HOME`id`"
+    lead(openshell, llama("good", api_key=key).base_url, key=f"{key}\n")
+    make(openshell)
+    assert prove(openshell, rungs=proof.COMPLETION).probes[0].outcome == "passed"
+
+
 def test_four_failures_are_told_apart(openshell: OpenShell, llama: Llama) -> None:
     make(openshell)
     make(openshell, "lab/bare:1", "bare")
@@ -94,6 +101,10 @@ def test_four_failures_are_told_apart(openshell: OpenShell, llama: Llama) -> Non
     lead(openshell, "http://127.0.0.1:9/v1")
     down = failure_of(openshell)
     assert (down.code, down.details["status"]) == ("sandbox_upstream_down", 503)
+
+    lead(openshell, "http://no-such-host.invalid/v1")
+    nameless = failure_of(openshell)
+    assert (nameless.code, nameless.details["status"]) == ("sandbox_upstream_down", 503)
 
     lead(openshell, llama("leaks", api_key=KEY).base_url)
     leaked = failure_of(openshell)

@@ -98,7 +98,7 @@ _CONTAINER_TARGETS = ("engine_switch", "nim_container", "nim_role", "vllm_contai
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service", "ollama_windows")
 # The same for the real CLI of OpenShell.
-_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox")
+_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox", "sandbox_proof")
 
 
 def integration(run: Run) -> None:

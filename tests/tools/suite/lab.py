@@ -22,7 +22,7 @@ ENGINE_HOST = "with-docker"
 
 @dataclass(frozen=True)
 class Lab:
-    """What the plays get: names of this run, and the secrets that must never show; `ollama` is None without a real one."""
+    """What the plays get: names of this run, and the secrets that must never show; `ollama` and `openshell`: None without."""
 
     run_id: str
     folder: Path
@@ -32,6 +32,7 @@ class Lab:
     image: str
     ollama: Path | None
     engine_images: dict[str, str]
+    openshell: Path | None
 
     def environment(self, tools: Path) -> dict[str, str]:
         return {
@@ -44,6 +45,8 @@ class Lab:
             "LAB_IMAGE": self.image,
             # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
             "LAB_OLLAMA": str(self.ollama or self.folder / "no-ollama"),
+            # The real OpenShell CLIs, which know their own path; its gateways run on this machine.
+            "LAB_OPENSHELL": str(self.openshell or self.folder / "no-openshell"),
             "LAB_RUN": self.run_id,
             "LAB_SOCKETS": str(self.sockets),
             # Not in HOME: what a run that was killed left there would make the next one believe that its hosts exist.
@@ -68,7 +71,11 @@ def opened(
     run_id = secrets.token_hex(4)
     # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
     sockets = Path(tempfile.mkdtemp(prefix="lab-"))
-    lab = Lab(run_id, paths.MOLECULE / run_id, sockets, hosts, keys, image, home, engine_images or {})
+    openshell = servers.openshell_home(run)
+    # Its programs are started by their real path, so that is where the hosts have to find it.
+    openshell = openshell and openshell.resolve()
+    folder = paths.MOLECULE / run_id
+    lab = Lab(run_id, folder, sockets, hosts, keys, image, home, engine_images or {}, openshell)
     lab.folder.mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
@@ -77,6 +84,8 @@ def opened(
         ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
         shared = stack.enter_context(_ollama_of_hosts(run, lab, home)) if home else {"lab_shared_ports": []}
         _write_inventory(lab, ports, shared)
+        if openshell:
+            _write_gateways(lab, openshell, stack)
         _write_secrets(run, lab, tools)
         yield lab
 
@@ -92,6 +101,18 @@ def _ollama_of_hosts(run: Run, lab: Lab, home: Path) -> Iterator[dict[str, objec
             "lab_models": models.names,
             "lab_shared_ports": [generator.port, *models.ports],
         }
+
+
+def _write_gateways(lab: Lab, openshell: Path, stack: contextlib.ExitStack) -> None:
+    """Have a gateway of OpenShell for each host, since a gateway has one route, and tell the host where it is."""
+    import openshell_parts
+
+    release = openshell_parts.RELEASES[-1]
+    for host in lab.hosts:
+        made = stack.enter_context(openshell_parts.serving(release, openshell))
+        known = {"lab_gateway_port": int(made.endpoint.rpartition(":")[2]), "lab_openshell": str(made.cli)}
+        file = lab.folder / "inventory" / "host_vars" / host / "openshell.yml"
+        file.write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
 def _write_secrets(run: Run, lab: Lab, tools: Path) -> None:

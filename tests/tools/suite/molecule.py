@@ -10,6 +10,8 @@ from .run import PLAY_FAULTS, Run
 
 # What cannot be played without a real Ollama.
 _OLLAMA = ("ollama", "ollama_install", "ollama_service", "wsl")
+# And what cannot be without the real CLI of OpenShell.
+_OPENSHELL = ("sandbox",)
 
 
 def molecule(run: Run) -> None:
@@ -20,7 +22,8 @@ def molecule(run: Run) -> None:
     root = tree.copy(run, run.name)
     images = {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
     with lab.opened(run, tools, engine_images=images) as made:
-        excluded = [] if made.ollama else [word for name in _OLLAMA for word in ("--exclude", name)]
+        left_out = [*(() if made.ollama else _OLLAMA), *(() if made.openshell else _OPENSHELL)]
+        excluded = [word for name in left_out for word in ("--exclude", name)]
         test_all = ["test", "--all", *excluded, "--report", "--no-command-borders"]
         status = run.execute([tools / "molecule", *test_all], cwd=root, env=made.environment(tools))
     _count(run, status)
