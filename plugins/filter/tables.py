@@ -43,6 +43,7 @@ def host_table(host: dict[str, Any], provider: str) -> list[str]:
         ("GPU", host["gpus"]["summary"]),
         ("memory", f"{memory['total_mib']} MiB, {memory['available_mib']} MiB available"),
         ("Docker", _docker(host["docker"])),
+        *([("WSL", _wsl(host["wsl"], host["ollama"]["windows"]))] if host["wsl"] else []),
         ("user", f"{user['name']}, state in {user['home']}/.nemoclaw"),
         ("route", "none yet" if host["route"] is None else f"{host['route']['model']} ({host['route']['label']})"),
         ("provider", provider),
@@ -53,6 +54,19 @@ def host_table(host: dict[str, Any], provider: str) -> list[str]:
 def _docker(docker: dict[str, Any]) -> str:
     """Return the engine and its version, or why there is none to use."""
     return f"{docker['kind']} {docker['version']}" if docker["reachable"] else str(docker["reason"])
+
+
+def _wsl(wsl: dict[str, Any], windows: dict[str, Any] | None) -> str:
+    """Return how this Linux and its Windows are connected, and whether an Ollama was seen there."""
+    mode = wsl["networking_mode"] or "unknown"
+    seen = windows or {}
+    ollama = (
+        f"Ollama {seen['daemon_version']} of Windows at {seen['host']}"
+        if seen.get("daemon_version")
+        else "no Ollama of Windows seen"
+    )
+    interop = "starts" if wsl["interop"] else "does not start"
+    return f"{wsl['version'] or 'version unknown'}, {mode} networking, {interop} Windows programs, {ollama}"
 
 
 class FilterModule:

@@ -335,6 +335,11 @@ ansible_facts:
               returned: success
               type: str
               sample: nat
+            interop:
+              description: Whether this Linux can run Windows programs, such as C(powershell.exe).
+              returned: success
+              type: bool
+              sample: true
         docker:
           description: The container engine that a Docker client of the user would find.
           returned: success
@@ -481,7 +486,7 @@ ansible_facts:
               type: str
               sample: ollama
         ollama:
-          description: Ollama's two sides.
+          description: Ollama's program and its daemon, and on WSL the daemon of Windows.
           returned: success
           type: dict
           contains:
@@ -505,6 +510,34 @@ ansible_facts:
               returned: success
               type: str
               sample: "Asked http://127.0.0.1:11434/api/version for Ollama's version, but it does not speak HTTP (BadStatusLine)."
+            windows:
+              description:
+                - On WSL, the Ollama of Windows as far as this Linux reaches it. V(null) elsewhere.
+                - Whether containers reach it is another question, which M(nemoclaw.local_inference.sandbox_probe) answers.
+              returned: success
+              type: dict
+              contains:
+                host:
+                  description: Where it is reached, as C(HOST:PORT). V(null) when none answers.
+                  returned: success
+                  type: str
+                  sample: host.docker.internal:11434
+                daemon_version:
+                  description: Its version, V(null) when none answers.
+                  returned: success
+                  type: str
+                  sample: 0.9.3
+                problem:
+                  description: What every way to it said, V(null) when one answers.
+                  returned: success
+                  type: str
+                  sample: host.docker.internal does not resolve in this Linux.
+            both_running:
+              description:
+                - Whether the daemons of WSL and of Windows both run. Only one of them should (page, WSL with Windows-Host Ollama).
+              returned: success
+              type: bool
+              sample: false
         vllm:
           description: The vLLM server on 127.0.0.1, whoever runs it.
           returned: success

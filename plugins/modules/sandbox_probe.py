@@ -13,7 +13,7 @@ description:
   - Opens a TCP connection from a container on OpenShell's Docker network, which is where sandboxes are, and says whether it worked.
   - A host's firewall that blocks the containers' bridge is the usual reason why an agent gets network errors although everything works
     on the host. The module then returns the command that opens the way, for the firewall that the host runs.
-  - It sends nothing over the connection, and needs no Python library, only the C(docker) command.
+  - It sends nothing over the connection unless O(path) is set, and needs no Python library, only the C(docker) command.
 options:
   host:
     description: What to reach, by the name that sandboxes use.
@@ -23,16 +23,25 @@ options:
     description: The TCP port, by default that of the authenticated reverse proxy.
     type: int
     default: 11435
+  path:
+    description:
+      - Ask for this over HTTP as well, for example V(/api/version). Any status counts, none does not.
+      - Docker Desktop may take connections for a port on which nobody listens, so there it is the surer question.
+    type: str
+    default: ""
   network:
     description:
       - The Docker network to probe from.
       - By default the one that E(OPENSHELL_DOCKER_NETWORK_NAME) names, else C(openshell-docker), else the one with OpenShell's label.
     type: str
+  fallback_network:
+    description: The network to probe from where OpenShell has made none yet, for example V(bridge). By default that is no verdict.
+    type: str
   image:
     description:
       - The image to probe from. Any that has C(nc) or C(bash) will do, so on a host without a registry the sandbox's own image does.
       - Where it is not there and cannot be pulled, a small one is made of the busybox of the host, as
-        C(nemoclaw-local-inference/probe:1).
+        C(nemoclaw-local-inference/probe:2).
     type: str
     default: busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662
   busybox:
@@ -81,6 +90,13 @@ EXAMPLES = r"""
     that: probe.outcome != 'blocked'
     fail_msg: "{{ probe.hint }}"
 
+- name: Probe the way to the Ollama of Windows, on WSL with Docker Desktop
+  nemoclaw.local_inference.sandbox_probe:
+    host: host.docker.internal
+    port: 11434
+    path: /api/version
+    fallback_network: bridge
+
 - name: Probe the way to vLLM, from the sandbox's own image
   nemoclaw.local_inference.sandbox_probe:
     port: 8000
@@ -98,7 +114,7 @@ reason:
   description:
     - V(open) for a connection.
     - V(firewall), V(not_listening) (nobody listens on the port) or V(wrong_address) (somebody does, but not for the sandboxes'
-      network) for V(blocked).
+      network) for V(blocked). V(windows) is said of C(host.docker.internal) with Docker Desktop, which is Windows.
     - V(not_probed) for V(unavailable).
   returned: success
   type: str
@@ -112,11 +128,26 @@ command:
   returned: success
   type: str
   sample: sudo ufw allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
+close_command:
+  description: The command that takes that rule away again, null for nftables, where a rule has no name of its own.
+  returned: success
+  type: str
+  sample: sudo ufw delete allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
 firewall:
   description: V(ufw), V(firewalld), V(nftables), V(iptables) or V(unknown), null where that is not the reason.
   returned: success
   type: str
   sample: ufw
+engine:
+  description: V(desktop) for Docker Desktop, V(native) for any other engine, null where none answers.
+  returned: success
+  type: str
+  sample: native
+status:
+  description: The HTTP status that O(path) was answered with, null where nothing was asked.
+  returned: success
+  type: int
+  sample: 200
 network:
   description: The network that was probed from.
   returned: success
@@ -163,7 +194,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "host.openshell.internal"},
     "port": {"type": "int", "default": 11435},
+    "path": {"type": "str", "default": ""},
     "network": {"type": "str"},
+    "fallback_network": {"type": "str"},
     "image": {"type": "str", "default": DEFAULT_IMAGE},
     "busybox": {"type": "path"},
     "timeout": {"type": "int", "default": 5},

@@ -57,6 +57,12 @@ options:
   hf_endpoint:
     description: Another hub than C(https://huggingface.co), for example a mirror of the lab.
     type: str
+  ngc_api_key:
+    description:
+      - NGC key for an image at C(nvcr.io), where the built-in ones lie. Without it the login of the user that the task runs as counts,
+        and where there is none the registry is asked without.
+      - It is shown to the registry, before anything is pulled, and to nobody else.
+    type: str
   remove_weights:
     description: For O(state=absent), also remove the weights of the model.
     type: bool
@@ -306,6 +312,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "cache_dir": {"type": "str"},
     "hf_token": {"type": "str", "no_log": True},
     "hf_endpoint": {"type": "str"},
+    "ngc_api_key": {"type": "str", "no_log": True},
     "remove_weights": {"type": "bool", "default": False},
 }
 
@@ -346,7 +353,7 @@ def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None, fol
         wish.name,
         {**asdict(wish), "docker_host": docker_host},
         f"Starting {wish.name}",
-        (wish.hf_token,),
+        (wish.hf_token, wish.ngc_api_key.strip()),
         folder,
     )
     outcome = job.run(lambda: container.settled(vllm), work, wait)

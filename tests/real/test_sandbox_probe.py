@@ -11,8 +11,10 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
@@ -93,6 +95,25 @@ def test_the_way_is_open(lab: Lab, server: socket.socket) -> None:
     assert run(lab, port, host=lab.gateway)["outcome"] == "reachable"
     left = command("docker", "ps", "--all", "--quiet", "--filter", "name=^nemoclaw-probe-")
     assert left == "", "no container stays"
+
+
+class _NotFound(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404, explain=self.path)
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+def test_what_answers_over_http(lab: Lab, server: socket.socket) -> None:
+    with ThreadingHTTPServer(("0.0.0.0", 0), _NotFound) as answering:
+        threading.Thread(target=answering.serve_forever, daemon=True).start()
+        found = run(lab, answering.server_address[1], path="/api/version")
+        assert (found["outcome"], found["status"], found["engine"]) == ("reachable", 404, "native"), found["hint"]
+        answering.shutdown()
+    silent = run(lab, server.getsockname()[1], path="/api/version")
+    assert (silent["outcome"], silent["status"]) == ("blocked", None)
+    assert "no HTTP answer to GET /api/version" in str(silent["hint"])
 
 
 @pytest.mark.parametrize("verdict", [["DROP"], ["REJECT"], ["REJECT", "--reject-with", "tcp-reset"]])

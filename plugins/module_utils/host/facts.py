@@ -26,7 +26,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.plat
     normalise_architecture,
     parse_os_release,
     read_platform,
-    read_wsl,
     refine_by_gpu_names,
     vllm_profile,
 )
@@ -36,6 +35,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama,
     find_python_libraries,
     find_tool,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import (
+    Side,
+    find_windows_ollama,
+    read_wsl,
+    tell_sides_apart,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
@@ -106,10 +111,14 @@ def gather(
         "route": partial(_read_route, account, route_path),
     }
     if platform.name == "wsl":
-        probes["wsl"] = partial(read_wsl, machine)
+        probes["wsl"] = partial(_look_at_windows, machine, ollama_port)
     found, problems = run_together(probes, _LIMIT_S)
     for name, problem in problems.items():
         found[name] = _without_answer(name, problem)
+    wsl, windows = found.get("wsl") or (None, None)
+    found["ollama"].update(windows=None, both_running=False)
+    if windows is not None:
+        tell_sides_apart(machine, found["ollama"], windows, ollama_port, wsl["networking_mode"])
     gpus = found["gpus"]
     platform = refine_by_gpu_names(
         platform, [device["name"] for device in gpus["devices"] if device["trusted"] and device["unified_memory"]]
@@ -127,7 +136,7 @@ def gather(
         "memory": memory._asdict(),
         "package_manager": find_package_manager(machine),
         "systemd": machine.exists("/run/systemd/system"),
-        "wsl": found.get("wsl"),
+        "wsl": wsl,
         "docker": found["docker"],
         "listeners": found["listeners"],
         "ollama": found["ollama"],
@@ -156,12 +165,22 @@ def _without_answer(name: str, problem: str) -> Any:
         return {"path": None, "client_version": None, "daemon_version": None, "problem": problem}
     if name == "vllm":
         return {"running": False, "port": None, "models": [], "model": None, "context_window": None, "problem": problem}
+    if name == "wsl":
+        # It is WSL all the same: whoever asks whether it is must not be told no.
+        silent = dict.fromkeys(("version", "distro", "networking_mode", "interop"))
+        return silent, Side(problem=problem)
     if name in ("openshell", "nemoclaw"):
         return {"version": None, "path": None, "problem": problem}
     if name == "route":
         return None, problem
     # No empty list for listeners: that would say that nobody listens.
     return None
+
+
+def _look_at_windows(machine: Machine, ollama_port: int) -> tuple[dict[str, Any], Side]:
+    """Return the facts about WSL, and the Ollama of Windows: which addresses lead there depends on the networking mode."""
+    wsl = read_wsl(machine)
+    return wsl, find_windows_ollama(machine, ollama_port, wsl["networking_mode"])
 
 
 def _read_route(account: Account, path: str | None) -> tuple[dict[str, Any] | None, str | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
@@ -34,7 +34,6 @@ _FIRMWARE = (
     ("jetson", re.compile(r"Jetson|Tegra|Thor|Orin|Xavier", re.IGNORECASE)),
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_WSLINFO_LIMIT_S = 2.0
 
 
 class Platform(NamedTuple):
@@ -128,24 +127,4 @@ def parse_os_release(text: str | None) -> dict[str, str | None]:
         "id": values.get("ID") or None,
         "version": values.get("VERSION_ID") or None,
         "pretty_name": values.get("PRETTY_NAME") or None,
-    }
-
-
-def read_wsl(machine: Machine) -> dict[str, Any]:
-    """Return WSL's version, the distribution's name and the networking mode, each None when it cannot be known.
-
-    The mode decides which addresses lead to Windows (microsoft/WSL issue 12626), and only C(wslinfo) tells it.
-    """
-    release = (machine.read(KERNEL_RELEASE) or "").strip()
-    mode = None
-    wslinfo = machine.find_command("wslinfo")
-    if wslinfo is not None:
-        answer = machine.run([wslinfo, "--networking-mode"], _WSLINFO_LIMIT_S)
-        word = answer.output.strip().lower()
-        mode = word if answer.code == 0 and re.fullmatch(r"[a-z]+", word) else None
-    return {
-        # WSL 1 kernels end in -Microsoft (4.4.0-19041-Microsoft); WSL 2 has its own, microsoft-standard by default.
-        "version": 1 if release.endswith("-Microsoft") else 2,
-        "distro": machine.environ.get("WSL_DISTRO_NAME") or None,
-        "networking_mode": mode,
     }

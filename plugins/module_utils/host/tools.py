@@ -68,14 +68,16 @@ def parse_ollama_client_version(text: str) -> str | None:
     return found[1] if found else None
 
 
-def ask_ollama_daemon(port: int, limit_s: float = _DAEMON_LIMIT_S) -> tuple[str | None, str | None]:
-    """Return the version of the Ollama daemon on 127.0.0.1 and None, or None and what is wrong with what listens.
+def ask_ollama_daemon(
+    port: int, limit_s: float = _DAEMON_LIMIT_S, host: str = "127.0.0.1"
+) -> tuple[str | None, str | None]:
+    """Return the version of the Ollama daemon at C(host) and None, or None and what is wrong with what listens.
 
     A refused connection is an absent daemon: C((None, None)).
     """
-    url = f"http://127.0.0.1:{port}/api/version"
+    url = f"http://{host}:{port}/api/version"
     try:
-        answer = get_json(http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s), "/api/version", limit_s)
+        answer = get_json(http.client.HTTPConnection(host, port, timeout=limit_s), "/api/version", limit_s)
     except ConnectionRefusedError:
         return None, None
     except NotAnswering as error:

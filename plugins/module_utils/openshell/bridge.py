@@ -32,21 +32,34 @@ _LABEL = "openshell.ai/managed-by=openshell"
 # What a sandbox calls the gateway's machine (openshell-facts 3).
 SANDBOX_NAMES = ("host.openshell.internal", "host.docker.internal")
 # The image that is made of the host's own busybox where no other can be had.
-OWN_IMAGE = "nemoclaw-local-inference/probe:1"
-_APPLETS = ("sh", "nc", "true")
+OWN_IMAGE = "nemoclaw-local-inference/probe:2"
+_APPLETS = ("sh", "nc", "timeout", "true")
 _NAME_TROUBLE = re.compile(
     r"bad address|could not resolve|not known|name resolution|Name does not resolve", re.IGNORECASE
 )
 
-# $1 host, $2 port, $3 seconds. Some netcats know no -z (Debian's busybox); the sandbox's own image has bash and no netcat.
+# $1 host, $2 port, $3 seconds, $4 what to GET over HTTP or nothing. Some netcats know no -z (Debian's busybox); the sandbox's
+# own image has bash and no netcat.
 _SCRIPT = """
+request="GET $4 HTTP/1.0\\r\\nHost: $1:$2\\r\\nConnection: close\\r\\n\\r\\n"
+judge() {
+  [ -n "$1" ] || exit 0
+  case $2 in HTTP/1.*) echo "nemoclaw-answer: $2"; exit 0 ;; esac
+  echo "nemoclaw-probe: it takes connections and gives no HTTP answer to GET $1" >&2
+  exit 1
+}
 if command -v nc >/dev/null 2>&1; then
-  said=$(nc -z -w "$3" "$1" "$2" 2>&1 </dev/null) && exit 0
+  limit=
+  command -v timeout >/dev/null 2>&1 && limit="timeout $3"
+  fetch() { [ -z "$4" ] || printf "$request" | $limit nc -w "$3" "$1" "$2" 2>/dev/null; }
+  said=$(nc -z -w "$3" "$1" "$2" 2>&1 </dev/null) && judge "$4" "$(fetch "$@")"
   case $said in
-    *invalid\\ option*|*unrecognized\\ option*|*sage:*) said=$(nc -w "$3" "$1" "$2" -e /bin/true 2>&1 </dev/null) && exit 0 ;;
+    *invalid\\ option*|*unrecognized\\ option*|*sage:*)
+      said=$(nc -w "$3" "$1" "$2" -e /bin/true 2>&1 </dev/null) && judge "$4" "$(fetch "$@")" ;;
   esac
 elif command -v bash >/dev/null 2>&1; then
-  said=$(timeout "$3" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1 </dev/null) && exit 0
+  talk='exec 3<>"/dev/tcp/$0/$1" && { [ -z "$2" ] || { printf "$3" >&3; cat <&3; }; }'
+  said=$(timeout "$3" bash -c "$talk" "$1" "$2" "$4" "$request" 2>&1 </dev/null) && judge "$4" "$said"
   said=${said:-timed out}
 else
   echo "the image has neither nc nor bash" >&2
@@ -57,6 +70,7 @@ exit 1
 """
 # What the script says of a closed way: a container that never got to it may end with 1 as well.
 _CLOSED = "nemoclaw-probe: "
+_HTTP_STATUS = re.compile(r"nemoclaw-answer: HTTP/1\.\d (\d{3})")
 
 
 class Unavailable(Exception):
@@ -76,10 +90,11 @@ class Network:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the container said: open, or closed with its words."""
+    """What the container said: open, with the HTTP status where it was to ask for something, or closed with its words."""
 
     open: bool
     said: str = ""
+    status: int | None = None
 
 
 @dataclass
@@ -92,8 +107,10 @@ class Docker:
     system: str = ""
     added_image: bool = field(default=False)
 
-    def network(self, name: str | None) -> Network:
+    def network(self, name: str | None, fallback: str | None = None) -> Network:
         """Return OpenShell's network; C(name) is what it is called, None looks for it by name and by label.
+
+        C(fallback) is taken where there is none yet.
 
         Raises:
             Unavailable: There is none, or it shows no IPv4 gateway.
@@ -105,6 +122,8 @@ class Docker:
             listing = self._run(["network", "ls", "--filter", f"label={_LABEL}", "--format", "{{.Name}}"])
             names = listing.output.split() if listing.code == 0 else []
             wanted, found = (names[0], self._inspect("network", names[0])) if names else (wanted, None)
+            if found is None and fallback:
+                wanted, found = fallback, self._inspect("network", fallback)
         if found is None:
             raise Unavailable(f"Docker has no network {wanted}, which OpenShell's gateway makes when it starts")
         subnet, gateway = _ipv4(list_of(object_of(found.get("IPAM")).get("Config")))
@@ -145,8 +164,10 @@ class Docker:
         self.added_image = True
         return OWN_IMAGE
 
-    def open(self, image: str, network: Network, host: str, port: int, limit_s: int) -> Answer:
+    def open(self, image: str, network: Network, host: str, port: int, limit_s: int, path: str = "") -> Answer:
         """Open a TCP connection from a new container and say whether that worked. The container is gone afterwards.
+
+        With C(path), ask for it over HTTP as well: any status counts.
 
         Raises:
             Unavailable: The container did not run, or it could not resolve the host's name.
@@ -168,11 +189,13 @@ class Docker:
             "sh",
             image,
         ]
-        ended = self._run([*words, "-c", _SCRIPT, "probe", host, str(port), str(limit_s)], limit_s * 2 + _CALL_LIMIT_S)
+        arguments = ["-c", _SCRIPT, "probe", host, str(port), str(limit_s), path]
+        ended = self._run([*words, *arguments], limit_s * 3 + _CALL_LIMIT_S)
         if ended.code is None:
             self._run(["rm", "--force", name])
         if ended.code == 0:
-            return Answer(True)
+            status = _HTTP_STATUS.search(ended.output)
+            return Answer(True, status=int(status[1]) if status else None)
         said = _words(ended)
         if ended.code != 1 or _CLOSED not in said:
             if image == OWN_IMAGE:

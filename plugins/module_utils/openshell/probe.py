@@ -18,6 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import WINDOWS_HOST
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.bridge import (
     SANDBOX_NAMES,
     Network,
@@ -27,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
     KEEP,
     allow_command,
+    close_command,
     find_firewall,
 )
 
@@ -36,16 +38,19 @@ UNAVAILABLE = "unavailable"
 
 # NemoClaw's own image for this (nemoclaw-facts 6).
 DEFAULT_IMAGE = "busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662"
+_PATH = re.compile(r"(/[A-Za-z0-9._/-]*)?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be reached, and from where: timeout in seconds, for the connection."""
+    """What is to be reached, and from where: timeout in seconds, for the connection; path is asked for over HTTP."""
 
     host: str = "host.openshell.internal"
     port: int = 11435
+    path: str = ""
     network: str | None = None
+    fallback_network: str | None = None
     image: str = DEFAULT_IMAGE
     busybox: str | None = None
     timeout: int = 5
@@ -55,7 +60,7 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
     """Return the module's result.
 
     Raises:
-        Failure: C(port_invalid), C(probe_host_invalid), C(timeout_invalid): the options make no sense.
+        Failure: C(port_invalid), C(probe_host_invalid), C(probe_path_invalid), C(timeout_invalid): the options make no sense.
 
     """
     _check(wish)
@@ -65,7 +70,10 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
         "reason": None,
         "hint": None,
         "command": None,
+        "close_command": None,
         "firewall": None,
+        "engine": None,
+        "status": None,
         "network": wish.network,
         "subnet": None,
         "gateway": None,
@@ -75,11 +83,12 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
     }
     try:
         docker = find_docker(machine, account)
-        network = docker.network(wish.network)
+        result["engine"] = docker.system
+        network = docker.network(wish.network, wish.fallback_network)
         result.update(network=network.name, subnet=network.subnet, gateway=network.gateway)
         result["image"] = docker.have_image(wish.image, wish.busybox, check_mode)
         result["changed"] = docker.added_image
-        answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout)
+        answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout, wish.path)
     except Unavailable as reason:
         result.update(
             reason="not_probed",
@@ -88,7 +97,9 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
         )
         return result
     if answer.open:
-        result.update(outcome=REACHABLE, reason="open")
+        result.update(outcome=REACHABLE, reason="open", status=answer.status)
+    elif docker.system == "desktop" and wish.host == WINDOWS_HOST:
+        result.update(outcome=BLOCKED, reason="windows", hint=_of_windows(wish, answer.said))
     elif docker.system == "desktop":
         # No failure there is fatal (nemoclaw-facts 6): the way leads through Docker Desktop's own machine.
         result.update(
@@ -129,9 +140,20 @@ def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[s
         "reason": "firewall",
         "firewall": firewall.kind,
         "command": command,
+        "close_command": close_command(firewall, str(network.subnet), str(network.gateway), wish.port),
         "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the way from the containers' "
         f"bridge. {kept}{advice}",
     }
+
+
+def _of_windows(wish: Wish, said: str) -> str:
+    """Return what to do about a port of Windows: there is no other way to it than the one that was tried."""
+    return (
+        f"A container of Docker Desktop does not reach {wish.host}:{wish.port}, which is Windows: {said or 'no answer'}. Either nothing "
+        "listens there, or for Windows alone (Ollama listens for containers with OLLAMA_HOST=0.0.0.0:11434), or the Windows firewall "
+        "blocks it. Look in PowerShell: "
+        f"Get-NetTCPConnection -State Listen -LocalPort {wish.port} | Select-Object LocalAddress,OwningProcess"
+    )
 
 
 def _is_open_to(listener: dict[str, Any], gateway: str) -> bool:
@@ -146,6 +168,12 @@ def _check(wish: Wish) -> None:
             "probe_host_invalid",
             f"The host to probe is {wish.host!r}, which is no name or IPv4 address. Give a name that the sandbox uses, such as "
             "host.openshell.internal.",
+        )
+    if not _PATH.fullmatch(wish.path):
+        raise Failure(
+            "probe_path_invalid",
+            f"The path to ask for is {wish.path!r}. Give one that begins with / and has letters, digits, dots and dashes only, such as "
+            "/api/version.",
         )
     if not 1 <= wish.timeout <= 60:
         raise Failure("timeout_invalid", f"The time limit of the probe is {wish.timeout} s. Give 1 to 60 seconds.")

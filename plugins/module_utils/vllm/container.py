@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import containers
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
     Image,
@@ -61,6 +64,7 @@ class Wish:
     cache_dir: str = ""
     hf_token: str = field(default="", repr=False)
     hf_endpoint: str = ""
+    ngc_api_key: str = field(default="", repr=False)
     extra_args: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     publish: Sequence[str] = ()
@@ -82,7 +86,7 @@ class Vllm:
 
     Raises:
         Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(image_name_invalid),
-            C(gpu_missing), C(gpu_unknown).
+            C(gpu_missing), C(gpu_unknown), C(key_invalid).
 
     """
 
@@ -90,6 +94,7 @@ class Vllm:
         self.engine = engine
         self.wish = wish
         self.host = Host(machine, account)
+        self._key = clean_key(wish.ngc_api_key) or None
         catalogue = build_catalogue(wish.models)
         self.model: VllmModel = (
             find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
@@ -101,6 +106,11 @@ class Vllm:
             self.gpus = choose_gpus(wish.gpus, self.host.gpus, gpu_names(self.host.profile))
         cache_dir = self.host.folder(wish.cache_dir, DEFAULT_FOLDER)
         self.weights = Weights(cache_dir, self.model.model, self.model.revision)
+
+    @functools.cached_property
+    def access(self) -> Access:
+        """The way to the registry of the image; the NGC key is for NVIDIA's."""
+        return Access(self.engine.client, self.host.machine, self.host.account, self._key)
 
     @property
     def spec(self) -> Spec:
@@ -192,7 +202,7 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
     actions = _downloads(vllm, plan)
     if plan.needs_container:
         if vllm.engine.image(vllm.image.reference) is None:
-            images.pull(vllm.engine, vllm.image.reference, report, vllm.wish.stall_timeout)
+            _pull(vllm, report)
         _download(vllm, report)
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
@@ -245,6 +255,13 @@ def _downloads(vllm: Vllm, plan: plans.Plan) -> list[str]:
     if plan.needs_container and not vllm.weights.complete:
         actions.append(f"download {vllm.model.model}")
     return actions
+
+
+def _pull(vllm: Vllm, report: Report) -> None:
+    registry = parse_reference(vllm.image.reference).registry
+    credential = vllm.access.credential(registry)
+    auth = credential.as_auth_config(registry) if credential else None
+    images.pull(vllm.engine, vllm.image.reference, report, vllm.wish.stall_timeout, auth)
 
 
 def _download(vllm: Vllm, report: Report) -> None:
@@ -325,8 +342,8 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
 
 
 def _masked(failure: Failure, wish: Wish) -> Failure:
-    """Return the failure without the token: a download may print what it was given."""
-    secret = [wish.hf_token]
+    """Return the failure without the secrets: a download may print what it was given."""
+    secret = [wish.hf_token, wish.ngc_api_key.strip()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

@@ -23,11 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     check_memory,
     find_holders,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
-    check_architecture,
-    inspect_image,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import check_architecture
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
@@ -79,10 +75,9 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str
 def _check_registry(vllm: Vllm) -> int | None:
     """Ask the registry for the manifest, which costs no bandwidth, and return what a pull would download."""
     reference = parse_reference(vllm.image.reference)
-    login = find_login(vllm.host.machine, vllm.host.account, reference.registry)
-    found = inspect_image(vllm.engine.client, reference, login.credential)
-    check_architecture(reference, found, vllm.host.architecture)
-    return vllm.image.download_bytes or download_bytes(reference, vllm.host.architecture, login.credential)
+    check_architecture(reference, vllm.access.inspect(reference), vllm.host.architecture)
+    credential = vllm.access.credential(reference.registry)
+    return vllm.image.download_bytes or download_bytes(reference, vllm.host.architecture, credential)
 
 
 def _needs(vllm: Vllm, lacks_weights: bool, image_bytes: int | None) -> list[Need]:

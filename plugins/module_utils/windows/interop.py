@@ -12,10 +12,9 @@ import re
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import INTEROP_ENTRIES
 
 WSL_CONF = "/etc/wsl.conf"
-# The kernel hands a Windows program to WSL by this entry; with systemd in WSL its name is the second one.
-_BINFMT = ("/proc/sys/fs/binfmt_misc/WSLInterop", "/proc/sys/fs/binfmt_misc/WSLInterop-late")
 _SOCKETS = "/run/WSL"
 _FOLDERS = ("Windows/System32/WindowsPowerShell/v1.0", "WINDOWS/System32/WindowsPowerShell/v1.0")
 _NAME = "powershell.exe"
@@ -81,9 +80,9 @@ def interop_failure(machine: Machine, path: str, said: str) -> Failure:
     remedy = "Run 'wsl.exe --shutdown' on Windows afterwards, and the play again."
     if (_setting(machine, "interop", "enabled") or "true").lower() in ("false", "0", "no"):
         why = f"{WSL_CONF} has enabled = false in its section interop. Set it to true. {remedy}"
-    elif not any(machine.exists(entry) for entry in _BINFMT):
+    elif not any(machine.exists(entry) for entry in INTEROP_ENTRIES):
         why = (
-            f"The kernel's entry {_BINFMT[0]} is gone, which another binfmt service removes sometimes. Restart WSL: run 'wsl.exe "
+            f"The kernel's entry {INTEROP_ENTRIES[0]} is gone, which another binfmt service removes sometimes. Restart WSL: run 'wsl.exe "
             "--shutdown' on Windows, and the play again."
         )
     else:
@@ -91,7 +90,7 @@ def interop_failure(machine: Machine, path: str, said: str) -> Failure:
     return Failure(
         "wsl_interop_off",
         f"Tried to start {path}, and WSL starts no Windows programs ({said}). {why}",
-        diagnosis=[f"cat {_BINFMT[0]}", f"cat {WSL_CONF}", f"ls {_SOCKETS}", "cmd.exe /c ver"],
+        diagnosis=[f"cat {INTEROP_ENTRIES[0]}", f"cat {WSL_CONF}", f"ls {_SOCKETS}", "cmd.exe /c ver"],
     )
 
 

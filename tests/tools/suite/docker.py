@@ -12,6 +12,7 @@ from .model import StageSkipped
 from .run import Run, exclusive
 
 _RECIPE = paths.REPO / "tests" / "lab"
+_FIREWALLS = paths.REPO / "tests" / "lab_firewalls" / "build"
 
 
 def require_engine(run: Run) -> None:
@@ -34,6 +35,16 @@ def host_image(run: Run) -> str:
                 "the image of a test host is made once by root with debootstrap (apt-get install debootstrap)"
             )
         run.command([_RECIPE / "build_image", tag])
+    return tag
+
+
+def firewall_image(run: Run) -> str:
+    """Return the name of the image of a test host with firewalls and an engine; made as host_image is."""
+    base = host_image(run)
+    tag = f"nemoclaw-lab-firewalls:{hashlib.sha256(base.encode() + _FIREWALLS.read_bytes()).hexdigest()[:12]}"
+    with exclusive("lab-firewalls-image"):
+        if run.execute(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
+            run.command([_FIREWALLS, base, tag])
     return tag
 
 

@@ -16,6 +16,8 @@ from .run import Run
 
 # Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
 HOSTS = ("keyed-by-environment", "keyed-by-vault")
+# A further one, of the group `engine`: it gets a container engine, which would change what the scenarios for the others test.
+ENGINE_HOST = "with-docker"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Lab:
     keys: tuple[str, ...]
     image: str
     ollama: Path | None
+    engine_images: dict[str, str]
 
     def environment(self, tools: Path) -> dict[str, str]:
         return {
@@ -37,7 +40,7 @@ class Lab:
             "ANSIBLE_VERBOSITY": "3",
             "COMPATIBLE_API_KEY": self.keys[0],
             "LAB_DIR": str(self.folder),
-            "LAB_HOSTS": ",".join(self.hosts),
+            "LAB_HOSTS": ",".join([*self.hosts, *([ENGINE_HOST] if self.engine_images else [])]),
             "LAB_IMAGE": self.image,
             # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
             "LAB_OLLAMA": str(self.ollama or self.folder / "no-ollama"),
@@ -50,10 +53,13 @@ class Lab:
 
 
 @contextlib.contextmanager
-def opened(run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS) -> Iterator[Lab]:
+def opened(
+    run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS, engine_images: dict[str, str] | None = None
+) -> Iterator[Lab]:
     """Have all that the hosts need until the block ends; then remove it and the hosts, whatever happened.
 
     hosts: their names. molecule/default makes them.
+    engine_images: images for a further host with a container engine, by the name that plays know them by.
     """
     docker.require_engine(run)
     image = docker.host_image(run)
@@ -62,7 +68,7 @@ def opened(run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS) -> Iterator[La
     run_id = secrets.token_hex(4)
     # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
     sockets = Path(tempfile.mkdtemp(prefix="lab-"))
-    lab = Lab(run_id, paths.MOLECULE / run_id, sockets, hosts, keys, image, home)
+    lab = Lab(run_id, paths.MOLECULE / run_id, sockets, hosts, keys, image, home, engine_images or {})
     lab.folder.mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
@@ -106,6 +112,8 @@ def _write_inventory(lab: Lab, ports: list[int], shared: dict[str, object]) -> N
     inventory.mkdir()
     hosts = "".join(f"        {host}:\n          lab_model_port: {port}\n" for host, port in zip(lab.hosts, ports))
     shared_lines = "".join(f"        {name}: {json.dumps(value)}\n" for name, value in shared.items())
+    engine = {ENGINE_HOST: {"lab_model_port": ports[0], "lab_shared_ports": [], "lab_images": lab.engine_images}}
+    engine_hosts = json.dumps(engine if lab.engine_images else {})
     (inventory / "hosts.yml").write_text(
         f"""---
 all:
@@ -117,13 +125,20 @@ all:
     lab:
       hosts:
 {hosts}      vars:
+{shared_lines}    engine:
+      hosts: {engine_hosts}
+    machines:
+      children:
+        lab:
+        engine:
+      vars:
         ansible_user: lab
         ansible_ssh_private_key_file: {lab.folder}/ssh_key
         ansible_ssh_common_args: >-
           -o UserKnownHostsFile={known_hosts} -o HostKeyAlias={{{{ inventory_hostname }}}} -o StrictHostKeyChecking=accept-new
         lab_known_hosts: {known_hosts}
-{shared_lines}""",
+""",
         encoding="utf-8",
     )
-    for host in lab.hosts:
+    for host in (*lab.hosts, ENGINE_HOST):
         (inventory / "host_vars" / host).mkdir(parents=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from . import lab, paths, tree, venvs
+from . import containers, lab, nim_lab, paths, tree, venvs
 from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
 # What cannot be played without a real Ollama.
-_OLLAMA = ("ollama", "ollama_install", "ollama_service")
+_OLLAMA = ("ollama", "ollama_install", "ollama_service", "wsl")
 
 
 def molecule(run: Run) -> None:
@@ -18,7 +18,8 @@ def molecule(run: Run) -> None:
         raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball molecule`")
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
-    with lab.opened(run, tools) as made:
+    images = {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
+    with lab.opened(run, tools, engine_images=images) as made:
         excluded = [] if made.ollama else [word for name in _OLLAMA for word in ("--exclude", name)]
         test_all = ["test", "--all", *excluded, "--report", "--no-command-borders"]
         status = run.execute([tools / "molecule", *test_all], cwd=root, env=made.environment(tools))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from . import paths, servers, tree, venvs
-from .model import StageSkipped
+from . import docker, paths, servers, tree, venvs
+from .model import Counts, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
@@ -47,6 +47,11 @@ def real_servers(run: Run) -> None:
     openshell = servers.openshell_home(run)
     if openshell:
         env["OPENSHELL_TEST_HOME"] = str(openshell)
+    try:
+        docker.require_engine(run)
+        env["LAB_FIREWALL_IMAGE"] = docker.firewall_image(run)
+    except StageSkipped as reason:
+        run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
     # Branches, because ansible-test measures them and the two can be combined only when they agree.
     measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
     run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)

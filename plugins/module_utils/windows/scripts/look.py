@@ -12,7 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.s
 # The order of the candidates is NemoClaw's own: command, running process, known folders; the registry comes last.
 LOOK = frame(r"""
     $port = [int]$parameters.port
-    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent().Name
+    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent()
     # What started us may be older than an installation: read the PATH of today.
     $machinePath = [Environment]::GetEnvironmentVariable('Path', 'Machine')
     $env:Path = $machinePath + ';' + [Environment]::GetEnvironmentVariable('Path', 'User')
@@ -38,17 +38,20 @@ LOOK = frame(r"""
 
     $processes = New-Object System.Collections.ArrayList
     foreach ($one in @(Get-CimInstance -ClassName Win32_Process -Filter "Name = 'ollama.exe' OR Name = 'ollama app.exe'")) {
+        # Windows tells nobody but an administrator whose the processes of others are.
         $owner = $null
+        $sid = $null
         try {
             $answer = Invoke-CimMethod -InputObject $one -MethodName GetOwner
             if ($answer.ReturnValue -eq 0) { $owner = [string]$answer.Domain + '\' + [string]$answer.User }
-        } catch { $owner = $null }
+            $sid = [string](Invoke-CimMethod -InputObject $one -MethodName GetOwnerSid).Sid
+        } catch { $sid = $null }
         [void]$processes.Add(@{
             name = [string]$one.Name
             pid = [int]$one.ProcessId
             path = $(if ($one.ExecutablePath) { [string]$one.ExecutablePath } else { $null })
             owner = $owner
-            mine = ($owner -eq $me)
+            mine = ($sid -eq $me.User.Value)
         })
     }
 
@@ -63,13 +66,17 @@ LOOK = frame(r"""
     }
     $uninstall = 'Microsoft\Windows\CurrentVersion\Uninstall\*'
     $keys = @("HKCU:\Software\$uninstall", "HKLM:\Software\$uninstall", "HKLM:\Software\WOW6432Node\$uninstall", 'HKCU:\Software\Ollama')
-    foreach ($entry in @(Get-ItemProperty -Path $keys -ErrorAction SilentlyContinue)) {
-        if ([string]$entry.DisplayName -like 'Ollama*') { Add-Folder 'registry' ([string]$entry.InstallLocation) }
-        if ($entry.InstallDir) { Add-Folder 'registry' ([string]$entry.InstallDir) }
+    foreach ($key in $keys) {
+        # One value of another program that is malformed makes a whole key unreadable.
+        try { $entries = @(Get-ItemProperty -Path $key -ErrorAction SilentlyContinue) } catch { $entries = @() }
+        foreach ($entry in $entries) {
+            if ([string]$entry.DisplayName -like 'Ollama*') { Add-Folder 'registry' ([string]$entry.InstallLocation) }
+            if ($entry.InstallDir) { Add-Folder 'registry' ([string]$entry.InstallDir) }
+        }
     }
 
     $others = New-Object System.Collections.ArrayList
-    $profiles = 'HKLM:\Software\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-*'
+    $profiles = 'HKLM:\Software\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-*'
     foreach ($entry in @(Get-ItemProperty -Path $profiles -ErrorAction SilentlyContinue)) {
         $home_ = [string]$entry.ProfileImagePath
         if (-not $home_ -or $home_ -eq $env:USERPROFILE) { continue }
@@ -125,7 +132,7 @@ LOOK = frame(r"""
     }
 
     Write-Answer @{
-        user = $me
+        user = $me.Name
         windows = [string][Environment]::OSVersion.Version
         powershell = [string]$PSVersionTable.PSVersion
         candidates = $candidates

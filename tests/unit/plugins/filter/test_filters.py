@@ -61,7 +61,11 @@ HOST: dict[str, Any] = {
     "docker": {"reachable": True, "kind": "native", "version": "20.10", "reason": None},
     "user": {"name": "lab", "home": "/home/lab"},
     "route": None,
+    "wsl": None,
+    "ollama": {"windows": None},
 }
+WSL = {"version": 2, "distro": None, "networking_mode": "nat", "interop": True}
+WINDOWS = {"host": "host.docker.internal:11434", "daemon_version": "0.9.3", "problem": None}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,14 @@ HOST: dict[str, Any] = {
         ({}, "route     none yet"),
         ({"route": {"model": "m", "label": "Local vLLM"}}, "route     m (Local vLLM)"),
         ({}, "provider  custom"),
+        (
+            {"wsl": WSL, "ollama": {"windows": WINDOWS}},
+            "WSL       2, nat networking, starts Windows programs, Ollama 0.9.3 of Windows at host.docker.internal:11434",
+        ),
+        (
+            {"wsl": {**WSL, "networking_mode": None, "interop": False}},
+            "WSL       2, unknown networking, does not start Windows programs, no Ollama of Windows seen",
+        ),
         ({}, "user      lab, state in /home/lab/.nemoclaw"),
     ],
 )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -16,12 +15,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.plat
     normalise_architecture,
     parse_os_release,
     read_platform,
-    read_wsl,
     refine_by_gpu_names,
     vllm_profile,
 )
-
-WriteCommand = Callable[[Path, str], Path]
 
 
 @pytest.mark.parametrize(
@@ -122,33 +118,3 @@ def test_architecture_names() -> None:
 )
 def test_os_release(text: str | None, expected: tuple) -> None:
     assert tuple(parse_os_release(text).values()) == expected
-
-
-@pytest.mark.parametrize(
-    ("release", "environ", "wslinfo", "expected"),
-    [
-        ("4.4.0-19041-Microsoft", {}, None, {"version": 1, "distro": None, "networking_mode": None}),
-        (
-            "6.6.87.2-microsoft-standard-WSL2",
-            {"WSL_DISTRO_NAME": "Ubuntu"},
-            "echo mirrored",
-            {"version": 2, "distro": "Ubuntu", "networking_mode": "mirrored"},
-        ),
-        (
-            "6.6.87-custom",
-            {},
-            "echo 'unknown option' ; exit 1",
-            {"version": 2, "distro": None, "networking_mode": None},
-        ),
-        ("6.6.87-custom", {}, "echo 'usage: wslinfo'", {"version": 2, "distro": None, "networking_mode": None}),
-    ],
-)
-def test_wsl(
-    tmp_path: Path, write_command: WriteCommand, release: str, environ: dict, wslinfo: str | None, expected: dict
-) -> None:
-    osrelease = tmp_path / "proc/sys/kernel/osrelease"
-    osrelease.parent.mkdir(parents=True)
-    osrelease.write_text(release + "\n")
-    if wslinfo:
-        write_command(tmp_path / "usr/bin/wslinfo", wslinfo)
-    assert read_wsl(Machine(root=tmp_path, environ=environ)) == expected

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.managed import Plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.plan import Plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import KIND, MODEL
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account

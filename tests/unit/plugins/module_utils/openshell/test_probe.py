@@ -41,7 +41,7 @@ _DOCKER = """#!/bin/sh
 case "$1 $2" in
   "info --format") {info} ;;
   "network inspect") [ "$3" = "{name}" ] || exit 1; echo '[{network}]' ;;
-  "network ls") echo "{name}" ;;
+  "network ls") [ "{name}" = bridge ] || echo "{name}" ;;
   "image inspect") [ "$3" = "there:1" ] || exit 1; echo '[{{"Id": "1"}}]' ;;
   "pull --quiet") echo "Error response from daemon: no route to the registry" >&2; exit 1 ;;
   "run --rm") {run} ;;
@@ -84,6 +84,8 @@ def ask(machine: Machine, **options: Any) -> dict[str, Any]:
     return probe(machine, find_account(), replace(Wish(image="there:1"), **options), check_mode)
 
 
+DESKTOP = 'echo "24.0|Docker Desktop"'
+WINDOWS = "host.docker.internal"
 CLOSED = 'echo "nemoclaw-probe: nc: timed out" >&2; exit 1'
 
 
@@ -94,7 +96,9 @@ CLOSED = 'echo "nemoclaw-probe: nc: timed out" >&2; exit 1'
         ({"name": "by-its-label"}, "reachable", ""),
         ({"run": CLOSED}, "blocked", "172.18.0.0/16"),
         ({"run": CLOSED, "files": {"/proc/net/tcp": ""}}, "blocked", "nothing listens on port 11435"),
-        ({"run": CLOSED, "info": 'echo "24.0|Docker Desktop"'}, "unavailable", "Docker Desktop"),
+        ({"run": CLOSED, "info": DESKTOP}, "unavailable", "Docker Desktop"),
+        ({"run": CLOSED, "info": DESKTOP, "host": WINDOWS}, "blocked", "OLLAMA_HOST"),
+        ({"run": CLOSED, "host": WINDOWS}, "blocked", "172.18.0.0/16"),
         ({"run": "exit 125"}, "unavailable", "did not run"),
         ({"run": "echo boom >&2; exit 1"}, "unavailable", "boom"),
         ({"run": 'echo "nemoclaw-probe: nc: bad address" >&2; exit 1'}, "unavailable", "does not resolve"),
@@ -107,11 +111,39 @@ CLOSED = 'echo "nemoclaw-probe: nc: timed out" >&2; exit 1'
     ],
 )
 def test_outcomes(machine: Any, case: dict[str, Any], outcome: str, words: str) -> None:
-    found = ask(machine(**case))
+    host = case.get("host", "host.openshell.internal")
+    found = ask(machine(**{name: value for name, value in case.items() if name != "host"}), host=host)
     assert found["outcome"] == outcome
     assert words in (found["hint"] or "")
     assert (found["hint"] is None) == (outcome == "reachable")
     assert found["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("run", "info", "status", "engine"),
+    [
+        ("exit 0", DESKTOP, None, "desktop"),
+        ('echo "nemoclaw-answer: HTTP/1.1 401 Unauthorized"', DESKTOP, 401, "desktop"),
+        ('echo "nemoclaw-answer: HTTP/1.0 200 OK"', 'echo "20.10.24|Debian"', 200, "native"),
+    ],
+)
+def test_what_answered(machine: Any, run: str, info: str, status: int | None, engine: str) -> None:
+    found = ask(machine(run=run, info=info), path="/api/version")
+    assert (found["outcome"], found["status"], found["engine"]) == ("reachable", status, engine)
+
+
+@pytest.mark.parametrize(
+    ("options", "network"),
+    [
+        ({"fallback_network": "bridge"}, "bridge"),
+        ({}, None),
+        ({"network": "other", "fallback_network": "bridge"}, "other"),
+    ],
+)
+def test_where_openshell_has_no_network_yet(machine: Any, options: dict[str, str], network: str | None) -> None:
+    found = ask(machine(name="bridge"), **options)
+    assert found["network"] == network
+    assert found["outcome"] == ("reachable" if network == "bridge" else "unavailable")
 
 
 def test_without_docker_nothing_is_said_about_the_way(tmp_path: Path) -> None:
@@ -143,6 +175,8 @@ def test_no_image_and_none_to_make(machine: Any, check_mode: bool) -> None:
         ({"host": "-e"}, "probe_host_invalid"),
         ({"host": "a b"}, "probe_host_invalid"),
         ({"host": ""}, "probe_host_invalid"),
+        ({"path": "api"}, "probe_path_invalid"),
+        ({"path": "/%s"}, "probe_path_invalid"),
         ({"timeout": 0}, "timeout_invalid"),
         ({"timeout": 61}, "timeout_invalid"),
     ],
@@ -228,6 +262,7 @@ def test_the_firewall_that_the_host_runs(machine: Any, case: dict[str, Any], kin
     assert command in found["command"]
     assert found["command"] in found["hint"]
     assert ("reboot" in found["hint"]) == (kind in ("nftables", "iptables"))
+    assert (found["close_command"] is None) == (kind == "nftables")
 
 
 def test_a_host_without_any_firewall_command(tmp_path: Path) -> None:

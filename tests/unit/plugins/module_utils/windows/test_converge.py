@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,35 @@ def test_a_closed_firewall_comes_with_the_command_that_opens_it(laptop: Laptop, 
     assert laptop.state["listeners"] != []
 
 
+def test_a_closed_firewall_is_a_warning_for_who_asks_from_a_container(laptop: Laptop, closed_port: int) -> None:
+    laptop.boot()
+    done = run(laptop, closed_port, require_reachable=False)
+    assert done.after is not None
+    assert (done.after.bind, done.reachable) == ("all", False)
+    assert "New-NetFirewallRule" in done.report.warnings[0]
+
+
+def test_a_server_of_wsl_on_the_same_port_is_said(laptop: Laptop, ollama: int) -> None:
+    laptop.boot()
+    run(laptop, ollama)
+    relay = {"address": "127.0.0.1", "port": ollama, "pid": 78, "process": "wslrelay"}
+    laptop.change(listeners=[*laptop.state["listeners"], relay])
+    again = run(laptop, ollama)
+    assert not again.report.changed
+    assert "wslrelay (process 78) on 127.0.0.1" in again.report.warnings[0]
+    assert "inside WSL" in again.report.warnings[0]
+
+
+@pytest.mark.parametrize("address", ["::", "0.0.0.0", "192.168.1.7", "fe80::1%4"])
+def test_exposure_is_said_by_sockets(laptop: Laptop, address: str) -> None:
+    laptop.boot("running")
+    laptop.change(listeners=[{**laptop.state["listeners"][0], "address": address}])
+    asked = wish(state="detected")
+    result = as_result(detect(laptop.connect(), asked), asked, False)
+    assert result["bind"] == ("all" if address in ("::", "0.0.0.0") else "other")
+    assert "without a key or a password" in result["warnings"][0]
+
+
 def test_another_users_daemon_is_used_as_it_is(laptop: Laptop, ollama: int) -> None:
     laptop.boot("installed", **at(ollama, listeners=[{"address": "::", "port": ollama, "pid": 9, "process": "ollama"}]))
     done = run(laptop, ollama, state="installed")
@@ -219,6 +250,22 @@ def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -
     assert done["path"] == f"{HOME}\\AppData\\Local\\Programs\\Ollama\\ollama.exe"
     assert [warning for warning in done["warnings"] if "without a key or a password" in warning]
     assert any("Get-NetTCPConnection" in command for command in done["diagnosis"])
+
+
+def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(laptop: Laptop, ollama: int) -> None:
+    told = laptop.root / "told"
+    laptop.boot(
+        "bare", hook=f"echo $WINDOWS_EVENT $OLLAMA_HOST >> '{told}'; /bin/sleep 60 & echo $!; [ ! -e '{told}.no' ]"
+    )
+    run(laptop, ollama, state="installed")
+    run(laptop, ollama, bind="loopback")
+    assert told.read_text().splitlines() == [f"start 0.0.0.0:{ollama}", "stop", f"start 127.0.0.1:{ollama}"]
+    Path(f"{told}.no").touch()
+    with pytest.raises(Failure) as caught:
+        run(laptop, ollama)
+    assert caught.value.code == "windows_ollama_not_started"
+    for pid in (laptop.bin / "hook.log").read_text().split():
+        os.kill(int(pid), signal.SIGTERM)
 
 
 def test_looking_changes_nothing_and_never_fails_for_what_it_sees(laptop: Laptop) -> None:

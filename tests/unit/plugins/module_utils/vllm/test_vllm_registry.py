@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a managed vLLM shows to the registry of its image. nvcr.io is out of reach, so its answers are a double's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import container
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm, Wish
+
+KEY = "nvapi-0123456789abcdef"
+Named = Callable[[str], Machine]
+
+
+class Registry:
+    """NVIDIA's, as far as it is asked before a pull."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.refuses = refuses
+        self.shown: list[str] = []
+
+    def login(self, username: str, password: str, registry: str, reauth: bool) -> None:
+        assert (username, registry, reauth) == ("$oauthtoken", "nvcr.io", True)
+        if self.refuses:
+            raise RuntimeError(f"unauthorized: {password}")
+
+    def inspect_distribution(self, image: str, auth_config: Any) -> Any:
+        self.shown.append(auth_config.get("password", ""))
+        return {"Platforms": [{"os": "linux", "architecture": "arm64"}]}
+
+
+def wanted(machine: Machine, registry: Registry, **wish: Any) -> Vllm:
+    engine: Any = SimpleNamespace(
+        client=registry,
+        facts={"kind": "native", "rootless": False, "nvidia_runtime": True, "endpoint": "unix:///x"},
+        container=lambda name: None,
+        containers=list,
+        image=lambda reference: None,
+        network=lambda name: None,
+        info=dict,
+    )
+    account = find_account()._replace(home=str(machine.root))
+    return Vllm(engine, machine, account, Wish(port=0, **wish))
+
+
+@pytest.mark.parametrize(("key", "shown"), [(KEY, [KEY]), (f" {KEY}\n", [KEY]), ("", [""])])
+def test_what_the_registry_is_shown(machine_named: Named, key: str, shown: list[str]) -> None:
+    registry = Registry()
+    vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=key, allow_download=False)
+    with pytest.raises(Failure) as stopped:
+        container.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+    assert stopped.value.code == "download_not_allowed"
+    assert registry.shown == shown
+    assert KEY not in repr(vllm.wish)
+
+
+def test_a_key_that_is_refused_costs_no_bandwidth(machine_named: Named) -> None:
+    registry = Registry(refuses=True)
+    vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=KEY)
+    with pytest.raises(Failure) as refused:
+        container.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+    assert refused.value.code == "registry_unauthorized"
+    assert "ngc_api_key" in refused.value.message
+    assert KEY not in str(refused.value.as_result())
+    assert registry.shown == []
+
+
+def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled: list[Any] = []
+
+    def pull(*arguments: Any) -> None:
+        pulled.append(arguments[-1])
+        raise Failure("pull_failed", f"The registry said {KEY}.")
+
+    monkeypatch.setattr(images, "pull", pull)
+    vllm = wanted(machine_named("dgx-spark"), Registry(), ngc_api_key=KEY)
+    with pytest.raises(Failure) as failed:
+        container.start(vllm)
+    assert pulled == [{"username": "$oauthtoken", "password": KEY, "serveraddress": "nvcr.io"}]
+    assert KEY not in failed.value.message
