@@ -26,6 +26,7 @@ from test_playbooks_sandbox import (
     base_url,
     fingerprints,
     on_a_host_with_openshell,
+    read_only,
     route,
     server,
 )
@@ -123,6 +124,11 @@ def test_another_model_without_another_onboarding(
     assert json.loads(controller.record.read_text(encoding="utf-8"))["model"] == "scripted"
 
     nemoclaw.behave("well")
+    with read_only(controller.record.parent):
+        assert controller.play("switch_model", **other) == 2
+    assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(controller.output.split())
+    assert (recorded(registry)[SANDBOX]["model"], route(server)[:3]) == ("scripted", before[:3]), "NemoClaw is told too"
+
     assert controller.play("switch_model", **other) == 0
     assert route(server)[:3] == [PROVIDER, "second", 180], "NemoClaw's own command leaves 60 s"
     assert recorded(registry)[SANDBOX]["model"] == "second"
