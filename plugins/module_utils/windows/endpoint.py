@@ -76,8 +76,8 @@ def trouble(found: Found, wish: Wish) -> Failure:
     if found.running:
         return Failure(
             "windows_ollama_no_answer",
-            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and gave no answer within {seconds:g} s. Look at its "
-            "log by the commands of failure.diagnosis, in PowerShell on Windows.",
+            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and Windows itself gets no answer from it. Look at its log "
+            "by the commands of failure.diagnosis, in PowerShell on Windows, and restart it there.",
             diagnosis=look,
         )
     names = ", ".join(sorted({str(one.get("name")) for one in found.processes})) or "no process of it"
@@ -93,11 +93,14 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
     """Return what has to be said about the way from WSL to a daemon that is right on Windows.
 
     Raises:
-        Failure: C(windows_firewall), where it listens on every address and the way is closed all the same.
+        Failure: C(windows_firewall), where it listens on every address and the way is closed all the same, and
+            C(windows_ollama_no_answer), where Windows itself gets no answer.
 
     """
     if reachable:
         return []
+    if not found.answers:
+        raise trouble(found, wish)
     if found.bind == LOOPBACK:
         return [
             f"Ollama on Windows listens on its loopback only, so WSL behind NAT does not reach {wish.address}. Containers of Docker "

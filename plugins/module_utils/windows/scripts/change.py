@@ -28,8 +28,8 @@ STOP = frame(r"""
             if ($sid -eq $me) { $one }
         }
     }
-    $stopped = New-Object System.Collections.ArrayList
-    $left = New-Object System.Collections.ArrayList
+    $stopped = [System.Collections.ArrayList]@()
+    $left = [System.Collections.ArrayList]@()
     foreach ($name in @('ollama app.exe', 'ollama.exe')) {
         $until = (Get-Date).AddSeconds(10)
         foreach ($one in @(Get-Mine $name)) {

@@ -17,7 +17,7 @@ LOOK = frame(r"""
     $machinePath = [Environment]::GetEnvironmentVariable('Path', 'Machine')
     $env:Path = $machinePath + ';' + [Environment]::GetEnvironmentVariable('Path', 'User')
 
-    $candidates = New-Object System.Collections.ArrayList
+    $candidates = [System.Collections.ArrayList]@()
     function Add-Candidate([string]$how, [string]$path) {
         if (-not $path) { return }
         if (-not (Test-Path -LiteralPath $path -PathType Leaf -ErrorAction SilentlyContinue)) { return }
@@ -36,7 +36,7 @@ LOOK = frame(r"""
         Add-Candidate $how (Join-Path $folder 'ollama.exe')
     }
 
-    $processes = New-Object System.Collections.ArrayList
+    $processes = [System.Collections.ArrayList]@()
     foreach ($one in @(Get-CimInstance -ClassName Win32_Process -Filter "Name = 'ollama.exe' OR Name = 'ollama app.exe'")) {
         # Windows tells nobody but an administrator whose the processes of others are.
         $owner = $null
@@ -75,7 +75,7 @@ LOOK = frame(r"""
         }
     }
 
-    $others = New-Object System.Collections.ArrayList
+    $others = [System.Collections.ArrayList]@()
     $profiles = 'HKLM:\Software\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-*'
     foreach ($entry in @(Get-ItemProperty -Path $profiles -ErrorAction SilentlyContinue)) {
         $home_ = [string]$entry.ProfileImagePath
@@ -86,7 +86,7 @@ LOOK = frame(r"""
         }
     }
 
-    $listeners = New-Object System.Collections.ArrayList
+    $listeners = [System.Collections.ArrayList]@()
     foreach ($one in @(Get-NetTCPConnection -State Listen -LocalPort $port -ErrorAction SilentlyContinue)) {
         $process = Get-Process -Id $one.OwningProcess -ErrorAction SilentlyContinue
         [void]$listeners.Add(@{

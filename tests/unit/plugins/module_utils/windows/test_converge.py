@@ -41,7 +41,7 @@ def run(laptop: Laptop, port: int, check_mode: bool = False, **options: Any) -> 
     [
         ("installed", "running", ["set_variable", "start"], "all"),
         ("installed", "installed", ["set_variable", "start"], "all"),
-        ("bare", "installed", ["set_variable", "install"], "all"),
+        ("bare", "installed", ["install", "set_variable"], "all"),
     ],
 )
 def test_a_daemon_that_does_not_run_is_there_afterwards(
@@ -141,7 +141,8 @@ def test_an_app_that_starts_no_daemon_gives_way_to_the_program(laptop: Laptop, o
             "nothing listens on port 11434",
         ),
         ("installed", {"misbehave": ["binds_loopback"]}, {}, "windows_ollama_bind", "127.0.0.1"),
-        ("installed", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "gave no answer"),
+        ("installed", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "gets no answer"),
+        ("running", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "restart it there"),
         ("installed", {"misbehave": ["variable_reset"]}, {}, "windows_variable_not_set", "OLLAMA_HOST"),
         ("loopback", {"misbehave": ["wont_stop"]}, {}, "windows_ollama_not_stopped", "ollama app.exe (process"),
         ("bare", {"misbehave": ["install_fails"]}, {"state": "installed"}, "windows_install_failed", "Speicherplatz"),
@@ -230,6 +231,16 @@ def test_an_installer_from_wsl_is_proved_and_run(laptop: Laptop, ollama: int, tm
     )
     assert f"install Ollama on Windows by {installer}" in done.report.actions
     assert done.reachable
+
+
+def test_an_installer_that_windows_cannot_see(laptop: Laptop) -> None:
+    laptop.boot("bare")
+    (laptop.bin / "wslpath").write_text("#!/bin/sh\necho wslpath: no >&2; exit 1\n")
+    (laptop.root / "OllamaSetup.exe").write_bytes(b"MZ")
+    with pytest.raises(Failure, match="Windows' own drive") as caught:
+        run(laptop, 11434, state="installed", url="/OllamaSetup.exe")
+    assert caught.value.code == "windows_path_unknown"
+    assert (laptop.calls, laptop.state["variable"], laptop.keeper.read()) == ([], None, None)
 
 
 def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -> None:
