@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nemoclaw_double
+import ollama_archives
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
@@ -25,6 +26,7 @@ from test_playbooks_sandbox import (
     base_url,
     fingerprints,
     on_a_host_with_openshell,
+    read_only,
     route,
     server,
 )
@@ -122,6 +124,11 @@ def test_another_model_without_another_onboarding(
     assert json.loads(controller.record.read_text(encoding="utf-8"))["model"] == "scripted"
 
     nemoclaw.behave("well")
+    with read_only(controller.record.parent):
+        assert controller.play("switch_model", **other) == 2
+    assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(controller.output.split())
+    assert (recorded(registry)[SANDBOX]["model"], route(server)[:3]) == ("scripted", before[:3]), "NemoClaw is told too"
+
     assert controller.play("switch_model", **other) == 0
     assert route(server)[:3] == [PROVIDER, "second", 180], "NemoClaw's own command leaves 60 s"
     assert recorded(registry)[SANDBOX]["model"] == "second"
@@ -242,3 +249,30 @@ def test_a_host_without_nemoclaw(controller: Controller, nemoclaw: Double) -> No
     nemoclaw.program.unlink()
     assert controller.play("site", "-e", "sandbox_backend=nemoclaw") == 2
     assert '"code": "nemoclaw_missing"' in controller.output
+
+
+def test_openshell_is_installed_when_asked(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As far as it goes without a program in the home of whoever runs the tests: test_openshell_install.py installs it."""
+    nemoclaw.program.unlink()
+    archive = tmp_path_factory.mktemp("release") / "openshell.tar.gz"
+    packed = ollama_archives.pack(archive, {"openshell": server.cli.read_bytes()})
+    settings = {
+        "sandbox_backend": "openshell",
+        "sandbox_install_openshell": True,
+        "sandbox_openshell_version": server.release,
+        "sandbox_openshell_url": packed.path,
+        "sandbox_openshell_checksums": {"cli": packed.checksum},
+        "sandbox_openshell_mode": "user",
+    }
+    without = {"PATH": os.environ["PATH"]}
+    assert controller.play("site", "--check", "-e", json.dumps(settings), **without) == 0
+    assert f"install {packed.path} as" in controller.output
+    wrong = {**settings, "sandbox_openshell_checksums": {"cli": f"sha256:{'0' * 64}"}}
+    assert controller.play("site", "-e", json.dumps(wrong), **without) == 2
+    assert '"code": "checksum_mismatch"' in controller.output
+    assert not controller.record.exists()
+    # It is there already, wherever it came from.
+    assert controller.play("site", "-e", json.dumps(settings)) == 0
+    assert route(server) == [PROVIDER, "scripted", 180, 1]

@@ -32,7 +32,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 VERSION = "0.0.58"
-FLAGS = ("--non-interactive", "--resume", "--fresh", "--recreate-sandbox", "--gpu", "--no-gpu", "--yes", "-y")
+FLAGS: tuple[str, ...] = (
+    "--non-interactive",
+    "--resume",
+    "--fresh",
+    "--recreate-sandbox",
+    "--gpu",
+    "--no-gpu",
+    "--yes",
+    "-y",
+)
 FLAGS += ("--no-ollama-autostart", "--sandbox-gpu", "--no-sandbox-gpu", "--yes-i-accept-third-party-software")
 FLAGS_WITH_VALUE = ("--from", "--name", "--sandbox-gpu-device", "--agent", "--control-ui-port")
 # Every other setting ends the run: one that is misspelt would be passed over by NemoClaw without a word.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import keep_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw, last_words
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
@@ -83,11 +83,10 @@ def _tell(nemoclaw: NemoClaw, wish: Wish) -> None:
     ended = nemoclaw.run([*words, "--no-verify"], {}, _SILENCE_S, lambda _line: None)
     if ended.code == 0:
         return
-    last = quote(ended.lines[-1] if ended.lines else "nothing", "", 300)
     how = "did not end and was stopped" if ended.code is None else f"ended with exit status {ended.code}"
     raise Failure(
         "nemoclaw_set_failed",
-        f"Ran nemoclaw inference set for {wish.sandbox}, and it {how}: {last} Look whether the sandbox is up (nemoclaw "
+        f"Ran nemoclaw inference set for {wish.sandbox}, and it {how}: {last_words(ended)}. Look whether the sandbox is up (nemoclaw "
         f"{wish.sandbox} status), correct what last_logs names, and run this again.",
         exit_code=ended.code,
         last_logs=[quote(line, "", 300) for line in ended.lines],

@@ -13,7 +13,11 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import find_gateway, keep_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import Ended, NemoClaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
+    Ended,
+    NemoClaw,
+    last_words,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import find_recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
     ONBOARD,
@@ -125,17 +129,15 @@ class Onboarding:
     def _check_end(self, ended: Ended, step: _Step, silence: float) -> None:
         said = " ".join(ended.lines)
         where = f" in step {step.name!r}" if step.name else ""
-        last = quote(ended.lines[-1] if ended.lines else "nothing", self._wish.credential, 300)
+        last = last_words(ended, self._wish.credential)
         if ended.code is None:
             raise Failure(
                 "nemoclaw_stalled",
                 f"Ran nemoclaw onboard for {self._wish.name}, and it said nothing for {silence:g} s{where}, so it was stopped. Its "
-                f"last words: {last} See last_logs; a slow network or disk needs a longer stall_timeout.",
+                f"last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
             )
         if ended.code:
-            ran = (
-                f"Ran nemoclaw onboard for {self._wish.name}, and it ended with exit status {ended.code}{where}: {last}"
-            )
+            ran = f"Ran nemoclaw onboard for {self._wish.name}, and it ended with exit status {ended.code}{where}: {last}."
             for pattern, code in FAILURE_CODES.items():
                 if re.search(pattern, said):
                     raise Failure(code, f"{ran} {_REMEDIES[code]}.")
@@ -144,7 +146,7 @@ class Onboarding:
             raise Failure(
                 "nemoclaw_not_recorded",
                 f"Ran nemoclaw onboard for {self._wish.name}, and it ended as if all were well, but has no such sandbox in its "
-                f"list. Its last words: {last} See last_logs, and run nemoclaw onboard by hand to see what it asks.",
+                f"list. Its last words: {last}. See last_logs, and run nemoclaw onboard by hand to see what it asks.",
             )
 
     def _result(self, *, changed: bool, phase: str | None) -> dict[str, Any]:

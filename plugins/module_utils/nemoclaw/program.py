@@ -25,6 +25,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     SYSTEM_DIRECTORIES,
     Machine,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 # What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (nemoclaw-facts 12; NemoClaw
 # docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work.
@@ -113,6 +114,11 @@ class NemoClaw:
         finally:
             _stop(process)
         return Ended(code, tuple(lines))
+
+
+def last_words(ended: Ended, secret: str = "") -> str:
+    """Return its last line as part of a sentence, without its full stop."""
+    return quote(ended.lines[-1] if ended.lines else "nothing", secret, 300).rstrip(".")
 
 
 def find_nemoclaw(machine: Machine, account: Account, executable: str | None = None) -> NemoClaw:

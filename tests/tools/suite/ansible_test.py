@@ -98,7 +98,15 @@ _CONTAINER_TARGETS = ("engine_switch", "nim_container", "nim_role", "vllm_contai
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service", "ollama_windows")
 # The same for the real CLI of OpenShell.
-_OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox", "sandbox_proof")
+_OPENSHELL_TARGETS = (
+    "nemoclaw_inference",
+    "nemoclaw_onboard",
+    "openshell_inference",
+    "openshell_install",
+    "openshell_provider",
+    "openshell_sandbox",
+    "sandbox_proof",
+)
 
 
 def integration(run: Run) -> None:
@@ -123,6 +131,7 @@ def integration(run: Run) -> None:
             settings["ollama_server"] = stack.enter_context(servers.ollama(run, home))
         if openshell:
             settings["openshell_gateways"] = stack.enter_context(servers.openshell(run, openshell))
+            settings["nemoclaw_double"] = str(stack.enter_context(servers.nemoclaw()))
         nim: dict[str, object] = {}
         if lab:
             nim = stack.enter_context(nim_lab.opened(run))

@@ -106,6 +106,15 @@ def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
         ]
 
 
+@contextlib.contextmanager
+def nemoclaw() -> Iterator[Path]:
+    """Install a double of NemoClaw's program until the block ends, and return its folder."""
+    import nemoclaw_double
+
+    with tempfile.TemporaryDirectory(prefix="nemoclaw-double-") as folder:
+        yield nemoclaw_double.install(Path(folder, "double")).folder
+
+
 @dataclass(frozen=True)
 class Models:
     """A registry of Ollama models: what each is pulled by, and the ports of 127.0.0.1 that a pull needs."""
