@@ -47,6 +47,12 @@ options:
     description: Name or address, without a port, by which WSL asks the daemon.
     type: str
     default: host.docker.internal
+  require_reachable:
+    description:
+      - Whether it fails with RV(failure.code=windows_firewall) where O(bind=all), O(host) can be resolved in WSL, and WSL gets no answer.
+      - With V(false) that is a warning, for who proves the way from a container afterwards, which may be open all the same.
+    type: bool
+    default: true
   tries:
     description: How often the endpoint is asked after a start.
     type: int
@@ -73,7 +79,7 @@ options:
     description: The version that C(install.ps1) is asked for by C(OLLAMA_VERSION). By default its newest. A program has its own.
     type: str
   install_timeout:
-    description: Seconds after which the installer is stopped. It downloads more than a gigabyte.
+    description: Seconds after which the installer is stopped, and as many for getting it. It downloads more than a gigabyte.
     type: int
     default: 1800
   user:
@@ -281,6 +287,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "bind": {"type": "str", "choices": ["all", "loopback"], "default": "all"},
     "port": {"type": "int", "default": 11434},
     "host": {"type": "str", "default": "host.docker.internal"},
+    "require_reachable": {"type": "bool", "default": True},
     "tries": {"type": "int", "default": 15},
     "interval": {"type": "int", "default": 2},
     "timeout": {"type": "int", "default": 60},

@@ -11,13 +11,14 @@ Put it in place, on the machine that has the repository (the collection has to l
 
     python powershell_double.py FOLDER [--preset bare|installed|loopback|running] [--change JSON] [--hook COMMAND] [--python PATH]
 
-FOLDER then has C(powershell.exe), C(wslpath), C(powershell_double.json) (the settings) and C(windows.json) (the state). The
-folder can be copied anywhere; it needs only the Python of --python (default: /usr/bin/python3). Have FOLDER first on PATH, and
-WSL_DISTRO_NAME set, so that the host looks like WSL.
+FOLDER then has C(powershell.exe), C(wslpath), C(powershell_double.json) (the settings), C(windows.json) (the state) and
+C(windows_machine.py). The folder can be copied anywhere; it needs only the Python of --python (default: /usr/bin/python3). Have it
+first on PATH, or powershell.exe linked into a folder of PATH, and WSL_DISTRO_NAME set, so that the host looks like WSL.
 
 --change is merged into the state (see laptop() for its keys). --hook is a shell command that runs whenever a daemon starts or
 stops on "Windows", with WINDOWS_EVENT (start, stop) and, for a start, OLLAMA_HOST in its environment; a laboratory starts
-and stops a real Ollama elsewhere by it. Where it fails, a start does not bind.
+and stops a real Ollama elsewhere by it. It has to return at once (the daemon in the background); what it prints goes to
+FOLDER/hook.log. Where it fails, a start does not bind. A preset that runs already does not call it.
 
 State keys that misbehave, in the list "misbehave": hang, banner, localised, policy, policy_error, interop_off, garbage,
 utf16, never_binds, app_never_binds, binds_loopback, silent (listens, answers nothing), wont_stop, variable_reset,
@@ -169,7 +170,7 @@ def wslpath(arguments: Sequence[str]) -> int:
 
 def main() -> int:
     """Be whatever the name says."""
-    name, home = Path(sys.argv[0]).name, Path(__file__).absolute().parent
+    name, home = Path(sys.argv[0]).name, Path(__file__).resolve().parent
     if name == "powershell.exe":
         return powershell(sys.argv[1:], home)
     if name == "wslpath":

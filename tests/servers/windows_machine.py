@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,4 +178,9 @@ class Windows:
         if not self._hook:
             return True
         environ = {**os.environ, **environment, "WINDOWS_EVENT": event}
-        return subprocess.run(self._hook, shell=True, env=environ, stdout=sys.stderr, check=False).returncode == 0
+        # To a file: a daemon that inherits our output would hold it open, and the module would wait for that daemon's end.
+        with Path(__file__).with_name("hook.log").open("ab") as log:
+            done = subprocess.run(
+                self._hook, shell=True, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+            )
+        return done.returncode == 0

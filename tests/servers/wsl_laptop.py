@@ -22,6 +22,7 @@ OPTIONS: dict[str, Any] = {
     "bind": "all",
     "port": 11434,
     "host": "127.0.0.1",
+    "require_reachable": True,
     "tries": 2,
     "interval": 0,
     "timeout": 20,

@@ -48,10 +48,11 @@ def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wai
     report.warnings += refusals.check(before, wish)
     right = before.running and before.bind == wish.bind
     report.restarted = before.running and not right
-    if not before.foreign:
-        _set_variable(windows, keeper, before, wish, report, check_mode)
+    # The installer gets its OLLAMA_HOST by its environment, so one that fails leaves Windows as it was.
     if not before.installed and not before.running:
         found = _install(windows, before, wish, report, check_mode)
+    if not before.foreign:
+        _set_variable(windows, keeper, before, wish, report, check_mode)
     if not right and not endpoint.is_right(found, wish):
         found = _bring_up(windows, found, wish, report, check_mode, wait)
     reachable = found.running and endpoint.is_reachable(wish.address)

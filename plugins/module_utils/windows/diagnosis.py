@@ -15,8 +15,8 @@ _WSL_NETWORKS = "172.16.0.0/12"
 def commands(port: int) -> list[str]:
     """Return PowerShell commands that look at processes, port, variable, answer and log, and change nothing."""
     return [
-        "Get-Process -Name 'ollama', 'ollama app' -ErrorAction SilentlyContinue | Select-Object Id, ProcessName, Path",
-        f"Get-NetTCPConnection -State Listen -LocalPort {port} | Select-Object LocalAddress, OwningProcess, "
+        "Get-Process -Name 'ollama','ollama app' -ErrorAction SilentlyContinue | Select-Object 'Id','ProcessName','Path'",
+        f"Get-NetTCPConnection -State Listen -LocalPort {port} | Select-Object 'LocalAddress','OwningProcess',"
         "@{ Name = 'Process'; Expression = { (Get-Process -Id $_.OwningProcess).ProcessName } }",
         "[Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'User')",
         f"Invoke-RestMethod http://127.0.0.1:{port}/api/version",
@@ -27,7 +27,7 @@ def commands(port: int) -> list[str]:
 def firewall_commands(port: int) -> list[str]:
     """Return the commands that show the firewall's rules for Ollama, and that open the port for WSL alone."""
     return [
-        "Get-NetFirewallRule -DisplayName '*ollama*' | Select-Object DisplayName, Enabled, Direction, Action, Profile",
+        "Get-NetFirewallRule -DisplayName '*ollama*' | Select-Object 'DisplayName','Enabled','Direction','Action','Profile'",
         f"New-NetFirewallRule -DisplayName 'Ollama for WSL' -Direction Inbound -Action Allow -Protocol TCP -LocalPort {port} "
         f"-RemoteAddress {_WSL_NETWORKS}",
     ]

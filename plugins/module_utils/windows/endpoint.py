@@ -41,9 +41,9 @@ def is_reachable(address: Address) -> bool:
 def wait(windows: Windows, wish: Wish, sleep: Sleep = time.sleep) -> tuple[Found, bool]:
     """Return what is there as soon as it is right, or after the last try, and whether it is right on Windows.
 
-    Where WSL knows the name, it is asked from here, so that a slow firewall prompt has its time too.
+    Where WSL has to reach it and knows the name, it is asked from here, so that a slow firewall prompt has its time too.
     """
-    from_here = wish.bind == ALL and resolves(wish.address)
+    from_here = wish.require_reachable and wish.bind == ALL and resolves(wish.address)
     for number in range(wish.tries):
         if number:
             sleep(wish.interval)
@@ -76,8 +76,8 @@ def trouble(found: Found, wish: Wish) -> Failure:
     if found.running:
         return Failure(
             "windows_ollama_no_answer",
-            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and gave no answer within {seconds:g} s. Look at its "
-            "log by the commands of failure.diagnosis, in PowerShell on Windows.",
+            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and Windows itself gets no answer from it. Look at its log "
+            "by the commands of failure.diagnosis, in PowerShell on Windows, and restart it there.",
             diagnosis=look,
         )
     names = ", ".join(sorted({str(one.get("name")) for one in found.processes})) or "no process of it"
@@ -93,11 +93,14 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
     """Return what has to be said about the way from WSL to a daemon that is right on Windows.
 
     Raises:
-        Failure: C(windows_firewall), where it listens on every address and the way is closed all the same.
+        Failure: C(windows_firewall), where it listens on every address and the way is closed all the same, and
+            C(windows_ollama_no_answer), where Windows itself gets no answer.
 
     """
     if reachable:
         return []
+    if not found.answers:
+        raise trouble(found, wish)
     if found.bind == LOOPBACK:
         return [
             f"Ollama on Windows listens on its loopback only, so WSL behind NAT does not reach {wish.address}. Containers of Docker "
@@ -109,11 +112,17 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
             "alone: a probe from a container can tell."
         ]
     port = wish.address.port
+    command = diagnosis.firewall_commands(port)[-1]
+    if not wish.require_reachable:
+        return [
+            f"WSL gets no answer from {wish.address}, which the Windows firewall may keep from it. A probe from a container can tell "
+            f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command}"
+        ]
     raise Failure(
         "windows_firewall",
         f"Ollama answers on Windows and listens on {diagnosis.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
         "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
         "last command of failure.diagnosis, and run the play again.",
         diagnosis=[*diagnosis.commands(port), *diagnosis.firewall_commands(port)],
-        firewall_command=diagnosis.firewall_commands(port)[-1],
+        firewall_command=command,
     )

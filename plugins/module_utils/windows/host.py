@@ -97,7 +97,8 @@ class Windows:
                 "host": host,
                 "seconds": int(limit),
             },
-            limit + _INSTALL_AIR_S,
+            # The installer is fetched first, and its own limit begins when it starts.
+            2 * limit + _INSTALL_AIR_S,
         )
         if answer.get("stage") == "checksum":
             raise Failure(

@@ -44,15 +44,18 @@ def check(found: Found, wish: Wish) -> list[str]:
 def _refuse_strangers(found: Found, wish: Wish) -> None:
     if found.running or not found.strangers:
         return
-    names = [str(one.get("process") or "").lower() for one in found.strangers]
-    hints = " ".join(dict.fromkeys(_RELAYS[name] for name in names if name in _RELAYS))
     raise Failure(
         "windows_port_taken",
         f"Port {wish.address.port} on Windows is taken by another program: {diagnosis.holders(found.strangers)}. It was not touched. "
-        + (hints or "End it or move it to another port, or give Ollama another one by the option port."),
+        + (_hints(found) or "End it or move it to another port, or give Ollama another one by the option port."),
         diagnosis=diagnosis.commands(wish.address.port),
         listeners=found.strangers,
     )
+
+
+def _hints(found: Found) -> str:
+    names = [str(one.get("process") or "").lower() for one in found.strangers]
+    return " ".join(dict.fromkeys(_RELAYS[name] for name in names if name in _RELAYS))
 
 
 def _check_running(found: Found, wish: Wish) -> list[str]:
@@ -71,12 +74,18 @@ def _check_running(found: Found, wish: Wish) -> list[str]:
             "alone, since a restart takes its models out of memory: use state=restarted, or bind it otherwise.",
             diagnosis=diagnosis.commands(wish.address.port),
         )
+    said = []
     if found.foreign:
-        return [
-            f"The Ollama that listens on Windows ({holders}) belongs to another user or to a service, not to {found.user}. It is used "
-            "as it is, and its OLLAMA_HOST is left alone."
-        ]
-    return []
+        said.append(
+            f"The Ollama that listens on Windows ({holders}) belongs to another user, a service or an administrator's session, not to "
+            f"{found.user}. It is used as it is, and its OLLAMA_HOST is left alone."
+        )
+    if found.strangers:
+        said.append(
+            f"Beside Ollama, another program listens on that port of Windows: {diagnosis.holders(found.strangers)}. Requests to its "
+            f"address do not reach Ollama. {_hints(found)}".strip()
+        )
+    return said
 
 
 def _others(found: Found) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import Result
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.diagnosis import commands
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import ALL, Found
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.diagnosis import commands, holders
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import ALL, LOOPBACK, Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
 
 _FACTS = (
@@ -55,10 +55,11 @@ def _summary(found: Found | None) -> dict[str, Any]:
 
 def _exposure(found: Found | None, port: int) -> list[str]:
     """Return what has to be said about who can reach the daemon."""
-    if found is None or found.bind != ALL:
+    if found is None or found.bind in (None, LOOPBACK):
         return []
+    where = "every network interface of the Windows machine" if found.bind == ALL else holders(found.daemons)
     return [
-        f"Ollama on Windows listens on every network interface of the Windows machine, port {port}, without a key or a password: "
-        "whoever reaches that port by the LAN, Wi-Fi or a VPN can use, pull and delete models, unless the Windows firewall keeps "
-        "them out. bind=loopback keeps it to the machine, where Docker Desktop's containers still reach it."
+        f"Ollama on Windows listens on {where}, port {port}, without a key or a password: whoever reaches that port by the LAN, Wi-Fi "
+        "or a VPN can use, pull and delete models, unless the Windows firewall keeps them out. bind=loopback keeps it to the "
+        "machine, where Docker Desktop's containers still reach it."
     ]

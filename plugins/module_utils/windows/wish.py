@@ -32,10 +32,11 @@ class Wish:
         address: Where WSL asks the daemon.
         installer: C(install.ps1) or C(OllamaSetup.exe).
         version: What the installer is asked for; None for its newest.
+        require_reachable: Whether WSL itself has to reach it, where it is bound to all addresses.
         tries: How often the endpoint is asked after a start.
         interval: Seconds between two tries.
         timeout: Seconds for one call of PowerShell.
-        install_timeout: Seconds for the installer.
+        install_timeout: Seconds for the installer, and as many to fetch it.
 
     """
 
@@ -44,6 +45,7 @@ class Wish:
     address: Address
     installer: Source
     version: str | None
+    require_reachable: bool
     tries: int
     interval: float
     timeout: float
@@ -101,5 +103,6 @@ def make_wish(params: dict[str, Any]) -> Wish:
         address=Address(address.host, params["port"]),
         installer=installer,
         version=check_version(params["version"]) if params["version"] else None,
+        require_reachable=params["require_reachable"],
         **limits,
     )

@@ -96,7 +96,7 @@ _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a Docker engine. A target that has the name of one of our roles would be taken for it, hence `_role`.
 _CONTAINER_TARGETS = ("nim_container", "nim_role", "vllm_container", "vllm_role")
 # Targets that want a real Ollama, which not every machine can run.
-_OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service")
+_OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service", "ollama_windows")
 # The same for the real CLI of OpenShell.
 _OPENSHELL_TARGETS = ("openshell_inference", "openshell_provider", "openshell_sandbox")
 

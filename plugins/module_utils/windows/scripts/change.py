@@ -20,16 +20,16 @@ SET_VARIABLE = frame(r"""
 # No parameters. The tray app first: it would start a daemon again, on loopback (nemoclaw-facts 1.6). Processes of other
 # users are left alone, whatever the rights are that this one has.
 STOP = frame(r"""
-    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent().Name
+    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent().User.Value
     function Get-Mine([string]$name) {
         foreach ($one in @(Get-CimInstance -ClassName Win32_Process -Filter "Name = '$name'")) {
-            $answer = $null
-            try { $answer = Invoke-CimMethod -InputObject $one -MethodName GetOwner } catch { $answer = $null }
-            if ($answer -and $answer.ReturnValue -eq 0 -and ([string]$answer.Domain + '\' + [string]$answer.User) -eq $me) { $one }
+            $sid = $null
+            try { $sid = [string](Invoke-CimMethod -InputObject $one -MethodName GetOwnerSid).Sid } catch { $sid = $null }
+            if ($sid -eq $me) { $one }
         }
     }
-    $stopped = New-Object System.Collections.ArrayList
-    $left = New-Object System.Collections.ArrayList
+    $stopped = [System.Collections.ArrayList]@()
+    $left = [System.Collections.ArrayList]@()
     foreach ($name in @('ollama app.exe', 'ollama.exe')) {
         $until = (Get-Date).AddSeconds(10)
         foreach ($one in @(Get-Mine $name)) {

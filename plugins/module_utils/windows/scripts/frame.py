@@ -5,7 +5,8 @@
 """What stands around every script: its parameters before it, its answer as one line of ASCII after it, a limit of its own.
 
 The parameters travel as base64 of JSON in the first line, so that nothing of them is ever read as code. The rest of a
-script never changes, so that a stand-in for powershell.exe can know it byte for byte. Written for Windows PowerShell 5.1.
+script never changes, so that a stand-in for powershell.exe can know it byte for byte. Written for Windows PowerShell 5.1, whose
+ConvertTo-Json writes a list that came out of New-Object as an object with a count: lists are made by a cast.
 """
 
 from __future__ import annotations

@@ -10,17 +10,17 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.s
 
 # Runs the installer's text as "irm https://ollama.com/install.ps1 | iex" does, which no execution policy forbids, and
 # keeps what it says. It gets its paths by the environment.
-_CHILD = encoded(r"""
+CHILD = r"""
 $ProgressPreference = 'SilentlyContinue'
 try {
     $text = [System.IO.File]::ReadAllText($env:OLLAMA_INSTALLER)
     & ([scriptblock]::Create($text)) *> $env:OLLAMA_INSTALLER_LOG
     exit 0
 } catch {
-    $_ | Out-String | Add-Content -LiteralPath $env:OLLAMA_INSTALLER_LOG
+    $_ | Out-String | Out-File -LiteralPath $env:OLLAMA_INSTALLER_LOG -Append
     exit 1
 }
-""")
+"""
 
 # Parameters: source (a URL, or a path as Windows sees it), program (whether it is OllamaSetup.exe and not install.ps1),
 # sha256 or null, version or null, host, seconds. WaitForExit and not -Wait: that waits for all descendants, and the installer
@@ -77,5 +77,5 @@ INSTALL = frame(
         Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
     }
     Write-Answer $answer
-""".replace("@CHILD@", _CHILD)
+""".replace("@CHILD@", encoded(CHILD))
 )

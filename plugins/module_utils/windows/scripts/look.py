@@ -12,12 +12,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.s
 # The order of the candidates is NemoClaw's own: command, running process, known folders; the registry comes last.
 LOOK = frame(r"""
     $port = [int]$parameters.port
-    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent().Name
+    $me = [System.Security.Principal.WindowsIdentity]::GetCurrent()
     # What started us may be older than an installation: read the PATH of today.
     $machinePath = [Environment]::GetEnvironmentVariable('Path', 'Machine')
     $env:Path = $machinePath + ';' + [Environment]::GetEnvironmentVariable('Path', 'User')
 
-    $candidates = New-Object System.Collections.ArrayList
+    $candidates = [System.Collections.ArrayList]@()
     function Add-Candidate([string]$how, [string]$path) {
         if (-not $path) { return }
         if (-not (Test-Path -LiteralPath $path -PathType Leaf -ErrorAction SilentlyContinue)) { return }
@@ -36,19 +36,22 @@ LOOK = frame(r"""
         Add-Candidate $how (Join-Path $folder 'ollama.exe')
     }
 
-    $processes = New-Object System.Collections.ArrayList
+    $processes = [System.Collections.ArrayList]@()
     foreach ($one in @(Get-CimInstance -ClassName Win32_Process -Filter "Name = 'ollama.exe' OR Name = 'ollama app.exe'")) {
+        # Windows tells nobody but an administrator whose the processes of others are.
         $owner = $null
+        $sid = $null
         try {
             $answer = Invoke-CimMethod -InputObject $one -MethodName GetOwner
             if ($answer.ReturnValue -eq 0) { $owner = [string]$answer.Domain + '\' + [string]$answer.User }
-        } catch { $owner = $null }
+            $sid = [string](Invoke-CimMethod -InputObject $one -MethodName GetOwnerSid).Sid
+        } catch { $sid = $null }
         [void]$processes.Add(@{
             name = [string]$one.Name
             pid = [int]$one.ProcessId
             path = $(if ($one.ExecutablePath) { [string]$one.ExecutablePath } else { $null })
             owner = $owner
-            mine = ($owner -eq $me)
+            mine = ($sid -eq $me.User.Value)
         })
     }
 
@@ -63,13 +66,17 @@ LOOK = frame(r"""
     }
     $uninstall = 'Microsoft\Windows\CurrentVersion\Uninstall\*'
     $keys = @("HKCU:\Software\$uninstall", "HKLM:\Software\$uninstall", "HKLM:\Software\WOW6432Node\$uninstall", 'HKCU:\Software\Ollama')
-    foreach ($entry in @(Get-ItemProperty -Path $keys -ErrorAction SilentlyContinue)) {
-        if ([string]$entry.DisplayName -like 'Ollama*') { Add-Folder 'registry' ([string]$entry.InstallLocation) }
-        if ($entry.InstallDir) { Add-Folder 'registry' ([string]$entry.InstallDir) }
+    foreach ($key in $keys) {
+        # One value of another program that is malformed makes a whole key unreadable.
+        try { $entries = @(Get-ItemProperty -Path $key -ErrorAction SilentlyContinue) } catch { $entries = @() }
+        foreach ($entry in $entries) {
+            if ([string]$entry.DisplayName -like 'Ollama*') { Add-Folder 'registry' ([string]$entry.InstallLocation) }
+            if ($entry.InstallDir) { Add-Folder 'registry' ([string]$entry.InstallDir) }
+        }
     }
 
-    $others = New-Object System.Collections.ArrayList
-    $profiles = 'HKLM:\Software\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-5-21-*'
+    $others = [System.Collections.ArrayList]@()
+    $profiles = 'HKLM:\Software\Microsoft\Windows NT\CurrentVersion\ProfileList\S-1-*'
     foreach ($entry in @(Get-ItemProperty -Path $profiles -ErrorAction SilentlyContinue)) {
         $home_ = [string]$entry.ProfileImagePath
         if (-not $home_ -or $home_ -eq $env:USERPROFILE) { continue }
@@ -79,7 +86,7 @@ LOOK = frame(r"""
         }
     }
 
-    $listeners = New-Object System.Collections.ArrayList
+    $listeners = [System.Collections.ArrayList]@()
     foreach ($one in @(Get-NetTCPConnection -State Listen -LocalPort $port -ErrorAction SilentlyContinue)) {
         $process = Get-Process -Id $one.OwningProcess -ErrorAction SilentlyContinue
         [void]$listeners.Add(@{
@@ -125,7 +132,7 @@ LOOK = frame(r"""
     }
 
     Write-Answer @{
-        user = $me
+        user = $me.Name
         windows = [string][Environment]::OSVersion.Version
         powershell = [string]$PSVersionTable.PSVersion
         candidates = $candidates

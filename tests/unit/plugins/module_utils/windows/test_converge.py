@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def run(laptop: Laptop, port: int, check_mode: bool = False, **options: Any) -> 
     [
         ("installed", "running", ["set_variable", "start"], "all"),
         ("installed", "installed", ["set_variable", "start"], "all"),
-        ("bare", "installed", ["set_variable", "install"], "all"),
+        ("bare", "installed", ["install", "set_variable"], "all"),
     ],
 )
 def test_a_daemon_that_does_not_run_is_there_afterwards(
@@ -139,7 +141,8 @@ def test_an_app_that_starts_no_daemon_gives_way_to_the_program(laptop: Laptop, o
             "nothing listens on port 11434",
         ),
         ("installed", {"misbehave": ["binds_loopback"]}, {}, "windows_ollama_bind", "127.0.0.1"),
-        ("installed", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "gave no answer"),
+        ("installed", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "gets no answer"),
+        ("running", {"misbehave": ["silent"]}, {}, "windows_ollama_no_answer", "restart it there"),
         ("installed", {"misbehave": ["variable_reset"]}, {}, "windows_variable_not_set", "OLLAMA_HOST"),
         ("loopback", {"misbehave": ["wont_stop"]}, {}, "windows_ollama_not_stopped", "ollama app.exe (process"),
         ("bare", {"misbehave": ["install_fails"]}, {"state": "installed"}, "windows_install_failed", "Speicherplatz"),
@@ -176,6 +179,35 @@ def test_a_closed_firewall_comes_with_the_command_that_opens_it(laptop: Laptop, 
     assert laptop.state["listeners"] != []
 
 
+def test_a_closed_firewall_is_a_warning_for_who_asks_from_a_container(laptop: Laptop, closed_port: int) -> None:
+    laptop.boot()
+    done = run(laptop, closed_port, require_reachable=False)
+    assert done.after is not None
+    assert (done.after.bind, done.reachable) == ("all", False)
+    assert "New-NetFirewallRule" in done.report.warnings[0]
+
+
+def test_a_server_of_wsl_on_the_same_port_is_said(laptop: Laptop, ollama: int) -> None:
+    laptop.boot()
+    run(laptop, ollama)
+    relay = {"address": "127.0.0.1", "port": ollama, "pid": 78, "process": "wslrelay"}
+    laptop.change(listeners=[*laptop.state["listeners"], relay])
+    again = run(laptop, ollama)
+    assert not again.report.changed
+    assert "wslrelay (process 78) on 127.0.0.1" in again.report.warnings[0]
+    assert "inside WSL" in again.report.warnings[0]
+
+
+@pytest.mark.parametrize("address", ["::", "0.0.0.0", "192.168.1.7", "fe80::1%4"])
+def test_exposure_is_said_by_sockets(laptop: Laptop, address: str) -> None:
+    laptop.boot("running")
+    laptop.change(listeners=[{**laptop.state["listeners"][0], "address": address}])
+    asked = wish(state="detected")
+    result = as_result(detect(laptop.connect(), asked), asked, False)
+    assert result["bind"] == ("all" if address in ("::", "0.0.0.0") else "other")
+    assert "without a key or a password" in result["warnings"][0]
+
+
 def test_another_users_daemon_is_used_as_it_is(laptop: Laptop, ollama: int) -> None:
     laptop.boot("installed", **at(ollama, listeners=[{"address": "::", "port": ollama, "pid": 9, "process": "ollama"}]))
     done = run(laptop, ollama, state="installed")
@@ -201,6 +233,16 @@ def test_an_installer_from_wsl_is_proved_and_run(laptop: Laptop, ollama: int, tm
     assert done.reachable
 
 
+def test_an_installer_that_windows_cannot_see(laptop: Laptop) -> None:
+    laptop.boot("bare")
+    (laptop.bin / "wslpath").write_text("#!/bin/sh\necho wslpath: no >&2; exit 1\n")
+    (laptop.root / "OllamaSetup.exe").write_bytes(b"MZ")
+    with pytest.raises(Failure, match="Windows' own drive") as caught:
+        run(laptop, 11434, state="installed", url="/OllamaSetup.exe")
+    assert caught.value.code == "windows_path_unknown"
+    assert (laptop.calls, laptop.state["variable"], laptop.keeper.read()) == ([], None, None)
+
+
 def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -> None:
     laptop.boot("installed")
     asked = wish(port=ollama)
@@ -219,6 +261,22 @@ def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -
     assert done["path"] == f"{HOME}\\AppData\\Local\\Programs\\Ollama\\ollama.exe"
     assert [warning for warning in done["warnings"] if "without a key or a password" in warning]
     assert any("Get-NetTCPConnection" in command for command in done["diagnosis"])
+
+
+def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(laptop: Laptop, ollama: int) -> None:
+    told = laptop.root / "told"
+    laptop.boot(
+        "bare", hook=f"echo $WINDOWS_EVENT $OLLAMA_HOST >> '{told}'; /bin/sleep 60 & echo $!; [ ! -e '{told}.no' ]"
+    )
+    run(laptop, ollama, state="installed")
+    run(laptop, ollama, bind="loopback")
+    assert told.read_text().splitlines() == [f"start 0.0.0.0:{ollama}", "stop", f"start 127.0.0.1:{ollama}"]
+    Path(f"{told}.no").touch()
+    with pytest.raises(Failure) as caught:
+        run(laptop, ollama)
+    assert caught.value.code == "windows_ollama_not_started"
+    for pid in (laptop.bin / "hook.log").read_text().split():
+        os.kill(int(pid), signal.SIGTERM)
 
 
 def test_looking_changes_nothing_and_never_fails_for_what_it_sees(laptop: Laptop) -> None:

@@ -153,6 +153,21 @@ def test_a_host_that_is_not_wsl(tmp_path: Path) -> None:
     assert caught.value.code == "not_wsl"
 
 
+def test_what_does_not_fit_a_command_line_is_not_sent(laptop: Laptop) -> None:
+    laptop.boot()
+    with pytest.raises(Failure, match="too long for a command line"):
+        PowerShell(laptop.machine).run("look at Ollama", LOOK, {"port": "9" * 6000}, 5)
+    assert laptop.state["calls"] == []
+
+
+def test_a_powershell_that_cannot_be_started(laptop: Laptop) -> None:
+    laptop.boot()
+    (laptop.bin / "powershell.exe").write_text("#!/no/such/interpreter\n")
+    with pytest.raises(Failure, match="could not be started") as caught:
+        laptop.connect().look()
+    assert caught.value.code == "powershell_missing"
+
+
 @pytest.mark.parametrize(
     ("given", "sockets", "expected"),
     [
