@@ -117,7 +117,7 @@ def gather(
         found[name] = _without_answer(name, problem)
     wsl, windows = found.get("wsl") or (None, None)
     found["ollama"].update(windows=None, both_running=False)
-    if windows is not None:
+    if wsl is not None and windows is not None:
         tell_sides_apart(machine, found["ollama"], windows, ollama_port, wsl["networking_mode"])
     gpus = found["gpus"]
     platform = refine_by_gpu_names(
