@@ -212,6 +212,10 @@ class Docker:
         """Make the image of a busybox that needs no libraries."""
         with tempfile.NamedTemporaryFile(prefix="nemoclaw-probe-", suffix=".tar") as file:
             with tarfile.open(fileobj=file, mode="w") as archive:
+                # Without an entry of its own the folder is closed to a container without capabilities, in some engines.
+                folder = tarfile.TarInfo("bin")
+                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(folder)
                 content = Path(program).read_bytes()
                 entry = tarfile.TarInfo("bin/busybox")
                 entry.size, entry.mode = len(content), 0o755

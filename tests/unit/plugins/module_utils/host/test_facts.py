@@ -169,3 +169,17 @@ def test_impossible_ports(port: int) -> None:
     with pytest.raises(Failure) as raised:
         check_ports([1, 65535, port])
     assert (raised.value.code, raised.value.details) == ("port_invalid", {"port": port})
+
+
+def test_a_wsl_that_says_nothing_is_still_wsl(
+    monkeypatch: pytest.MonkeyPatch, machine_named: Callable[[str], Machine], account: Account, closed_port: int
+) -> None:
+    def broken(machine: Machine) -> None:
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(facts, "read_wsl", broken)
+    host = gather(machine_named("wsl-rtx-laptop"), account, PORTS, closed_port)
+    assert host["wsl"] == {"version": None, "distro": None, "networking_mode": None, "interop": None}
+    assert host["ollama"]["windows"]["daemon_version"] is None
+    assert "no answer" in host["ollama"]["windows"]["problem"]
+    assert host["ollama"]["both_running"] is False
