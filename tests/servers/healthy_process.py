@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +40,21 @@ def running(
         try:
             process.wait(timeout=STOP_LIMIT)
         except subprocess.TimeoutExpired:
+            workers = _children(process.pid)
             process.kill()
             process.wait()
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process started and that nobody would end with it."""
+    found = [pid]
+    for parent in found:
+        listed = Path(f"/proc/{parent}/task/{parent}/children")
+        found += [int(word) for word in listed.read_text(encoding="ascii").split()] if listed.exists() else []
+    return found[1:]
 
 
 def _wait_for(process: subprocess.Popen[bytes], health: tuple[int, str], log: Path, limit: float) -> None:
@@ -55,4 +70,4 @@ def _wait_for(process: subprocess.Popen[bytes], health: tuple[int, str], log: Pa
         finally:
             connection.close()
     tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-    raise RuntimeError(f"{process.args} did not start (exit status {process.poll()}):\n{tail}")
+    raise RuntimeError(f"{process.args!r} did not start (exit status {process.poll()}):\n{tail}")
