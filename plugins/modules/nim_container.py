@@ -249,9 +249,10 @@ failure:
       returned: when a container failed
 """
 
-from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
     WAIT_OPTIONS,
@@ -261,7 +262,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge
@@ -285,12 +285,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    params: dict[str, Any] = dict(module.params)
-    wait, folder = params.pop("wait"), params.pop("jobs_path")
-    params = {name: "" if value is None else value for name, value in params.items()}
-    params["environment"] = {str(name): str(value) for name, value in params["environment"].items()}
     try:
-        result = _bring(Wish(**params), module.check_mode, wait, folder)
+        result = _bring(Wish(**wish_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
     for warning in result.pop("warnings", []):
@@ -298,10 +294,10 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
+def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
-    if check_mode or wish.state != "started":
-        return {"finished": True, **converge(machine, account, wish, check_mode)}
+    if module.check_mode or wish.state != "started":
+        return {"finished": True, **converge(machine, account, wish, module.check_mode)}
 
     def plan() -> dict[str, Any] | None:
         result = converge(machine, account, wish, check_mode=True)
@@ -311,12 +307,7 @@ def _bring(wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -
     def work(report: Report) -> dict[str, Any]:
         return converge(machine, account, wish, False, report)
 
-    job = Job("nim", wish.name, asdict(wish), f"Starting {wish.name}", (wish.ngc_api_key.strip(),), folder)
-    outcome = job.run(plan, work, wait)
-    result = outcome.as_result()
-    if not outcome.finished:
-        result["phase"] = result["progress"]["phase"]
-    return result
+    return run("nim", wish, (wish.ngc_api_key.strip(),), module.params, plan, work)
 
 
 if __name__ == "__main__":

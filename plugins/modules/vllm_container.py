@@ -283,10 +283,11 @@ failure:
       returned: when a container was started and failed
 """
 
-from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
     WAIT_OPTIONS,
@@ -296,7 +297,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm, Wish
@@ -320,47 +320,30 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
-    params: dict[str, Any] = dict(module.params)
-    wait, folder = params.pop("wait"), params.pop("jobs_path")
-    params = {name: "" if value is None else value for name, value in params.items()}
-    docker_host = params.pop("docker_host")
-    params["environment"] = {name: str(value) for name, value in params["environment"].items()}
-    params["hf_token"] = params["hf_token"].strip()
     try:
-        result = _bring(Wish(**params), docker_host, module.check_mode, wait, folder)
+        result = _bring(Wish(**wish_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, docker_host: str, check_mode: bool, wait: int | None, folder: str | None) -> dict[str, Any]:
+def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
-    engine = connect(machine, account, docker_host)
+    engine = connect(machine, account, wish.docker_host)
     if wish.state == "stopped":
-        return {"finished": True, **container.stop(engine, wish, check_mode)}
+        return {"finished": True, **container.stop(engine, wish, module.check_mode)}
     if wish.state == "absent":
-        return {"finished": True, **container.remove(engine, machine, account, wish, check_mode)}
+        return {"finished": True, **container.remove(engine, machine, account, wish, module.check_mode)}
     vllm = Vllm(engine, machine, account, wish)
-    if check_mode:
+    if module.check_mode:
         return {"finished": True, **container.predicted(vllm)}
 
     def work(report: Report) -> dict[str, Any]:
         # A connection of its own: the worker is another process.
-        return container.start(Vllm(connect(machine, account, docker_host), machine, account, wish), report)
+        return container.start(Vllm(connect(machine, account, wish.docker_host), machine, account, wish), report)
 
-    job = Job(
-        "vllm",
-        wish.name,
-        {**asdict(wish), "docker_host": docker_host},
-        f"Starting {wish.name}",
-        (wish.hf_token, wish.ngc_api_key.strip()),
-        folder,
-    )
-    outcome = job.run(lambda: container.settled(vllm), work, wait)
-    result = outcome.as_result()
-    if not outcome.finished:
-        result["phase"] = result["progress"]["phase"]
-    return result
+    secrets = (wish.hf_token.strip(), wish.ngc_api_key.strip())
+    return run("vllm", wish, secrets, module.params, lambda: container.settled(vllm), work)
 
 
 if __name__ == "__main__":

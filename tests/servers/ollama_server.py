@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import os
 import platform
 import shutil
@@ -23,11 +22,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from healthy_process import running
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements-ollama.txt"
@@ -93,34 +93,8 @@ def serving(folder: Path | None = None, bind: str = "127.0.0.1", port: int = 0) 
             "PATH": os.environ["PATH"],
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        with log.open("wb") as sink:
-            process = subprocess.Popen([binary, "serve"], env=environment, stdout=sink, stderr=subprocess.STDOUT)
-        try:
-            _wait_for(port, process, log)
+        with running([binary, "serve"], environment, log, (port, "/api/version"), START_LIMIT) as process:
             yield Ollama(f"127.0.0.1:{port}", store, log, process.pid, binary, environment)
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        try:
-            connection.request("GET", "/api/version")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.02)
-        finally:
-            connection.close()
-    tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-    raise RuntimeError(f"Ollama did not start (exit status {process.poll()}):\n{tail}")
 
 
 def main() -> int:

@@ -73,6 +73,7 @@ class Wish:
     stall_timeout: float = 300
     remove_weights: bool = False
     instead_of: str = ""
+    docker_host: str = ""
 
 
 class Vllm:
@@ -141,7 +142,7 @@ class Vllm:
             self.model,
             cache_dir=str(self.weights.cache_dir),
             user=user,
-            token=self.wish.hf_token,
+            token=self.wish.hf_token.strip(),
             endpoint=self.wish.hf_endpoint,
             environ=self.host.machine.environ,
         )
@@ -343,7 +344,7 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
 
 def _masked(failure: Failure, wish: Wish) -> Failure:
     """Return the failure without the secrets: a download may print what it was given."""
-    secret = [wish.hf_token, wish.ngc_api_key.strip()]
+    secret = [wish.hf_token.strip(), wish.ngc_api_key.strip()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

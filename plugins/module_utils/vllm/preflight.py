@@ -45,7 +45,7 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
     lacks_image = vllm.engine.image(vllm.image.reference) is None
     lacks_weights = plan.needs_container and not vllm.weights.complete
     if lacks_weights:
-        check_token(vllm.model, vllm.wish.hf_token)
+        check_token(vllm.model, vllm.wish.hf_token.strip())
         vllm.weights.require_writable()
     running = vllm.engine.containers()
     preflight.require_port(vllm.host.machine, spec, plan.own, running)

@@ -43,6 +43,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/test", description="Run the tests of this collection.")
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="run only these, in the order of --list")
     parser.add_argument("--quick", action="store_true", help="the inner loop: lint, types and unit tests on one Python")
+    parser.add_argument(
+        "--engines", action="store_true", help="the real vLLM on the CPU: 6 GB on first use, five minutes"
+    )
     parser.add_argument("--list", action="store_true", help="name the stages and what each does")
     parser.add_argument("--jobs", type=int, default=2, help="stages at a time (default 2)")
     options = parser.parse_args()
@@ -55,8 +58,9 @@ def _parse() -> argparse.Namespace:
 
 
 def _chosen(options: argparse.Namespace) -> list[Stage]:
-    if options.stages:
-        return [stage for stage in STAGES if stage.name in options.stages]
+    named = [*options.stages, *(["engines"] if options.engines else [])]
+    if named:
+        return [stage for stage in STAGES if stage.name in named]
     return [stage for stage in STAGES if (stage.quick if options.quick else stage.full)]
 
 

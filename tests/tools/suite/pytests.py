@@ -8,7 +8,7 @@ from . import docker, paths, servers, tree, venvs
 from .model import Counts, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
-_PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 
 
 def units_quick(run: Run) -> None:
@@ -18,7 +18,7 @@ def units_quick(run: Run) -> None:
     report = paths.CACHE / "units-quick.xml"
     report.unlink(missing_ok=True)
     env = {"PYTHONPATH": tree.collections_path(root)}
-    run.execute([tools / "python", *_PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
+    run.execute([tools / "python", *PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
 
@@ -54,6 +54,6 @@ def real_servers(run: Run) -> None:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
     # Branches, because ansible-test measures them and the two can be combined only when they agree.
     measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
-    run.execute([python, *measure, *_PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)
+    run.execute([python, *measure, *PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])

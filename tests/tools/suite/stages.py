@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ansible_test, checks, coverage, molecule, packaging, pytests
+from . import ansible_test, checks, coverage, engines, molecule, packaging, pytests
 from .model import Stage
 
 STAGES = (
@@ -19,6 +19,7 @@ STAGES = (
     Stage("docs", "documentation, changelog, README tables", checks.docs),
     Stage("galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",)),
     Stage("demo", "bin/demo, twice", packaging.demo),
+    Stage("engines", "the real vLLM on the CPU: --engines, never by default (6 GB)", engines.engines, full=False),
     Stage(
         "coverage", "lines of module_utils that any test reached", coverage.gate, needs=("units", "real", "integration")
     ),

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What the modules for managed containers have in common: their options as a wish, and the work as a job that can be watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Callable
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
+
+# Options of how to watch, not of what is wanted.
+_WATCHING = ("wait", "jobs_path")
+
+
+def wish_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a module for its Wish: what is not given is an empty text, and the environment is text."""
+    wanted: dict[str, Any] = {
+        name: "" if value is None else value for name, value in params.items() if name not in _WATCHING
+    }
+    wanted["environment"] = {str(name): str(value) for name, value in wanted["environment"].items()}
+    return wanted
+
+
+def run(
+    kind: str,
+    wish: Any,
+    secrets: tuple[str, ...],
+    params: Mapping[str, Any],
+    plan: Callable[[], dict[str, Any] | None],
+    work: Callable[[Report], dict[str, Any]],
+) -> dict[str, Any]:
+    """Have the work done where there is any, look at it for as long as the options say, and return the result of the module.
+
+    Args:
+        kind: C(vllm) or C(nim).
+        wish: The Wish, a dataclass; another one is other work.
+        secrets: What of it must not lie in the job's files.
+        params: Of the module: C(wait) and C(jobs_path).
+        plan: Returns the result where nothing is to be done, else None; changes nothing.
+        work: Does it.
+
+    """
+    job = Job(kind, wish.name, asdict(wish), f"Starting {wish.name}", secrets, params["jobs_path"])
+    outcome = job.run(plan, work, params["wait"])
+    result = outcome.as_result()
+    if not outcome.finished:
+        result["phase"] = result["progress"]["phase"]
+    return result

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection against the real vLLM, on the CPU: what tests/servers/vllm_image stands in for everywhere else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import vllm_server
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
+from conftest import prove
+from test_playbooks import KEY, Controller, forms_of
+
+# The ladder gives a server that has just started time for its first answer.
+TIMEOUT = 180
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[vllm_server.Vllm]:
+    with vllm_server.serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[vllm_server.Vllm]:
+    """One with a key, and without a tool-call parser."""
+    with vllm_server.serving(api_key=KEY, arguments=()) as running:
+        yield running
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    (tmp_path / "ansible.cfg").touch()
+    return Controller(tmp_path, forms_of(KEY), {"NEMOCLAW_PROVIDER": "vllm"})
+
+
+def test_it_is_found(server: vllm_server.Vllm, keyed: vllm_server.Vllm) -> None:
+    found = find_vllm(server.port)
+    assert (found["running"], found["model"], found["problem"]) == (True, vllm_server.MODEL, None)
+    assert found["context_window"] > 8192
+    found = find_vllm(keyed.port)
+    assert (found["running"], found["models"], found["problem"]) == (True, [], None)
+
+
+def test_its_own_parser_makes_the_calls(server: vllm_server.Vllm) -> None:
+    outcome = prove(server.base_url, model=vllm_server.MODEL, timeout=TIMEOUT)
+    assert outcome.code is None, outcome.message
+    assert outcome.result["tool_calling"] == "structured"
+    assert outcome.outcomes["agent_tool_call"] == "passed"
+    assert outcome.result["context_window"] == find_vllm(server.port)["context_window"]
+
+
+def test_without_a_parser_calls_leak(keyed: vllm_server.Vllm) -> None:
+    outcome = prove(keyed.base_url, model=vllm_server.MODEL, api_key=KEY, timeout=TIMEOUT)
+    assert outcome.code is not None
+    assert outcome.result["tool_calling"] != "structured"
+
+
+def test_why_its_own_key_is_not_enough(keyed: vllm_server.Vllm) -> None:
+    """Its key covers what begins with /v1; the gate's token covers every path (docs/user-guide.md, A key before it)."""
+    question = json.dumps({"model": vllm_server.MODEL, "messages": [{"role": "user", "content": "Hello"}]})
+    answers = {}
+    for path in ("/v1/chat/completions", "/tokenize", "/invocations"):
+        connection = http.client.HTTPConnection("127.0.0.1", keyed.port, timeout=TIMEOUT)
+        connection.request("POST", path, question, {"Content-Type": "application/json"})
+        answers[path] = connection.getresponse().status
+        connection.close()
+    assert answers == {"/v1/chat/completions": 401, "/tokenize": 200, "/invocations": 200}
+
+
+def test_from_nothing_to_a_route_and_its_status(controller: Controller, server: vllm_server.Vllm) -> None:
+    controller.environment["NEMOCLAW_VLLM_PORT"] = str(server.port)
+    assert controller.play("site", "--check") == 0
+    assert not controller.record.exists()
+    assert controller.play("site") == 0
+    route = json.loads(controller.record.read_text(encoding="utf-8"))
+    assert (route["provider"], route["origin"], route["container"]) == ("vllm", "external", None)
+    assert (route["model"], route["api"]) == (vllm_server.MODEL, "openai-completions")
+    assert controller.play("site") == 0
+    assert controller.changed == 0
+    assert controller.play("status") == 0
+
+
+def test_one_with_a_key(controller: Controller, keyed: vllm_server.Vllm) -> None:
+    controller.environment |= {"NEMOCLAW_VLLM_PORT": str(keyed.port), "NEMOCLAW_REQUIRE_TOOLS": "false"}
+    assert controller.play("site") == 2
+    assert not controller.record.exists()
+    controller.environment["VLLM_API_KEY"] = KEY
+    assert controller.play("site") == 0
+    assert controller.play("status") == 0
