@@ -25,13 +25,21 @@ def probe_table(proof: dict[str, Any]) -> list[str]:
     return [*rows(content), *reason, f"{proof['model']} over {proof['api']}, proved in {proof['elapsed']:.1f} s"]
 
 
-def route_table(route: dict[str, Any], path: str) -> list[str]:
-    """Return one line for each field of a route, where it is recorded, and what of it is not proved."""
+def route_table(route: dict[str, Any], path: str, is_recorded: bool = True, is_tried: bool = False) -> list[str]:
+    """Return one line for each field of a route, where it is recorded, and what of it is not proved.
+
+    Args:
+        route: The route.
+        path: The record.
+        is_recorded: False in check mode.
+        is_tried: Whether a sandbox asked the model by this route.
+
+    """
     is_derived = route["base_url_sandbox"] != route["base_url_host"]
     return [
         *rows([(name, "-" if value is None else str(value)) for name, value in route.items()]),
-        f"recorded in {path}",
-        *(["proved from the host; base_url_sandbox is derived, not tried from a sandbox"] if is_derived else []),
+        f"{'recorded' if is_recorded else 'without check mode it would be recorded'} in {path}",
+        *(["base_url_sandbox is derived, and was not tried from a sandbox"] if is_derived and not is_tried else []),
     ]
 
 

@@ -45,11 +45,14 @@ def test_the_table_of_a_route() -> None:
     assert "base_url_sandbox  http://h/v1" in lines
     assert "container         -" in lines
     assert lines[-1] == "recorded in /home/lab/r.json"
+    planned = tables.route_table(route, "/home/lab/r.json", is_recorded=False)
+    assert planned == [*lines[:-1], "without check mode it would be recorded in /home/lab/r.json"]
 
 
 def test_a_derived_sandbox_url_is_not_sold_as_proved() -> None:
     route = {"base_url_host": "http://localhost:1/v1", "base_url_sandbox": "http://host.openshell.internal:1/v1"}
     assert "not tried from a sandbox" in tables.route_table(route, "/home/lab/r.json")[-1]
+    assert tables.route_table(route, "/home/lab/r.json", is_tried=True)[-1] == "recorded in /home/lab/r.json"
 
 
 HOST: dict[str, Any] = {
