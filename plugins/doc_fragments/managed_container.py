@@ -16,9 +16,11 @@ options:
       - V(started) has the server answer with the model that is wanted. What differs is made anew; image and weights that are there
         are used.
       - V(stopped) frees the GPU. Container, image and weights stay, and it stays stopped over a reboot.
+      - V(restored) undoes a V(started) that was ready and did not do all the same. What O(keep_previous) kept takes its name and its place
+        back; else O(instead_of) does, and this one is stopped and kept. What serves then is started, and not waited for.
       - V(absent) removes the container. Image and weights stay.
     type: str
-    choices: [started, stopped, absent]
+    choices: [started, stopped, restored, absent]
     default: started
   image:
     description:
@@ -53,9 +55,14 @@ options:
       - Another container of this collection, of whichever kind, that makes way for this one. Where it has the port or a GPU that this one
         gets, it is stopped just before this one starts, when image and weights are there. It is kept, and started again where this one
         fails.
-      - For V(stopped) it is started again, and not waited for.
       - A container of somebody else is never stopped or started.
     type: str
+  keep_previous:
+    description:
+      - Whether the container that this one replaced is kept, stopped, once this one is ready. RV(ignore:previous) names it.
+      - For callers that prove more than that the server is ready. They end with O(state=absent) for that name, or with O(state=restored).
+    type: bool
+    default: false
   environment:
     description: Further variables for the server. No secrets, since they show in a diff.
     type: dict

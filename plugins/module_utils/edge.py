@@ -36,13 +36,14 @@ OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
 
 # The options of the doc fragment managed_container.
 CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped", "restored", "absent"], "default": "started"},
     "image": {"type": "str"},
     "port": {"type": "int", "default": 8000},
     "publish": {"type": "list", "elements": "str", "default": []},
     "gpus": {"type": "str", "default": "auto"},
     "share_gpus": {"type": "bool", "default": False},
     "instead_of": {"type": "str"},
+    "keep_previous": {"type": "bool", "default": False},
     "environment": {"type": "dict", "default": {}},
     "allow_download": {"type": "bool", "default": True},
     "docker_host": {"type": "str"},

@@ -152,6 +152,11 @@ container:
       description: What the engine does when it ends.
       returned: for O(state=started)
       type: str
+previous:
+  description: The container that was replaced, where it is still there. It is stopped.
+  returned: success
+  type: str
+  sample: nemoclaw-nim-previous
 model:
   description: The model's ID as the server lists it; before it is ready, as the catalogue has it. Null for the other states.
   returned: when RV(finished) is true

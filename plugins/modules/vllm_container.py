@@ -157,6 +157,11 @@ container:
       returned: for O(state=started)
       type: str
       sample: unless-stopped
+previous:
+  description: The container that was replaced, where it is still there. It is stopped.
+  returned: success
+  type: str
+  sample: nemoclaw-vllm-previous
 model:
   description: The model's id as the server lists it.
   returned: success
@@ -332,6 +337,8 @@ def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     engine = connect(machine, account, wish.docker_host)
     if wish.state == "stopped":
         return {"finished": True, **container.stop(engine, wish, module.check_mode)}
+    if wish.state == "restored":
+        return {"finished": True, **container.restore(engine, wish, module.check_mode)}
     if wish.state == "absent":
         return {"finished": True, **container.remove(engine, machine, account, wish, module.check_mode)}
     vllm = Vllm(engine, machine, account, wish)

@@ -11,15 +11,15 @@ How to use it (vllm/container.py is the example; a Job runs what changes somethi
     if not check_mode:
         apply(engine, todo)                     # create beside -> stop the old -> take its name -> start; undone on failure
         look, actions = follow(engine, spec, server, report)  # until it is ready; rolled back on failure
-    stop(engine, name, kind, check_mode); remove(engine, name, kind, check_mode)
+    stop(engine, name, kind, check_mode); remove(...); restore(...)
 
 What happened lies with the engine alone, so any call may be the one that goes on:
 
 - C(NAME) with the restart policy C(on-failure:3) has not proved itself yet. When it is ready it gets C(unless-stopped), which
   also tells the next run what is left to do where this one was killed. When it fails, it is removed.
-- C(NAME-previous) is the container that worked before. It is removed when its successor is ready, and takes its name back and is
-  started when the successor fails. GPU memory seldom holds two models, so it has to stop before the new one starts; everything that
-  can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
+- C(NAME-previous) is the container that worked before. It is removed when its successor is ready; a caller who proves more than that
+  keeps it until then. It takes its name back and is started when the successor fails. GPU memory seldom holds two models, so it has to
+  stop before the new one starts; everything that can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
 - C(NAME-next) is a leftover of a run that was killed, and is removed.
 - C(spec.instead_of) is another container of ours, of whichever kind, that gives way: where it has the port or a GPU that the new one
   wants, it is stopped just before that one starts, and started again when it fails.
@@ -79,8 +79,11 @@ def follow(
     server: readiness.Server,
     report: Report = silent,
     sleep: Callable[[float], None] = time.sleep,
+    keep_previous: bool = False,
 ) -> tuple[readiness.Look, list[str]]:
     """Look until the server is ready, and return the last look and what was done then to keep it.
+
+    C(keep_previous): leave its predecessor there, for restore().
 
     Raises:
         Failure: Of readiness.look(), after rolling back; C(restored) names the container that serves again, None where there was none.
@@ -90,7 +93,7 @@ def follow(
         seen = _await(engine, server, report, sleep)
     except Failure as failure:
         raise roll_back(engine, spec, failure, server, report, sleep) from None
-    return seen, _prove(engine, spec, seen)
+    return seen, _prove(engine, spec, seen, keep_previous)
 
 
 def _await(engine: Engine, server: readiness.Server, report: Report, sleep: Callable[[float], None]) -> readiness.Look:
@@ -160,31 +163,47 @@ def _describe(engine: Engine, spec: Spec, name: str) -> str:
     return (name if name != spec.name else "the one before") + (f" ({model})" if model else "")
 
 
-def stop(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: str = "") -> list[str]:
-    """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot.
-
-    Args:
-        engine: Who runs it.
-        name: The container.
-        kind: Of which kind it has to be.
-        check_mode: Only say what would be done.
-        instead_of: Another of ours that was stopped for this one, and is started again. It is not waited for.
-
-    """
+def stop(engine: Engine, name: str, kind: str, check_mode: bool) -> list[str]:
+    """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot."""
     found = [one for one in (*ours(engine, name, kind), engine.container(name + NEXT)) if one]
     running = [name_of(one) for one in found if object_of(one.get("State")).get("Running")]
     if not check_mode:
         for one in running:
             engine.stop(one)
-    waiting = idle(engine, instead_of)
-    if waiting and not check_mode:
-        engine.start(waiting)
-    return [f"stop {one}" for one in running] + ([f"start {waiting}"] if waiting else [])
+    return [f"stop {one}" for one in running]
+
+
+def restore(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: str = "") -> list[str]:
+    """Undo a step whose container became ready, and return what was done. What serves again is not waited for.
+
+    Args:
+        engine: Who runs them.
+        name: The container. Its predecessor takes its place; without one it is stopped.
+        kind: Of which kind it has to be.
+        check_mode: Only say what would be done.
+        instead_of: Another of ours, which was stopped for it and is started again.
+
+    """
+    fallback, waiting = ours(engine, name, kind)[1], idle(engine, instead_of)
+    if fallback is None:
+        actions = stop(engine, name, kind, check_mode)
+    else:
+        actions = [*_remove(engine, [name], kind, check_mode), f"rename {name + PREVIOUS}"]
+        if not check_mode:
+            engine.rename(name + PREVIOUS, name)
+    back = list(filter(None, [name if fallback else "", waiting]))
+    if not check_mode:
+        for one in back:
+            engine.start(one)
+    return [*actions, *(f"start {one}" for one in back)]
 
 
 def remove(engine: Engine, name: str, kind: str, check_mode: bool, more: Sequence[str] = ()) -> list[str]:
     """Remove it and whatever a run that was killed left of it; return what was done. C(more): further names of this kind."""
-    names = (name, name + PREVIOUS, name + NEXT, *more)
+    return _remove(engine, [name, name + PREVIOUS, name + NEXT, *more], kind, check_mode)
+
+
+def _remove(engine: Engine, names: Sequence[str], kind: str, check_mode: bool) -> list[str]:
     found = [(one, engine.container(one)) for one in names]
     for one, container in found:
         require_ours(container, one, kind)
@@ -235,13 +254,13 @@ def _start(engine: Engine, plan: Plan, server: readiness.Server | None, report: 
         raise roll_back(engine, plan.spec, failure, server, report) from None
 
 
-def _prove(engine: Engine, spec: Spec, seen: readiness.Look) -> list[str]:
-    """Let a container that is ready stay: over crashes, reboots, and without its predecessor."""
+def _prove(engine: Engine, spec: Spec, seen: readiness.Look, keep_previous: bool) -> list[str]:
+    """Let a container that is ready stay: over crashes, reboots, and without its predecessor unless that is kept."""
     actions = []
     if is_unproved(seen.found):
         engine.set_restart_policy(spec.name, spec.restart_policy)
         actions.append(f"keep {spec.name} (restart policy {spec.restart_policy})")
-    if engine.container(spec.name + PREVIOUS):
+    if engine.container(spec.name + PREVIOUS) and not keep_previous:
         engine.remove(spec.name + PREVIOUS)
         actions.append(f"remove {spec.name + PREVIOUS}")
     return actions

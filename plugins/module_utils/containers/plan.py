@@ -139,6 +139,12 @@ def ours(engine: Engine, name: str, kind: str) -> tuple[dict[str, Any] | None, d
     return current, fallback
 
 
+def previous_of(engine: Engine, spec: Spec) -> str | None:
+    """Return the name of the predecessor, None where there is none."""
+    fallback = ours(engine, spec.name, spec.kind)[1]
+    return name_of(fallback) if fallback else None
+
+
 def other(engine: Engine, name: str) -> dict[str, Any] | None:
     """Return another container of ours, None where there is none; one of somebody else neither makes way nor is started."""
     found = engine.container(name) if name else None

@@ -115,7 +115,7 @@ def _started(
         if plan.needs_container:
             _make_ready(scene, spec, report)
         managed.apply(engine, plan, server, report)
-        seen, kept = managed.follow(engine, spec, server, report)
+        seen, kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
         actions += [one for one in kept if plan.step == "none"]
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
@@ -131,6 +131,7 @@ def _started(
             "gpus": spec.gpus,
             "restart_policy": spec.restart_policy,
         },
+        "previous": plans.previous_of(engine, spec) if seen else None,
         "model": model,
         "base_url": f"http://127.0.0.1:{spec.port}/v1",
         "served_models": served,
@@ -150,14 +151,18 @@ def _started(
 def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     before = plans.status_of(engine.container(wish.name))
     if wish.state == "stopped":
-        actions = managed.stop(engine, wish.name, nim.KIND, check_mode, wish.instead_of)
+        actions = managed.stop(engine, wish.name, nim.KIND, check_mode)
+    elif wish.state == "restored":
+        actions = managed.restore(engine, wish.name, nim.KIND, check_mode, wish.instead_of)
     else:
         actions = managed.remove(engine, wish.name, nim.KIND, check_mode)
     after = "absent" if wish.state == "absent" or before == "absent" else "exited" if actions else before
+    after = "running" if f"start {wish.name}" in actions else after
     return {
         "changed": bool(actions),
         "actions": actions,
         "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "previous": None,
         "model": None,
         "base_url": None,
         "phase": after,

@@ -35,7 +35,7 @@ class Wish:
 
     Attributes:
         name: The container.
-        state: C(started), C(stopped) or C(absent).
+        state: C(started), C(stopped), C(restored) or C(absent).
         model: A name of the catalogue; empty for the largest that fits.
         image: Another image than the catalogue's; empty for that one.
         registry: Where the catalogue's images lie, and what the key opens.
@@ -50,6 +50,7 @@ class Wish:
         environment: Further variables of the server, no secrets.
         allow_download: Whether an image that is not here may be pulled.
         instead_of: Another container of ours that makes way for this one.
+        keep_previous: Whether the container that it replaces is kept once it is ready.
         docker_host: Which engine; empty for that of a C(docker) command.
         wait_timeout: Seconds without a sign of life after which a server that starts is given up.
         stall_timeout: Seconds without progress after which a pull is given up.
@@ -73,6 +74,7 @@ class Wish:
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_download: bool = True
     instead_of: str = ""
+    keep_previous: bool = False
     docker_host: str = ""
     wait_timeout: float = 900
     stall_timeout: float = 300

@@ -73,6 +73,7 @@ class Wish:
     stall_timeout: float = 300
     remove_weights: bool = False
     instead_of: str = ""
+    keep_previous: bool = False
     docker_host: str = ""
 
 
@@ -167,7 +168,8 @@ def settled(vllm: Vllm) -> dict[str, Any] | None:
     """
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
-    if plan.step == "none" and plan.current and not plans.is_unproved(plan.current) and not plan.fallback:
+    has_leftover = plan.fallback is not None and not vllm.wish.keep_previous
+    if plan.step == "none" and plan.current and not plans.is_unproved(plan.current) and not has_leftover:
         seen = readiness.look(vllm.engine, vllm.server(spec))
         return _result(vllm, spec, plan, seen, [], changed=False) if seen.ready else None
     check_before(vllm, spec, plan)
@@ -210,16 +212,24 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
     server = vllm.server(spec)
     actions += plan.actions()
     managed.apply(vllm.engine, plan, server, report)
-    seen, kept = managed.follow(vllm.engine, spec, server, report)
+    seen, kept = managed.follow(vllm.engine, spec, server, report, keep_previous=vllm.wish.keep_previous)
     return _result(vllm, spec, plan, seen, [*actions, *kept], changed=bool(actions or kept))
 
 
 def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
     before = plans.status_of(engine.container(wish.name))
-    actions = managed.stop(engine, wish.name, containers.KIND, check_mode, wish.instead_of)
+    actions = managed.stop(engine, wish.name, containers.KIND, check_mode)
     actions += managed.remove(engine, wish.name + containers.DOWNLOAD, containers.KIND, check_mode)
     return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
+
+
+def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Have what was replaced serve again, and return the result."""
+    before = plans.status_of(engine.container(wish.name))
+    actions = managed.restore(engine, wish.name, containers.KIND, check_mode, wish.instead_of)
+    after = "running" if f"start {wish.name}" in actions else "exited" if actions else before
+    return _ended(wish, before, after, actions)
 
 
 def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
@@ -310,6 +320,7 @@ def _result(
             "gpus": spec.gpus,
             "restart_policy": spec.restart_policy,
         },
+        "previous": plans.previous_of(vllm.engine, spec) if seen else None,
         "model": vllm.model.served_as,
         "base_url": url,
         "context_window": context_window(entry) or vllm.model.max_model_len,
@@ -330,6 +341,7 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
     return {
         "changed": bool(actions),
         "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "previous": None,
         "model": None,
         "base_url": None,
         "context_window": None,

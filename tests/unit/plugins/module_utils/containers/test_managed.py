@@ -44,12 +44,12 @@ def command(engine: Any) -> str:
     return str(engine.there["s"]["Config"]["Cmd"][0])
 
 
-def bring(engine: Any, spec: Spec) -> list[str]:
+def bring(engine: Any, spec: Spec, keep_previous: bool = False) -> list[str]:
     """Do all that the module does once image and weights are there; return what was asked of the engine."""
     engine.calls.clear()
     plan = plans.make_plan(engine, spec)
     managed.apply(engine, plan, SERVER)
-    managed.follow(engine, spec, SERVER, sleep=lambda seconds: None)
+    managed.follow(engine, spec, SERVER, sleep=lambda seconds: None, keep_previous=keep_previous)
     return list(engine.calls)
 
 
@@ -198,6 +198,7 @@ def test_what_is_not_ours_is_not_touched(engine: Any, kind: str | None) -> None:
         lambda: plans.make_plan(engine, OLD),
         lambda: managed.stop(engine, "s", "vllm", False),
         lambda: managed.remove(engine, "s", "vllm", False),
+        lambda: managed.restore(engine, "s", "vllm", False),
     ]
     for action in actions:
         with pytest.raises(Failure) as raised:
@@ -277,9 +278,31 @@ def test_it_comes_back_when_the_new_one_fails(engine: Any, beside: set[str], ref
     assert (list(engine.there), engine.there["other"]["State"]["Running"]) == (["other"], True)
 
 
-def test_it_comes_back_when_the_new_one_is_stopped(engine: Any, beside: set[str]) -> None:
+def test_it_comes_back_when_the_new_one_is_undone(engine: Any, beside: set[str]) -> None:
     bring(engine, INSTEAD)
-    assert managed.stop(engine, "s", "vllm", check_mode=True, instead_of="other") == ["stop s", "start other"]
-    assert managed.stop(engine, "s", "vllm", check_mode=False, instead_of="other") == ["stop s", "start other"]
-    assert managed.stop(engine, "s", "vllm", check_mode=False, instead_of="other") == []
+    for check_mode in (True, False):
+        assert managed.restore(engine, "s", "vllm", check_mode, "other") == ["stop s", "start other"]
+    assert managed.restore(engine, "s", "vllm", False, "other") == []
     assert engine.there["other"]["State"]["Running"]
+
+
+def test_the_one_before_is_kept_for_a_caller_who_proves_more(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    assert "remove s-previous" not in bring(engine, NEW, keep_previous=True)
+    assert plans.previous_of(engine, NEW) == "s-previous"
+    assert bring(engine, NEW, keep_previous=True) == []
+    undone = ["remove s", "rename s-previous", "start s"]
+    for check_mode in (True, False):
+        assert managed.restore(engine, "s", "vllm", check_mode) == undone
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert engine.there["s"]["State"]["Running"]
+    assert plans.make_plan(engine, OLD).step == "none"
+
+
+def test_another_change_goes_back_to_what_proved_more(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    bring(engine, NEW, keep_previous=True)
+    answers["third"] = True
+    bring(engine, dataclasses.replace(OLD, command=("third",)), keep_previous=True)
+    managed.restore(engine, "s", "vllm", check_mode=False)
+    assert command(engine) == "old"
