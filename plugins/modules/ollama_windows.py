@@ -68,6 +68,7 @@ options:
   url:
     description:
       - The installer, as C(https://) or C(http://) as Windows reaches it, or as C(file://) or an absolute path inside WSL.
+      - No secret belongs into it, since Windows shows the command line of a process to other programs.
       - A name that ends in C(.exe) is run as C(OllamaSetup.exe) silently, which needs no network; everything else as a script like
         C(install.ps1), which downloads on its own.
     type: str

@@ -130,7 +130,9 @@ def _say(answer: dict[str, Any] | None, misbehave: list[str], home: Path) -> int
     """Write as PowerShell would, with what is around it, and return its exit code."""
     if "hang" in misbehave:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        (home / "hanging").write_text(f"{os.getpid()} {child.pid}")
+        note = home / "hanging.new"
+        note.write_text(f"{os.getpid()} {child.pid}")
+        note.rename(home / "hanging")
         time.sleep(600)
     text = {
         "localised": 'Die Benennung "ConvertTo-Json" wurde nicht erkannt. \u00dcberpr\u00fcfen Sie die Schreibweise.\r\n',

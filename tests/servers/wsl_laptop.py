@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "require_reachable": True,
     "tries": 2,
     "interval": 0,
-    "timeout": 20,
+    "timeout": 60,
     "url": "https://ollama.com/install.ps1",
     "checksum": None,
     "version": None,
@@ -61,7 +61,7 @@ class Laptop:
         powershell_double.install(self.bin, powershell_double.laptop(preset, **changes), hook, python=sys.executable)
         return self.connect()
 
-    def connect(self, port: int = 11434, timeout: float = 20) -> Windows:
+    def connect(self, port: int = 11434, timeout: float = 60) -> Windows:
         return Windows(self.machine, port, timeout)
 
     @property

@@ -133,12 +133,13 @@ def _not_installed(source: Source, answer: dict[str, Any], limit: float) -> Fail
     said = quote(" ".join(lines[-3:]), "", 400) or "nothing"
     code = answer.get("code")
     if answer.get("stage") == "fetch":
+        shown = str(source).replace("'", "''")
         return Failure(
             "windows_install_failed",
             f"Windows could not get the installer {source}: {said}. Nothing was run. Check the address and Windows' way to it (web "
             "proxy, air gap), or put the installer on the host and give its path by the option url.",
             last_logs=lines[-20:],
-            diagnosis=[f"Invoke-WebRequest -UseBasicParsing -Method Head -Uri '{source}'"],
+            diagnosis=[f"Invoke-WebRequest -UseBasicParsing -Method Head -Uri '{shown}'"],
         )
     how = f"did not end within {limit:g} s and was stopped" if code is None else f"ended with exit code {code}"
     return Failure(
