@@ -8,13 +8,16 @@ from .model import Stage
 STAGES = (
     Stage("lint", "ruff, mypy, yamllint, shellcheck", checks.lint, quick=True),
     Stage("units-quick", "unit tests on one Python, without ansible-test", pytests.units_quick, quick=True, full=False),
+    Stage("real", "the modules' code against real model servers", pytests.real_servers),
     Stage("tarball", "build, install offline, verify, ansible-doc", packaging.tarball),
     Stage("units", "unit tests on Python 3.9 to 3.13", ansible_test.units),
-    Stage("real", "the modules' code against real model servers", pytests.real_servers),
     Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest),
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest),
     Stage("molecule", "roles on hosts with systemd, over ssh", molecule.molecule, needs=("tarball",)),
-    Stage("integration", "ansible-test integration against real model servers", ansible_test.integration),
+    # Both stages keep what OpenShell and NemoClaw were told in the home of the user, where the modules look for it.
+    Stage(
+        "integration", "ansible-test integration against real model servers", ansible_test.integration, needs=("real",)
+    ),
     Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint),
     Stage("docs", "documentation, changelog, README tables", checks.docs),
     Stage("galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",)),
