@@ -303,9 +303,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import container
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm, Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.containers import DEFAULT_NAME
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import DEFAULT_NAME
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,
@@ -336,21 +336,21 @@ def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
     engine = connect(machine, account, wish.docker_host)
     if wish.state == "stopped":
-        return {"finished": True, **container.stop(engine, wish, module.check_mode)}
+        return {"finished": True, **lifecycle.stop(engine, wish, module.check_mode)}
     if wish.state == "restored":
-        return {"finished": True, **container.restore(engine, wish, module.check_mode)}
+        return {"finished": True, **lifecycle.restore(engine, wish, module.check_mode)}
     if wish.state == "absent":
-        return {"finished": True, **container.remove(engine, machine, account, wish, module.check_mode)}
+        return {"finished": True, **lifecycle.remove(engine, machine, account, wish, module.check_mode)}
     vllm = Vllm(engine, machine, account, wish)
     if module.check_mode:
-        return {"finished": True, **container.predicted(vllm)}
+        return {"finished": True, **lifecycle.predicted(vllm)}
 
     def work(report: Report) -> dict[str, Any]:
         # A connection of its own: the worker is another process.
-        return container.start(Vllm(connect(machine, account, wish.docker_host), machine, account, wish), report)
+        return lifecycle.start(Vllm(connect(machine, account, wish.docker_host), machine, account, wish), report)
 
     secrets = (wish.hf_token.strip(), wish.ngc_api_key.strip())
-    return run("vllm", wish, secrets, module.params, lambda: container.settled(vllm), work)
+    return run("vllm", wish, secrets, module.params, lambda: lifecycle.settled(vllm), work)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """A managed container: from what is there to what is wanted, without losing a server that works.
 
-How to use it (vllm/container.py is the example; a Job runs what changes something, so that a play can watch it)::
+How to use it (vllm/lifecycle.py is the example; a Job runs what changes something, so that a play can watch it)::
 
     todo = plan.make_plan(engine, spec)         # looks only; raises container_foreign
     if todo.needs_container: ...                # check ports and GPUs, pull, download: the old one still serves

@@ -30,7 +30,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
 
 if TYPE_CHECKING:
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm
 
 
 def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:

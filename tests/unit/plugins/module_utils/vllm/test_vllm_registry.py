@@ -13,8 +13,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import container
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.container import Vllm, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
 
 KEY = "nvapi-0123456789abcdef"
 Named = Callable[[str], Machine]
@@ -56,7 +56,7 @@ def test_what_the_registry_is_shown(machine_named: Named, key: str, shown: list[
     registry = Registry()
     vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=key, allow_download=False)
     with pytest.raises(Failure) as stopped:
-        container.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+        lifecycle.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
     assert stopped.value.code == "download_not_allowed"
     assert registry.shown == shown
     assert KEY not in repr(vllm.wish)
@@ -66,7 +66,7 @@ def test_a_key_that_is_refused_costs_no_bandwidth(machine_named: Named) -> None:
     registry = Registry(refuses=True)
     vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=KEY)
     with pytest.raises(Failure) as refused:
-        container.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+        lifecycle.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
     assert refused.value.code == "registry_unauthorized"
     assert "ngc_api_key" in refused.value.message
     assert KEY not in str(refused.value.as_result())
@@ -83,6 +83,6 @@ def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(images, "pull", pull)
     vllm = wanted(machine_named("dgx-spark"), Registry(), ngc_api_key=KEY)
     with pytest.raises(Failure) as failed:
-        container.start(vllm)
+        lifecycle.start(vllm)
     assert pulled == [{"username": "$oauthtoken", "password": KEY, "serveraddress": "nvcr.io"}]
     assert KEY not in failed.value.message

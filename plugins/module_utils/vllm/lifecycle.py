@@ -6,16 +6,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
     images,
     managed,
     oneshot,
-    preflight,
     readiness,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
@@ -25,138 +21,21 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import choose, context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import containers
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import specs
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
-    Image,
-    VllmModel,
     build_catalogue,
-    default_model,
-    find_image,
     find_model,
-    gpu_names,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is wanted; the options of the module vllm_container, which documents them."""
-
-    name: str = containers.DEFAULT_NAME
-    state: str = "started"
-    model: str = ""
-    models: Mapping[str, Any] = field(default_factory=dict)
-    image: str = ""
-    port: int = 8000
-    gpus: str = "auto"
-    share_gpus: bool = False
-    cache_dir: str = ""
-    hf_token: str = field(default="", repr=False)
-    hf_endpoint: str = ""
-    ngc_api_key: str = field(default="", repr=False)
-    extra_args: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    publish: Sequence[str] = ()
-    allow_download: bool = True
-    wait_timeout: float = 900
-    stall_timeout: float = 300
-    remove_weights: bool = False
-    instead_of: str = ""
-    keep_previous: bool = False
-    docker_host: str = ""
-
-
-class Vllm:
-    """The managed vLLM of a host as it is wanted, before anything is done about it.
-
-    Args:
-        engine: Who runs it.
-        machine: The host.
-        account: Whose cache.
-        wish: What is wanted.
-
-    Raises:
-        Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(image_name_invalid),
-            C(gpu_missing), C(gpu_unknown), C(key_invalid).
-
-    """
-
-    def __init__(self, engine: Engine, machine: Machine, account: Account, wish: Wish) -> None:
-        self.engine = engine
-        self.wish = wish
-        self.host = Host(machine, account)
-        self._key = clean_key(wish.ngc_api_key) or None
-        catalogue = build_catalogue(wish.models)
-        self.model: VllmModel = (
-            find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
-        )
-        self.image: Image = _named(wish.image) if wish.image else find_image(self.host.profile, self.host.architecture)
-        # None for a server on the CPU.
-        self.gpus: Gpus | None = None
-        if wish.gpus != NO_GPUS:
-            self.gpus = choose_gpus(wish.gpus, self.host.gpus, gpu_names(self.host.profile))
-        cache_dir = self.host.folder(wish.cache_dir, DEFAULT_FOLDER)
-        self.weights = Weights(cache_dir, self.model.model, self.model.revision)
-
-    @functools.cached_property
-    def access(self) -> Access:
-        """The way to the registry of the image; the NGC key is for NVIDIA's."""
-        return Access(self.engine.client, self.host.machine, self.host.account, self._key)
-
-    @property
-    def spec(self) -> Spec:
-        """The container that serves; it depends on the image's entrypoint, so it may change once the image is here."""
-        return containers.server_spec(
-            self.wish.name,
-            self.image.reference,
-            self.engine.image(self.image.reference),
-            self.model,
-            port=self.wish.port,
-            addresses=self.wish.publish or preflight.sandbox_addresses(self.engine),
-            gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
-            cache_dir=str(self.weights.cache_dir),
-            extra_args=self.wish.extra_args,
-            environment=self.wish.environment,
-            instead_of=self.wish.instead_of,
-        )
-
-    @property
-    def download_spec(self) -> Spec:
-        """The container that downloads."""
-        account = self.host.account
-        # A rootless engine maps the container's root to the user.
-        user = "0:0" if self.engine.facts["rootless"] else f"{account.uid}:{account.gid}"
-        return containers.download_spec(
-            self.wish.name,
-            self.image.reference,
-            self.model,
-            cache_dir=str(self.weights.cache_dir),
-            user=user,
-            token=self.wish.hf_token.strip(),
-            endpoint=self.wish.hf_endpoint,
-            environ=self.host.machine.environ,
-        )
-
-    def server(self, spec: Spec) -> readiness.Server:
-        """How to tell how far it is."""
-        return containers.server(spec, self.model, self.wish.wait_timeout)
-
-
-def _named(reference: str) -> Image:
-    """Return the user's image; a name that cannot be read is refused before the engine is asked."""
-    parse_reference(reference)
-    return Image(reference, None, None)
 
 
 def settled(vllm: Vllm) -> dict[str, Any] | None:
@@ -219,15 +98,15 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
 def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
     before = plans.status_of(engine.container(wish.name))
-    actions = managed.stop(engine, wish.name, containers.KIND, check_mode)
-    actions += managed.remove(engine, wish.name + containers.DOWNLOAD, containers.KIND, check_mode)
+    actions = managed.stop(engine, wish.name, specs.KIND, check_mode)
+    actions += managed.remove(engine, wish.name + specs.DOWNLOAD, specs.KIND, check_mode)
     return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
 
 def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Have what was replaced serve again, and return the result."""
     before = plans.status_of(engine.container(wish.name))
-    actions = managed.restore(engine, wish.name, containers.KIND, check_mode, wish.instead_of)
+    actions = managed.restore(engine, wish.name, specs.KIND, check_mode, wish.instead_of)
     after = "running" if f"start {wish.name}" in actions else "exited" if actions else before
     return _ended(wish, before, after, actions)
 
@@ -236,8 +115,8 @@ def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
     found = engine.container(wish.name)
     before = plans.status_of(found)
-    download = wish.name + containers.DOWNLOAD
-    actions = managed.remove(engine, wish.name, containers.KIND, check_mode, more=[download])
+    download = wish.name + specs.DOWNLOAD
+    actions = managed.remove(engine, wish.name, specs.KIND, check_mode, more=[download])
     model = wish.model or (plans.model_of(found) if found else "")
     if wish.remove_weights and model:
         weights = Weights(Host(machine, account).folder(wish.cache_dir, DEFAULT_FOLDER), _full_id(model, wish))
