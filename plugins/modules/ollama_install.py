@@ -317,10 +317,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.fact
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import DEFAULT_VERSION
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.unit_file import PATH as UNIT_PATH
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import DEFAULT_VERSION
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "version": {"type": "str", "default": DEFAULT_VERSION},

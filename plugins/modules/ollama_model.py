@@ -287,7 +287,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     Daemon,
     parse_address,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},

@@ -161,8 +161,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "default": 11434},

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
 
 MEGABYTES = 1_000_000
 

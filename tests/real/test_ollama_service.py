@@ -16,10 +16,10 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, look
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Report, Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
 
 pytestmark = pytest.mark.skipif(
     Systemd.is_running(Machine()), reason="this machine has systemd, and its own Ollama would be touched"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis, presence

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import (
     Source,
     check_version,
     parse_source,

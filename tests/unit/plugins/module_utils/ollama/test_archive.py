@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive
 
 SOURCE = Source("/srv/ollama.tgz", "/srv/ollama.tgz", "0" * 64)
 

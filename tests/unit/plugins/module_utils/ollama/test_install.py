@@ -16,7 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive, script, unit_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
+    archive,
+    script,
+    unit_file,
+)
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Wish, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import Progress
 
 NO_GPU = {"memory_total_mib": 0, "memory_available_mib": None}
 

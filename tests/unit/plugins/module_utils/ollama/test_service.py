@@ -12,15 +12,18 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, prove
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import (
+    converge,
+    dropin,
+    processes,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
     Systemd,
     UnitState,
     parse_environment,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
 
 WANTED = {"OLLAMA_HOST": "127.0.0.1:11434"}
 FOLDER = "/etc/systemd/system/ollama.service.d"

@@ -16,9 +16,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import Report, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
 
 PID = 4242
 LOOPBACK, ANY = "0100007F", "00000000"

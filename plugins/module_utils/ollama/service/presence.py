@@ -12,10 +12,10 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import processes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd, UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
 
 UNIT = "ollama.service"
 

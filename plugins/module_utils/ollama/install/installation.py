@@ -20,21 +20,21 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
     release,
     script,
     unit_file,
     upgrade,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install_wish import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
     SYSTEM_PREFIX,
     Result,
     Wish,
     check_place,
     foresee,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 
 class Installation:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import STARTERS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url

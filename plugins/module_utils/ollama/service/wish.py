@@ -13,7 +13,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 _POLL_S = 0.2
 

@@ -18,7 +18,7 @@ from typing import IO
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import SYSTEM_DIRECTORIES, Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import LIBRARY, PROGRAM
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import LIBRARY, PROGRAM
 
 # Its curl shows a bar that moves at every 0.1 %; a package manager that it may call for a GPU's driver is silent for long.
 _SILENCE_S = 900.0

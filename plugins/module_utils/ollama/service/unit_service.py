@@ -11,17 +11,17 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin, processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     Found,
     refuse_what_is_not_ours,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import (
     Report,
     Wish,
     wait_until_answering,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd, UnitState
 
 
 def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: Report, check_mode: bool) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import UNIT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 PATH = f"/etc/systemd/system/{UNIT}"
 USER = "ollama"

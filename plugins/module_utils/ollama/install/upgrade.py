@@ -14,10 +14,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, look
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.release import is_older
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 _POLL_S = 0.2
 

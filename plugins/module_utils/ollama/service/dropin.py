@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
     UnitState,
     parse_environment,
 )

@@ -13,8 +13,8 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
     Size,
     not_in_registry,
     unauthorized,

@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import check_writable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive
 
 SYSTEM_PREFIX = "/usr/local"
 

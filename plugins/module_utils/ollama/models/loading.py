@@ -12,7 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Answer, Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import loaded_models
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_same
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import is_same
 
 _POLL_S = 0.2
 

@@ -12,21 +12,21 @@ from typing import Any, Callable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import loading
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.choice import choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
     capabilities,
     identify,
     loaded_models,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import loading
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import choose
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import (
     ModelName,
     is_same,
     parse_name,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.registry import Size, find_size
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size, find_size
 
 AUTO = "auto"
 ALL = "all"

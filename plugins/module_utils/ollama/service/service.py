@@ -12,20 +12,24 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, processes, unit_service
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import (
+    dropin,
+    processes,
+    unit_service,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     UNIT,
     Found,
     look,
     prove,
     refuse_what_is_not_ours,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_wish import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import (
     Report,
     Wish,
     wait_until_answering,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 
 def converge(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> tuple[Report, Found]:
