@@ -89,10 +89,11 @@ def address_to_ask(listeners: Iterable[dict[str, Any]]) -> str | None:
 def ask(address: str, port: int, token: str | None, path: str = DEFAULT_PATH, limit_s: float = _LIMIT_S) -> Answer:
     """Send one GET, with the token if there is one, never through a web proxy; the token stands in no message."""
     connection = http.client.HTTPConnection(address, port, timeout=2 * limit_s)
+    expired = threading.Event()
     try:
         connection.connect()
         # The socket's own time-out is for each read, so a server that trickles would never reach it.
-        watch = threading.Timer(limit_s, _shut, [connection.sock])
+        watch = threading.Timer(limit_s, _expire, [expired, connection.sock])
         watch.daemon = True
         watch.start()
     except ConnectionRefusedError:
@@ -104,13 +105,14 @@ def ask(address: str, port: int, token: str | None, path: str = DEFAULT_PATH, li
         response = connection.getresponse()
         return Answer(response.status, REALM in response.headers.get("WWW-Authenticate", ""))
     except (OSError, http.client.HTTPException):
-        return Answer(None, problem=FOREIGN if watch.is_alive() else SILENT)
+        return Answer(None, problem=SILENT if expired.is_set() else FOREIGN)
     finally:
         watch.cancel()
         connection.close()
 
 
-def _shut(connected: socket.socket) -> None:
+def _expire(expired: threading.Event, connected: socket.socket) -> None:
+    expired.set()  # first: the read ends as soon as the socket is shut
     with contextlib.suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)
 
