@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import healthy_process
 import ollama_archives
 import ollama_server
 import pytest
@@ -313,7 +314,7 @@ def running(old_host: Host, tmp_path: Path) -> Iterator[Host]:
             stderr=log,
             start_new_session=True,
         )
-    ollama_server._wait_for(old_host.port, process, tmp_path / "log")
+    healthy_process.wait_for(process, (old_host.port, "/api/version"), tmp_path / "log", ollama_server.START_LIMIT)
     yield old_host
     for pid in pids_of(old_host):
         os.kill(pid, 15)

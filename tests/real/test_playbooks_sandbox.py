@@ -341,7 +341,7 @@ def test_the_token_of_the_gate_is_the_key(
     role = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.sandbox"}, "vars": settings}
     play = controller.folder / "gate.yml"
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")
-    for changed in (2, 0):
+    for changed in (3, 0):
         assert controller.play(str(play), "--diff") == 0
         assert controller.changed == changed
     provider = server.known()["providers"]["ollama-local"]

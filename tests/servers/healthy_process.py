@@ -33,7 +33,7 @@ def running(
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
     try:
-        _wait_for(process, health, log, limit)
+        wait_for(process, health, log, limit)
         yield process
     finally:
         process.terminate()
@@ -57,7 +57,8 @@ def _children(pid: int) -> list[int]:
     return found[1:]
 
 
-def _wait_for(process: subprocess.Popen[bytes], health: tuple[int, str], log: Path, limit: float) -> None:
+def wait_for(process: subprocess.Popen[bytes], health: tuple[int, str], log: Path, limit: float) -> None:
+    """Return once it answers; see running()."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", health[0], timeout=1)

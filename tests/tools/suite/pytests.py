@@ -8,6 +8,8 @@ from . import docker, paths, servers, tree, venvs
 from .model import Counts, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
+# The files of tests/real that start ansible-playbook: a stage of their own, since they take as long as all the others.
+_PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 
 
@@ -25,11 +27,25 @@ def units_quick(run: Run) -> None:
 
 def real_servers(run: Run) -> None:
     """Run tests/real: the collection's own code against real llama.cpp and Ollama servers and doubles that misbehave."""
+    plays = [word for pattern in _PLAYS for word in ("--ignore-glob", f"*/{pattern}")]
+    # Branches, because ansible-test measures them and the two can be combined only when they agree.
+    _real(
+        run,
+        ["-m", "coverage", "run", "--branch", "--parallel-mode", "--include=*/local_inference/plugins/*"],
+        ["tests/real", *plays],
+    )
+
+
+def plays(run: Run) -> None:
+    """Run the files of tests/real that start ansible-playbook, as a user would, with both ends of what we support."""
+    files = sorted(path for pattern in _PLAYS for path in (paths.REPO / "tests" / "real").glob(pattern))
+    _real(run, [], [path.relative_to(paths.REPO) for path in files])
+
+
+def _real(run: Run, measure: list[str], chosen: list[str] | list[paths.Path]) -> None:
     python = venvs.venv(run, "servers") / "python"
     root = tree.copy(run, run.name)
-    if not (root / "tests" / "real").exists():
-        raise StageSkipped("tests/real does not exist")
-    report = paths.CACHE / "real.xml"
+    report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
     data = paths.COVERAGE / run.name
     shutil.rmtree(data, ignore_errors=True)
@@ -37,7 +53,7 @@ def real_servers(run: Run) -> None:
     env = {
         "PYTHONPATH": f"{tree.collections_path(root)}:{root / 'tests' / 'servers'}",
         "SCRIPTED_SERVERS_PYTHON": str(python),
-        "COVERAGE_FILE": str(data / "real=coverage"),
+        "COVERAGE_FILE": str(data / f"{run.name}=coverage"),
     }
     home = servers.ollama_home(run)
     if home:
@@ -52,8 +68,6 @@ def real_servers(run: Run) -> None:
         env["LAB_FIREWALL_IMAGE"] = docker.firewall_image(run)
     except StageSkipped as reason:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
-    # Branches, because ansible-test measures them and the two can be combined only when they agree.
-    measure = ["-m", "coverage", "run", "--branch", "--parallel-mode", f"--include={root}/plugins/*"]
-    run.execute([python, *measure, *PYTEST, f"--junit-xml={report}", "tests/real"], cwd=root, env=env)
+    run.execute([python, *measure, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
