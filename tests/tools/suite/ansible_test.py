@@ -123,7 +123,9 @@ def integration(run: Run) -> None:
             )
             for name in _MODEL_SERVERS
         }
-        settings: dict[str, object] = {"model_servers": running}
+        # Targets are played from a copy that has the targets alone.
+        double = ansible_test.root / "tests" / "servers" / "powershell_double.py"
+        settings: dict[str, object] = {"model_servers": running, "powershell_double": str(double)}
         home = servers.ollama_home(run)
         openshell = servers.openshell_home(run)
         lab = stack.enter_context(containers.vllm_lab(run))
