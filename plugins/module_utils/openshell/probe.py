@@ -87,8 +87,10 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
         network = docker.network(wish.network, wish.fallback_network)
         result.update(network=network.name, subnet=network.subnet, gateway=network.gateway)
         result["image"] = docker.have_image(wish.image, wish.busybox, check_mode)
-        result["changed"] = docker.added_image
-        answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout, wish.path)
+        try:
+            answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout, wish.path)
+        finally:
+            result["changed"] = docker.added_image
     except Unavailable as reason:
         result.update(
             reason="not_probed",
