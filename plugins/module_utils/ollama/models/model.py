@@ -32,6 +32,10 @@ AUTO = "auto"
 ALL = "all"
 
 
+# How long a model that was pulled may be missing from the list, while another pull of it writes its manifest: milliseconds as a rule.
+_LISTED_S = 5.0
+
+
 @dataclass(frozen=True)
 class Wish:
     """What is wanted.
@@ -137,8 +141,7 @@ def _make_present(
         if check_mode:
             return result
         result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size, report)
-        installed = identify(daemon)[1]
-        found = _find(installed, name)
+        found = _await_listed(daemon, name)
         if found is None:
             raise Failure(
                 "pull_failed",
@@ -248,6 +251,16 @@ def _result(name: ModelName | None, found: dict[str, Any] | None) -> dict[str, A
         "before": state,
         "after": state,
     }
+
+
+def _await_listed(daemon: Daemon, name: ModelName) -> dict[str, Any] | None:
+    """Return the model that was pulled, None where it does not come: Ollama does not list one that another pull writes down again."""
+    deadline = Deadline(_LISTED_S)
+    while True:
+        found = _find(identify(daemon)[1], name)
+        if found is not None or not deadline.remaining:
+            return found
+        deadline.sleep(0.1)
 
 
 def _find(models: list[dict[str, Any]], name: ModelName) -> dict[str, Any] | None:
