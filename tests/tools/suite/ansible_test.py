@@ -8,8 +8,9 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 
-from . import containers, nim_lab, paths, pythons, servers, tree, venvs
+from . import containers, homes, nim_lab, paths, pythons, servers, tree, venvs
 from .model import Counts, StageFailed, StageSkipped
 from .run import PLAY_FAULTS, PYTEST_FAULTS, Run, exclusive
 
@@ -40,8 +41,10 @@ class AnsibleTest:
         self.output = self.root / "tests" / "output"
         self.env = {"PATH": f"{self.bin}:{pythons.search_path()}"}
 
-    def execute(self, *arguments: object) -> int:
-        return self.run.execute([self.bin / "ansible-test", *arguments, "--color", "no"], cwd=self.root, env=self.env)
+    def execute(self, *arguments: object, home: Sequence[object] = ()) -> int:
+        """Run ansible-test and return its exit status; home: what homes.own gave."""
+        argv = [*home, self.bin / "ansible-test", *arguments, "--color", "no"]
+        return self.run.execute(argv, cwd=self.root, env=self.env)
 
     def forget(self, *folders: str) -> None:
         """Remove the reports of an earlier run."""
@@ -71,24 +74,20 @@ def sanity_oldest(run: Run) -> None:
 
 
 def units(run: Run) -> None:
-    """Run the unit tests on each Python from 3.9 to 3.13; the core's own Python measures coverage for all."""
-    core = newest_core()
-    ansible_test = AnsibleTest(run, core)
-    ansible_test.forget("junit", "coverage")
-    (measured,) = [path.name for path in ansible_test.bin.parent.glob("lib/python3.*")]
+    """Run the unit tests on each Python from 3.9 to 3.13."""
+    ansible_test = AnsibleTest(run, newest_core())
+    ansible_test.forget("junit")
     for version in pythons.TESTED:
         if not pythons.find(version):
             run.counts.add(Counts(skipped=1, reasons=[f"Python {version} is not on this machine"]))
             continue
-        coverage = ["--coverage"] if measured == f"python{version}" else []
-        status = ansible_test.execute("units", "--venv", "--python", version, *coverage)
+        status = ansible_test.execute("units", "--venv", "--python", version)
         reports = sorted((ansible_test.output / "junit").glob(f"python{version}-*.xml"))
         failed_before = run.counts.failed
         run.count_junit(reports)
         if status and run.counts.failed == failed_before:
             run.verdict(f"units on Python {version}", False, f"exit {status}")
     run.highlight(PYTEST_FAULTS)
-    ansible_test.keep_coverage()
 
 
 # What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
@@ -148,7 +147,9 @@ def integration(run: Run) -> None:
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         start = run.position()
-        status = ansible_test.execute("integration", "--venv", "--coverage", "--continue-on-error", *excluded)
+        status = ansible_test.execute(
+            "integration", "--venv", "--coverage", "--continue-on-error", *excluded, home=homes.own(run)
+        )
         config.unlink()
     printed = run.printed_since(start)
     started = re.findall(r"^Running (\S+) integration test", printed, re.MULTILINE)

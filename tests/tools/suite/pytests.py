@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from . import docker, paths, servers, tree, venvs
+from . import docker, homes, paths, servers, tree, venvs
 from .model import Counts, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
@@ -13,27 +13,43 @@ _PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 
 
+# Branches, because ansible-test measures them and the two can be combined only when they agree.
+_MEASURE = ("-m", "coverage", "run", "--branch", "--parallel-mode", "--include=*/local_inference/plugins/*")
+
+
 def units_quick(run: Run) -> None:
     """Run tests/unit on one Python, straight through pytest."""
+    _units(run, [], {})
+
+
+def units_measured(run: Run) -> None:
+    """Run tests/unit on one Python and measure what they reach: ansible-test forks for each test, which takes five times as long."""
+    _units(run, [*_MEASURE], {"COVERAGE_FILE": str(_coverage_folder(run) / f"{run.name}=coverage")})
+
+
+def _units(run: Run, measure: list[str], env: dict[str, str]) -> None:
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
-    report = paths.CACHE / "units-quick.xml"
+    report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
-    env = {"PYTHONPATH": tree.collections_path(root)}
-    run.execute([tools / "python", *PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
+    env = {**env, "PYTHONPATH": tree.collections_path(root)}
+    run.execute([tools / "python", *measure, *PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
+
+
+def _coverage_folder(run: Run) -> paths.Path:
+    """Return an empty folder for what a stage measures, where the coverage stage finds it."""
+    folder = paths.COVERAGE / run.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def real_servers(run: Run) -> None:
     """Run tests/real: the collection's own code against real llama.cpp and Ollama servers and doubles that misbehave."""
     plays = [word for pattern in _PLAYS for word in ("--ignore-glob", f"*/{pattern}")]
-    # Branches, because ansible-test measures them and the two can be combined only when they agree.
-    _real(
-        run,
-        ["-m", "coverage", "run", "--branch", "--parallel-mode", "--include=*/local_inference/plugins/*"],
-        ["tests/real", *plays],
-    )
+    _real(run, [*_MEASURE], ["tests/real", *plays])
 
 
 def plays(run: Run) -> None:
@@ -47,13 +63,10 @@ def _real(run: Run, measure: list[str], chosen: list[str] | list[paths.Path]) ->
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
-    data = paths.COVERAGE / run.name
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True)
     env = {
         "PYTHONPATH": f"{tree.collections_path(root)}:{root / 'tests' / 'servers'}",
         "SCRIPTED_SERVERS_PYTHON": str(python),
-        "COVERAGE_FILE": str(data / f"{run.name}=coverage"),
+        "COVERAGE_FILE": str(_coverage_folder(run) / f"{run.name}=coverage"),
     }
     home = servers.ollama_home(run)
     if home:
@@ -68,6 +81,6 @@ def _real(run: Run, measure: list[str], chosen: list[str] | list[paths.Path]) ->
         env["LAB_FIREWALL_IMAGE"] = docker.firewall_image(run)
     except StageSkipped as reason:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
-    run.execute([python, *measure, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
+    run.execute([*homes.own(run), python, *measure, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
