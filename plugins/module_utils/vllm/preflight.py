@@ -40,7 +40,7 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
         Failure: With the code of what does not hold.
 
     """
-    if plan.step in ("none", "update"):
+    if plan.step in ("none", "rename", "update"):
         return
     lacks_image = vllm.engine.image(vllm.image.reference) is None
     lacks_weights = plan.needs_container and not vllm.weights.complete
