@@ -62,8 +62,9 @@ def predicted(vllm: Vllm) -> dict[str, Any]:
         return done
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
-    actions = [*_downloads(vllm, plan), *plan.actions()]
-    return _result(vllm, spec, plan, None, actions, changed=True)
+    actions = [*_downloads(vllm, plan), *plan.actions(), *plan.kept(vllm.wish.keep_previous)]
+    # One that is as wanted and loads, after a reboot perhaps, is waited for, which changes nothing.
+    return _result(vllm, spec, plan, None, actions, changed=bool(actions))
 
 
 def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
@@ -95,7 +96,21 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
     return _result(vllm, spec, plan, seen, [*actions, *kept], changed=bool(actions or kept))
 
 
-def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def take_down(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Bring the server into one of the states in which this container does not serve, and return the result.
+
+    Raises:
+        Failure: What the engine refused; C(container_foreign), C(cache_not_writable).
+
+    """
+    if wish.state == "stopped":
+        return _stop(engine, wish, check_mode)
+    if wish.state == "restored":
+        return _restore(engine, wish, check_mode)
+    return _remove(engine, machine, account, wish, check_mode)
+
+
+def _stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
     before = plans.status_of(engine.container(wish.name))
     actions = managed.stop(engine, wish.name, specs.KIND, check_mode)
@@ -103,7 +118,7 @@ def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
 
-def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Have what was replaced serve again, and return the result."""
     before = plans.status_of(engine.container(wish.name))
     actions = managed.restore(engine, wish.name, specs.KIND, check_mode, wish.instead_of)
@@ -111,7 +126,7 @@ def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     return _ended(wish, before, after, actions)
 
 
-def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
     found = engine.container(wish.name)
     before = plans.status_of(found)
