@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Collection, Iterable
+import urllib.parse
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import spec as wanted_spec
@@ -76,6 +78,50 @@ def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS
             if _is_ipv4(gateway):
                 return [LOOPBACK, gateway]
     return [LOOPBACK]
+
+
+def require_engine(engine: Engine) -> None:
+    """Refuse an engine that a server could not be waited for on, or changed on.
+
+    Raises:
+        Failure: C(docker_endpoint_unsupported).
+
+    """
+    endpoint = str(engine.facts["endpoint"])
+    if engine.facts.get("kind") == "podman":
+        raise Failure(
+            "docker_endpoint_unsupported",
+            f"The engine at {endpoint} is Podman. The way back to the server of before lies in restart policies that are changed "
+            "while a container is there, and GPUs in device requests: both are Docker's. Install Docker, or name its socket by "
+            "docker_host.",
+        )
+    host = urllib.parse.urlsplit(endpoint).hostname if endpoint.startswith("tcp://") else None
+    if host and not _is_of_this_host(host):
+        raise Failure(
+            "docker_endpoint_unsupported",
+            f"The engine at {endpoint} is on another host, and the server that it runs would be published there: from here it could "
+            "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (docker_host).",
+        )
+
+
+def _is_of_this_host(host: str) -> bool:
+    """Tell whether an address can be bound here, which the addresses of this host can."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _name, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return True
+    return False
+
+
+def publish_addresses(engine: Engine, wanted: Sequence[str]) -> list[str]:
+    """Return the addresses to publish on: those that were asked for and loopback, which this host asks; by default sandbox_addresses()."""
+    if not wanted:
+        return sandbox_addresses(engine)
+    return list(wanted) if {LOOPBACK, "0.0.0.0"} & set(wanted) else [LOOPBACK, *wanted]  # noqa: S104 - compared
 
 
 def published_ports(containers: Iterable[dict[str, Any]]) -> dict[int, str]:

@@ -86,8 +86,7 @@ class Files:
         """Tell whether a process has the lock's file open. With the lock held, a number that was used again cannot be its holder's."""
         with contextlib.suppress(OSError):
             held = self._lock.stat()
-            folder = Path(f"/proc/{process}/fd")
-            return any(_is_file(folder / name, held) for name in os.listdir(folder))
+            return any(_is_file(path, held) for path in Path(f"/proc/{process}/fd").iterdir())
         return False
 
     def read(self) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def converge(
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
+    preflight.require_engine(engine)
     key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
     scene = Scene(engine, Host(machine, account), wish, access)
@@ -69,7 +70,7 @@ def converge(
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
-        addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
+        addresses=preflight.publish_addresses(engine, wish.publish),
         gpus=",".join(gpus.ids) if gpus else NO_GPUS,
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,

@@ -79,12 +79,13 @@ class Vllm:
         wish: What is wanted.
 
     Raises:
-        Failure: C(model_unknown), C(catalogue_invalid), C(server_key_refused), C(no_profile), C(no_image), C(image_name_invalid),
-            C(gpu_missing), C(gpu_unknown), C(key_invalid).
+        Failure: C(docker_endpoint_unsupported), C(model_unknown), C(catalogue_invalid), C(server_key_refused), C(no_profile),
+            C(no_image), C(image_name_invalid), C(gpu_missing), C(gpu_unknown), C(key_invalid).
 
     """
 
     def __init__(self, engine: Engine, machine: Machine, account: Account, wish: Wish) -> None:
+        preflight.require_engine(engine)
         self.engine = engine
         self.wish = wish
         self.host = Host(machine, account)
@@ -116,7 +117,7 @@ class Vllm:
             self.engine.image(self.image.reference),
             self.model,
             port=self.wish.port,
-            addresses=self.wish.publish or preflight.sandbox_addresses(self.engine),
+            addresses=preflight.publish_addresses(self.engine, self.wish.publish),
             gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
             cache_dir=str(self.weights.cache_dir),
             extra_args=self.wish.extra_args,

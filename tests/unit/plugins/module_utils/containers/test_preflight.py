@@ -51,6 +51,41 @@ def test_published_where_sandboxes_come_from(engine: Any, facts: Any, networks: 
 
 
 @pytest.mark.parametrize(
+    ("wanted", "addresses"),
+    [
+        ([], ["127.0.0.1", "172.17.0.1"]),
+        (["192.168.1.5"], ["127.0.0.1", "192.168.1.5"]),
+        (["192.168.1.5", "127.0.0.1"], ["192.168.1.5", "127.0.0.1"]),
+        (["0.0.0.0"], ["0.0.0.0"]),
+    ],
+)
+def test_this_host_can_always_ask_it(engine: Any, wanted: list[str], addresses: list[str]) -> None:
+    engine.networks = {"bridge": BRIDGE}
+    assert preflight.publish_addresses(engine, wanted) == addresses
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"endpoint": "tcp://192.0.2.7:2375"}, "another host"),
+        ({"endpoint": "tcp://[2001:db8::7]:2375"}, "another host"),
+        ({"kind": "podman", "endpoint": "unix:///run/podman/podman.sock"}, "is Podman"),
+        ({"endpoint": "tcp://127.0.0.1:2375"}, None),
+        ({"endpoint": "tcp://localhost:2375"}, None),
+        ({"endpoint": "unix:///var/run/docker.sock"}, None),
+    ],
+)
+def test_engines_that_a_server_cannot_be_had_from(engine: Any, facts: dict[str, Any], says: str | None) -> None:
+    engine.facts.update(facts)
+    if says is None:
+        preflight.require_engine(engine)
+        return
+    with pytest.raises(Failure, match=says) as raised:
+        preflight.require_engine(engine)
+    assert raised.value.code == "docker_endpoint_unsupported"
+
+
+@pytest.mark.parametrize(
     ("ours", "theirs", "clash"),
     [
         ("all", "all", True),
