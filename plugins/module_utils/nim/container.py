@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 
 KIND = "nim"
@@ -35,6 +37,23 @@ PHASES = (
 )
 # The first lists the models; the second is NIM's own word on whether it takes requests.
 _PATHS = ("/v1/models", "/v1/health/ready")
+# As the engine takes names.
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,100}")
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a container's name.
+
+    Raises:
+        Failure: C(container_name_invalid).
+
+    """
+    if not _NAME.fullmatch(name):
+        raise Failure(
+            "container_name_invalid",
+            f"Read the container name {name!r}: a name has letters, digits, dots, dashes and underscores, and begins with a "
+            "letter or digit. Correct it.",
+        )
 
 
 def make_spec(

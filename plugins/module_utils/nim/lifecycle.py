@@ -16,11 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.options import check_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
@@ -55,11 +55,16 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, sections on containers.
 
     """
-    check_options(wish.name, wish.port, wish.wait_timeout, wish.stall_timeout)
+    nim.check_name(wish.name)
+    check_ports([wish.port])
+    if wish.wait_timeout <= 0 or wish.stall_timeout <= 0:
+        raise Failure(
+            "timeout_invalid",
+            f"wait_timeout is {wish.wait_timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+        )
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
-    preflight.require_engine(engine)
     key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
     scene = Scene(engine, Host(machine, account), wish, access)
@@ -70,7 +75,7 @@ def converge(
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
-        addresses=preflight.publish_addresses(engine, wish.publish),
+        addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
         gpus=",".join(gpus.ids) if gpus else NO_GPUS,
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,

@@ -217,6 +217,13 @@ def test_a_gpu_that_ollama_holds(machine_named: Named, write_command: Callable[[
     assert checked(scene(machine, Engine(Registry()), model=EIGHT, share_gpus=True))[0] is True
 
 
+@pytest.mark.parametrize("name", ["", "a", "-a", "a b", "a/b", "a" * 200])
+def test_names_that_no_container_can_have(name: str) -> None:
+    with pytest.raises(Failure) as failed:
+        nim.check_name(name)
+    assert failed.value.code == "container_name_invalid"
+
+
 def test_the_key_is_in_the_environment_alone() -> None:
     account = find_account()._replace(uid=1000)
     spec = nim.make_spec(
