@@ -28,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.hub import check_access
 
 if TYPE_CHECKING:
     from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm
@@ -44,14 +45,17 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
         return
     lacks_image = vllm.engine.image(vllm.image.reference) is None
     lacks_weights = plan.needs_container and not vllm.weights.complete
+    token = vllm.wish.hf_token.strip()
     if lacks_weights:
-        check_token(vllm.model, vllm.wish.hf_token.strip())
+        check_token(vllm.model, token)
         vllm.weights.require_writable()
     running = vllm.engine.containers()
     preflight.require_port(vllm.host.machine, spec, plan.own, running)
     _check_gpus(vllm, spec, plan, running)
     if not plan.needs_container:
         return
+    if lacks_weights and token and vllm.wish.allow_download:
+        check_access(vllm.wish.hf_endpoint, vllm.model.model, token)
     size = _check_registry(vllm) if lacks_image else None
     if (lacks_image or lacks_weights) and not vllm.wish.allow_download:
         raise _no_consent(vllm, lacks_image, lacks_weights, size)

@@ -51,12 +51,15 @@ def vllm_lab(run: Run) -> Iterator[dict[str, object] | None]:
     python = venvs.venv(run, "servers") / "python"
     weights = cached_model("good", paths.CACHE / "models", str(python))
     token, prefix = f"hf_{secrets.token_hex(16)}", f"nemoclaw-test-{secrets.token_hex(4)}"
-    repos: dict[str, list[Path]] = {name: [weights] for name in ("lab/scripted", "lab/other", "lab/gated")}
+    repos: dict[str, list[Path]] = {
+        name: [weights] for name in ("lab/scripted", "lab/other", "lab/gated", "lab/stalls")
+    }
     with (
         contextlib.ExitStack() as stack,
         model_registry.serving() as registry,
         model_hub.serving(repos, {"lab/gated": token}, gateway(run)) as hub,
     ):
+        hub.silent.add("lab/stalls")
         pushed = f"127.0.0.1:{registry.port}/lab/vllm:1"
         run.command(["docker", "tag", image, pushed])
         stack.callback(_docker, "rmi", "--no-prune", pushed)
