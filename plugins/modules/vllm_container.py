@@ -330,6 +330,8 @@ def main() -> None:
         result = _bring(Wish(**wish_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -63,6 +63,11 @@ def require_ours(found: dict[str, Any] | None, name: str, kind: str) -> None:
     )
 
 
+def lacks_network(engine: Engine) -> bool:
+    """Tell whether the network that sandboxes come from is still to be made, with a gateway that nobody knows yet."""
+    return len(sandbox_addresses(engine)) > 1 and engine.network(SANDBOX_NETWORKS[0]) is None
+
+
 def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS) -> list[str]:
     """Return the addresses to publish on: loopback, and the bridge gateway that a sandbox reaches this host by.
 
@@ -221,7 +226,12 @@ def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: I
 
 def is_in_the_way(spec: Spec, other: dict[str, Any]) -> bool:
     """Tell whether a container that runs has the port, or a GPU, that this one wants."""
-    return (bool(spec.container_port) and spec.port in published_ports([other])) or _overlap(spec.gpus, gpus_of(other))
+    return (bool(spec.container_port) and spec.port in published_ports([other])) or shares_gpus(spec, other)
+
+
+def shares_gpus(spec: Spec, other: dict[str, Any]) -> bool:
+    """Tell whether a container was given a GPU that this one wants."""
+    return _overlap(spec.gpus, gpus_of(other))
 
 
 def _overlap(one: str, other: str) -> bool:

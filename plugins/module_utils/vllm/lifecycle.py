@@ -12,6 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     images,
     managed,
     oneshot,
+    preflight,
     readiness,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
@@ -36,6 +37,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+
+_MOVES = (
+    "OpenShell's network (openshell-docker) is not there yet, so {name} is published on the gateway of Docker's own bridge. Once OpenShell "
+    "has made its network, sandboxes reach this host by another address: run this again then, which makes the container anew, published "
+    "there. With a gate (vllm_gate_port) the container stays as it is."
+)
 
 
 def settled(vllm: Vllm) -> dict[str, Any] | None:
@@ -77,7 +84,7 @@ def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
     try:
         return _start(vllm, report)
     except Failure as failure:
-        raise _masked(failure, vllm.wish) from None
+        raise _masked(failure, vllm) from None
 
 
 def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
@@ -227,8 +234,14 @@ def _result(
         "progress": None,
         "last_logs": [],
         "actions": actions,
+        "warnings": [_MOVES.format(name=spec.name)] if plan.needs_container and _may_move(vllm) else [],
         "diff": plan.diff() if changed else {"before": "", "after": ""},
     }
+
+
+def _may_move(vllm: Vllm) -> bool:
+    """Tell whether a later run will have to publish it elsewhere."""
+    return not vllm.wish.publish and preflight.lacks_network(vllm.engine)
 
 
 def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str, Any]:
@@ -248,9 +261,9 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
     }
 
 
-def _masked(failure: Failure, wish: Wish) -> Failure:
+def _masked(failure: Failure, vllm: Vllm) -> Failure:
     """Return the failure without the secrets: a download may print what it was given."""
-    secret = [wish.hf_token.strip(), wish.ngc_api_key.strip()]
+    secret = [vllm.wish.hf_token.strip(), vllm.wish.ngc_api_key.strip(), *vllm.access.secrets()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

@@ -72,7 +72,7 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str
         return
     preflight.require_gpus_free(spec, plan.own, running)
     # What our own container holds is given back before the new one starts.
-    if not any(plans.status_of(one) == "running" for one in plan.own):
+    if not any(plans.status_of(one) == "running" and preflight.shares_gpus(spec, one) for one in plan.own):
         check_free(vllm.gpus, vllm.model.gpu_memory_utilization, find_holders(vllm.host.machine))
 
 

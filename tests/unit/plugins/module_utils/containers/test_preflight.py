@@ -48,6 +48,7 @@ def test_published_where_sandboxes_come_from(engine: Any, facts: Any, networks: 
     engine.facts.update(facts)
     engine.networks = networks
     assert preflight.sandbox_addresses(engine) == addresses
+    assert preflight.lacks_network(engine) == (addresses == ["127.0.0.1", "172.17.0.1"])
 
 
 @pytest.mark.parametrize(
