@@ -79,10 +79,19 @@ def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS
     for name in networks:
         found = engine.network(name)
         for config in map(object_of, list_of(object_of(object_of(found).get("IPAM")).get("Config"))):
-            gateway = str(config.get("Gateway") or "")
+            gateway = str(config.get("Gateway") or "") or _first_address(str(config.get("Subnet") or ""))
             if _is_ipv4(gateway):
                 return [LOOPBACK, gateway]
     return [LOOPBACK]
+
+
+def _first_address(subnet: str) -> str:
+    """Return the gateway that Docker gave its own bridge and does not tell before it was started anew (20.10); empty where it is none."""
+    try:
+        first = str(next(ipaddress.ip_network(subnet).hosts()))
+    except (ValueError, StopIteration):
+        return ""
+    return first if _is_of_this_host(first) else ""
 
 
 def require_engine(engine: Engine) -> None:

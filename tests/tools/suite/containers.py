@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -30,8 +31,10 @@ def vllm_image(run: Run) -> str:
 
 def gateway(run: Run) -> str:
     """Return the address of this machine that containers on the default bridge reach."""
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    return run.output(["docker", "network", "inspect", "bridge", "--format", template]).strip()
+    template = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
+    told = run.output(["docker", "network", "inspect", "bridge", "--format", template]).split()
+    # Docker 20.10 tells no gateway before it was started anew: it is the first address.
+    return told[0] if len(told) > 1 else str(next(ipaddress.ip_network(told[0]).hosts()))
 
 
 @contextlib.contextmanager
