@@ -150,8 +150,7 @@ def handler(inner: int, healthy: bool) -> type[http.server.BaseHTTPRequestHandle
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            # The server writes each request, ours too.
-            say(f"{self.client_address[0]}:0 - {format % args}")
+            pass
 
     return Front
 
