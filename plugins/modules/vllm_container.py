@@ -40,7 +40,9 @@ options:
     type: dict
     default: {}
   extra_args:
-    description: Further arguments of C(vllm serve). They stand last, so they win.
+    description:
+      - Further arguments of C(vllm serve). They stand last, so they win.
+      - C(--api-key) is refused, as is C(VLLM_API_KEY) in O(environment). vLLM's own key leaves paths open.
     type: list
     elements: str
     default: []
