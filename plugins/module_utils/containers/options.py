@@ -11,23 +11,27 @@ import re
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 
+# Beyond it no clock of the engine's or of Python's counts, and nobody waits.
+_LONGEST_S = 366 * 24 * 3600
 # As the engine takes names.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,100}")
 
 
-def check_options(name: str, port: int, wait_timeout: float, stall_timeout: float) -> None:
-    """Refuse what can be no container's name, no port and no limit.
+def check_options(name: str, instead_of: str, port: int, wait_timeout: float, stall_timeout: float) -> None:
+    """Refuse what can be no container's name, no port and no limit; C(instead_of) may be empty.
 
     Raises:
         Failure: C(container_name_invalid), C(port_invalid), C(timeout_invalid).
 
     """
-    check_name(name)
+    for one in (name, *filter(None, [instead_of])):
+        check_name(one)
     check_ports([port])
-    if wait_timeout <= 0 or stall_timeout <= 0:
+    if not all(0 < limit <= _LONGEST_S for limit in (wait_timeout, stall_timeout)):
         raise Failure(
             "timeout_invalid",
-            f"wait_timeout is {wait_timeout:g} and stall_timeout {stall_timeout:g}: give both a number of seconds above 0.",
+            f"wait_timeout is {wait_timeout} and stall_timeout {stall_timeout}: give both a number of seconds above 0, and of at most a "
+            "year.",
         )
 
 

@@ -154,7 +154,7 @@ def check_wish(wish: Wish) -> None:
         Failure: C(container_name_invalid), C(port_invalid), C(timeout_invalid).
 
     """
-    check_options(wish.name, wish.port, wish.wait_timeout, wish.stall_timeout)
+    check_options(wish.name, wish.instead_of, wish.port, wish.wait_timeout, wish.stall_timeout)
 
 
 def _require_no_key(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
