@@ -88,7 +88,8 @@ def explain(name: str, found: dict[str, Any], log: str, what: str, downloads: bo
     last = f" It said: {_telling(lines)}".rstrip(".") + "." if lines else " It wrote nothing."
     details = {
         "container": name,
-        "exit_code": state.get("ExitCode"),
+        # Of one that runs again it is no code, though the engine says 0.
+        "exit_code": None if state.get("Running") and not state.get("Restarting") else state.get("ExitCode"),
         "last_state": str(state.get("Status")),
         "last_logs": lines,
     }

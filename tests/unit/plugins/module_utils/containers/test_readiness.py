@@ -233,6 +233,7 @@ def test_three_restarts_between_the_looks(running: Any, closed_port: int, restar
         look(running, server, memory)
     assert raised.value.code == "gpu_out_of_memory"
     assert "restarted 3 times" in raised.value.message
+    assert raised.value.details["exit_code"] is None
 
 
 def test_only_what_this_start_wrote_is_its_reason(running: Any, closed_port: int) -> None:
