@@ -103,20 +103,23 @@ def _started(
     server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
     plan = plans.make_plan(engine, spec)
     actions = plan.actions()
-    size = None
+    size = seen = None
     if plan.step != "none":
         missing, size = check(scene, plan, choice, gpus)
         if missing:
             actions.insert(0, f"pull {spec.image}")
     elif plans.is_unproved(plan.current or {}):
+        # Left by a run that was killed. What is wrong with it is for follow() to see, which brings the one before back.
         actions.append(f"wait for {spec.name}")
-    seen = readiness.look(engine, server) if plan.step == "none" else None
+    else:
+        seen = readiness.look(engine, server)
+    if plan.step == "none" and plan.fallback and not scene.wish.keep_previous:
+        actions.append(f"remove {spec.name + plans.PREVIOUS}")
     if not check_mode:
         if plan.needs_container:
             _make_ready(scene, spec, report)
         managed.apply(engine, plan, server, report)
-        seen, kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
-        actions += [one for one in kept if plan.step == "none"]
+        seen, _kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
     entry = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
