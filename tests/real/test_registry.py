@@ -5,21 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import secrets
 import socket
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import model_registry
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import access as access_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
     check_architecture,
@@ -29,6 +33,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
     NGC_USER,
     Credential,
+    find_login,
     ngc_login,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
@@ -150,6 +155,40 @@ def test_the_login_of_the_docker_command(api: Any, image: Reference, tmp_path: P
     assert access.as_facts(image.registry)["source"] == "auths"
     assert KEY not in json.dumps(access.as_facts(image.registry))
     assert access.secrets() == [KEY]
+
+
+@pytest.mark.parametrize("helper", [None, "#!/bin/sh\nsleep 600\n"], ids=["missing", "waiting for a keyring"])
+def test_the_sdk_asks_no_credential_helper(
+    image: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: str | None
+) -> None:
+    """As on WSL, where Docker Desktop's store is configured and its program is not on the PATH of another user."""
+    programs, folder = tmp_path / "bin", tmp_path / "docker"
+    programs.mkdir()
+    folder.mkdir()
+    (folder / "config.json").write_text('{"credsStore": "desktop.exe"}', encoding="utf-8")
+    if helper:
+        (programs / "docker-credential-desktop.exe").write_text(helper, encoding="utf-8")
+        (programs / "docker-credential-desktop.exe").chmod(0o755)
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    client = docker.APIClient(version="auto", timeout=30)
+    started = time.monotonic()
+    log_in(client, image.registry, ngc_login(KEY))
+    assert inspect_image(client, image, ngc_login(KEY)).architectures == ("amd64",)
+    assert refusal(lambda: inspect_image(client, image, None)).code == "registry_unauthorized"
+    engine = Engine(client, {"endpoint": client.base_url, "kind": "native"})
+    list(engine.pull(str(image), ngc_login(KEY).as_auth_config(image.registry)))
+    client.remove_image(str(image))
+    with pytest.raises(Failure, match="no basic auth credentials"):
+        list(engine.pull(str(image)))
+    assert time.monotonic() - started < 20
+    # What the user is told names the helper.
+    machine = Machine(environ={"DOCKER_CONFIG": str(folder), "PATH": f"{programs}:/usr/bin:/bin"})
+    monkeypatch.setattr(access_module, "find_login", functools.partial(find_login, limit_s=0.5))
+    failure = refusal(lambda: Access(client, machine, find_account()).inspect(image))
+    assert failure.code == "registry_unauthorized"
+    assert "docker-credential-desktop.exe" in failure.message
+    assert "Nobody is logged in" not in failure.message
 
 
 def test_a_key_is_checked_once_and_kept_nowhere(api: Any, image: Reference, tmp_path: Path) -> None:

@@ -179,10 +179,10 @@ class Engine:
         return ""
 
     def pull(self, reference: str, auth: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the engine's progress lines; without C(auth) the login is the one that the user's docker command has."""
-        wanted = parse_reference(reference)
+        """Yield the engine's progress lines. Without C(auth) nobody logs in: never None, or the SDK would run the user's helpers."""
+        wanted, login = parse_reference(reference), auth or {}
         with self._doing(f"pull {reference}"):
-            for line in self.client.pull(wanted.name, tag=wanted.version, stream=True, decode=True, auth_config=auth):
+            for line in self.client.pull(wanted.name, tag=wanted.version, stream=True, decode=True, auth_config=login):
                 yield object_of(line)
 
     @contextlib.contextmanager

@@ -42,8 +42,8 @@ class Registry:
         self.asked: list[str] = []
         self.logins: list[str] = []
 
-    def login(self, username: str, password: str, registry: str, reauth: bool) -> Any:
-        assert (username, reauth) == ("$oauthtoken", True)
+    def login(self, username: str, password: str, registry: str, reauth: bool, dockercfg_path: str) -> Any:
+        assert (username, reauth, dockercfg_path) == ("$oauthtoken", True, "/dev/null")
         self.logins.append(registry)
 
     def inspect_distribution(self, image: str, auth_config: Any) -> Any:
