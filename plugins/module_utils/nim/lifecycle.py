@@ -16,6 +16,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+    proxy_secrets,
+    web_proxies,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -33,6 +37,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene
     gpus_of,
     image_of,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import cache_not_writable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
@@ -68,25 +73,28 @@ def converge(
     key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
     scene = Scene(engine, Host(machine, account), wish, access)
-    gpus = gpus_of(scene)
-    choice = choose_model(scene, gpus)
+    offered = gpus_of(scene)
+    choice = choose_model(scene, offered)
+    proxies = web_proxies(machine.environ)
     spec = nim.make_spec(
         wish.name,
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
         addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
-        gpus=",".join(gpus.ids) if gpus else NO_GPUS,
+        gpus=",".join(choice.gpus.ids) if choice.gpus else NO_GPUS,
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,
         key=key,
         environment=wish.environment,
+        proxies=proxies,
+        rootless=bool(engine.facts["rootless"]),
         instead_of=wish.instead_of,
     )
     try:
-        return _started(scene, spec, choice, gpus, check_mode, report)
+        return _started(scene, spec, choice, offered, check_mode, report)
     except Failure as failure:
-        raise _masked(failure, [key or "", *access.secrets()]) from None
+        raise _masked(failure, [key or "", *access.secrets(), *proxy_secrets(proxies)]) from None
 
 
 def _masked(failure: Failure, secrets: list[str]) -> Failure:
@@ -97,7 +105,7 @@ def _masked(failure: Failure, secrets: list[str]) -> Failure:
 
 
 def _started(
-    scene: Scene, spec: Spec, choice: Choice, gpus: Gpus | None, check_mode: bool, report: Report
+    scene: Scene, spec: Spec, choice: Choice, offered: Gpus | None, check_mode: bool, report: Report
 ) -> dict[str, Any]:
     engine = scene.engine
     server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
@@ -105,7 +113,7 @@ def _started(
     actions = plan.actions()
     size = seen = None
     if plan.step != "none":
-        missing, size = check(scene, plan, choice, gpus)
+        missing, size = check(scene, plan, choice)
         if missing:
             actions.insert(0, f"pull {spec.image}")
     elif plans.is_unproved(plan.current or {}):
@@ -144,7 +152,7 @@ def _started(
         "image_bytes": size,
         "choice_reason": choice.reason,
         "fitting_models": choice.fitting,
-        "gpu_summary": gpus.summary if gpus else "no GPU asked for",
+        "gpu_summary": offered.summary if offered else "no GPU asked for",
         "last_logs": [],
         "warnings": [one for one in (choice.warning, *warnings) if one],
         "diff": plan.diff() if actions else {"before": "", "after": ""},
@@ -189,12 +197,8 @@ def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
         with acting_as(scene.host.account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(
-            "cache_not_writable",
-            f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.host.account.name}: {error.strerror}. "
-            f"Make it, owned by {scene.host.account.name}, or name another by cache_dir.",
-            path=str(folder),
-        ) from error
+        uid, why = scene.host.account.uid, str(error.strerror)
+        raise cache_not_writable(f"the downloads of {spec.name}", folder, folder, uid, why) from error
 
 
 def _served_model(model: NimModel, served: list[str]) -> tuple[str, list[str]]:

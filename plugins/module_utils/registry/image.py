@@ -11,11 +11,12 @@ downloaded but the manifest: a wrong key or a misspelt name costs no bandwidth.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import REMEDIES, meaning
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import NGC_USER, Credential
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
@@ -106,6 +107,26 @@ def check_architecture(reference: Reference, image: RemoteImage, architecture: s
             f"Asked the registry {reference.registry} for {reference}: it is made for {_and(image.architectures)}, and this "
             f"host's CPU is {architecture}. Choose an image or a model that is made for {architecture}; nothing was downloaded.",
             architectures=list(image.architectures),
+            architecture=architecture,
+        )
+
+
+def check_local_architecture(reference: Reference, found: Mapping[str, Any], architecture: str) -> None:
+    """Refuse an image of this host that its CPU cannot run, as one that was brought by C(docker load) may be.
+
+    C(found): what the engine says of it.
+
+    Raises:
+        Failure: C(image_architecture).
+
+    """
+    made_for = normalise_architecture(str(found.get("Architecture") or ""))
+    if made_for and made_for != architecture:
+        raise Failure(
+            "image_architecture",
+            f"Looked at the image {reference} on this host: it is made for {made_for}, and this host's CPU is {architecture}. Remove "
+            f"it (docker rmi {reference}), and have one pulled or load one that is made for {architecture}.",
+            architectures=[made_for],
             architecture=architecture,
         )
 
