@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import secrets
 import socket
 import subprocess
@@ -19,7 +20,8 @@ from typing import Any
 
 import model_registry
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -62,13 +64,15 @@ def api() -> Iterator[Any]:
 def image(api: Any) -> Iterator[Reference]:
     """Return an image in a registry that wants NVIDIA's user name and our key, and that the engine does not have."""
     with model_registry.serving(htpasswd=model_registry.htpasswd_line(NGC_USER, KEY)) as registry:
-        name = f"127.0.0.1:{registry.port}/nim/lab/small"
-        api.import_image_from_data(layer(), repository=name, tag="1")
-        login = ngc_login(KEY).as_auth_config("")
-        pushed = list(api.push(name, tag="1", auth_config=login, stream=True, decode=True))
-        assert not any("error" in line for line in pushed), pushed[-1]
-        api.remove_image(f"{name}:1")
-        yield parse_reference(f"{name}:1")
+        yield push(api, f"127.0.0.1:{registry.port}/nim/lab/small", ngc_login(KEY).as_auth_config(""))
+
+
+def push(api: Any, name: str, login: dict[str, str]) -> Reference:
+    api.import_image_from_data(layer(), repository=name, tag="1")
+    pushed = list(api.push(name, tag="1", auth_config=login, stream=True, decode=True))
+    assert not any("error" in line for line in pushed), pushed[-1]
+    api.remove_image(f"{name}:1")
+    return parse_reference(f"{name}:1")
 
 
 def layer() -> bytes:
@@ -123,6 +127,44 @@ def test_an_image_for_another_cpu(api: Any) -> None:
         found = inspect_image(api, arm, None)
         assert found.architectures == ("arm64",)
         assert refusal(lambda: check_architecture(arm, found, "amd64")).code == "image_architecture"
+
+
+PAGE = "<html><head><title>429 Too Many Requests</title></head></html>"
+
+
+@pytest.fixture(scope="module")
+def gate(api: Any) -> Iterator[model_registry.Limiter]:
+    with model_registry.serving() as registry, model_registry.limiting(registry) as limiter:
+        push(api, f"127.0.0.1:{registry.port}/lab/popular", {})
+        yield limiter
+
+
+@pytest.mark.parametrize("body", [None, PAGE], ids=["as a registry", "as a gate before one"])
+@pytest.mark.parametrize("limited", ["/manifests/", "/blobs/"])
+def test_a_registry_that_has_had_enough(
+    api: Any, gate: model_registry.Limiter, monkeypatch: pytest.MonkeyPatch, limited: str, body: str | None
+) -> None:
+    monkeypatch.setattr(gate, "limited", re.compile(limited))
+    monkeypatch.setattr(gate, "body", body or gate.body)
+    popular = parse_reference(f"127.0.0.1:{gate.server_port}/lab/popular:1")
+    engine = connect(Machine(), find_account())
+    outcomes = [refusal(lambda: images.pull(engine, str(popular)))]
+    if limited == "/manifests/":
+        outcomes.append(refusal(lambda: inspect_image(api, popular, None)))
+        assert download_bytes(popular, "amd64") is None
+    for failure in outcomes:
+        assert failure.code == "registry_rate_limited"
+        assert "log in, or wait" in failure.message
+    assert any(limited in path for path in gate.asked)
+    assert engine.image(str(popular)) is None
+
+
+def test_a_login_at_a_registry_that_has_had_enough(
+    api: Any, gate: model_registry.Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "limited", re.compile("^/v2/$"))
+    failure = refusal(lambda: log_in(api, f"127.0.0.1:{gate.server_port}", ngc_login(KEY)))
+    assert failure.code == "registry_rate_limited"
 
 
 def test_a_registry_that_is_not_there(api: Any) -> None:
