@@ -263,10 +263,6 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
-    proxy_secrets,
-    web_proxies,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
@@ -279,7 +275,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge, secrets_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import REGISTRY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
 
@@ -322,8 +318,7 @@ def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     def work(report: Report) -> dict[str, Any]:
         return converge(machine, account, wish, False, report)
 
-    secrets = (wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
-    return run("nim", wish, secrets, module.params, plan, work)
+    return run("nim", wish, secrets_of(machine, wish), module.params, plan, work)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,6 @@ def converge(
     scene = Scene(engine, Host(machine, account), wish, access)
     offered = gpus_of(scene)
     choice = choose_model(scene, offered)
-    proxies = web_proxies(machine.environ)
     spec = nim.make_spec(
         wish.name,
         image_of(wish, choice.model),
@@ -87,14 +86,19 @@ def converge(
         account=account,
         key=key,
         environment=wish.environment,
-        proxies=proxies,
+        proxies=web_proxies(machine.environ),
         rootless=bool(engine.facts["rootless"]),
         instead_of=wish.instead_of,
     )
     try:
         return _started(scene, spec, choice, offered, check_mode, report)
     except Failure as failure:
-        raise _masked(failure, [key or "", *access.secrets(), *proxy_secrets(proxies)]) from None
+        raise _masked(failure, [*secrets_of(machine, wish), *access.secrets()]) from None
+
+
+def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:
+    """Return what the container is given and must be shown nowhere: the key, and the passwords of web proxies."""
+    return (wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
 
 
 def _masked(failure: Failure, secrets: list[str]) -> Failure:

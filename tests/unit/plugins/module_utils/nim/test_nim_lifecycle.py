@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -17,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim impor
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
 
 MODEL = "meta/llama-3.1-8b-instruct"
-WISH = Wish(name="nim", image="lab/nim:1", model=MODEL, gpus="none", keyless=True, port=18000, publish=["127.0.0.1"])
+WISH = Wish(name="nim", image="lab/nim:1", model=MODEL, gpus="none", keyless=True, publish=["127.0.0.1"])
 
 
 class Nim:
@@ -27,20 +31,15 @@ class Nim:
         self.engine = engine
         self.engine.client = None
         self.engine.images["lab/nim:1"] = {"Id": "sha256:none"}
-        self.engine.info = dict
-        self.engine.containers = list
-        self.serves = {"old": MODEL, "new": MODEL}
+        self.serves: dict[str, str | None] = {"old": MODEL, "new": MODEL}
+        self.port = 0
         self.machine = Machine(root=root, environ={})
         self.account = find_account()._replace(home=str(root))
 
     def run(self, which: str, check_mode: bool = False, **wish: Any) -> dict[str, Any]:
-        wanted = WISH.__class__(**{**WISH.__dict__, "environment": {"WHICH": which}, **wish})
+        wanted = replace(WISH, port=self.port, environment={"WHICH": which}, **wish)
         self.engine.calls.clear()
         return lifecycle.converge(self.machine, self.account, wanted, check_mode)
-
-    def answer(self, server: readiness.Server) -> list[dict[str, Any]] | None:
-        model = self.serves.get(self.which)
-        return [{"id": model}] if model else None
 
     @property
     def which(self) -> str:
@@ -49,11 +48,30 @@ class Nim:
 
 
 @pytest.fixture
-def nim(memory_engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nim:
+def nim(memory_engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nim]:
+    """A host whose NIM answers on its port, as the container that has the name would; there is no container to do it."""
     life = Nim(memory_engine, tmp_path)
     monkeypatch.setattr(lifecycle, "connect", lambda *_arguments: memory_engine)
-    monkeypatch.setattr(readiness, "_models", life.answer)
-    return life
+    # The port counts as the container's: nobody has to be asked who listens there.
+    monkeypatch.setattr(lifecycle, "check", lambda *_arguments: (False, None))
+
+    class Front(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            model = life.serves[life.which]
+            body = json.dumps({"data": [{"id": model}]}).encode()
+            self.send_response(200 if model else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        life.port = server.server_port
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield life
+        server.shutdown()
 
 
 def killed_before_the_proof(nim: Nim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +104,7 @@ def test_one_that_nobody_proved_and_that_fails_gives_way(
     killed_before_the_proof(nim, monkeypatch)
     nim.engine.state("nim", **state)
     nim.engine.there["nim"]["RestartCount"] = 3
-    nim.serves["new"] = serves  # type: ignore[assignment]
+    nim.serves["new"] = serves
     served_model = MODEL if serves else ""
     planned = nim.run("new", check_mode=True, served_model=served_model)
     assert (planned["changed"], planned["phase"]) == (True, "planned")
@@ -122,3 +140,20 @@ def test_one_that_was_proved_is_not_rolled_back(nim: Nim) -> None:
     with pytest.raises(Failure, match="is paused"):
         nim.run("old")
     assert list(nim.engine.there) == ["nim"]
+
+
+def test_it_gets_the_web_proxies_of_the_host_and_tells_nobody(nim: Nim) -> None:
+    proxy = "http://u:canary@proxy.lab:3128"
+    nim.machine = replace(nim.machine, environ={"https_proxy": proxy})
+    shown = str(nim.run("old"))
+    container = nim.engine.there["nim"]
+    assert f"https_proxy={proxy}" in container["Config"]["Env"]
+    assert "canary" not in shown + str({**container, "Config": {**container["Config"], "Env": []}})
+    assert nim.run("old")["changed"] is False
+    nim.engine.log = f"2026-11-22T10:00:01Z ProxyError: {proxy} refused u:canary\n"
+    nim.engine.state("nim", Status="exited", Running=False, ExitCode=1)
+    nim.serves["old"] = None
+    nim.engine.start = lambda name: None
+    with pytest.raises(Failure, match="refused") as failed:
+        nim.run("old")
+    assert "canary" not in failed.value.message + str(failed.value.details)
