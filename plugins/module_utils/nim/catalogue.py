@@ -22,6 +22,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
 MIB = 1024 * 1024
 # Room beside the weights for the key-value cache and activations, as a share of the weights: an estimate.
 _ROOM_BESIDE_WEIGHTS = 1.2
+# What a size may be: the largest of a file.
+_MOST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -181,11 +183,15 @@ def choose(
 
 
 def _model(name: str, content: Mapping[str, Any]) -> NimModel:
+    if not name.strip():
+        raise _invalid(name, "has no name")
     for key, value in content.items():
         if key not in _FIELDS:
             raise _invalid(name, f"has a field {key!r}; the fields are {', '.join(sorted(_FIELDS))}")
         if not isinstance(value, _TYPES[_FIELDS[key]]) or isinstance(value, bool):
             raise _invalid(name, f"has {value!r} for {key}, which takes {_FIELDS[key]}")
+        if isinstance(value, int) and not 0 <= value <= _MOST:
+            raise _invalid(name, f"has {value} for {key}, which takes a number from 0 to {_MOST}")
     if not content.get("image"):
         raise _invalid(name, "lacks an image, which a model that upstream does not list has to give")
     return NimModel(name=name, **content)

@@ -124,6 +124,10 @@ def require_writable(spec: Spec, account: Account) -> None:
 
     """
     cache = Path(spec.mounts[0].source)
+    if "\0" in str(cache):
+        raise cache_not_writable(
+            f"the downloads of {spec.name}", cache, cache, account.uid, "no folder can be called so"
+        )
     with acting_as(account):
         place = nearest(cache)
         why = why_closed(place) or (_closed_to_container(place, account) if place == cache else None)

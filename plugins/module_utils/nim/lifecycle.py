@@ -43,6 +43,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
 
+# A year. The engine's client takes no limit that does not fit into a machine's clock.
+_LONGEST_S = 366 * 24 * 3600
+
 
 def converge(
     machine: Machine, account: Account, wish: Wish, check_mode: bool, report: Report = silent
@@ -60,13 +63,7 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, sections on containers.
 
     """
-    nim.check_name(wish.name)
-    check_ports([wish.port])
-    if wish.wait_timeout <= 0 or wish.stall_timeout <= 0:
-        raise Failure(
-            "timeout_invalid",
-            f"wait_timeout is {wish.wait_timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
-        )
+    _check_options(wish)
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
@@ -94,6 +91,19 @@ def converge(
         return _started(scene, spec, choice, offered, check_mode, report)
     except Failure as failure:
         raise _masked(failure, [*secrets_of(machine, wish), *access.secrets()]) from None
+
+
+def _check_options(wish: Wish) -> None:
+    """Refuse what is wrong on every host, before the engine is asked for anything."""
+    for name in (wish.name, *filter(None, [wish.instead_of])):
+        nim.check_name(name)
+    check_ports([wish.port])
+    if not all(0 < limit <= _LONGEST_S for limit in (wish.wait_timeout, wish.stall_timeout)):
+        raise Failure(
+            "timeout_invalid",
+            f"wait_timeout is {wish.wait_timeout} and stall_timeout {wish.stall_timeout}: give both a number of seconds above 0, and of at "
+            "most a year.",
+        )
 
 
 def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:

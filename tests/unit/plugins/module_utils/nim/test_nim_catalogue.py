@@ -146,6 +146,8 @@ def test_an_inventory_changes_what_it_names() -> None:
         ({"image": "a", "memory": 1}, "'memory'"),
         ({"image": "a", "memory_mib": "much"}, "'much'"),
         ({"image": "a", "memory_mib": True}, "True"),
+        ({"image": "a", "memory_mib": -1}, "from 0 to"),
+        ({"image": "a", "weights_bytes": 10**400}, "from 0 to"),
     ],
 )
 def test_entries_that_cannot_be_meant(entry: Any, words: str) -> None:
@@ -153,3 +155,9 @@ def test_entries_that_cannot_be_meant(entry: Any, words: str) -> None:
         build_catalogue({"lab/own": entry})
     assert failed.value.code == "catalogue_invalid"
     assert words in failed.value.message
+
+
+def test_an_entry_without_a_name() -> None:
+    with pytest.raises(Failure, match="has no name") as failed:
+        build_catalogue({" ": {"image": "a"}})
+    assert failed.value.code == "catalogue_invalid"

@@ -157,3 +157,33 @@ def test_it_gets_the_web_proxies_of_the_host_and_tells_nobody(nim: Nim) -> None:
     with pytest.raises(Failure, match="refused") as failed:
         nim.run("old")
     assert "canary" not in failed.value.message + str(failed.value.details)
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"name": ""}, "container_name_invalid"),
+        ({"name": "a\n"}, "container_name_invalid"),
+        ({"instead_of": "../x"}, "container_name_invalid"),
+        ({"port": 0}, "port_invalid"),
+        ({"port": -1}, "port_invalid"),
+        ({"port": 10**400}, "port_invalid"),
+        ({"wait_timeout": 0}, "timeout_invalid"),
+        ({"wait_timeout": 10**400}, "timeout_invalid"),
+        ({"stall_timeout": -(10**400)}, "timeout_invalid"),
+        ({"stall_timeout": 10**12}, "timeout_invalid"),
+        ({"ngc_api_key": "nvapi-1\nnvapi-2"}, "key_invalid"),
+        ({"ngc_api_key": "nvapi-\u201c"}, "key_invalid"),
+        ({"model": "", "image": ""}, "model_missing"),
+        ({"image": "Upper case"}, "image_name_invalid"),
+        ({"image": "", "registry": "https://nvcr.io"}, "image_name_invalid"),
+        ({"models": {MODEL: {"weights_bytes": 10**400}}}, "catalogue_invalid"),
+    ],
+)
+def test_options_that_cannot_be_meant(nim: Nim, wish: dict[str, Any], code: str) -> None:
+    with pytest.raises(Failure) as failed:
+        nim.port = wish.pop("port", nim.port)
+        nim.run("old", **wish)
+    assert failed.value.code == code
+    assert "nvapi-" not in failed.value.message + str(failed.value.details)
+    assert nim.engine.there == {}

@@ -102,7 +102,7 @@ def scene(machine: Machine, engine: Engine, **wish: Any) -> Scene:
     account = find_account()._replace(home="/home/u")
     host = Host(machine, account)
     access = Access(engine.client, machine, account, "key", "nvcr.io")
-    return Scene(engine, host, Wish(ngc_api_key="key", **wish), access)  # type: ignore[arg-type]
+    return Scene(engine, host, Wish(**{"ngc_api_key": "key", **wish}), access)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def checked(
         gpus=",".join(choice.gpus.ids) if choice.gpus else "none",
         cache_dir=str(cache or run.host.machine.root / "cache"),
         account=run.host.account,
-        key=run.wish.ngc_api_key,
+        key=run.wish.ngc_api_key.strip() or None,
         environment={},
     )
     return checks.check(run, Plan(replace(spec, container_port=0), current, None, list(changes), step), choice)
@@ -249,6 +249,9 @@ def test_what_is_looked_at_before_a_pull(machine_named: Named) -> None:
         ({}, {"model": "nothing"}, "model_unknown"),
         ({}, {"gpus": "7"}, "gpu_unknown"),
         ({}, {"allow_download": False}, "download_not_allowed"),
+        # A key of spaces is none.
+        ({}, {"ngc_api_key": " \n"}, "ngc_key_missing"),
+        ({}, {"gpus": ","}, "gpu_unknown"),
         ({}, {"models": {EIGHT: {"weights_bytes": 10**18, "memory_mib": 1}}, "model": EIGHT}, "gpu_too_small"),
         # Brought by docker load.
         ({"images": ("lab/nim:2",), "architecture": "arm64"}, {"image": "lab/nim:2"}, "image_architecture"),
@@ -364,11 +367,12 @@ def test_a_cache_that_a_group_may_write_to(
     assert outcome == (None if open_to_it else "cache_not_writable")
 
 
-def test_a_cache_below_what_cannot_be_entered(machine_named: Named, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "why"), [("file/cache", "is no folder"), ("a\0b", "no folder can be called so")])
+def test_a_cache_that_cannot_be_a_folder(machine_named: Named, tmp_path: Path, name: str, why: str) -> None:
     run = scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
     (tmp_path / "file").touch()
-    with pytest.raises(Failure, match="is no folder") as failed:
-        checked(run, "create", tmp_path / "file" / "cache")
+    with pytest.raises(Failure, match=why) as failed:
+        checked(run, "create", tmp_path / name)
     assert failed.value.code == "cache_not_writable"
 
 
