@@ -20,6 +20,11 @@ description:
   - A replacement stops the container before it only when all of this holds, and brings it back where the new one fails.
   - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge. It runs as the user of the task, keeps what it
     downloads in O(cache_dir), and is started again after a crash and at boot.
+  - It downloads its model by itself, so it gets the web proxies of the host from the environment of the task (E(HTTPS_PROXY),
+    E(HTTP_PROXY), E(NO_PROXY)), unless O(environment) names others. They are treated as secrets.
+  - With V(auto) for O(gpus) it gets the GPUs of one model only, since a NIM spreads over no others. On a DGX Station those are the ones
+    named GB300, else the model of GPU with the most memory in all. A O(model) that needs more than these have gets all GPUs, with a
+    warning.
   - Another container of the same name is refused. Nothing is fetched from a cloud in the place of a NIM that fails.
 options:
   name:
@@ -36,6 +41,7 @@ options:
     description:
       - Another image than the catalogue's.
       - With a O(model) that the catalogue does not have, nothing is known of what it needs, and its memory is not checked.
+      - One that is on the host is used as it is, where it is made for the host's CPU.
     type: str
   registry:
     description:
@@ -269,7 +275,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge, secrets_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import REGISTRY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
 
@@ -315,7 +321,7 @@ def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     def work(report: Report) -> dict[str, Any]:
         return converge(machine, account, wish, False, report)
 
-    return run("nim", wish, (wish.ngc_api_key.strip(),), module.params, plan, work)
+    return run("nim", wish, secrets_of(machine, wish), module.params, plan, work)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import re
 import secrets
 import socket
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import model_registry
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import access as access_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
     check_architecture,
@@ -29,6 +35,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
     NGC_USER,
     Credential,
+    find_login,
     ngc_login,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
@@ -57,13 +64,15 @@ def api() -> Iterator[Any]:
 def image(api: Any) -> Iterator[Reference]:
     """Return an image in a registry that wants NVIDIA's user name and our key, and that the engine does not have."""
     with model_registry.serving(htpasswd=model_registry.htpasswd_line(NGC_USER, KEY)) as registry:
-        name = f"127.0.0.1:{registry.port}/nim/lab/small"
-        api.import_image_from_data(layer(), repository=name, tag="1")
-        login = ngc_login(KEY).as_auth_config("")
-        pushed = list(api.push(name, tag="1", auth_config=login, stream=True, decode=True))
-        assert not any("error" in line for line in pushed), pushed[-1]
-        api.remove_image(f"{name}:1")
-        yield parse_reference(f"{name}:1")
+        yield push(api, f"127.0.0.1:{registry.port}/nim/lab/small", ngc_login(KEY).as_auth_config(""))
+
+
+def push(api: Any, name: str, login: dict[str, str]) -> Reference:
+    api.import_image_from_data(layer(), repository=name, tag="1")
+    pushed = list(api.push(name, tag="1", auth_config=login, stream=True, decode=True))
+    assert not any("error" in line for line in pushed), pushed[-1]
+    api.remove_image(f"{name}:1")
+    return parse_reference(f"{name}:1")
 
 
 def layer() -> bytes:
@@ -120,6 +129,44 @@ def test_an_image_for_another_cpu(api: Any) -> None:
         assert refusal(lambda: check_architecture(arm, found, "amd64")).code == "image_architecture"
 
 
+PAGE = "<html><head><title>429 Too Many Requests</title></head></html>"
+
+
+@pytest.fixture(scope="module")
+def gate(api: Any) -> Iterator[model_registry.Limiter]:
+    with model_registry.serving() as registry, model_registry.limiting(registry) as limiter:
+        push(api, f"127.0.0.1:{registry.port}/lab/popular", {})
+        yield limiter
+
+
+@pytest.mark.parametrize("body", [None, PAGE], ids=["as a registry", "as a gate before one"])
+@pytest.mark.parametrize("limited", ["/manifests/", "/blobs/"])
+def test_a_registry_that_has_had_enough(
+    api: Any, gate: model_registry.Limiter, monkeypatch: pytest.MonkeyPatch, limited: str, body: str | None
+) -> None:
+    monkeypatch.setattr(gate, "limited", re.compile(limited))
+    monkeypatch.setattr(gate, "body", body or gate.body)
+    popular = parse_reference(f"127.0.0.1:{gate.server_port}/lab/popular:1")
+    engine = connect(Machine(), find_account())
+    outcomes = [refusal(lambda: images.pull(engine, str(popular)))]
+    if limited == "/manifests/":
+        outcomes.append(refusal(lambda: inspect_image(api, popular, None)))
+        assert download_bytes(popular, "amd64") is None
+    for failure in outcomes:
+        assert failure.code == "registry_rate_limited"
+        assert "log in, or wait" in failure.message
+    assert any(limited in path for path in gate.asked)
+    assert engine.image(str(popular)) is None
+
+
+def test_a_login_at_a_registry_that_has_had_enough(
+    api: Any, gate: model_registry.Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "limited", re.compile("^/v2/$"))
+    failure = refusal(lambda: log_in(api, f"127.0.0.1:{gate.server_port}", ngc_login(KEY)))
+    assert failure.code == "registry_rate_limited"
+
+
 def test_a_registry_that_is_not_there(api: Any) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -150,6 +197,40 @@ def test_the_login_of_the_docker_command(api: Any, image: Reference, tmp_path: P
     assert access.as_facts(image.registry)["source"] == "auths"
     assert KEY not in json.dumps(access.as_facts(image.registry))
     assert access.secrets() == [KEY]
+
+
+@pytest.mark.parametrize("helper", [None, "#!/bin/sh\nsleep 600\n"], ids=["missing", "waiting for a keyring"])
+def test_the_sdk_asks_no_credential_helper(
+    image: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: str | None
+) -> None:
+    """As on WSL, where Docker Desktop's store is configured and its program is not on the PATH of another user."""
+    programs, folder = tmp_path / "bin", tmp_path / "docker"
+    programs.mkdir()
+    folder.mkdir()
+    (folder / "config.json").write_text('{"credsStore": "desktop.exe"}', encoding="utf-8")
+    if helper:
+        (programs / "docker-credential-desktop.exe").write_text(helper, encoding="utf-8")
+        (programs / "docker-credential-desktop.exe").chmod(0o755)
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    client = docker.APIClient(version="auto", timeout=30)
+    started = time.monotonic()
+    log_in(client, image.registry, ngc_login(KEY))
+    assert inspect_image(client, image, ngc_login(KEY)).architectures == ("amd64",)
+    assert refusal(lambda: inspect_image(client, image, None)).code == "registry_unauthorized"
+    engine = Engine(client, {"endpoint": client.base_url, "kind": "native"})
+    list(engine.pull(str(image), ngc_login(KEY).as_auth_config(image.registry)))
+    client.remove_image(str(image))
+    with pytest.raises(Failure, match="no basic auth credentials"):
+        list(engine.pull(str(image)))
+    assert time.monotonic() - started < 20
+    # What the user is told names the helper.
+    machine = Machine(environ={"DOCKER_CONFIG": str(folder), "PATH": f"{programs}:/usr/bin:/bin"})
+    monkeypatch.setattr(access_module, "find_login", functools.partial(find_login, limit_s=0.5))
+    failure = refusal(lambda: Access(client, machine, find_account()).inspect(image))
+    assert failure.code == "registry_unauthorized"
+    assert "docker-credential-desktop.exe" in failure.message
+    assert "Nobody is logged in" not in failure.message
 
 
 def test_a_key_is_checked_once_and_kept_nowhere(api: Any, image: Reference, tmp_path: Path) -> None:

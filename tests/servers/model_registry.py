@@ -21,6 +21,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import secrets
 import socket
 import struct
@@ -99,6 +100,52 @@ class _Content(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Limiter(ThreadingHTTPServer):
+    """A registry's gate that has had enough: 429 to the paths that C(limited) fits, the way to the registry itself to all others."""
+
+    daemon_threads = True
+
+    def __init__(self, registry: int) -> None:
+        self.registry = registry
+        self.limited = re.compile(r"(?!)")
+        # As Docker Hub answers; a gate before a registry answers with a page.
+        self.body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "You have reached your limit."}]})
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Limiter)
+
+
+class _Limiter(BaseHTTPRequestHandler):
+    server: Limiter
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        limited = self.server.limited.search(self.path)
+        self.server.asked.append(f"{self.command} {self.path}")
+        body = self.server.body.encode() if limited else b"{}"
+        self.send_response(429 if limited else 200 if self.path == "/v2/" else 307)
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Location", f"http://127.0.0.1:{self.server.registry}{self.path}")
+        self.send_header("Content-Type", "application/json" if body.startswith(b"{") else "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def limiting(registry: Registry) -> Iterator[Limiter]:
+    """Have a gate before a registry until the block ends."""
+    with Limiter(registry.port) as gate:
+        threading.Thread(target=gate.serve_forever, daemon=True).start()
+        yield gate
+        gate.shutdown()
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import MODELS, REGISTRY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, check_memory
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    Gpus,
+    check_memory,
+    memory_of,
+    of_one_kind,
+)
 
 MIB = 1024 * 1024
 # Room beside the weights for the key-value cache and activations, as a share of the weights: an estimate.
 _ROOM_BESIDE_WEIGHTS = 1.2
+# What a size may be: the largest of a file.
+_MOST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Choice(NamedTuple):
         model: The model.
         reason: Why this one, as part of a sentence.
         fitting: Names of all that fit.
+        gpus: What it gets of the GPUs that were offered; None for none.
         warning: What the user should know about it, None where all is well.
         smaller: What else would do, the larger first, where nobody asked for this one.
 
@@ -71,6 +79,7 @@ class Choice(NamedTuple):
     model: NimModel
     reason: str
     fitting: list[str]
+    gpus: Gpus | None = None
     warning: str | None = None
     smaller: tuple[NimModel, ...] = ()
 
@@ -99,6 +108,13 @@ def build_catalogue(more: Mapping[str, Mapping[str, Any]] | None = None) -> list
     return sorted(models, key=lambda model: -model.needed_memory_mib)
 
 
+def look_up(name: str, catalogue: Sequence[NimModel]) -> NimModel | None:
+    """Return the model that find_model would, None where it would raise."""
+    wanted = name.strip().lower()
+    named = (one for one in catalogue if wanted in (one.name.lower(), one.name.lower().rpartition("/")[2]))
+    return next(named, None) if wanted else None
+
+
 def find_model(name: str, catalogue: list[NimModel]) -> NimModel:
     """Return the model of that name, in any case; its last part alone will do.
 
@@ -106,10 +122,9 @@ def find_model(name: str, catalogue: list[NimModel]) -> NimModel:
         Failure: C(model_unknown), with the names.
 
     """
-    wanted = name.strip().lower()
-    for model in catalogue:
-        if wanted in (model.name.lower(), model.name.lower().rpartition("/")[2]):
-            return model
+    found = look_up(name, catalogue)
+    if found:
+        return found
     raise Failure(
         "model_unknown",
         f"Looked for the NIM model {name.strip()!r}: the catalogue has {', '.join(model.name for model in catalogue)}. Set "
@@ -119,40 +134,43 @@ def find_model(name: str, catalogue: list[NimModel]) -> NimModel:
     )
 
 
-def choose(catalogue: list[NimModel], gpus: Gpus, wanted: str | None = None) -> Choice:
-    """Return the model for a host.
+def choose(
+    catalogue: list[NimModel], gpus: Gpus, wanted: str | None = None, preferred_gpus: str | None = None
+) -> Choice:
+    """Return the model for a host, and the GPUs for the model.
 
-    NIM spreads a model over GPUs of one kind only (NVIDIA's support matrix: "multiple, homogeneous NVIDIA GPUs"). So the
-    largest kind decides about the default, while one that was asked for may use the sum that the page counts, with a warning.
+    NIM spreads a model over GPUs of one kind only (NVIDIA's support matrix: "multiple, homogeneous NVIDIA GPUs"). So one kind
+    decides about the default and is what the model gets, while one that was asked for may use the sum that the page counts, with
+    a warning.
 
     Args:
         catalogue: Of build_catalogue.
-        gpus: Those that the container gets.
+        gpus: Those that the container may get.
         wanted: The model that was asked for; None or empty for the largest that fits.
+        preferred_gpus: Part of the name of the kind that counts, as for of_one_kind.
 
     Raises:
         Failure: C(model_unknown), C(gpu_too_small) for one that does not fit, or where none does.
 
     """
-    total = sum(device["memory_total_mib"] or 0 for device in gpus.devices)
-    kinds = _by_kind(gpus)
-    largest = max(kinds, key=lambda name: kinds[name])
-    fitting = [model.name for model in catalogue if model.needed_memory_mib <= total]
+    counted = of_one_kind(gpus, preferred_gpus)
+    kind, has, is_mixed = counted.devices[0]["name"], memory_of(counted.devices), counted is not gpus
+    fitting = [model.name for model in catalogue if model.needed_memory_mib <= memory_of(gpus.devices)]
     if (wanted or "").strip():
         model = find_model(str(wanted), catalogue)
         check_memory(gpus, model.name, model.needed_memory_mib)
-        warning = None
-        if model.needed_memory_mib > kinds[largest]:
-            warning = (
-                f"{model.name} needs {model.needed_memory_mib} MiB, which these GPUs have only together ({gpus.summary}). NIM "
-                f"spreads a model over GPUs of one kind, and the {largest} have {kinds[largest]} MiB: it may not start."
-            )
-        return Choice(model, "it was asked for", fitting, warning)
-    candidates = [model for model in catalogue if model.needed_memory_mib <= kinds[largest]]
+        if model.needed_memory_mib <= has:
+            return Choice(model, "it was asked for", fitting, counted)
+        warning = (
+            f"{model.name} needs {model.needed_memory_mib} MiB, which these GPUs have only together ({gpus.summary}). NIM "
+            f"spreads a model over GPUs of one kind, and the {kind} have {has} MiB: it may not start."
+        )
+        return Choice(model, "it was asked for", fitting, gpus, warning)
+    candidates = [model for model in catalogue if model.needed_memory_mib <= has]
     if candidates:
-        where = f"{gpus.summary}" if len(kinds) == 1 else f"{gpus.summary}; the {largest} count"
+        where = f"{gpus.summary}; the {kind} count" if is_mixed else gpus.summary
         reason = f"it is the largest that fits ({where})"
-        return Choice(candidates[0], reason, fitting, None, tuple(candidates[1:]))
+        return Choice(candidates[0], reason, fitting, counted, None, tuple(candidates[1:]))
     smallest = catalogue[-1]
     raise Failure(
         "gpu_too_small",
@@ -160,24 +178,20 @@ def choose(catalogue: list[NimModel], gpus: Gpus, wanted: str | None = None) -> 
         f"{smallest.needed_memory_mib} MiB, and this host has {gpus.summary}. Use Ollama or managed vLLM here; no cloud is "
         "used in its place, and nothing was downloaded.",
         needed_mib=smallest.needed_memory_mib,
-        memory_mib=kinds[largest],
+        memory_mib=has,
     )
 
 
-def _by_kind(gpus: Gpus) -> dict[str, int]:
-    """Return the memory of each GPU model in MiB."""
-    kinds: dict[str, int] = {}
-    for device in gpus.devices:
-        kinds[device["name"]] = kinds.get(device["name"], 0) + (device["memory_total_mib"] or 0)
-    return kinds
-
-
 def _model(name: str, content: Mapping[str, Any]) -> NimModel:
+    if not name.strip():
+        raise _invalid(name, "has no name")
     for key, value in content.items():
         if key not in _FIELDS:
             raise _invalid(name, f"has a field {key!r}; the fields are {', '.join(sorted(_FIELDS))}")
         if not isinstance(value, _TYPES[_FIELDS[key]]) or isinstance(value, bool):
             raise _invalid(name, f"has {value!r} for {key}, which takes {_FIELDS[key]}")
+        if isinstance(value, int) and not 0 <= value <= _MOST:
+            raise _invalid(name, f"has {value} for {key}, which takes a number from 0 to {_MOST}")
     if not content.get("image"):
         raise _invalid(name, "lacks an image, which a model that upstream does not list has to give")
     return NimModel(name=name, **content)

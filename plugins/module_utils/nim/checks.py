@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
@@ -32,10 +32,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 
 
-def check(scene: Scene, plan: plans.Plan, choice: Choice, gpus: Gpus | None) -> tuple[bool, int | None]:
+def check(scene: Scene, plan: plans.Plan, choice: Choice) -> tuple[bool, int | None]:
     """Check all that can be checked before a pull; return whether the image is missing, and its size where it is known."""
     spec, wish, engine = plan.spec, scene.wish, scene.engine
-    if not spec.secrets and not wish.keyless:
+    if not any(variable in spec.secrets for variable in nim.KEY_VARIABLES) and not wish.keyless:
         raise Failure(
             "ngc_key_missing",
             f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it ends within seconds, since it downloads "
@@ -45,15 +45,16 @@ def check(scene: Scene, plan: plans.Plan, choice: Choice, gpus: Gpus | None) -> 
         )
     containers = engine.containers()
     preflight.require_port(scene.host.machine, spec, plan.own, containers)
-    if gpus:
-        _check_gpus(scene, plan, choice.model, gpus, containers)
+    if choice.gpus:
+        _check_gpus(scene, plan, choice.model, choice.gpus, containers)
+    nim.require_writable(spec, scene.host.account)
     if not plan.needs_container:
         return False, None
     found = engine.image(spec.image)
     reference = parse_reference(spec.image)
     size = None
+    require_architecture(scene, spec.image)
     if found is None:
-        require_architecture(scene, spec.image)
         size = download_bytes(reference, scene.host.architecture, scene.access.credential(reference.registry))
     else:
         _check_key(scene, reference.registry)
@@ -64,7 +65,7 @@ def check(scene: Scene, plan: plans.Plan, choice: Choice, gpus: Gpus | None) -> 
             "because allow_download is false: set it to true, or bring the image to the host (docker load).",
             image_bytes=size,
         )
-    _check_space(scene, spec, choice.model, size)
+    _check_space(scene, plan, choice.model, size)
     return found is None, size
 
 
@@ -84,17 +85,27 @@ def _check_gpus(scene: Scene, plan: plans.Plan, model: NimModel, gpus: Gpus, con
         return
     preflight.require_gpus_free(plan.spec, plan.own, containers)
     ours = any(gpus_of(one) != NO_GPUS and plans.status_of(one) == "running" for one in plan.own)
-    total = sum(device["memory_total_mib"] or 0 for device in gpus.devices)
-    if not ours and total:
-        check_free(gpus, min(model.needed_memory_mib / total, 1.0), find_holders(scene.host.machine))
+    # Of an image of the user's nobody knows what it takes.
+    if not ours and model.needed_memory_mib:
+        check_free(gpus, nim.memory_share(scene.wish.environment), find_holders(scene.host.machine))
 
 
-def _check_space(scene: Scene, spec: Spec, model: NimModel, size: int | None) -> None:
-    cache = Path(spec.mounts[0].source)
-    cached = sum(status.st_size for status in nim.files_below(cache))
-    needs = [Need(f"the weights of {model.name}", str(cache), max(model.weights_bytes - cached, 0))]
+def _check_space(scene: Scene, plan: plans.Plan, model: NimModel, size: int | None) -> None:
+    spec, cache = plan.spec, Path(plan.spec.mounts[0].source)
+    needs = []
+    if not scene.wish.keyless and not _has_weights(plan):
+        cached = nim.cached_bytes(cache, (model.name, parse_reference(spec.image).repository))
+        needs.append(Need(f"the weights of {model.name}", str(cache), max(model.weights_bytes - cached, 0)))
     root = str(scene.engine.info().get("DockerRootDir") or "")
     # An engine in a machine of its own has no folder here.
     if size and root and scene.host.machine.exists(root):
         needs.append(image_need(spec.image, size, root))
     check_space([need for need in needs if need.bytes])
+
+
+def _has_weights(plan: plans.Plan) -> bool:
+    """Tell whether the container that is replaced has been ready with the same model, image and cache."""
+    current = plan.current
+    if current is None or plans.is_unproved(current) or plans.model_of(current) != plan.spec.model:
+        return False
+    return not {"image", "mounts"} & {change.name for change in plan.changes}

@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+    cache_not_writable,
+    nearest,
+    why_closed,
+)
 
 KIND = "nim"
 # The name that NemoClaw's onboarding gives it.
@@ -38,6 +44,11 @@ PHASES = (
 # The first lists the models; the second is NIM's own word on whether it takes requests.
 _PATHS = ("/v1/models", "/v1/health/ready")
 # As the engine takes names.
+# What vLLM, and so NIM, takes of each GPU unless it is told otherwise: the weights, and the rest for the key-value cache. NIM 1 has
+# a variable for it, NIM 2 passes vLLM's argument on (NVIDIA's NIM documentation, configuration).
+MEMORY_SHARE = 0.9
+_SHARE_ARGUMENT = re.compile(r"--gpu-memory-utilization[\s=]+([\d.]+)")
+_SHARE = re.compile(r"[01]?\.?\d+")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,100}")
 
 
@@ -68,15 +79,22 @@ def make_spec(
     account: Account,
     key: str | None,
     environment: Mapping[str, str],
+    proxies: Mapping[str, str] | None = None,
+    rootless: bool = False,
     instead_of: str = "",
 ) -> Spec:
-    """Return the container: the key by environment alone, its downloads in a folder of the user, who it also runs as."""
+    """Return the container: the key by environment alone, its downloads in a folder of the user, who it also runs as.
+
+    C(proxies): the web proxies of the host, as for the pull; one that C(environment) names is that one's. C(rootless): whether the
+    engine runs without root, where the container's root is the user.
+    """
+    reached_by = {variable: value for variable, value in (proxies or {}).items() if variable not in environment}
     return Spec(
         name=name,
         kind=KIND,
         image=image,
         environment=dict(environment),
-        secrets=dict.fromkeys(KEY_VARIABLES, key) if key else {},
+        secrets={**reached_by, **(dict.fromkeys(KEY_VARIABLES, key) if key else {})},
         mounts=(Mount(cache_dir, CACHE_TARGET, read_only=False),),
         addresses=addresses,
         port=port,
@@ -84,7 +102,7 @@ def make_spec(
         gpus=gpus,
         shm_bytes=SHM_BYTES,
         # Of the group root, as "docker run -u UID" makes it: the images give their folders to that group.
-        user=f"{account.uid}:0",
+        user="0:0" if rootless else f"{account.uid}:0",
         model=model,
         instead_of=instead_of,
     )
@@ -94,6 +112,75 @@ def make_server(spec: Spec, served_model: str, stall_s: float) -> readiness.Serv
     """Return how to tell how far it is; an empty C(served_model) takes what it serves."""
     cache = Path(spec.mounts[0].source)
     return readiness.Server(spec.name, spec.port, PHASES, _PATHS, served_model, stall_s, lambda: last_growth(cache))
+
+
+def require_writable(spec: Spec, account: Account) -> None:
+    """Refuse a cache that the container could not write to, before anything is pulled or stopped.
+
+    A cache may be root's: the engine makes a folder that C(docker run -v) names, and a NIM that ran as root leaves folders in it.
+
+    Raises:
+        Failure: C(cache_not_writable).
+
+    """
+    cache = Path(spec.mounts[0].source)
+    if "\0" in str(cache):
+        raise cache_not_writable(
+            f"the downloads of {spec.name}", cache, cache, account.uid, "no folder can be called so"
+        )
+    with acting_as(account):
+        place = nearest(cache)
+        why = why_closed(place) or (_closed_to_container(place, account) if place == cache else None)
+        for pattern in ("*", "*/*"):
+            # Folders that cannot be entered are found before what is in them is looked at.
+            why = why or next(
+                filter(None, (why_closed(one) for one in sorted(cache.glob(pattern)) if one.is_dir())), None
+            )
+    if why:
+        raise cache_not_writable(f"the downloads of {spec.name}", cache, cache, account.uid, why)
+
+
+def _closed_to_container(folder: Path, account: Account) -> str | None:
+    """Return why a folder that the user can write to is closed to the container, which is in none of the user's groups."""
+    status = folder.stat()
+    may = status.st_mode & stat.S_IWOTH or status.st_uid == account.uid or status.st_gid == 0
+    if may or account.uid == 0 or status.st_gid not in account.groups:
+        return None
+    return f"{folder} can be written to by its group, which the container is not in, and belongs to another user"
+
+
+def memory_share(environment: Mapping[str, str]) -> float:
+    """Return the part of each GPU's memory that the NIM takes, which is far more than its weights."""
+    arguments = _SHARE_ARGUMENT.findall(environment.get("NIM_PASSTHROUGH_ARGS", ""))
+    for text in (*arguments[-1:], environment.get("NIM_KVCACHE_PERCENT", "")):
+        if _SHARE.fullmatch(text.strip()) and 0 < float(text) <= 1:
+            return float(text)
+    return MEMORY_SHARE
+
+
+def cached_bytes(cache: Path, names: Iterable[str]) -> int:
+    """Return how much of a model lies in the cache.
+
+    NIM keeps each model in a folder of its own, as huggingface_hub does: C(models--nim--meta--llama-3.1-8b-instruct). Its name is
+    written in several ways, of which only letters and digits are the same.
+
+    Args:
+        cache: The cache, with other models in it.
+        names: What the model may be called there: its name, the path of its image.
+
+    """
+    wanted = {_plain(name.rpartition("/")[2]) for name in names}
+    mine = [
+        Path(parent, name)
+        for parent, folders, _names in os.walk(cache)
+        for name in folders
+        if name.startswith("models--") and _plain(name.rpartition("--")[2]) in wanted
+    ]
+    return sum(status.st_size for folder in mine for status in files_below(folder))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def files_below(folder: Path) -> Iterator[os.stat_result]:

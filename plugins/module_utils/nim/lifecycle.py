@@ -16,6 +16,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+    proxy_secrets,
+    web_proxies,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -33,10 +37,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene
     gpus_of,
     image_of,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import cache_not_writable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+
+# A year. The engine's client takes no limit that does not fit into a machine's clock.
+_LONGEST_S = 366 * 24 * 3600
 
 
 def converge(
@@ -55,38 +63,52 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, sections on containers.
 
     """
-    nim.check_name(wish.name)
-    check_ports([wish.port])
-    if wish.wait_timeout <= 0 or wish.stall_timeout <= 0:
-        raise Failure(
-            "timeout_invalid",
-            f"wait_timeout is {wish.wait_timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
-        )
+    _check_options(wish)
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
     key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
     scene = Scene(engine, Host(machine, account), wish, access)
-    gpus = gpus_of(scene)
-    choice = choose_model(scene, gpus)
+    offered = gpus_of(scene)
+    choice = choose_model(scene, offered)
     spec = nim.make_spec(
         wish.name,
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
         addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
-        gpus=",".join(gpus.ids) if gpus else NO_GPUS,
+        gpus=",".join(choice.gpus.ids) if choice.gpus else NO_GPUS,
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,
         key=key,
         environment=wish.environment,
+        proxies=web_proxies(machine.environ),
+        rootless=bool(engine.facts["rootless"]),
         instead_of=wish.instead_of,
     )
     try:
-        return _started(scene, spec, choice, gpus, check_mode, report)
+        return _started(scene, spec, choice, offered, check_mode, report)
     except Failure as failure:
-        raise _masked(failure, [key or "", *access.secrets()]) from None
+        raise _masked(failure, [*secrets_of(machine, wish), *access.secrets()]) from None
+
+
+def _check_options(wish: Wish) -> None:
+    """Refuse what is wrong on every host, before the engine is asked for anything."""
+    for name in (wish.name, *filter(None, [wish.instead_of])):
+        nim.check_name(name)
+    check_ports([wish.port])
+    if not all(0 < limit <= _LONGEST_S for limit in (wish.wait_timeout, wish.stall_timeout)):
+        raise Failure(
+            "timeout_invalid",
+            f"wait_timeout is {wish.wait_timeout} and stall_timeout {wish.stall_timeout}: give both a number of seconds above 0, and of at "
+            "most a year.",
+        )
+
+
+def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:
+    """Return what the container is given and must be shown nowhere: the key, and the passwords of web proxies."""
+    return (wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
 
 
 def _masked(failure: Failure, secrets: list[str]) -> Failure:
@@ -97,26 +119,29 @@ def _masked(failure: Failure, secrets: list[str]) -> Failure:
 
 
 def _started(
-    scene: Scene, spec: Spec, choice: Choice, gpus: Gpus | None, check_mode: bool, report: Report
+    scene: Scene, spec: Spec, choice: Choice, offered: Gpus | None, check_mode: bool, report: Report
 ) -> dict[str, Any]:
     engine = scene.engine
     server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
     plan = plans.make_plan(engine, spec)
     actions = plan.actions()
-    size = None
+    size = seen = None
     if plan.step != "none":
-        missing, size = check(scene, plan, choice, gpus)
+        missing, size = check(scene, plan, choice)
         if missing:
             actions.insert(0, f"pull {spec.image}")
     elif plans.is_unproved(plan.current or {}):
+        # Left by a run that was killed. What is wrong with it is for follow() to see, which brings the one before back.
         actions.append(f"wait for {spec.name}")
-    seen = readiness.look(engine, server) if plan.step == "none" else None
+    else:
+        seen = readiness.look(engine, server)
+    if plan.step == "none" and plan.fallback and not scene.wish.keep_previous:
+        actions.append(f"remove {spec.name + plans.PREVIOUS}")
     if not check_mode:
         if plan.needs_container:
             _make_ready(scene, spec, report)
         managed.apply(engine, plan, server, report)
-        seen, kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
-        actions += [one for one in kept if plan.step == "none"]
+        seen, _kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
     entry = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
@@ -141,7 +166,7 @@ def _started(
         "image_bytes": size,
         "choice_reason": choice.reason,
         "fitting_models": choice.fitting,
-        "gpu_summary": gpus.summary if gpus else "no GPU asked for",
+        "gpu_summary": offered.summary if offered else "no GPU asked for",
         "last_logs": [],
         "warnings": [one for one in (choice.warning, *warnings) if one],
         "diff": plan.diff() if actions else {"before": "", "after": ""},
@@ -186,12 +211,8 @@ def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
         with acting_as(scene.host.account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(
-            "cache_not_writable",
-            f"Tried to make the folder {folder} for the downloads of {spec.name}, as the user {scene.host.account.name}: {error.strerror}. "
-            f"Make it, owned by {scene.host.account.name}, or name another by cache_dir.",
-            path=str(folder),
-        ) from error
+        uid, why = scene.host.account.uid, str(error.strerror)
+        raise cache_not_writable(f"the downloads of {spec.name}", folder, folder, uid, why) from error
 
 
 def _served_model(model: NimModel, served: list[str]) -> tuple[str, list[str]]:

@@ -22,11 +22,21 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catal
     build_catalogue,
     choose,
     find_model,
+    look_up,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import AUTO, Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    AUTO,
+    Gpus,
+    choose_gpus,
+    of_one_kind,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import check_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+    check_architecture,
+    check_local_architecture,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import gpu_names
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class Scene(NamedTuple):
 
 
 def gpus_of(scene: Scene) -> Gpus | None:
-    """Return the GPUs of the container, None where it shall have none.
+    """Return the GPUs that the container may get, None where it shall have none; choose_model says which it gets.
 
     Raises:
         Failure: C(gpu_missing), C(gpu_unknown).
@@ -102,13 +112,20 @@ def gpus_of(scene: Scene) -> Gpus | None:
 
 
 def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
-    """Return the model: the one asked for, that of an image of the user's, or the largest that fits and has an image here."""
+    """Return the model and its GPUs: the one asked for, that of an image of the user's, or the largest that fits and has an image."""
+    choice = _choose(scene, gpus)
+    # GPUs that were named are those that it gets; of all that there are, it gets those of one kind.
+    return choice if scene.wish.gpus.strip() in ("", AUTO) else choice._replace(gpus=gpus)
+
+
+def _choose(scene: Scene, gpus: Gpus | None) -> Choice:
     wish, catalogue = scene.wish, build_catalogue(scene.wish.models)
-    known = [model.name.lower() for model in catalogue]
-    if wish.image and wish.model.strip().lower() not in known:
+    preferred = gpu_names(scene.host.profile) if gpus else None
+    if wish.image and look_up(wish.model, catalogue) is None:
         # The user's own: nobody knows what it needs.
         name = wish.model.strip() or parse_reference(wish.image).repository
-        return Choice(NimModel(name, wish.image), "it is the image that was asked for", [])
+        offered = of_one_kind(gpus, preferred) if gpus else None
+        return Choice(NimModel(name, wish.image), "it is the image that was asked for", [], offered)
     if gpus is None:
         if not wish.model.strip():
             raise Failure(
@@ -117,7 +134,7 @@ def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
                 "(nim_model), or give it GPUs.",
             )
         return Choice(find_model(wish.model, catalogue), "it was asked for", [])
-    choice = choose(catalogue, gpus, wish.model)
+    choice = choose(catalogue, gpus, wish.model, preferred)
     if choice.smaller and scene.host.architecture != "amd64":
         return _largest_for_this_cpu(scene, choice)
     return choice
@@ -151,7 +168,8 @@ def image_of(wish: Wish, model: NimModel) -> str:
 
 def require_architecture(scene: Scene, image: str) -> None:
     """Refuse an image that this CPU cannot run, whether it is here or in its registry."""
-    found = scene.engine.image(image)
+    found, reference = scene.engine.image(image), parse_reference(image)
     if found is None:
-        reference = parse_reference(image)
         check_architecture(reference, scene.access.inspect(reference), scene.host.architecture)
+    else:
+        check_local_architecture(reference, found, scene.host.architecture)

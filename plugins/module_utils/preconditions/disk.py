@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Whether what will be downloaded has room where it will lie, counted together where two things share a file system."""
+"""Whether what will be downloaded may be written where it will lie, and has room there, counted together on each file system."""
 
 from __future__ import annotations
 
@@ -54,11 +54,47 @@ def image_need(reference: str, download_bytes: int, docker_root: str) -> Need:
     return Need(f"the image {reference}", docker_root, int(download_bytes * IMAGE_FACTOR))
 
 
+def nearest(path: Path) -> Path:
+    """Return the folder, or where it is not there yet the one above it that is."""
+    # Path.exists() raises below a folder that is closed to the user.
+    while not os.access(path, os.F_OK) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def why_closed(folder: Path) -> str | None:
+    """Return why the user who acts cannot write to something that is there, None for a folder that he can write to."""
+    if not folder.is_dir():
+        return f"{folder} is no folder"
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return (
+            f"{folder} belongs to somebody else" if folder.stat().st_uid != os.geteuid() else f"{folder} is read-only"
+        )
+    return None
+
+
+def cache_not_writable(what: str, folder: Path, cache_dir: Path, uid: int, why: str) -> Failure:
+    """Return the failure for a cache that the downloads cannot be written to.
+
+    Args:
+        what: What would be downloaded, for the sentence: C(the weights of X).
+        folder: Where it belongs.
+        cache_dir: What the option C(cache_dir) means.
+        uid: Of the user who would write.
+        why: The reason, as part of a sentence.
+
+    """
+    return Failure(
+        "cache_not_writable",
+        f"{what[:1].upper()}{what[1:]} belong into {folder}, and the user of this task (uid {uid}) cannot write there: {why}. Give the "
+        f"cache to that user (sudo mkdir -p {cache_dir}; sudo chown -R {uid} {cache_dir}), or set cache_dir to another folder.",
+        path=str(folder),
+    )
+
+
 def find_space(path: str) -> Space:
     """Return the file system on which C(path) lies, or would lie once it is made."""
-    place = Path(path)
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = nearest(Path(path))
     facts = os.statvfs(place)
     mount = place.resolve()
     while not mount.is_mount() and mount != mount.parent:

@@ -34,7 +34,7 @@ class Gpus(NamedTuple):
     def summary(self) -> str:
         """Each model with its memory, and the total, as the page's preflight summary shows them."""
         unified = any(device["unified_memory"] for device in self.devices)
-        total = sum(device["memory_total_mib"] or 0 for device in self.devices)
+        total = memory_of(self.devices)
         return summarise(group_by_name(self.devices), total, unified)
 
 
@@ -69,14 +69,41 @@ def choose_gpus(wanted: str, gpus: Mapping[str, Any], names: str | None = None) 
         found = [device for device in devices if _matches(word, device)]
         if not found:
             listed = "; ".join(f"{device['index']}: {device['name']}, {device['uuid']}" for device in devices)
+            is_part = word.lower().startswith("mig-")
+            more = (
+                " A MIG device cannot be given: its memory is not known here, so name the whole GPU." if is_part else ""
+            )
             raise Failure(
                 "gpu_unknown",
                 f"Looked for the GPU {word!r}: this host has {listed}. Give gpus as indices, UUIDs or parts of names of these, "
-                "with commas between, or 'all'.",
+                f"with commas between, or 'all'.{more}",
                 gpu=word,
             )
         chosen += [device for device in found if device not in chosen]
     return Gpus([_id(device) for device in chosen], chosen)
+
+
+def of_one_kind(gpus: Gpus, preferred: str | None = None) -> Gpus:
+    """Return the GPUs of one model: of those whose name has C(preferred) in it, else of the model with the most memory in all.
+
+    C(all) stays C(all) where there is one model only.
+    """
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for device in gpus.devices:
+        kinds.setdefault(device["name"], []).append(device)
+    if len(kinds) == 1:
+        return gpus
+
+    def weight(name: str) -> tuple[bool, int]:
+        return bool(preferred) and str(preferred).lower() in name.lower(), memory_of(kinds[name])
+
+    chosen = kinds[max(kinds, key=weight)]
+    return Gpus([_id(device) for device in chosen], chosen)
+
+
+def memory_of(devices: Iterable[Mapping[str, Any]]) -> int:
+    """Return the memory of GPUs together, in MiB."""
+    return sum(device["memory_total_mib"] or 0 for device in devices)
 
 
 def check_capability(gpus: Gpus, model: str, needed: str | None) -> None:
@@ -189,10 +216,10 @@ def find_holders(machine: Machine) -> list[str]:
 
 
 def _matches(word: str, device: Mapping[str, Any]) -> bool:
-    if word.isdigit():
-        return int(word) == device["index"]
+    if word.isascii() and word.isdigit():
+        return (word.lstrip("0") or "0") == str(device["index"])
     uuid = str(device["uuid"] or "").lower()
-    if word.lower().startswith(("gpu-", "mig-")):
+    if word.lower().startswith("gpu-"):
         return uuid.startswith(word.lower())
     return bool(word) and word.lower() in device["name"].lower()
 

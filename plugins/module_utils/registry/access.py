@@ -80,7 +80,8 @@ class Access:
             Failure: As for login() and inspect_image().
 
         """
-        return inspect_image(self._api, reference, self.credential(reference.registry))
+        login = self.login(reference.registry)
+        return inspect_image(self._api, reference, login.credential, login.problem)
 
     def secrets(self) -> list[str]:
         """Return the secrets that were found, to mask them."""
@@ -98,5 +99,5 @@ class Access:
         if usable is None or found.credential is not None:
             return found
         credential = ngc_login(usable)
-        log_in(self._api, registry, credential)
-        return Login(credential, "key", "", None)
+        log_in(self._api, registry, credential, found.problem)
+        return Login(credential, "key", "", found.problem)

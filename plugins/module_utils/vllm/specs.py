@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import web_proxies
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
@@ -26,7 +27,6 @@ DOWNLOAD = "-download"
 _CACHE = "/huggingface/hub"
 # Of the module's own environment: the engine gives a container none, and a lab may have no other way out. An address may hold a
 # password, so they are handled as secrets.
-_WEB_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 # In the order in which vLLM goes through them (nemoclaw-facts 10.4; vLLM 0.10 to 0.32: v1/worker/gpu_model_runner.py,
 # compilation/backends.py, v1/engine/core.py).
@@ -114,7 +114,7 @@ def download_spec(
         environ: Of this process, for the web proxies.
 
     """
-    secrets = {variable: environ[variable] for variable in _WEB_PROXIES if environ.get(variable)}
+    secrets = web_proxies(environ)
     if token:
         secrets["HF_TOKEN"] = token
     plain = {

@@ -12,6 +12,10 @@ from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.oneshot import Amount
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+    cache_not_writable,
+    why_closed,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 DEFAULT_FOLDER = ".cache/huggingface"
@@ -92,8 +96,9 @@ class Weights:
 
         """
         for place in (self.folder / "blobs", self.folder, self.cache_dir / "hub", self.cache_dir):
-            if place.exists() and not os.access(place, os.W_OK | os.X_OK):
-                raise self._not_writable("the folder belongs to somebody else")
+            why = why_closed(place) if place.exists() else None
+            if why:
+                raise self._not_writable(why)
 
     def finish(self) -> None:
         """Take the mark away."""
@@ -122,9 +127,4 @@ class Weights:
         return snapshots / commit if commit and (snapshots / commit).is_dir() else None
 
     def _not_writable(self, why: str) -> Failure:
-        return Failure(
-            "cache_not_writable",
-            f"The weights of {self.model} belong into {self.folder}, and the user of this task (uid {os.geteuid()}) cannot write there: "
-            f"{why}. Give the cache to that user (sudo chown -R {os.geteuid()} {self.cache_dir}), or set cache_dir to another folder.",
-            path=str(self.folder),
-        )
+        return cache_not_writable(f"the weights of {self.model}", self.folder, self.cache_dir, os.geteuid(), why)

@@ -150,7 +150,8 @@ def handler(inner: int, healthy: bool) -> type[http.server.BaseHTTPRequestHandle
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            pass
+            # As uvicorn writes each request, ours too.
+            say(f"httptools_impl.py:481] {self.client_address[0]}:{self.client_address[1]} - {format % args}")
 
     return Front
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from . import containers, docker, environment, paths, venvs
 from .run import Run, exclusive
 
+# Of the catalogue (plugins/module_utils/nim/models.py): the paths of two images. The second is called so by its server, too.
+_FIRST, _SECOND = "meta/llama-3.1-8b-instruct", "nvidia/nemotron-3-nano"
 _RECIPE = paths.REPO / "tests" / "servers" / "nim_image"
 
 
@@ -35,7 +37,12 @@ def nim_image(run: Run) -> str:
 
 @contextlib.contextmanager
 def opened(run: Run) -> Iterator[dict[str, object]]:
-    """Have all of it until the block ends; yields what integration_config.yml gets. There has to be an engine."""
+    """
+    Have all of it until the block ends; yields what integration_config.yml gets. There has to be an engine.
+
+    The registry has the images of two models of the catalogue. Neither image has its name on this host, so it has to be pulled; the
+    layers stay, under the other name.
+    """
     import model_registry
     from ollama_server import free_port
 
@@ -50,12 +57,13 @@ def opened(run: Run) -> Iterator[dict[str, object]]:
     ):
         stack.callback(docker.remove_containers, prefix)
         host = f"127.0.0.1:{registry.port}"
-        name = f"{host}/nim/meta/llama-3.1-8b-instruct:latest"
-        run.command(["docker", "tag", image, name])
-        _push(run, host, name, key)
-        # So that it has to be pulled; the layers stay, under the other name.
-        run.command(["docker", "rmi", "--no-prune", name])
-        stack.callback(_remove_image, name)
+        first, second = (f"{host}/nim/{path}:latest" for path in (_FIRST, _SECOND))
+        run.command(["docker", "tag", image, first])
+        _make_second(run, image, f"{prefix}-recipe", second)
+        for name in (first, second):
+            _push(run, host, name, key)
+            run.command(["docker", "rmi", "--no-prune", name])
+            stack.callback(_remove_image, name)
         open_registry.push("nim/lab/arm", "1", architecture="arm64")
         yield {
             "image": image,
@@ -67,6 +75,13 @@ def opened(run: Run) -> Iterator[dict[str, object]]:
             "taken_port": taken.getsockname()[1],
             "wrong_key": f"canary-{secrets.token_hex(16)}",
         }
+
+
+def _make_second(run: Run, image: str, container: str, name: str) -> None:
+    """Make the image of another model from that of the first: another name for the model is all that differs."""
+    run.command(["docker", "create", "--name", container, image])
+    run.command(["docker", "commit", "--change", f"ENV NIM_LAB_MODEL={_SECOND}", container, name])
+    run.command(["docker", "rm", container])
 
 
 def _remove_image(name: str) -> None:

@@ -67,6 +67,8 @@ def test_the_largest_that_really_fits(machine_named: Named, machine: str, wanted
     assert (found.model.name, found.warning) == (model, None)
     assert gpus.summary in found.reason
     assert found.model.name in found.fitting
+    assert found.gpus is not None
+    assert len({device["name"] for device in found.gpus.devices}) == 1
 
 
 def test_mixed_gpus_are_summed_shown_and_warned_of(machine_named: Named) -> None:
@@ -79,7 +81,12 @@ def test_mixed_gpus_are_summed_shown_and_warned_of(machine_named: Named) -> None
     assert "lab/between" in found.fitting
     assert found.warning is not None
     assert "98280 MiB" in found.warning
-    assert choose(between, gpus).model.name == SEVENTY
+    assert (found.gpus, choose(between, gpus).model.name) == (gpus, SEVENTY)
+    # One that fits the GPUs of one kind gets those.
+    fits = choose(between, gpus, EIGHT)
+    assert fits.gpus is not None
+    assert [device["name"] for device in fits.gpus.devices] == ["NVIDIA RTX A6000"] * 2
+    assert fits.warning is None
 
 
 @pytest.mark.parametrize(("machine", "wanted"), [("rtx4090", SUPER), ("rtx4090", "NVIDIA/" + FORTY_NINE[7:].upper())])
@@ -139,6 +146,8 @@ def test_an_inventory_changes_what_it_names() -> None:
         ({"image": "a", "memory": 1}, "'memory'"),
         ({"image": "a", "memory_mib": "much"}, "'much'"),
         ({"image": "a", "memory_mib": True}, "True"),
+        ({"image": "a", "memory_mib": -1}, "from 0 to"),
+        ({"image": "a", "weights_bytes": 10**400}, "from 0 to"),
     ],
 )
 def test_entries_that_cannot_be_meant(entry: Any, words: str) -> None:
@@ -146,3 +155,9 @@ def test_entries_that_cannot_be_meant(entry: Any, words: str) -> None:
         build_catalogue({"lab/own": entry})
     assert failed.value.code == "catalogue_invalid"
     assert words in failed.value.message
+
+
+def test_an_entry_without_a_name() -> None:
+    with pytest.raises(Failure, match="has no name") as failed:
+        build_catalogue({" ": {"image": "a"}})
+    assert failed.value.code == "catalogue_invalid"

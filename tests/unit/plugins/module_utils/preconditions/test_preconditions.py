@@ -28,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     check_memory,
     choose_gpus,
     find_holders,
+    of_one_kind,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import build_catalogue
 
@@ -83,6 +84,7 @@ def test_a_folder_that_does_not_exist_yet_lies_where_it_will(tmp_path: Path) -> 
         ("dgx-station", "0", "GB300", [UUID + "1"], 1),
         ("dgx-station", UUID + "1", "GB300", [UUID + "1"], 1),
         ("dgx-station", UUID.lower() + "2", "GB300", [UUID + "2"], 1),
+        ("dgx-station", "00", None, [UUID + "1"], 1),
         ("dgx-station", "1, 0", "GB300", [UUID + "2", UUID + "1"], 2),
         ("mixed-models", "A6000", None, [UUID + "1", UUID + "3"], 2),
         ("mixed-models", "A6000,0", None, [UUID + "1", UUID + "3"], 2),
@@ -97,12 +99,31 @@ def test_which_gpus(
     assert (found.ids, len(found.devices)) == (ids, count)
 
 
-@pytest.mark.parametrize("wanted", ["2", "GPU-1", "Tesla", "0,9", "0,,1"])
+@pytest.mark.parametrize(
+    ("machine", "preferred", "ids"),
+    [
+        ("rtx4090", None, ["all"]),
+        ("h100x8", "GB300", ["all"]),
+        ("dgx-station", "GB300", [UUID + "2"]),
+        ("dgx-station", "rtx", [UUID + "1"]),
+        # Without a name, the kind with the most memory.
+        ("dgx-station", None, [UUID + "2"]),
+        ("mixed-models", "GB300", [UUID + "1", UUID + "3"]),
+    ],
+)
+def test_gpus_of_one_kind(machine_named: Named, machine: str, preferred: str | None, ids: list[str]) -> None:
+    found = of_one_kind(choose_gpus("auto", look(machine_named(machine))), preferred)
+    assert found.ids == ids
+    assert len({device["name"] for device in found.devices}) == 1
+
+
+@pytest.mark.parametrize("wanted", ["2", "GPU-1", "Tesla", "0,9", "0,,1", "\u00b2", "9" * 5000, "-1", "MIG-1"])
 def test_a_gpu_that_is_not_there(machine_named: Named, wanted: str) -> None:
     with pytest.raises(Failure) as failed:
         choose_gpus(wanted, look(machine_named("dgx-station")))
     assert failed.value.code == "gpu_unknown"
     assert "1: NVIDIA GB300, " + UUID + "2" in failed.value.message
+    assert ("name the whole GPU" in failed.value.message) is wanted.startswith("MIG")
 
 
 @pytest.mark.parametrize("machine", ["cpu-recorded", "driver-broken", "wsl-arm-shim"])

@@ -38,7 +38,7 @@ class Api:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
-    def login(self, username: str, password: str, registry: str, reauth: bool) -> Any:
+    def login(self, username: str, password: str, registry: str, reauth: bool, dockercfg_path: str) -> Any:
         raise AssertionError("nobody logs in here")
 
     def inspect_distribution(self, image: str, auth_config: Any) -> Any:
@@ -116,17 +116,21 @@ def test_words(words: str | None, status: int, code: str, hint: str) -> None:
     assert failure.message.endswith(".")
 
 
+@pytest.mark.parametrize("problem", [None, "docker-credential-lab did not end within 10 s"])
 @pytest.mark.parametrize(
     ("credential", "remedy"),
     [
-        (None, "Nobody is logged in there"),
+        (None, "run 'docker login nvcr.io'"),
         (ngc_login(CANARY), "NGC_API_KEY"),
         (Credential("alice", CANARY), "the login of alice"),
     ],
 )
-def test_the_remedy_is_for_who_was_refused(credential: Credential | None, remedy: str) -> None:
-    failure = explain(Refused(f"unauthorized: {CANARY} is wrong", 401), "nvcr.io", "to accept a login", credential)
+def test_the_remedy_is_for_who_was_refused(credential: Credential | None, remedy: str, problem: str | None) -> None:
+    refused = Refused(f"unauthorized: {CANARY} is wrong", 401)
+    failure = explain(refused, "nvcr.io", "to accept a login", credential, problem)
     assert remedy in failure.message
+    assert ("Nobody is logged in there" in failure.message) == (credential is None and problem is None)
+    assert problem is None or f"could not be read: {problem}. " in failure.message
     if credential:
         assert CANARY not in failure.message + str(failure.details)
 

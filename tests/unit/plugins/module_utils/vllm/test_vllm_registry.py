@@ -27,8 +27,8 @@ class Registry:
         self.refuses = refuses
         self.shown: list[str] = []
 
-    def login(self, username: str, password: str, registry: str, reauth: bool) -> None:
-        assert (username, registry, reauth) == ("$oauthtoken", "nvcr.io", True)
+    def login(self, username: str, password: str, registry: str, reauth: bool, dockercfg_path: str) -> None:
+        assert (username, registry, reauth, dockercfg_path) == ("$oauthtoken", "nvcr.io", True, "/dev/null")
         if self.refuses:
             raise RuntimeError(f"unauthorized: {password}")
 
