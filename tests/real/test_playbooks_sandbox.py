@@ -124,11 +124,12 @@ def test_from_nothing_to_a_sandbox_and_back(
     assert "could not be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
     assert KEY not in fingerprints.read_text(encoding="utf-8")
     assert "Proved from inside my-assistant: an answer, and a tool call that is structured." in controller.output
+    assert "Inference (sandbox): healthy" in controller.output, "it ends with the status"
 
     assert controller.play("site") == 0
     assert controller.changed == 0
-    # Facts, the proof and the record; asking the gateway, the probe, the sandbox, the provider, and the proof from inside.
-    assert controller.output.count("Using module file") == 8
+    # Facts, the proof, the record and the status; asking the gateway, the probe, the sandbox, the provider, the proof from inside.
+    assert controller.output.count("Using module file") == 9
 
     assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
@@ -300,6 +301,7 @@ def test_a_gateway_that_is_down(controller: Controller) -> None:
     assert not controller.record.exists()
     assert controller.play("site") == 0
     assert "No sandbox was made" in controller.output
+    assert "Completion: healthy" in controller.output
     assert controller.record.exists()
     assert controller.play("status") == 2
     assert "Inference (gateway): unreachable" in controller.output
