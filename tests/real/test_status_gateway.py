@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy, check_server
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 from conftest import CHAT, KEY, Llama
@@ -108,3 +112,38 @@ def test_a_gateway_that_is_not_registered(openshell: OpenShell) -> None:
     assert (check.state, check.code) == ("not probed", "openshell_gateway_unset")
     (check,) = look(openshell, None, gateway="nemoclaw")
     assert (check.state, check.code) == ("unhealthy", "openshell_gateway_unset")
+
+
+class Gate(BaseHTTPRequestHandler):
+    """Refuses everybody: whoever comes has another token."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def test_four_troubles_are_four_lines(openshell: OpenShell, gateway: openshell_parts.Gateway, tmp_path: Path) -> None:
+    """A broken proxy, a wrong token, a stopped daemon and a dead route (issue 5)."""
+    token = tmp_path / "token"
+    token.write_text("0f" * 24, encoding="utf-8")
+    daemon = "http://127.0.0.1:9/v1"
+    wanted = build_route(provider="ollama", base_url=daemon, model="m", api=CHAT, timeout=180)
+    with HTTPServer(("127.0.0.1", 0), Gate) as refusing:
+        threading.Thread(target=refusing.serve_forever, args=[0.05], daemon=True).start()
+        troubles = [
+            check_proxy({**wanted, "base_url_sandbox": f"http://host.openshell.internal:{port}/v1"}, str(token))
+            for port in (1, refusing.server_address[1])
+        ]
+        refusing.shutdown()
+    troubles += [check_server(wanted, Endpoint(daemon, CHAT, None, 3))[:1], look(openshell, gateway.endpoint)]
+    lines = [render(None, checks)[0].partition(" (http")[0] for checks in troubles]
+    assert lines == [
+        "Inference (auth proxy): unreachable",
+        "Inference (auth proxy): unauthorized",
+        "Inference:  unreachable",
+        "Inference (gateway): not configured",
+    ]
+    assert len({check.code for (check,) in troubles}) == len(troubles)
