@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
@@ -233,10 +234,22 @@ def test_a_key_of_its_own_wins_over_the_one_for_all(controller: Controller) -> N
     assert "unauthorized" in controller.output
 
 
-def test_responses_when_they_are_asked_for(controller: Controller) -> None:
-    assert controller.play("site", NEMOCLAW_PREFERRED_API="openai-responses") == 0
-    assert json.loads(controller.record.read_text(encoding="utf-8"))["api"] == "openai-responses"
-    assert controller.play("status") == 0
+def test_responses_when_they_are_asked_for(controller: Controller, llama: Llama) -> None:
+    """And a switch keeps what nobody names: the API and the timeout are those of the record."""
+
+    def recorded() -> tuple[Any, ...]:
+        route = json.loads(controller.record.read_text(encoding="utf-8"))
+        return route["model"], route["api"], route["timeout"]
+
+    wanted = {"NEMOCLAW_PREFERRED_API": "openai-responses", "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "90"}
+    assert controller.play("site", **wanted) == 0
+    assert recorded() == ("scripted", "openai-responses", 90)
+    second = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
+    assert controller.play("switch_model", **second) == 0
+    assert recorded() == ("second", "openai-responses", 90)
+    assert "Completion: healthy" in controller.output
+    assert controller.play("switch_model", **second, NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="60") == 0
+    assert recorded() == ("second", "openai-responses", 60)
 
 
 @pytest.mark.parametrize(("role", "provider"), [("vllm", "install-vllm"), ("nim", "nim")])
