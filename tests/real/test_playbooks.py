@@ -252,6 +252,12 @@ def test_responses_when_they_are_asked_for(controller: Controller, llama: Llama)
     assert recorded() == ("second", "openai-responses", 60)
 
 
+def test_the_playbook_for_one_kind_of_host_refuses_the_others(controller: Controller) -> None:
+    assert controller.play("dgx") == 2
+    assert "this play is for dgx-spark, dgx-station. Run nemoclaw.local_inference.site" in " ".join(controller.output.split())
+    assert not controller.record.exists()
+
+
 @pytest.mark.parametrize(("role", "provider"), [("vllm", "install-vllm"), ("nim", "nim")])
 def test_a_container_that_may_come_back_is_not_forgotten(controller: Controller, role: str, provider: str) -> None:
     """The engine is installed and does not answer: a container of ours would serve again once it does."""

@@ -160,7 +160,7 @@ def settings(repo: Path) -> list[Setting]:
         for name in re.findall(r"tasks/\w+\.yml", text):
             text += (playbook.parent / name).read_text(encoding="utf-8")
         for key, setting in found.items():
-            if re.search(rf"\b{key}\b", text):
+            if re.search(rf"(?<!ansible_facts\.)\b{key}\b", text):
                 setting.readers.append(f"playbook `{playbook.stem}`")
     return list(found.values())
 
