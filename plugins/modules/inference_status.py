@@ -125,8 +125,8 @@ checks:
     state:
       description:
         - V(healthy), V(unreachable) (nothing answers in time), V(unauthorized) (the key is refused), V(unhealthy) (it answers,
-          but wrongly), V(not probed) (RV(checks[].detail) has the reason), V(not configured) (there is no record, or the gateway has no route), or V(differs) (the gateway
-          leads elsewhere).
+          but wrongly), V(not probed) (RV(checks[].detail) has the reason), V(not configured) (there is no record, or the gateway has no
+          route), or V(differs) (the gateway leads elsewhere).
       type: str
       returned: always
     url:

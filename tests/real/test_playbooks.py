@@ -254,7 +254,9 @@ def test_responses_when_they_are_asked_for(controller: Controller, llama: Llama)
 
 def test_the_playbook_for_one_kind_of_host_refuses_the_others(controller: Controller) -> None:
     assert controller.play("dgx") == 2
-    assert "this play is for dgx-spark, dgx-station. Run nemoclaw.local_inference.site" in " ".join(controller.output.split())
+    assert "this play is for dgx-spark, dgx-station. Run nemoclaw.local_inference.site" in " ".join(
+        controller.output.split()
+    )
     assert not controller.record.exists()
 
 

@@ -19,7 +19,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy, check_server
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+    Check,
+    check_proxy,
+    check_server,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 from conftest import CHAT, KEY, Llama
