@@ -12,10 +12,10 @@ short_description: Tell whether the recorded inference route works
 description:
   - Reads the route record of the host and looks whether what it names is true. The server answers, it serves the model, and
     the model answers a real question.
-  - For Ollama, the authenticated reverse proxy is looked at as well, where the user has a token file. A refused token, a proxy
-    before a server that is down and a proxy that is not there are told apart.
-  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. Where a sandbox of it is
-    ready and has C(curl), it asks the model through that route as well.
+  - Where the sandbox goes through the authenticated reverse proxy, that is looked at as well, with the token of the token file. A
+    refused token, a proxy before a server that is down and a proxy that is not there are told apart.
+  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. A sandbox of it asks the
+    model through that route as well; the one that is named or recorded, else the first that is ready.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
   - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
     error for it.
@@ -35,9 +35,30 @@ options:
     description: Whether the gateway of OpenShell and its sandboxes are looked at, where there is one.
     type: bool
     default: true
-  gateway:
-    description: Its name, by default the one that E(OPENSHELL_GATEWAY) names, else the active one.
+  backend:
+    description:
+      - What drives the sandboxes, as C(sandbox_backend) of the role P(nemoclaw.local_inference.sandbox#role).
+      - V(auto) is NemoClaw where it is installed, else OpenShell.
+      - What is named here, in O(gateway) or O(sandbox), or in the record, has to be there. A host without sandboxes is healthy only
+        where nothing of it is named.
     type: str
+    choices: [auto, nemoclaw, openshell]
+    default: auto
+  gateway:
+    description:
+      - The gateway's name. By default the recorded one; else V(nemoclaw) where NemoClaw drives the sandboxes; else the one that
+        E(OPENSHELL_GATEWAY) names; else the active one.
+    type: str
+  sandbox:
+    description:
+      - The sandbox that asks. By default the recorded one, else the first that is ready.
+      - A sandbox that is named or recorded has to be ready.
+    type: str
+  token_path:
+    description:
+      - The file with the token of the authenticated reverse proxy.
+      - By default C(~/.nemoclaw/ollama-proxy-token) of the user that the module runs as.
+    type: path
   timeout:
     description: Seconds for all checks of the server together, and as many again for the question from inside a sandbox.
     type: int
@@ -54,6 +75,7 @@ attributes:
     membership: [nemoclaw.local_inference.endpoint, nemoclaw.local_inference.all]
 notes:
   - Keys are stored nowhere but in the gateway, so give O(api_key) again for a server that wants one.
+  - It sends a real question, twice where a sandbox is asked.
 seealso:
   - module: nemoclaw.local_inference.endpoint_validate
   - module: nemoclaw.local_inference.inference_route
@@ -74,7 +96,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Whether there is a route and every check of it is healthy.
+  description:
+    - Whether there is a route and no check of it found anything wrong.
+    - What could not be probed where nobody asked for it, such as the sandboxes of a host without OpenShell, is nothing wrong.
   returned: always
   type: bool
   sample: true
@@ -94,15 +118,15 @@ checks:
   contains:
     name:
       description:
-        - V(route), V(backend), V(completion), V(auth_proxy) for an Ollama behind the authenticated reverse proxy, V(gateway) on a
-          host with OpenShell, and V(sandbox) where a sandbox could be asked.
+        - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy, V(gateway) unless
+          O(openshell) is false, and V(sandbox) where the gateway leads to the recorded route.
       type: str
       returned: always
     state:
       description:
         - V(healthy), V(unreachable) (nothing answers in time), V(unauthorized) (the key is refused), V(unhealthy) (it answers,
-          but wrongly), V(not probed), V(not configured) (there is no record, or the gateway has no route), or V(differs) (the gateway
-          leads elsewhere).
+          but wrongly), V(not probed) (RV(checks[].detail) has the reason), V(not configured) (there is no record, or the gateway has no
+          route), or V(differs) (the gateway leads elsewhere).
       type: str
       returned: always
     url:
@@ -134,23 +158,28 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import token_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     HEALTHY,
     NOT_CONFIGURED,
+    NOT_PROBED,
     UNHEALTHY,
     Check,
     check_proxy,
     check_server,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
     "openshell": {"type": "bool", "default": True},
+    "backend": {"type": "str", "choices": ["auto", "nemoclaw", "openshell"], "default": "auto"},
     "gateway": {"type": "str"},
+    "sandbox": {"type": "str"},
+    "token_path": {"type": "path"},
     "timeout": {"type": "int", "default": 60},
     **ENDPOINT_OPTIONS,
 }
@@ -178,11 +207,13 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
             params["validate_certs"],
         )
         checks += check_server(route, endpoint)
-        checks += check_proxy(route, account.home)
+        checks += check_proxy(route, params["token_path"] or token_path(account.home))
         if params["openshell"]:
-            checks += check_gateway(Machine(), account, route, params["gateway"], params["timeout"])
+            wanted = Wanted(params["backend"], params["gateway"], params["sandbox"])
+            checks += check_gateway(Machine(), account, route, wanted, params["timeout"])
     return {
-        "healthy": all(check.state == HEALTHY for check in checks),
+        # The completion is left out only where the server's own check failed, and the sandboxes where nobody asked for any.
+        "healthy": all(check.state in (HEALTHY, NOT_PROBED) for check in checks),
         "lines": render(route, checks),
         "checks": [check.as_result() for check in checks],
         "route": route,

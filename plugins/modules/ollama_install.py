@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ollama_install
 version_added: "0.1.0"
-short_description: Install or upgrade Ollama in a pinned version
+short_description: Install or upgrade Ollama in a pinned version, or remove it
 description:
   - Installs Ollama where it is missing or older than O(minimum_version). What is new enough is left alone, and nothing is downloaded.
     It never goes back to an older version.
@@ -23,6 +23,14 @@ description:
     makes them. A unit that is there is never touched. Nothing is started or enabled, since M(nemoclaw.local_inference.ollama_service)
     does that on loopback.
 options:
+  state:
+    description:
+      - V(present) has Ollama.
+      - V(absent) removes the program and its libraries from where O(mode) and O(prefix) put them, and in system mode the unit that this
+        module writes, stopped before. A unit with any other text stays. So do the user C(ollama), its home, and every model.
+    type: str
+    choices: [present, absent]
+    default: present
   version:
     description: The version that is installed, without wildcards.
     type: str
@@ -144,6 +152,11 @@ EXAMPLES = r"""
   nemoclaw.local_inference.ollama_install:
     mode: user
     url: /srv/transfer/ollama-linux-arm64.tar.zst
+
+- name: Remove it again, and keep the models
+  nemoclaw.local_inference.ollama_install:
+    state: absent
+  become: true
 """
 
 RETURN = r"""
@@ -196,7 +209,7 @@ progress:
       returned: always
       type: int
 version:
-  description: Version of the program afterwards; in check mode the one that there would be.
+  description: Version of the program afterwards; in check mode the one that there would be. Null for O(state=absent).
   returned: when RV(finished)
   type: str
   sample: 0.32.9
@@ -206,7 +219,7 @@ previous_version:
   type: str
   sample: 0.12.3
 path:
-  description: The program.
+  description: The program, null for O(state=absent).
   returned: when RV(finished)
   type: str
   sample: /usr/local/bin/ollama
@@ -319,10 +332,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import DEFAULT_VERSION
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.removal import remove
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "version": {"type": "str", "default": DEFAULT_VERSION},
     "minimum_version": {"type": "str"},
     "method": {"type": "str", "choices": ["archive", "script"], "default": "archive"},
@@ -363,13 +378,16 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = dict(module.params)
-    wait, folder = params.pop("wait"), params.pop("jobs_path")
+    wait, folder, state = params.pop("wait"), params.pop("jobs_path"), params.pop("state")
     os.umask(0o022)  # what is installed is for everybody, whatever root's own umask is
     try:
         user = params.pop("user")
         account = find_account(user if params["mode"] == "user" else None)
         check_ports([params["port"]])
-        outcome = _bring(account, Wish(**params), module.check_mode, wait, folder)
+        if state == "absent":
+            outcome = Outcome(True, None, asdict(remove(Machine(), account, Wish(**params), module.check_mode)))
+        else:
+            outcome = _bring(account, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
     result = outcome.as_result()

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import secrets
+import socket
 import stat
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Llama
 
 COLLECTIONS = Path(failure.__file__).parents[5]
@@ -152,9 +156,11 @@ def test_from_nothing_to_a_route_and_its_status(controller: Controller, pipelini
     controller.environment["ANSIBLE_PIPELINING"] = pipelining
     assert controller.play("site", "--check", "--diff") == 0
     assert (controller.changed, controller.record.exists()) == (1, False)
+    assert "Check mode set nothing up" in controller.output
 
     assert controller.play("site", "--diff") == 0
     assert controller.changed == 1
+    assert "Completion: healthy" in controller.output, "it ends with the status"
     route = json.loads(controller.record.read_text(encoding="utf-8"))
     assert (route["model"], route["api"], route["context_window"]) == ("scripted", "openai-completions", 32768)
     assert route["base_url_sandbox"] == route["base_url_host"].replace("127.0.0.1", "host.openshell.internal")
@@ -219,7 +225,69 @@ def test_the_key_from_the_inventory(
     assert controller.play("status", "-e", f"@{secret}") == 0
 
 
-def test_responses_when_they_are_asked_for(controller: Controller) -> None:
-    assert controller.play("site", NEMOCLAW_PREFERRED_API="openai-responses") == 0
-    assert json.loads(controller.record.read_text(encoding="utf-8"))["api"] == "openai-responses"
-    assert controller.play("status") == 0
+def test_a_key_of_its_own_wins_over_the_one_for_all(controller: Controller) -> None:
+    """The status takes the key that the set-up took."""
+    assert controller.play("site", NEMOCLAW_PROVIDER_KEY="another") == 0
+    assert controller.play("status", NEMOCLAW_PROVIDER_KEY="another") == 0
+    assert controller.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="") == 0
+    assert controller.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="another") == 2
+    assert "unauthorized" in controller.output
+
+
+def test_responses_when_they_are_asked_for(controller: Controller, llama: Llama) -> None:
+    """And a switch keeps what nobody names: the API and the timeout are those of the record."""
+
+    def recorded() -> tuple[Any, ...]:
+        route = json.loads(controller.record.read_text(encoding="utf-8"))
+        return route["model"], route["api"], route["timeout"]
+
+    wanted = {"NEMOCLAW_PREFERRED_API": "openai-responses", "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "90"}
+    assert controller.play("site", **wanted) == 0
+    assert recorded() == ("scripted", "openai-responses", 90)
+    second = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
+    assert controller.play("switch_model", **second) == 0
+    assert recorded() == ("second", "openai-responses", 90)
+    assert "Completion: healthy" in controller.output
+    assert controller.play("switch_model", **second, NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="60") == 0
+    assert recorded() == ("second", "openai-responses", 60)
+
+
+def test_the_playbook_for_one_kind_of_host_refuses_the_others(controller: Controller) -> None:
+    assert controller.play("dgx") == 2
+    assert "this play is for dgx-spark, dgx-station. Run nemoclaw.local_inference.site" in " ".join(
+        controller.output.split()
+    )
+    assert not controller.record.exists()
+
+
+@pytest.mark.parametrize(("role", "provider"), [("vllm", "install-vllm"), ("nim", "nim")])
+def test_a_container_that_may_come_back_is_not_forgotten(controller: Controller, role: str, provider: str) -> None:
+    """The engine is installed and does not answer: a container of ours would serve again once it does."""
+    play = controller.folder / "absent.yml"
+    task = {"ansible.builtin.include_role": {"name": f"nemoclaw.local_inference.{role}", "tasks_from": "absent"}}
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+    route = build_route(
+        provider=provider,
+        base_url="http://127.0.0.1:8000/v1",
+        model="m",
+        api="openai-completions",
+        timeout=180,
+        container="ours",
+        origin="managed",
+    )
+    controller.record.parent.mkdir(mode=0o700)
+    controller.record.write_text(render(route), encoding="utf-8")
+    listener = controller.folder / "docker.sock"
+    controller.environment["DOCKER_HOST"] = f"unix://{listener}"
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(str(listener))
+        assert controller.play(str(play)) == 2
+        said = " ".join(controller.output.split())
+        assert "So ours was not removed, and the route record stays" in said
+        assert controller.record.exists()
+
+        controller.record.write_text(render({**route, "provider": "custom", "container": None}), encoding="utf-8")
+        assert controller.play(str(play)) == 0
+    said = " ".join(controller.output.split())
+    assert "was not looked for, since the container engine does not answer" in said
+    assert controller.record.exists(), "of another provider"

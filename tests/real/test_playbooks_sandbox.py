@@ -124,11 +124,12 @@ def test_from_nothing_to_a_sandbox_and_back(
     assert "could not be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
     assert KEY not in fingerprints.read_text(encoding="utf-8")
     assert "Proved from inside my-assistant: an answer, and a tool call that is structured." in controller.output
+    assert "Inference (sandbox): healthy" in controller.output, "it ends with the status"
 
     assert controller.play("site") == 0
     assert controller.changed == 0
-    # Facts, the proof and the record; asking the gateway, the probe, the sandbox, the provider, and the proof from inside.
-    assert controller.output.count("Using module file") == 8
+    # Facts, the proof, the record and the status; asking the gateway, the probe, the sandbox, the provider, the proof from inside.
+    assert controller.output.count("Using module file") == 9
 
     assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
@@ -300,9 +301,13 @@ def test_a_gateway_that_is_down(controller: Controller) -> None:
     assert not controller.record.exists()
     assert controller.play("site") == 0
     assert "No sandbox was made" in controller.output
+    assert "Completion: healthy" in controller.output
     assert controller.record.exists()
     assert controller.play("status") == 2
     assert "Inference (gateway): unreachable" in controller.output
+    assert controller.play("uninstall") == 2
+    assert "and the record as well, by which another run finds them" in " ".join(controller.output.split())
+    assert controller.record.exists()
 
 
 def test_another_provider_altogether(controller: Controller, server: openshell_parts.Gateway, llama: Llama) -> None:
@@ -322,29 +327,57 @@ def test_another_provider_altogether(controller: Controller, server: openshell_p
 
 
 def test_the_token_of_the_gate_is_the_key(
-    controller: Controller, server: openshell_parts.Gateway, tmp_path_factory: pytest.TempPathFactory
+    controller: Controller, server: openshell_parts.Gateway, llama: Llama, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    token = secrets.token_hex(24)
-    controller.unsafe_forms = forms_of(token)
+    token, rotated = secrets.token_hex(24), secrets.token_hex(24)
+    controller.unsafe_forms = [*forms_of(token), *forms_of(rotated)]
     kept = tmp_path_factory.mktemp("gate") / "ollama-proxy-token"
     kept.write_text(token + "\n", encoding="utf-8")
     kept.chmod(0o600)
+    # In the place of the gate: it takes the token that comes after the first, and that alone.
+    gate = llama("good", api_key=rotated, alias="qwen2.5:7b").base_url
     wanted = build_route(
         provider="ollama",
         base_url="http://127.0.0.1:11434/v1",
-        base_url_sandbox="http://host.openshell.internal:11435/v1",
+        base_url_sandbox=gate.replace("127.0.0.1", "host.openshell.internal"),
         model="qwen2.5:7b",
         api="openai-completions",
         timeout=240,
     )
     settings = {"sandbox_route": wanted, "sandbox_behind_gate": True, "sandbox_token_path": str(kept)}
-    role = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.sandbox"}, "vars": settings}
     play = controller.folder / "gate.yml"
-    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")
+
+    def write(**role: Any) -> None:
+        role = {"name": "nemoclaw.local_inference.sandbox", **role}
+        task = {"ansible.builtin.include_role": role, "vars": settings}
+        play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
+
+    def provider() -> tuple[Any, ...]:
+        found = server.known()["providers"]["ollama-local"]
+        return found["type"], found["credentials"], found["config"]
+
+    write()
     for changed in (3, 0):
         assert controller.play(str(play), "--diff") == 0
         assert controller.changed == changed
-    provider = server.known()["providers"]["ollama-local"]
-    assert (provider["type"], provider["credentials"]) == ("openai", {"OPENAI_API_KEY": token})
-    assert provider["config"] == {"OPENAI_BASE_URL": wanted["base_url_sandbox"]}
+    config = {"OPENAI_BASE_URL": wanted["base_url_sandbox"]}
+    assert provider() == ("openai", {"OPENAI_API_KEY": token}, config)
     assert route(server) == ["ollama-local", "qwen2.5:7b", 240, 1]
+
+    kept.write_text(rotated + "\n", encoding="utf-8")
+    write(tasks_from="rekey")
+    with another_sandbox(server):
+        for changed in (1, 0):
+            assert controller.play(str(play), "--diff") == 0
+            assert controller.changed == changed
+        assert provider() == ("openai", {"OPENAI_API_KEY": rotated}, config)
+        assert "Prove it from inside a sandbox" in controller.output
+
+        kept.write_text(token + "\n", encoding="utf-8")
+        assert controller.play(str(play)) == 2
+        assert '"code": "sandbox_key_refused"' in controller.output
+        assert "The one before still opens the gate" in " ".join(controller.output.split())
+    call(server, "inference", "delete")
+    call(server, "provider", "delete", "ollama-local")
+    assert controller.play(str(play)) == 0, "what the gateway does not have is not made"
+    assert server.known()["providers"] == {}

@@ -6,34 +6,43 @@
 from __future__ import annotations
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+    Check,
+    check_proxy,
+    check_server,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 from conftest import CHAT, KEY, Llama
 
 RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180, "api": CHAT}
 
 
-def look(cli: OpenShell, endpoint: str | None, path: str | None = None) -> list[Check]:
+def look(
+    cli: OpenShell, endpoint: str | None, path: str | None = None, wanted: Wanted | None = None, **recorded: str
+) -> list[Check]:
     environ = {"PATH": path or f"{Path(cli.path).parent}:{os.environ['PATH']}", "HOME": cli.account.home}
     if endpoint:
         environ["OPENSHELL_GATEWAY_ENDPOINT"] = endpoint
-    return check_gateway(Machine(environ=environ), cli.account, RECORD, None, 20)
+    return check_gateway(Machine(environ=environ), cli.account, {**RECORD, **recorded}, wanted or Wanted(), 20)
 
 
 def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     def seen() -> tuple[str, str | None]:
-        (check,) = look(openshell, gateway.endpoint)
+        check = look(openshell, gateway.endpoint)[0]
         return check.state, check.code
 
     assert seen() == ("not configured", "gateway_route_missing")
@@ -68,11 +77,19 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     good = llama("good", api_key=KEY, alias="qwen2.5:7b").base_url
     lead(good)
     route.have(openshell, route.Wish("ollama-local", "qwen2.5:7b", 180), False)
-    assert len(look(openshell, gateway.endpoint)) == 1, "no sandbox, no question"
+    assert becomes("not probed", None), "no sandbox, no question"
     sandbox.have(openshell, sandbox.Wish("bare", "lab/bare:1", timeout=20), False)
-    assert len(look(openshell, gateway.endpoint)) == 1, "nor from one without curl"
-    sandbox.remove(openshell, sandbox.Wish("bare", timeout=20), False)
+    assert becomes("not probed", "sandbox_command_missing"), "nor from one without curl"
     sandbox.have(openshell, sandbox.Wish("my-assistant", "lab/ready:1", timeout=20), False)
+    assert becomes("not probed", "sandbox_command_missing"), "the first is asked, where none is named"
+    for _gateway, check in (
+        look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),
+        look(openshell, gateway.endpoint, sandbox="my-assistant"),
+    ):
+        assert (check.state, check.detail) == ("healthy", "answered a question from inside my-assistant")
+    _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
+    assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
+    sandbox.remove(openshell, sandbox.Wish("bare", timeout=20), False)
     assert becomes("healthy", None)
     lead(good, key="another-key")
     assert becomes("unauthorized", "sandbox_key_refused")
@@ -80,7 +97,7 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     assert becomes("unreachable", "sandbox_upstream_down")
     lead(f"{broken}/status_500_always/v1")
     assert becomes("unhealthy", "server_error")
-    assert len(lines) == 4
+    assert len(lines) == 5
 
 
 def test_a_gateway_that_is_down(openshell: OpenShell) -> None:
@@ -94,11 +111,43 @@ def test_a_gateway_of_another_release(gateway: openshell_parts.Gateway, open_cli
     assert (check.state, check.code) == ("unhealthy", "openshell_release_mismatch")
 
 
-def test_no_gateway_is_no_check(openshell: OpenShell, tmp_path: Path) -> None:
-    assert look(openshell, None) == [], "none is registered"
-    assert look(openshell, None, path=str(tmp_path)) == [], "and no program"
+def test_a_gateway_that_is_not_registered(openshell: OpenShell) -> None:
+    (check,) = look(openshell, None)
+    assert (check.state, check.code) == ("not probed", "openshell_gateway_unset")
+    (check,) = look(openshell, None, gateway="nemoclaw")
+    assert (check.state, check.code) == ("unhealthy", "openshell_gateway_unset")
 
 
-def test_a_machine_without_openshell(tmp_path: Path) -> None:
-    account = find_account()._replace(home=str(tmp_path))
-    assert check_gateway(Machine(environ={"PATH": str(tmp_path)}), account, RECORD, None, 20) == []
+class Gate(BaseHTTPRequestHandler):
+    """Refuses everybody: whoever comes has another token."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def test_four_troubles_are_four_lines(openshell: OpenShell, gateway: openshell_parts.Gateway, tmp_path: Path) -> None:
+    """A broken proxy, a wrong token, a stopped daemon and a dead route (issue 5)."""
+    token = tmp_path / "token"
+    token.write_text("0f" * 24, encoding="utf-8")
+    daemon = "http://127.0.0.1:9/v1"
+    wanted = build_route(provider="ollama", base_url=daemon, model="m", api=CHAT, timeout=180)
+    with HTTPServer(("127.0.0.1", 0), Gate) as refusing:
+        threading.Thread(target=refusing.serve_forever, args=[0.05], daemon=True).start()
+        troubles = [
+            check_proxy({**wanted, "base_url_sandbox": f"http://host.openshell.internal:{port}/v1"}, str(token))
+            for port in (1, refusing.server_address[1])
+        ]
+        refusing.shutdown()
+    troubles += [check_server(wanted, Endpoint(daemon, CHAT, None, 3))[:1], look(openshell, gateway.endpoint)]
+    lines = [render(None, checks)[0].partition(" (http")[0] for checks in troubles]
+    assert lines == [
+        "Inference (auth proxy): unreachable",
+        "Inference (auth proxy): unauthorized",
+        "Inference:  unreachable",
+        "Inference (gateway): not configured",
+    ]
+    assert len({check.code for (check,) in troubles}) == len(troubles)

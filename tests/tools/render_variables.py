@@ -155,9 +155,12 @@ def settings(repo: Path) -> list[Setting]:
                 known = found.setdefault(setting.name or setting.environment, setting)
                 known.readers.append(f"`{name}`")
     for playbook in sorted(repo.glob("playbooks/*.yml")):
-        text = playbook.read_text(encoding="utf-8")
+        text = playbook.read_text(encoding="utf-8").partition("\n- ")[2]
+        # With the tasks that it includes.
+        for name in re.findall(r"tasks/\w+\.yml", text):
+            text += (playbook.parent / name).read_text(encoding="utf-8")
         for key, setting in found.items():
-            if re.search(rf"\b{key}\b", text.partition("\n- ")[2]):
+            if re.search(rf"(?<!ansible_facts\.)\b{key}\b", text):
                 setting.readers.append(f"playbook `{playbook.stem}`")
     return list(found.values())
 

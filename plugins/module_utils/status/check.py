@@ -23,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
     BACKEND_DOWN,
+    DEFAULT_PATH,
     FAILURE_CODES,
     REFUSED,
     SERVING,
@@ -31,7 +32,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     address_to_ask,
     probe,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token, token_path
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"
@@ -52,13 +53,12 @@ _STATES = {
     "unreachable": UNREACHABLE,
 }
 
-# Providers whose server the sandbox reaches through the gate (page, Authenticated Reverse Proxy).
-PROXIED = ("ollama", "install-ollama")
-PROXY_PORT = 11435
-# Where the sandbox finds an Ollama on the Windows side of WSL, which has no gate (page, Authenticated Reverse Proxy).
-WINDOWS_SIDE = "host.docker.internal"
-# Ollama's list of models, the path that `nemoclaw status` asks for (nemoclaw-facts 14.1).
-PROXY_PATH = "/api/tags"
+# Providers whose server somebody else runs, at whatever address: a gate of ours is before none of them.
+_ELSEWHERE = ("custom", "anthropicCompatible")
+# Ollama's list of models, the path that `nemoclaw status` asks for (nemoclaw-facts 14.1). The gates of the others pass on
+# what agents need alone.
+_OLLAMA = ("ollama", "install-ollama")
+_OLLAMA_PATH = "/api/tags"
 
 _GATE_STATES = {
     SERVING: HEALTHY,
@@ -106,24 +106,30 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     return [backend, completion]
 
 
-def check_proxy(route: dict[str, Any], home: str) -> list[Check]:
-    """Return the check of the gate that the sandbox goes through, where there is one: Ollama's, with a token in C(home).
+def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
+    """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
-    A refused token, a gate before a dead server and a gate that is not there are three states (nemoclaw-facts 14.1;
-    NemoClaw #2553). NemoClaw's own Node proxy may hold the port as well as ours.
+    There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
+    a gate that is not there are three states (nemoclaw-facts 14.1; NemoClaw #2553). NemoClaw's own Node proxy may hold
+    Ollama's port as well as ours.
     """
-    where = urlsplit(route["base_url_sandbox"])
-    if route["provider"] not in PROXIED or where.hostname == WINDOWS_SIDE:
+    port = _port(route["base_url_sandbox"])
+    if route["provider"] in _ELSEWHERE or port == _port(route["base_url_host"]):
         return []
-    port = where.port or PROXY_PORT
     check = Check("auth_proxy")
     try:
-        token = read_token(token_path(home))
-        if token is None:
-            return []
+        is_ollama = route["provider"] in _OLLAMA
+        path = _OLLAMA_PATH if is_ollama else DEFAULT_PATH
         address = address_to_ask(find_listeners(Machine(), {port})) or "127.0.0.1"
-        check.url = f"http://{address}:{port}{PROXY_PATH}"
-        seen = probe(address, port, token.value, PROXY_PATH, ours=False)
+        check.url = f"http://{address}:{port}{path}"
+        token = read_token(token_file)
+        if token is None:
+            raise Failure(
+                "token_missing",
+                f"There is no token file {token_file}, so the gate cannot be asked as a sandbox asks it. Run the playbook "
+                "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
+            )
+        seen = probe(address, port, token.value, path, ours=not is_ollama)
         check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
         if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
@@ -132,6 +138,11 @@ def check_proxy(route: dict[str, Any], home: str) -> list[Check]:
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]
+
+
+def _port(url: str) -> int:
+    where = urlsplit(url)
+    return where.port or {"https": 443}.get(where.scheme, 80)
 
 
 def _run(check: Check, look: Any) -> None:

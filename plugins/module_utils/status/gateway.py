@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import (
     OpenShell,
@@ -22,6 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     DIFFERS,
     HEALTHY,
     NOT_CONFIGURED,
+    NOT_PROBED,
     UNAUTHORIZED,
     UNHEALTHY,
     UNREACHABLE,
@@ -30,11 +33,16 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
 
 # What the sandbox asks, whatever the gateway's own address is (page, introduction).
 _URL = "https://inference.local"
-# Without a program or a registered gateway there are no sandboxes to lead, as for sandbox_backend: auto.
-_NO_SANDBOXES = ("openshell_missing", "openshell_gateway_unset")
+# Without a program or a registered gateway there are no sandboxes to lead, as for sandbox_backend: auto. Why, in words.
+_NO_SANDBOXES = {
+    "openshell_missing": "no program openshell was found for the user {user}, so there are no sandboxes to lead",
+    "openshell_gateway_unset": "the user {user} has no such gateway of OpenShell registered, so there are no sandboxes to lead",
+}
 _STATES = {
     "openshell_gateway_down": UNREACHABLE,
     "openshell_timeout": UNREACHABLE,
+    # Nobody asked for an image with curl, and the set-up proves nothing from inside such a sandbox either.
+    "sandbox_command_missing": NOT_PROBED,
     "sandbox_key_refused": UNAUTHORIZED,
     "sandbox_route_refused": UNREACHABLE,
     "sandbox_upstream_down": UNREACHABLE,
@@ -42,59 +50,87 @@ _STATES = {
 }
 
 
-def check_gateway(
-    machine: Machine, account: Account, route: dict[str, Any], gateway: str | None, timeout: float
-) -> list[Check]:
-    """
-    Return the check of the gateway's route, and where that is right the check from inside a sandbox.
+@dataclass(frozen=True)
+class Wanted:
+    """Whose sandboxes are looked at, where that is named; what is named has to be there."""
 
-    None on a host without OpenShell, which costs one look at PATH. C(timeout): seconds, for the sandbox's question.
+    backend: str = "auto"
+    gateway: str | None = None
+    sandbox: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Tell whether somebody said that this host has a gateway."""
+        return self.backend != "auto" or bool(self.gateway or self.sandbox)
+
+
+def choose_gateway(machine: Machine, account: Account, wanted: Wanted) -> str | None:
+    """Return the gateway to ask, None for the active one: the one that is named, else NemoClaw's own where it drives."""
+    if wanted.gateway:
+        return wanted.gateway
+    if wanted.backend == "auto":
+        # As the role sandbox decides, from the facts.
+        return GATEWAY if machine.find_command("nemoclaw", [f"{account.home}/.local/bin"]) else None
+    return GATEWAY if wanted.backend == "nemoclaw" else None
+
+
+def check_gateway(
+    machine: Machine, account: Account, route: dict[str, Any], wanted: Wanted, timeout: float
+) -> list[Check]:
+    """Return the check of the gateway's route, and where that is right the check from inside a sandbox.
+
+    On a host without OpenShell it is not probed, which costs one look at PATH. C(timeout): seconds, for the sandbox's
+    question.
     """
+    # What the set-up recorded counts as named: the sandboxes were led there once.
+    wanted = Wanted(
+        wanted.backend, wanted.gateway or route.get("gateway") or None, wanted.sandbox or route.get("sandbox") or None
+    )
     check = Check("gateway", HEALTHY, url=_URL)
     try:
-        cli = find_openshell(machine, account, gateway=gateway)
+        cli = find_openshell(machine, account, gateway=choose_gateway(machine, account, wanted))
         seen = find_route(cli)
     except Failure as failure:
-        if failure.code in _NO_SANDBOXES:
-            return []
         check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
         check.detail = failure.message
+        if failure.code in _NO_SANDBOXES and not wanted.is_named:
+            check.state, check.detail = NOT_PROBED, _NO_SANDBOXES[failure.code].format(user=account.name)
         return [check]
-    wanted = (route["provider_name"], route["model"], route["timeout"])
+    leads_to = (route["provider_name"], route["model"], route["timeout"])
     if seen is None:
         check.state, check.code = NOT_CONFIGURED, "gateway_route_missing"
         check.detail = "The gateway has no route, so inference.local leads nowhere. Run the playbook nemoclaw.local_inference.site."
-    elif (seen.provider, seen.model, seen.timeout) != wanted:
+    elif (seen.provider, seen.model, seen.timeout) != leads_to:
         check.state, check.code = DIFFERS, "gateway_route_differs"
         check.detail = (
-            f"The gateway leads to {seen.model} by {seen.provider} with {seen.timeout} s, and the record has {wanted[1]} by "
-            f"{wanted[0]} with {wanted[2]} s. Run the playbook nemoclaw.local_inference.site to lead it there again."
+            f"The gateway leads to {seen.model} by {seen.provider} with {seen.timeout} s, and the record has {leads_to[1]} by "
+            f"{leads_to[0]} with {leads_to[2]} s. Run the playbook nemoclaw.local_inference.site to lead it there again."
         )
     else:
         check.detail = f"leads to {seen.model} by {seen.provider}"
-        return [check, *_check_sandbox(cli, route, timeout)]
+        return [check, _check_sandbox(cli, route, wanted.sandbox, timeout)]
     return [check]
 
 
-def _check_sandbox(cli: OpenShell, route: dict[str, Any], timeout: float) -> list[Check]:
-    """Return what the first sandbox that is ready gets from the model; none where no sandbox can be asked.
+def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float) -> Check:
+    """Return what the sandbox that is named, else the first that is ready, gets from the model.
 
-    NemoClaw takes any HTTP code there for healthy (nemoclaw-facts 14.1).
+    NemoClaw takes any HTTP code there for healthy (nemoclaw-facts 14.1). Without a name, a gateway whose sandboxes are
+    still to come is no error.
     """
     check = Check("sandbox", HEALTHY, url=_URL)
     report = Report(route["api"], route["model"])
     try:
-        name = proof.choose_sandbox(cli, None)
+        name = proof.choose_sandbox(cli, wanted)
         if name is None:
-            return []
+            check.state, check.detail = NOT_PROBED, "the gateway has no sandbox that is ready, so none was asked"
+            return check
         proof.prove(
             cli, name, proof.Wish(route["model"], route["api"], timeout=timeout, rungs=proof.COMPLETION), report
         )
         check.detail = f"answered a question from inside {name}"
     except Failure as failure:
-        if failure.code == "sandbox_command_missing":
-            return []
         check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
         check.detail = failure.message
     check.latency = report.probes[0].latency if report.probes else None
-    return [check]
+    return check

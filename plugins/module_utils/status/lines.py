@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import HEALTHY, NOT_PROBED, Check
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import HEALTHY, Check
 
 
 def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
@@ -34,6 +34,6 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
             continue
         where = f" ({check.url})" if check.url else ""
         lines.append(f"{names[check.name] + ':':<11} {check.state}{where}")
-        if check.state not in (HEALTHY, NOT_PROBED):
+        if check.state != HEALTHY:
             lines.append(f"            {check.detail}")
     return lines

@@ -51,7 +51,7 @@ def test_a_record_that_cannot_be_read_is_an_answer(run_module: RunModule, path: 
 
 def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path) -> None:
     path.write_text(render(ROUTE), encoding="utf-8")
-    code, result = run_module(inference_status, {"path": str(path), "timeout": 5})
+    code, result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})
     assert (code, result["healthy"], result["route"]) == (0, False, ROUTE)
     assert states(result) == [
         ("route", "healthy", None),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import socket
+import subprocess
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -65,6 +67,44 @@ def test_installs_upgrades_and_then_changes_nothing(run_module: RunModule, tmp_p
     )
 
 
+def test_removes_what_it_installed(run_module: RunModule, tmp_path: Path, port: int) -> None:
+    prefix = tmp_path / "prefix"
+    common = {"prefix": str(prefix), "mode": "user", "port": port}
+    run_module(ollama_install, {**common, **pack(tmp_path / "old.tgz", "0.1.2")})
+    (prefix / "lib/ollama").mkdir(parents=True, exist_ok=True)
+    mine = prefix / "bin/mine"
+    mine.touch()
+    program = prefix / "bin/ollama"
+
+    code, foreseen = run_module(ollama_install, {**common, "state": "absent", "_ansible_check_mode": True})
+    assert (code, foreseen["changed"], program.exists()) == (0, True, True)
+    code, result = run_module(ollama_install, {**common, "state": "absent"})
+    assert (code, result["actions"]) == (0, [f"remove {prefix}/lib/ollama", f"remove {program}"])
+    assert result["actions"] == foreseen["actions"]
+    assert (result["previous_version"], result["version"], result["path"]) == ("0.1.2", None, None)
+    assert not program.exists()
+    assert not (prefix / "lib/ollama").exists()
+    assert mine.exists()
+    code, result = run_module(ollama_install, {**common, "state": "absent"})
+    assert (code, result["changed"], result["actions"]) == (0, False, [])
+
+
+def test_a_program_that_runs_is_not_removed(run_module: RunModule, tmp_path: Path, port: int) -> None:
+    program = tmp_path / "bin/ollama"
+    program.parent.mkdir()
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    options = {"prefix": str(tmp_path), "mode": "user", "port": port, "state": "absent"}
+    with subprocess.Popen([program, "60"]) as running:
+        for check_mode in (True, False):
+            code, result = run_module(ollama_install, {**options, "_ansible_check_mode": check_mode})
+            assert (code, result["failure"]["code"]) == (1, "ollama_in_use")
+            assert str(running.pid) in result["msg"]
+        assert program.exists()
+        running.kill()
+    code, result = run_module(ollama_install, options)
+    assert (code, program.exists()) == (0, False)
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_the_whole_host_needs_root(
     run_module: RunModule, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, check_mode: bool
@@ -74,6 +114,13 @@ def test_the_whole_host_needs_root(
     code, result = run_module(ollama_install, {**options, "_ansible_check_mode": check_mode})
     assert (code, result["failure"]["code"]) == (1, "root_needed")
     assert not (tmp_path / "prefix").exists()
+
+    (tmp_path / "prefix/bin").mkdir(parents=True)
+    (tmp_path / "prefix/bin/ollama").touch()
+    absent = {"state": "absent", "prefix": str(tmp_path / "prefix"), "port": port, "_ansible_check_mode": check_mode}
+    code, result = run_module(ollama_install, absent)
+    assert (code, result["failure"]["code"]) == (1, "root_needed")
+    assert (tmp_path / "prefix/bin/ollama").exists()
 
 
 def test_a_password_in_the_url_is_not_shown(run_module: RunModule, tmp_path: Path, port: int) -> None:

@@ -9,18 +9,22 @@ On a whole host they run in molecule's scenario ollama_install.
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
+    removal,
     script,
     unit_file,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 
@@ -161,6 +165,43 @@ def test_a_user_that_cannot_be_made(tmp_path: Path) -> None:
         unit_file.make(host.machine, "/usr/local")
     assert failed.value.code == "user_not_made"
     assert not (tmp_path / unit_file.PATH.lstrip("/")).exists()
+
+
+WISH = Wish(
+    version="0.1.2",
+    minimum_version=None,
+    method="archive",
+    mode="system",
+    url=None,
+    checksum=None,
+    jetpack_url=None,
+    jetpack_checksum=None,
+    prefix="/opt/ollama",
+    port=11434,
+    restart=True,
+    timeout=60,
+    stall_timeout=60,
+)
+
+
+@pytest.mark.parametrize(("text", "stays"), [(unit_file.render("/opt/ollama"), False), ("[Service]\n# mine\n", True)])
+def test_the_unit_goes_with_the_program_unless_it_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, stays: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    host = Host(tmp_path)
+    unit = unit_file.PATH.lstrip("/")
+    write(tmp_path, {"opt/ollama/bin/ollama": "new", "opt/ollama/lib/ollama/a.so": "new", unit: text})
+    foreseen = removal.remove(host.machine, find_account(), WISH, True)
+    assert host.orders == []
+    assert (tmp_path / "opt/ollama/bin/ollama").exists()
+    result = removal.remove(host.machine, find_account(), WISH, False)
+    assert result == foreseen
+    assert not list((tmp_path / "opt/ollama").rglob("ollama"))
+    assert (tmp_path / unit).exists() is stays
+    asked = [order.split(" --no-ask-password ")[1] for order in host.orders]
+    assert asked == ([] if stays else ["disable ollama.service", "stop ollama.service", "daemon-reload"])
+    assert not removal.remove(host.machine, find_account(), WISH, False).changed
 
 
 # Ollama's own script.

@@ -49,6 +49,7 @@ def test_what_is_wrong_has_a_second_line() -> None:
         f"Inference:  unreachable ({URL})",
         "            Nothing listens there.",
         f"Completion: not probed ({URL})",
+        "            the server did not pass its own check",
     ]
 
 

@@ -13,23 +13,32 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 TOKEN = "0123456789abcdef" * 3
-Gate = Callable[[int], int]
+Gate = Callable[..., int]
 
 
 def route(port: int, **changes: str) -> dict[str, Any]:
-    return {"provider": "ollama", "base_url_sandbox": f"http://host.openshell.internal:{port}/v1", **changes}
+    return {
+        "provider": "ollama",
+        "base_url_host": "http://127.0.0.1:11434/v1",
+        "base_url_sandbox": f"http://host.openshell.internal:{port}/v1",
+        **changes,
+    }
+
+
+def look(route: dict[str, Any], token: Path) -> list[Check]:
+    return check_proxy(route, str(token))
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / ".nemoclaw"
-    folder.mkdir()
-    (folder / "ollama-proxy-token").write_text(TOKEN + "\n")
-    return tmp_path
+def token(tmp_path: Path) -> Path:
+    path = tmp_path / "ollama-proxy-token"
+    path.write_text(TOKEN + "\n")
+    return path
 
 
 @pytest.fixture
@@ -37,11 +46,13 @@ def gate() -> Iterator[Gate]:
     """Return a function that serves a gate which answers with a status to the token, and returns its port."""
     servers = []
 
-    def serve(status: int) -> int:
+    def serve(status: int, path: str = "/api/tags") -> int:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                right = self.headers.get("Authorization") == f"Bearer {TOKEN}" and self.path == "/api/tags"
+                right = self.headers.get("Authorization") == f"Bearer {TOKEN}" and self.path == path
                 self.send_response(status if right else 401)
+                if not right:
+                    self.send_header("WWW-Authenticate", f'Bearer realm="{REALM}"')
                 self.end_headers()
 
             def log_message(self, *_arguments: Any) -> None:
@@ -68,40 +79,60 @@ def gate() -> Iterator[Gate]:
         (404, "unhealthy", "server_error"),
     ],
 )
-def test_the_states_of_a_gate(home: Path, gate: Gate, status: int, state: str, code: str | None) -> None:
+def test_the_states_of_a_gate(token: Path, gate: Gate, status: int, state: str, code: str | None) -> None:
     port = gate(status)
-    (check,) = check_proxy(route(port), str(home))
+    (check,) = look(route(port), token)
     assert (check.name, check.state, check.code) == ("auth_proxy", state, code)
     assert check.url == f"http://127.0.0.1:{port}/api/tags"
 
 
-def test_a_gate_that_is_not_there(home: Path) -> None:
+@pytest.mark.parametrize("provider", ["vllm", "install-vllm", "nim"])
+def test_the_gate_before_another_server_is_asked_for_its_models(token: Path, gate: Gate, provider: str) -> None:
+    """Such a gate passes on what agents need alone, and that is no path of Ollama's."""
+    port = gate(200, "/v1/models")
+    changes = {"provider": provider, "base_url_host": "http://127.0.0.1:8000/v1"}
+    (check,) = look(route(port, **changes), token)
+    assert (check.state, check.url) == ("healthy", f"http://127.0.0.1:{port}/v1/models")
+    (check,) = look(route(gate(502, "/v1/models"), **changes), token)
+    assert (check.state, check.code) == ("unhealthy", "backend_down")
+
+
+def test_a_gate_that_is_not_there(token: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    (check,) = check_proxy(route(port), str(home))
+    (check,) = look(route(port), token)
     assert (check.state, check.code) == ("unreachable", "proxy_refused")
 
 
-def test_a_damaged_token_is_said(home: Path, gate: Gate) -> None:
-    (home / ".nemoclaw" / "ollama-proxy-token").write_text("")
-    (check,) = check_proxy(route(gate(200)), str(home))
+def test_a_damaged_token_is_said(token: Path, gate: Gate) -> None:
+    token.write_text("")
+    (check,) = look(route(gate(200)), token)
     assert (check.state, check.code) == ("unhealthy", "token_invalid")
+
+
+def test_a_token_that_is_gone_is_said(tmp_path: Path, gate: Gate) -> None:
+    (check,) = look(route(gate(200)), tmp_path / "none")
+    assert (check.state, check.code) == ("unhealthy", "token_missing")
+    assert str(tmp_path / "none") in check.detail
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"provider": "custom"},
-        {"provider": "start-windows-ollama"},
+        {"provider": "anthropicCompatible"},
+        {
+            "provider": "start-windows-ollama",
+            "base_url_host": "http://172.20.0.1:11434/v1",
+            "base_url_sandbox": "http://host.docker.internal:11434/v1",
+        },
         {"base_url_sandbox": "http://host.docker.internal:11434/v1"},
+        {"provider": "vllm", "base_url_host": "http://127.0.0.1:1/v1"},
+        {"provider": "vllm", "base_url_host": "http://gpu/v1", "base_url_sandbox": "http://gpu:80/v1"},
     ],
 )
-def test_where_there_is_no_gate_none_is_looked_at(home: Path, changes: dict[str, str]) -> None:
-    assert check_proxy(route(1, **changes), str(home)) == []
-
-
-def test_without_a_token_there_is_no_gate(tmp_path: Path) -> None:
-    assert check_proxy(route(1), str(tmp_path)) == []
+def test_where_there_is_no_gate_none_is_looked_at(token: Path, changes: dict[str, str]) -> None:
+    assert look(route(1, **changes), token) == []
 
 
 def test_the_line_of_a_status() -> None:

@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Take away what an installation put in place: program, libraries, and the unit where nobody has written another one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive, unit_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
+    SYSTEM_PREFIX,
+    Result,
+    Wish,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.processes import program_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+
+
+def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> Result:
+    """Remove Ollama from the place where an installation would put it, unless only checking; absent is fine.
+
+    The user ollama and the models in its home stay.
+
+    Raises:
+        Failure: C(root_needed), C(ollama_in_use), C(install_unwritable), C(systemd_failed).
+
+    """
+    prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
+    there = [path for path in (machine.path(prefix) / part for part in archive.PARTS) if os.path.lexists(path)]
+    own_unit = wish.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
+    found = find_ollama_client(replace(machine, environ={**machine.environ, "PATH": f"{prefix}/bin"}), account)
+    is_found = found["path"] == f"{prefix}/{archive.PROGRAM}"
+    result = Result(None, found["version"] if is_found else None, None, None, None)
+    if own_unit:
+        result.plan(f"stop ollama.service and remove {unit_file.PATH}")
+    for path in there:
+        result.plan(f"remove {path}")
+    if not result.changed:
+        return result
+    if wish.mode == "system" and os.geteuid() != 0:
+        raise Failure(
+            "root_needed",
+            "Ollama was installed for the whole host, and only root may remove it. Run the task with become: true. Nothing was changed.",
+        )
+    if own_unit and not check_mode:
+        _stop_unit(machine)
+    if not own_unit or not check_mode:
+        _refuse_what_runs(machine, f"{prefix}/{archive.PROGRAM}")
+    if check_mode:
+        return result
+    if own_unit:
+        unit_file.remove(machine)
+    try:
+        with acting_as(account):
+            for path in there:
+                _remove(path)
+    except OSError as error:
+        raise Failure(
+            "install_unwritable",
+            f"{error.filename} cannot be removed: {error.strerror}. Set that right and run this again, which removes the rest.",
+        ) from error
+    return result
+
+
+def _stop_unit(machine: Machine) -> None:
+    if Systemd.is_running(machine):
+        systemd = Systemd(machine)
+        systemd.do("disable", unit_file.UNIT)
+        systemd.do("stop", unit_file.UNIT)
+
+
+def _refuse_what_runs(machine: Machine, program: str) -> None:
+    """Stop where somebody runs the program otherwise than by our unit: it is not ours to end."""
+    target = os.path.realpath(machine.path(program))
+    pids = [name for name in machine.names("/proc") if name.isdigit() and program_of(machine, int(name)) == target]
+    if pids:
+        raise Failure(
+            "ollama_in_use",
+            f"{program} still runs, as process {', '.join(pids)}, and not as a unit of ours. Stop it, or remove the unit that starts it, "
+            "and run this again. The program was left in its place.",
+        )
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
