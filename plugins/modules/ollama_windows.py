@@ -22,9 +22,10 @@ options:
   state:
     description:
       - V(detected) looks and changes nothing.
-      - V(running) starts it where it does not run. One that runs is never restarted; where it is bound otherwise, the module fails.
+      - V(running) starts it where it does not run. One that runs is never restarted; where it is bound otherwise, or listens on another
+        port, the module fails.
       - V(restarted) also restarts one that is bound otherwise than O(bind) says, for example to Windows' loopback alone.
-      - V(installed) also installs it where the Windows user has none.
+      - V(installed) also installs it where the Windows user has none, and upgrades what is older than O(minimum_version).
       - V(restored) puts C(OLLAMA_HOST) back as it was before this module set it first, where nobody changed it since. Nothing is
         stopped or removed.
     type: str
@@ -78,6 +79,11 @@ options:
     type: str
   version:
     description: The version that C(install.ps1) is asked for by C(OLLAMA_VERSION). By default its newest. A program has its own.
+    type: str
+  minimum_version:
+    description:
+      - An older one is upgraded with O(state=installed), which stops it first, and refused otherwise. By default every release will do.
+      - The daemon's version counts, where none answers that of the program.
     type: str
   install_timeout:
     description: Seconds after which the installer is stopped, and as many for getting it. It downloads more than a gigabyte.
@@ -178,9 +184,15 @@ guarded:
   returned: success
   type: bool
 restarted:
-  description: Whether a running daemon was restarted, which takes its models out of memory.
+  description: Whether something of Ollama that ran was stopped and started again, which takes its models out of memory.
   returned: success
   type: bool
+models:
+  description: The names of its models, null where nothing answers on Windows.
+  returned: success
+  type: list
+  elements: str
+  sample: [qwen2.5:14b]
 version:
   description: The version of the daemon, else of the program, null where none is known.
   returned: success
@@ -251,6 +263,15 @@ failure:
       type: list
       elements: str
       returned: where there are some
+    actions:
+      description: What was done on Windows before it failed.
+      type: list
+      elements: str
+      returned: where something was
+    command:
+      description: The command for PowerShell on Windows that puts C(OLLAMA_HOST) back by hand.
+      type: str
+      returned: for O(state=restored)
     firewall_command:
       description: The command that opens the port for WSL, for PowerShell as administrator.
       type: str
@@ -295,6 +316,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "url": {"type": "str", "default": "https://ollama.com/install.ps1"},
     "checksum": {"type": "str"},
     "version": {"type": "str"},
+    "minimum_version": {"type": "str"},
     "install_timeout": {"type": "int", "default": 1800},
     "user": {"type": "str"},
 }

@@ -40,6 +40,15 @@ CMDLETS = {
     "Invoke-WebRequest": {"-Uri", "-OutFile", "-UseBasicParsing"},
     "Join-Path": set(),
     "New-Item": {"-ItemType", "-Path"},
+    "New-NetFirewallHyperVRule": {
+        "-Name",
+        "-DisplayName",
+        "-Direction",
+        "-Action",
+        "-VMCreatorId",
+        "-Protocol",
+        "-RemotePorts",
+    },
     "New-NetFirewallRule": {"-DisplayName", "-Direction", "-Action", "-Protocol", "-LocalPort", "-RemoteAddress"},
     "New-Object": set(),
     "Out-File": {"-LiteralPath", "-Append"},
@@ -63,6 +72,8 @@ TEXTS = {
     "the installer's child": CHILD,
     "the watchdog": "param($seconds, $process) Start-Sleep -Seconds $seconds; & taskkill.exe /T /F /PID $process",
     **{f"look {number}": text for number, text in enumerate(diagnosis.commands(11434))},
+    "the firewall of Hyper-V": diagnosis.hyper_v_command(11434),
+    "set by hand": diagnosis.set_command("it's"),
     **{f"firewall {number}": text for number, text in enumerate(diagnosis.firewall_commands(11434))},
 }
 
@@ -129,3 +140,17 @@ def test_nothing_is_run_from_text_but_the_installer() -> None:
         assert "iex " not in script
         assert ("[scriptblock]" in script) is False, name
     assert CHILD.count("[scriptblock]::Create") == 1
+
+
+def test_a_drive_that_is_gone_does_not_end_the_look() -> None:
+    """Join-Path and Split-Path throw DriveNotFound for one, which ended the script for a registry entry of a program long gone."""
+    names = [
+        node.child_by_field_name("command_name") for node in nodes(parse(SCRIPTS["look"])) if node.type == "command"
+    ]
+    assert {"Join-Path", "Split-Path"} & {name.text.decode() for name in names if name is not None} == set()
+    # Combine throws as well, for a character that no path may have.
+    guarded = [
+        line for line in SCRIPTS["look"].splitlines() if "Add-Candidate $how" in line or "Add-Folder $how" in line
+    ]
+    assert len(guarded) == 2
+    assert all("try {" in line for line in guarded)

@@ -21,7 +21,7 @@ and stops a real Ollama elsewhere by it. It has to return at once (the daemon in
 FOLDER/hook.log. Where it fails, a start does not bind. A preset that runs already does not call it.
 
 State keys that misbehave, in the list "misbehave": hang, banner, localised, policy, policy_error, interop_off, garbage,
-utf16, never_binds, app_never_binds, binds_loopback, silent (listens, answers nothing), wont_stop, variable_reset,
+utf16, never_binds, app_never_binds, binds_loopback, silent (listens, answers nothing), unguarded, wont_stop, variable_reset,
 install_fails, install_hangs, install_elsewhere.
 """
 
@@ -68,9 +68,9 @@ REFUSED = 64
 
 def install(folder: Path, state: dict[str, Any], hook: str | None = None, python: str = "/usr/bin/python3") -> Path:
     """Put the double into a folder and return the path of its state."""
-    home = Path(__file__).absolute().parents[5]
-    if (home / "ansible_collections").is_dir():
-        sys.path.insert(0, str(home))
+    # A clone that lies below no ansible_collections has the collection on PYTHONPATH.
+    homes = [folder.parent for folder in Path(__file__).absolute().parents if folder.name == "ansible_collections"]
+    sys.path[:0] = [str(home) for home in homes[:1]]
     from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.table import SCRIPTS
 
     folder.mkdir(parents=True, exist_ok=True)

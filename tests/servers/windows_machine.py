@@ -27,6 +27,9 @@ def laptop(preset: str = "installed", **changes: Any) -> dict[str, Any]:
         "found_by": "command",
         "has_app": True,
         "version": "0.32.9",
+        # What the installer brings.
+        "installs": "0.32.9",
+        "models": [],
         "processes": [],
         "listeners": [],
         "others": [],
@@ -77,6 +80,7 @@ class Windows:
         listeners = [one for one in state["listeners"] if one["port"] == port]
         mine = [one for one in listeners if (one["process"] or "").lower() == "ollama"]
         answers = bool(mine) and "silent" not in state["misbehave"]
+        guarded = "unguarded" not in state["misbehave"] and all(one["address"] == "127.0.0.1" for one in mine)
         candidates = []
         if state["folder"]:
             app = f"{state['folder']}\\ollama app.exe" if state["has_app"] else None
@@ -91,8 +95,9 @@ class Windows:
             "others": state["others"],
             "listeners": listeners,
             "answers": answers,
-            "guarded": all(one["address"] == "127.0.0.1" for one in mine) if answers else None,
+            "guarded": guarded if answers else None,
             "version": state["version"] if answers else None,
+            "models": state["models"] if answers else None,
             "variable": state["variable"],
             "machine_variable": state["machine_variable"],
         }
@@ -168,7 +173,7 @@ class Windows:
                 "log": ">>> Downloading\nNicht gen\u00fcgend Speicherplatz",
             }
         if "install_elsewhere" not in state["misbehave"]:
-            state["folder"] = FOLDER
+            state["folder"], state["version"] = FOLDER, state["installs"]
             # The installer starts the app at its end, with the environment that it was given.
             self._call_hook("start", OLLAMA_HOST=host)
             _launch(state, host, app=True)

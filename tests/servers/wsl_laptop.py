@@ -29,6 +29,7 @@ OPTIONS: dict[str, Any] = {
     "url": "https://ollama.com/install.ps1",
     "checksum": None,
     "version": None,
+    "minimum_version": None,
     "install_timeout": 60,
 }
 

@@ -36,6 +36,10 @@ _SOCKETS = (
     "/run/user/{uid}/podman/podman.sock",
 )
 
+# What shows that the engine of this WSL may be Docker Desktop while it does not run: what it shares with distributions, and its
+# installation on Windows' own drive.
+_DESKTOP_SIGNS = ("/mnt/wsl/docker-desktop", "/mnt/c/Program Files/Docker/Docker")
+
 _REASONS = {
     "daemon_stopped": "Opened {endpoint}, but no daemon answers there: start it (systemctl start docker).",
     "permission_denied": (
@@ -45,6 +49,10 @@ _REASONS = {
     "timeout": "Asked the engine at {endpoint} and got no answer within {limit:g} s: it hangs; see its log.",
     "no_socket": "{program} is installed, but none of its sockets exists: start the daemon (systemctl start {unit}).",
     "cli_only": "The docker command is installed, but neither an engine nor one of its sockets is: install an engine.",
+    "desktop_stopped": (
+        "Docker Desktop is on the Windows side, and no engine of it answers in this WSL: start it on Windows, and switch its WSL "
+        "integration on for this distribution (Settings, Resources)."
+    ),
     "absent": "No container engine is installed: there is neither a socket nor a docker, dockerd or podman command.",
     "unsupported_endpoint": (
         "DOCKER_HOST is {endpoint}, which this collection cannot use: it takes unix:// and unencrypted tcp:// "
@@ -198,6 +206,8 @@ def _explain_no_socket(machine: Machine) -> dict[str, Any]:
         return _unreachable("daemon_stopped", "native", reason="no_socket", program="Docker", unit="docker")
     if machine.find_command("podman"):
         return _unreachable("daemon_stopped", "podman", reason="no_socket", program="Podman", unit="podman.socket")
+    if any(machine.exists(path) for path in _DESKTOP_SIGNS):
+        return _unreachable("daemon_stopped", "desktop", reason="desktop_stopped")
     return _unreachable("absent", "none", reason="cli_only" if machine.find_command("docker") else "absent")
 
 

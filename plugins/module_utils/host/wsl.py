@@ -10,14 +10,19 @@ other way round (NemoClaw #8127). The sandbox_probe module finds that out.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import KERNEL_RELEASE
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+    KERNEL_RELEASE,
+    read_platform,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
 
@@ -98,6 +103,25 @@ def find_windows_ollama(
             return Side(f"{host}:{port}", version)
         problems.append(problem or f"Nothing answers at {host}:{port}.")
     return Side(problem=" ".join(problems) or None)
+
+
+def reach_windows(machine: Machine, url: str, resolve: Any = None) -> str:
+    """Return the URL of a route as this Linux reaches it now.
+
+    A route to Windows is recorded by the name that its containers know. Where this Linux does not know it (NemoClaw #8127), the
+    address behind NAT takes its place, which Windows gives out anew at each start: so it is looked up, and recorded nowhere.
+    """
+    parts = urlsplit(url)
+    if parts.hostname != WINDOWS_HOST or read_platform(machine).name != "wsl":
+        return url
+    mode = read_wsl(machine)["networking_mode"]
+    for host in _ways_to_windows(machine, mode):
+        with contextlib.suppress(OSError):
+            address = (resolve or socket.gethostbyname)(host)
+            if mode == "mirrored" or not _is_own(address):
+                port = f":{parts.port}" if parts.port else ""
+                return parts._replace(netloc=f"{host}{port}").geturl()
+    return url
 
 
 def tell_sides_apart(machine: Machine, ollama: dict[str, Any], windows: Side, port: int, mode: str | None) -> None:

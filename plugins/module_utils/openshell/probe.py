@@ -31,6 +31,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     close_command,
     find_firewall,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.diagnosis import (
+    firewall_commands,
+    hyper_v_command,
+)
 
 REACHABLE = "reachable"
 BLOCKED = "blocked"
@@ -38,7 +42,8 @@ UNAVAILABLE = "unavailable"
 
 # NemoClaw's own image for this (nemoclaw-facts 6).
 DEFAULT_IMAGE = "busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662"
-_PATH = re.compile(r"(/[A-Za-z0-9._/-]*)?")
+# With colons, for the name of a model and its tag.
+_PATH = re.compile(r"(/[A-Za-z0-9._:/-]*)?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -150,11 +155,13 @@ def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[s
 
 def _of_windows(wish: Wish, said: str) -> str:
     """Return what to do about a port of Windows: there is no other way to it than the one that was tried."""
+    look, allow = firewall_commands(wish.port)
     return (
         f"A container of Docker Desktop does not reach {wish.host}:{wish.port}, which is Windows: {said or 'no answer'}. Either nothing "
-        "listens there, or for Windows alone (Ollama listens for containers with OLLAMA_HOST=0.0.0.0:11434), or the Windows firewall "
-        "blocks it. Look in PowerShell: "
-        f"Get-NetTCPConnection -State Listen -LocalPort {wish.port} | Select-Object LocalAddress,OwningProcess"
+        "listens there, or on an address that Docker Desktop does not ask (OLLAMA_HOST there), or a firewall of Windows blocks it. "
+        f"Look in PowerShell on Windows: Get-NetTCPConnection -State Listen -LocalPort {wish.port} | Select-Object "
+        f"LocalAddress,OwningProcess; its firewall's rules for Ollama: {look}. As administrator, this opens the port for WSL and its "
+        f"containers: {allow} (with mirrored networking: {hyper_v_command(wish.port)})."
     )
 
 
@@ -174,8 +181,8 @@ def _check(wish: Wish) -> None:
     if not _PATH.fullmatch(wish.path):
         raise Failure(
             "probe_path_invalid",
-            f"The path to ask for is {wish.path!r}. Give one that begins with / and has letters, digits, dots and dashes only, such as "
-            "/api/version.",
+            f"The path to ask for is {wish.path!r}. Give one that begins with / and has letters, digits, dots, colons and dashes only, "
+            "such as /api/version.",
         )
     if not 1 <= wish.timeout <= 60:
         raise Failure("timeout_invalid", f"The time limit of the probe is {wish.timeout} s. Give 1 to 60 seconds.")

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis, endpoint, refusals
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper, Memory
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Report, Wish
 
@@ -44,21 +44,52 @@ def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wai
 
     """
     report = Report()
-    before = found = windows.look()
+    before = windows.look()
     report.warnings += refusals.check(before, wish)
-    right = before.running and before.bind == wish.bind
-    report.restarted = before.running and not right
-    # The installer gets its OLLAMA_HOST by its environment, so one that fails leaves Windows as it was.
-    if not before.installed and not before.running:
+    try:
+        found = _change(windows, keeper, before, wish, report, check_mode, wait)
+        reachable = found.running and endpoint.is_reachable(wish.address)
+        if not check_mode or not report.changed:
+            report.warnings += endpoint.check_way(found, wish, reachable)
+    except Failure as failure:
+        if check_mode or not report.actions:
+            raise
+        raise _after_changes(failure, report) from failure
+    # A call of PowerShell takes seconds, and where nothing was done there is nothing new to see.
+    if report.changed and not check_mode:
+        found = windows.look()
+        refusals.refuse_old(found, wish)
+    return Result(before, found, report, reachable)
+
+
+def _change(
+    windows: Windows, keeper: Keeper, before: Found, wish: Wish, report: Report, check_mode: bool, wait: Wait
+) -> Found:
+    """Do what is missing, and return what is there then."""
+    found = before
+    upgrades = refusals.is_old(before, wish)
+    right = before.running and before.bind == wish.bind and not upgrades
+    if upgrades:
+        _stop(windows, before, report, check_mode)
+    # The installer gets its OLLAMA_HOST by its environment, so one that fails leaves the variable as it was.
+    if upgrades or not (before.installed or before.running):
         found = _install(windows, before, wish, report, check_mode)
     if not before.foreign:
         _set_variable(windows, keeper, before, wish, report, check_mode)
-    if not right and not endpoint.is_right(found, wish):
-        found = _bring_up(windows, found, wish, report, check_mode, wait)
-    reachable = found.running and endpoint.is_reachable(wish.address)
-    if not check_mode or not report.changed:
-        report.warnings += endpoint.check_way(found, wish, reachable)
-    return Result(before, found if check_mode else windows.look(), report, reachable)
+    if right or (found is not before and endpoint.is_right(found, wish)):
+        return found
+    return _bring_up(windows, found, wish, report, check_mode, wait)
+
+
+def _after_changes(failure: Failure, report: Report) -> Failure:
+    """Return the failure with what was done on Windows before it, so that nobody believes it untouched."""
+    back = " state=restored (the playbook uninstall) puts OLLAMA_HOST back." if "OLLAMA_HOST" in report.expected else ""
+    return Failure(
+        failure.code,
+        f"{failure.message} Windows was changed before that: {'; '.join(report.actions)}.{back}",
+        **failure.details,
+        actions=report.actions,
+    )
 
 
 def _set_variable(windows: Windows, keeper: Keeper, found: Found, wish: Wish, report: Report, check_mode: bool) -> None:
@@ -66,18 +97,24 @@ def _set_variable(windows: Windows, keeper: Keeper, found: Found, wish: Wish, re
     if found.variable == wish.host:
         return
     was = f"it was {found.variable}" if found.variable else "it was not set"
-    report.plan(f"set OLLAMA_HOST={wish.host} for the Windows user {found.user} ({was})", OLLAMA_HOST=wish.host)
     if not check_mode:
         keeper.remember(found.variable, wish.host)
+    report.plan(f"set OLLAMA_HOST={wish.host} for the Windows user {found.user} ({was})", OLLAMA_HOST=wish.host)
+    if not check_mode:
         windows.set_variable(wish.host)
 
 
 def _install(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool) -> Found:
-    """Install Ollama, and return what is there then."""
-    report.plan(f"install Ollama on Windows by {wish.installer}", installed=True)
+    """Install Ollama, or a newer release over it, and return what is there then."""
+    what = f"install Ollama on Windows by {wish.installer}"
+    if found.installed:
+        what = f"upgrade Ollama on Windows from {found.version} by {wish.installer}"
+    if not check_mode:
+        windows.install(wish.installer, wish.version, wish.host, wish.install_timeout)
+    # Only now: a failure of the installer says itself what became of it.
+    report.plan(what, installed=True)
     if check_mode:
         return found
-    windows.install(wish.installer, wish.version, wish.host, wish.install_timeout)
     found = windows.look()
     if not found.installed:
         raise Failure(
@@ -94,15 +131,11 @@ def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_
 
     Whatever starts is a file that was seen there a moment ago, and never a name that PATH would resolve.
     """
-    mine = [str(one.get("name")) for one in found.processes if one.get("mine")]
-    if mine:
-        report.plan(f"stop {', '.join(sorted(set(mine), reverse=True))} on Windows")
     launches = [(path, serve) for path, serve in ((found.app, False), (found.path, True)) if path]
+    _stop(windows, found, report, check_mode)
     if check_mode:
         report.plan(f"start {_command(*launches[0])}" if launches else "start Ollama on Windows", bind=wish.bind)
         return found
-    if mine:
-        windows.stop()
     for number, (path, serve) in enumerate(launches):
         if number:
             windows.stop()
@@ -114,6 +147,16 @@ def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_
     raise endpoint.trouble(found, wish)
 
 
+def _stop(windows: Windows, found: Found, report: Report, check_mode: bool) -> None:
+    """Stop what runs of this user, the app first: it would start the daemon again."""
+    if not found.mine or (check_mode and report.restarted):
+        return
+    report.plan(f"stop {', '.join(sorted({str(one.get('name')) for one in found.mine}))} on Windows")
+    report.restarted = True
+    if not check_mode:
+        windows.stop()
+
+
 def _command(path: str, serve: bool) -> str:
     return f"{path} serve" if serve else path
 
@@ -122,14 +165,27 @@ def restore(connect: Callable[[], Windows], keeper: Keeper, check_mode: bool) ->
     """Put OLLAMA_HOST back as it was before this collection set it; where it never did, Windows is not even asked.
 
     Raises:
-        Failure: Those of PowerShell, and of the file that remembers.
+        Failure: Those of PowerShell with the C(command) that does it by hand, and those of the file that remembers.
 
     """
-    report = Report()
     memory = keeper.read()
     if memory is None:
-        return Result(None, None, report, None)
-    windows = connect()
+        return Result(None, None, Report(), None)
+    try:
+        return _restore(connect(), keeper, memory, check_mode)
+    except Failure as failure:
+        command = diagnosis.set_command(memory.previous)
+        raise Failure(
+            failure.code,
+            f"{failure.message} This puts OLLAMA_HOST back by hand, in PowerShell of that Windows user: {command}. What it was stays "
+            f"noted in {keeper.path}: remove that file afterwards.",
+            **failure.details,
+            command=command,
+        ) from failure
+
+
+def _restore(windows: Windows, keeper: Keeper, memory: Memory, check_mode: bool) -> Result:
+    report = Report()
     before = found = windows.look()
     if found.variable == memory.written:
         wanted = f"OLLAMA_HOST={memory.previous}" if memory.previous else "no OLLAMA_HOST"

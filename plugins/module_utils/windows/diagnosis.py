@@ -10,6 +10,8 @@ from typing import Any
 
 # The addresses from which WSL hands out those of its own network behind NAT.
 _WSL_NETWORKS = "172.16.0.0/12"
+# How Hyper-V's firewall calls WSL (learn.microsoft.com/windows/wsl/networking).
+_WSL_CREATOR = "{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}"
 
 
 def commands(port: int) -> list[str]:
@@ -31,6 +33,20 @@ def firewall_commands(port: int) -> list[str]:
         f"New-NetFirewallRule -DisplayName 'Ollama for WSL' -Direction Inbound -Action Allow -Protocol TCP -LocalPort {port} "
         f"-RemoteAddress {_WSL_NETWORKS}",
     ]
+
+
+def hyper_v_command(port: int) -> str:
+    """Return the command for mirrored networking, where the firewall of Hyper-V decides what WSL may reach (Microsoft, WSL networking)."""
+    return (
+        "New-NetFirewallHyperVRule -Name OllamaForWSL -DisplayName 'Ollama for WSL' -Direction Outbound -Action Allow "
+        f"-VMCreatorId '{_WSL_CREATOR}' -Protocol TCP -RemotePorts {port}"
+    )
+
+
+def set_command(value: str | None) -> str:
+    """Return the command that sets OLLAMA_HOST of the user, None to remove it."""
+    quoted = "$null" if value is None else "'" + value.replace("'", "''") + "'"
+    return f"[Environment]::SetEnvironmentVariable('OLLAMA_HOST', {quoted}, 'User')"
 
 
 def holders(listeners: list[dict[str, Any]]) -> str:

@@ -116,13 +116,14 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
     if not wish.require_reachable:
         return [
             f"WSL gets no answer from {wish.address}, which the Windows firewall may keep from it. A probe from a container can tell "
-            f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command}"
+            f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command} (with mirrored "
+            f"networking: {diagnosis.hyper_v_command(port)})."
         ]
     raise Failure(
         "windows_firewall",
         f"Ollama answers on Windows and listens on {diagnosis.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
         "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
-        "last command of failure.diagnosis, and run the play again.",
-        diagnosis=[*diagnosis.commands(port), *diagnosis.firewall_commands(port)],
+        "command failure.firewall_command (with mirrored networking, by the last one of failure.diagnosis), and run the play again.",
+        diagnosis=[*diagnosis.commands(port), *diagnosis.firewall_commands(port), diagnosis.hyper_v_command(port)],
         firewall_command=command,
     )

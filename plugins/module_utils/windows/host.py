@@ -137,7 +137,8 @@ def _not_installed(source: Source, answer: dict[str, Any], limit: float) -> Fail
         return Failure(
             "windows_install_failed",
             f"Windows could not get the installer {source}: {said}. Nothing was run. Check the address and Windows' way to it (web "
-            "proxy, air gap), or put the installer on the host and give its path by the option url.",
+            "proxy, air gap), or put the installer on the host and give its path by the option url (ollama_windows_install_url in "
+            "the role).",
             last_logs=lines[-20:],
             diagnosis=[f"Invoke-WebRequest -UseBasicParsing -Method Head -Uri '{shown}'"],
         )
@@ -145,7 +146,7 @@ def _not_installed(source: Source, answer: dict[str, Any], limit: float) -> Fail
     return Failure(
         "windows_install_failed",
         f"Ran the installer {source} on Windows: it {how}. Its last words: {said}. Run it on Windows by hand to see what it asks "
-        "for, or give another one by the option url.",
+        "for, or give another one by the option url (ollama_windows_install_url in the role).",
         last_logs=lines[-20:],
         diagnosis=["irm https://ollama.com/install.ps1 | iex"],
     )

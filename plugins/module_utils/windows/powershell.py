@@ -105,7 +105,7 @@ class PowerShell:
         return Failure(
             "powershell_timeout",
             f"Tried to {name} on Windows: {problem}. Windows may be busy, or a virus scanner holds PowerShell up: try the command of "
-            "failure.diagnosis in WSL, and raise the option timeout where it only takes long.",
+            "failure.diagnosis in WSL, and raise the option timeout (ollama_windows_timeout in the role) where it only takes long.",
             diagnosis=[f"time {self._path} -NoProfile -NonInteractive -Command 1"],
         )
 
@@ -138,8 +138,8 @@ class PowerShell:
         return Failure(
             "powershell_policy",
             f"Tried to {name} on Windows, and a policy of that machine forbids it: {said}. Group policy, AppLocker or WDAC restrict "
-            "PowerShell there, which no option can lift: ask whoever administers it, or install and start Ollama on Windows by hand "
-            "and use its address.",
+            "PowerShell there, which no option can lift: ask whoever administers it. One that was started on Windows by hand, and that "
+            "WSL reaches, the role uses as it is; the one of this Linux it takes with ollama_side: wsl.",
             diagnosis=list(DIAGNOSIS),
         )
 

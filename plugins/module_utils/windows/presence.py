@@ -25,13 +25,14 @@ class Found:
         user: Whose Windows session this is, C(MACHINE\name).
         path: The verified C(ollama.exe), None where this user has none.
         found_by: C(command), C(process), C(folder) or C(registry).
-        app: The tray app beside it.
+        app: The tray app, beside it or beside another C(ollama.exe) of this user.
         version: Of the daemon that answers, else of the program.
         processes: Of Ollama: C(name), C(pid), C(path), C(owner), C(mine).
         others: Installations of other users: C(user), C(path).
         listeners: Who listens on the port: C(address), C(port), C(pid), C(process).
         answers: Whether Ollama answers on Windows' own loopback.
         guarded: Whether it refuses a foreign Host header; None where nothing answers.
+        models: The names of its models, None where nothing answers.
         variable: OLLAMA_HOST of the user, None where it is not set.
         machine_variable: OLLAMA_HOST of the machine.
 
@@ -47,6 +48,7 @@ class Found:
     listeners: list[dict[str, Any]]
     answers: bool
     guarded: bool | None
+    models: list[str] | None
     variable: str | None
     machine_variable: str | None
 
@@ -74,10 +76,30 @@ class Found:
         return bool(self.daemons)
 
     @property
+    def mine(self) -> list[dict[str, Any]]:
+        """Return the processes of Ollama that are this user's, and so may be stopped."""
+        return [one for one in self.processes if one.get("mine")]
+
+    @property
+    def elsewhere(self) -> list[dict[str, Any]]:
+        """Return the daemons of this user that run and do not listen on the port: they may listen on another."""
+        return [] if self.running else [one for one in self.mine if one.get("name") == "ollama.exe"]
+
+    @property
     def foreign(self) -> list[dict[str, Any]]:
         """Return the listeners that are Ollama and belong to somebody else, or to nobody whom we may ask for."""
-        mine = {one.get("pid") for one in self.processes if one.get("mine")}
+        mine = {one.get("pid") for one in self.mine}
         return [one for one in self.daemons if one.get("pid") not in mine]
+
+    @property
+    def shadows(self) -> list[dict[str, Any]]:
+        """Return the strangers that take what is sent to Windows' loopback, because a daemon on every address gives way to them.
+
+        Docker Desktop's containers come in by that loopback, so they reach the stranger (microsoft/WSL: wslrelay).
+        """
+        if self.bind != ALL:
+            return []
+        return [one for one in self.strangers if _kind(str(one.get("address"))) == LOOPBACK]
 
     @property
     def bind(self) -> str | None:
@@ -97,13 +119,15 @@ def read(answer: dict[str, Any]) -> Found:
         user=_text(answer.get("user")) or "",
         path=_text(best.get("path")),
         found_by=_text(best.get("how")),
-        app=_text(best.get("app")),
+        # The first may be a program alone, say of a package manager, that another installation has the app for.
+        app=next((app for app in (_text(one.get("app")) for one in candidates) if app), None),
         version=_text(answer.get("version")) or _text(best.get("version")),
         processes=_objects(answer.get("processes")),
         others=_objects(answer.get("others")),
         listeners=_objects(answer.get("listeners")),
         answers=answer.get("answers") is True,
         guarded=answer["guarded"] if isinstance(answer.get("guarded"), bool) else None,
+        models=[str(one) for one in list_of(answer["models"])] if answer.get("models") is not None else None,
         variable=_text(answer.get("variable")),
         machine_variable=_text(answer.get("machine_variable")),
     )

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
@@ -25,12 +28,16 @@ def check(found: Found, wish: Wish) -> list[str]:
 
     Raises:
         Failure: C(windows_port_taken), C(windows_ollama_not_installed), C(windows_ollama_other_user),
-            C(windows_restart_needed).
+            C(windows_ollama_too_old), C(windows_restart_needed).
 
     """
     _refuse_strangers(found, wish)
+    # One that is this user's is upgraded.
+    if wish.state != "installed" or found.foreign or not found.installed:
+        refuse_old(found, wish)
     if found.running:
         return _check_running(found, wish)
+    _refuse_restart(found, wish)
     if found.installed:
         return []
     others = _others(found)
@@ -41,20 +48,64 @@ def check(found: Found, wish: Wish) -> list[str]:
     return [f"Ollama is installed on Windows for {others} too. Each user has an installation and models of their own."]
 
 
-def _refuse_strangers(found: Found, wish: Wish) -> None:
-    if found.running or not found.strangers:
+def is_old(found: Found, wish: Wish) -> bool:
+    """Tell whether what is there is below the minimum; one that does not tell its version is not."""
+    return bool(wish.minimum_version and found.version and is_older(found.version, wish.minimum_version))
+
+
+def refuse_old(found: Found, wish: Wish) -> None:
+    """Refuse a release that is too old.
+
+    Raises:
+        Failure: C(windows_ollama_too_old).
+
+    """
+    if not is_old(found, wish):
         return
+    whose = "another user's" if found.foreign else "this user's"
     raise Failure(
-        "windows_port_taken",
-        f"Port {wish.address.port} on Windows is taken by another program: {diagnosis.holders(found.strangers)}. It was not touched. "
-        + (_hints(found) or "End it or move it to another port, or give Ollama another one by the option port."),
+        "windows_ollama_too_old",
+        f"Ollama on Windows ({whose}) is {found.version}, and {wish.minimum_version} is the least that will do (minimum_version, "
+        "ollama_minimum_version in the role): older ones give tool calls back as text. Upgrade it there by its installer (irm "
+        "https://ollama.com/install.ps1 | iex in PowerShell) or by the app's own update, or use state=installed (provider "
+        "install-windows-ollama), which upgrades this user's. An installer of your own has to bring a release that is new enough.",
+        version=found.version,
         diagnosis=diagnosis.commands(wish.address.port),
-        listeners=found.strangers,
     )
 
 
-def _hints(found: Found) -> str:
-    names = [str(one.get("process") or "").lower() for one in found.strangers]
+def _refuse_restart(found: Found, wish: Wish) -> None:
+    """Refuse to stop a daemon that listens elsewhere, where a restart was not asked for."""
+    if not found.elsewhere or wish.state != "running":
+        return
+    raise Failure(
+        "windows_restart_needed",
+        f"Ollama of {found.user} runs on Windows (process {found.elsewhere[0].get('pid')}) and does not listen on port "
+        f"{wish.address.port}: it may listen on another one, or not yet. state=running leaves a daemon that runs alone, since a restart "
+        "takes its models out of memory: use state=restarted, or give its port by the option port (ollama_port in the role).",
+        diagnosis=diagnosis.commands(wish.address.port),
+    )
+
+
+def _refuse_strangers(found: Found, wish: Wish) -> None:
+    taken = found.shadows if found.running else found.strangers
+    if not taken:
+        return
+    beside = " beside Ollama, so that what is sent to Windows' loopback does not reach Ollama" if found.running else ""
+    raise Failure(
+        "windows_port_taken",
+        f"Port {wish.address.port} on Windows is taken by another program{beside}: {diagnosis.holders(taken)}. It was not touched. "
+        + (
+            _hints(taken)
+            or "End it or move it to another port, or give Ollama another one by the option port (ollama_port in the role)."
+        ),
+        diagnosis=diagnosis.commands(wish.address.port),
+        listeners=taken,
+    )
+
+
+def _hints(listeners: list[dict[str, Any]]) -> str:
+    names = [str(one.get("process") or "").lower() for one in listeners]
     return " ".join(dict.fromkeys(_RELAYS[name] for name in names if name in _RELAYS))
 
 
@@ -83,14 +134,15 @@ def _check_running(found: Found, wish: Wish) -> list[str]:
     if found.strangers:
         said.append(
             f"Beside Ollama, another program listens on that port of Windows: {diagnosis.holders(found.strangers)}. Requests to its "
-            f"address do not reach Ollama. {_hints(found)}".strip()
+            f"address do not reach Ollama. {_hints(found.strangers)}".strip()
         )
     return said
 
 
 def _others(found: Found) -> str:
+    # Windows tells nobody but an administrator whose the processes of others are.
     owners = {
-        str(one.get("owner")).rpartition("\\")[2] for one in found.processes if one.get("owner") and not one.get("mine")
+        str(one.get("owner") or "").rpartition("\\")[2] or "unknown" for one in found.processes if not one.get("mine")
     }
     return ", ".join(sorted({str(one.get("user")) for one in found.others} | owners))
 

@@ -19,6 +19,7 @@ _FACTS = (
     "bind",
     "answers",
     "guarded",
+    "models",
     "version",
     "path",
     "found_by",
@@ -55,8 +56,16 @@ def _summary(found: Found | None) -> dict[str, Any]:
 
 def _exposure(found: Found | None, port: int) -> list[str]:
     """Return what has to be said about who can reach the daemon."""
-    if found is None or found.bind in (None, LOOPBACK):
+    if found is None or found.bind is None:
         return []
+    if found.bind == LOOPBACK:
+        if found.guarded is not False:
+            return []
+        return [
+            f"Ollama on Windows listens on its loopback, port {port}, and takes a request with a foreign Host header, which Ollama refuses "
+            "there with 403: a page in the browser of that Windows may use it (DNS rebinding). Look which program answers on that "
+            "port, and upgrade Ollama."
+        ]
     where = "every network interface of the Windows machine" if found.bind == ALL else holders(found.daemons)
     return [
         f"Ollama on Windows listens on {where}, port {port}, without a key or a password: whoever reaches that port by the LAN, Wi-Fi "

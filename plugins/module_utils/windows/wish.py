@@ -32,6 +32,7 @@ class Wish:
         address: Where WSL asks the daemon.
         installer: C(install.ps1) or C(OllamaSetup.exe).
         version: What the installer is asked for; None for its newest.
+        minimum_version: What is older is upgraded by C(installed), and refused otherwise; None takes every release.
         require_reachable: Whether WSL itself has to reach it, where it is bound to all addresses.
         tries: How often the endpoint is asked after a start.
         interval: Seconds between two tries.
@@ -45,6 +46,7 @@ class Wish:
     address: Address
     installer: Source
     version: str | None
+    minimum_version: str | None
     require_reachable: bool
     tries: int
     interval: float
@@ -103,6 +105,7 @@ def make_wish(params: dict[str, Any]) -> Wish:
         address=Address(address.host, params["port"]),
         installer=installer,
         version=check_version(params["version"]) if params["version"] else None,
+        minimum_version=check_version(params["minimum_version"]) if params["minimum_version"] else None,
         require_reachable=params["require_reachable"],
         **limits,
     )

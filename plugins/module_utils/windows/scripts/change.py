@@ -48,7 +48,8 @@ START = frame(r"""
     $path = [string]$parameters.path
     $env:OLLAMA_HOST = [string]$parameters.host
     $arguments = @{ FilePath = $path; WorkingDirectory = (Split-Path -Parent $path); PassThru = $true; WindowStyle = 'Hidden' }
-    if ($parameters.serve) { $arguments.ArgumentList = 'serve' }
+    # The app as its own installer starts it: without a window of its own.
+    $arguments.ArgumentList = $(if ($parameters.serve) { 'serve' } else { '--hide --fast-startup' })
     $process = Start-Process @arguments
     Write-Answer @{ pid = [int]$process.Id }
 """)

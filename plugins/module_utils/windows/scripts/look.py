@@ -18,10 +18,11 @@ LOOK = frame(r"""
     $env:Path = $machinePath + ';' + [Environment]::GetEnvironmentVariable('Path', 'User')
 
     $candidates = [System.Collections.ArrayList]@()
+    # Join-Path and Split-Path stop at a drive that is not there now: one of a network, or what a registry entry remembers.
     function Add-Candidate([string]$how, [string]$path) {
         if (-not $path) { return }
         if (-not (Test-Path -LiteralPath $path -PathType Leaf -ErrorAction SilentlyContinue)) { return }
-        $app = Join-Path (Split-Path -Parent $path) 'ollama app.exe'
+        $app = [System.IO.Path]::Combine([System.IO.Path]::GetDirectoryName($path), 'ollama app.exe')
         $hasApp = Test-Path -LiteralPath $app -PathType Leaf -ErrorAction SilentlyContinue
         [void]$candidates.Add(@{
             how = $how
@@ -32,8 +33,12 @@ LOOK = frame(r"""
     }
     function Add-Folder([string]$how, [string]$folder) {
         if (-not $folder) { return }
-        $folder = $folder.Trim(' "')
-        Add-Candidate $how (Join-Path $folder 'ollama.exe')
+        # What cannot be read is no candidate.
+        try { Add-Candidate $how ([System.IO.Path]::Combine($folder.Trim(' "'), 'ollama.exe')) } catch { $Error.Clear() }
+    }
+    function Add-Beside([string]$how, [string]$file) {
+        if (-not $file) { return }
+        try { Add-Folder $how ([System.IO.Path]::GetDirectoryName($file)) } catch { $Error.Clear() }
     }
 
     $processes = [System.Collections.ArrayList]@()
@@ -58,11 +63,11 @@ LOOK = frame(r"""
     $command = Get-Command -Name 'ollama.exe' -CommandType Application -ErrorAction SilentlyContinue | Select-Object -First 1
     if ($command) { Add-Candidate 'command' ([string]$command.Path) }
     foreach ($one in $processes) {
-        if ($one.path -and $one.mine) { Add-Folder 'process' (Split-Path -Parent $one.path) }
+        if ($one.mine) { Add-Beside 'process' ([string]$one.path) }
     }
-    if ($env:LOCALAPPDATA) { Add-Folder 'folder' (Join-Path $env:LOCALAPPDATA 'Programs\Ollama') }
+    if ($env:LOCALAPPDATA) { Add-Folder 'folder' ($env:LOCALAPPDATA + '\Programs\Ollama') }
     foreach ($base in @($env:ProgramFiles, ${env:ProgramFiles(x86)})) {
-        if ($base) { Add-Folder 'folder' (Join-Path $base 'Ollama') }
+        if ($base) { Add-Folder 'folder' ($base + '\Ollama') }
     }
     $uninstall = 'Microsoft\Windows\CurrentVersion\Uninstall\*'
     $keys = @("HKCU:\Software\$uninstall", "HKLM:\Software\$uninstall", "HKLM:\Software\WOW6432Node\$uninstall", 'HKCU:\Software\Ollama')
@@ -80,10 +85,12 @@ LOOK = frame(r"""
     foreach ($entry in @(Get-ItemProperty -Path $profiles -ErrorAction SilentlyContinue)) {
         $home_ = [string]$entry.ProfileImagePath
         if (-not $home_ -or $home_ -eq $env:USERPROFILE) { continue }
-        $path = Join-Path $home_ 'AppData\Local\Programs\Ollama\ollama.exe'
-        if (Test-Path -LiteralPath $path -PathType Leaf -ErrorAction SilentlyContinue) {
-            [void]$others.Add(@{ user = [string](Split-Path -Leaf $home_); path = $path })
-        }
+        try {
+            $path = [System.IO.Path]::Combine($home_, 'AppData\Local\Programs\Ollama\ollama.exe')
+            if (Test-Path -LiteralPath $path -PathType Leaf -ErrorAction SilentlyContinue) {
+                [void]$others.Add(@{ user = [System.IO.Path]::GetFileName($home_); path = $path })
+            }
+        } catch { $Error.Clear() }
     }
 
     $listeners = [System.Collections.ArrayList]@()
@@ -121,11 +128,14 @@ LOOK = frame(r"""
     $answers = $false
     $guarded = $null
     $version = $null
+    $models = $null
     if ($listeners.Count -gt 0) {
         $tags = Get-Answer '/api/tags' ''
         $answers = ($tags.status -eq 200 -and $tags.body -match '"models"')
     }
     if ($answers) {
+        $models = [System.Collections.ArrayList]@()
+        foreach ($one in @(($tags.body | ConvertFrom-Json).models)) { if ($one.name) { [void]$models.Add([string]$one.name) } }
         if ((Get-Answer '/api/version' '').body -match '"version"\s*:\s*"([^"]+)"') { $version = $Matches[1] }
         # On loopback Ollama checks the Host header, elsewhere it does not (ollama issues 3269, 6021).
         $guarded = ((Get-Answer '/api/tags' 'untrusted.invalid').status -eq 403)
@@ -142,6 +152,7 @@ LOOK = frame(r"""
         answers = $answers
         guarded = $guarded
         version = $version
+        models = $models
         variable = [Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'User')
         machine_variable = [Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'Machine')
     }

@@ -83,6 +83,15 @@ def test_without_a_socket(
     assert words in engine["reason"]
 
 
+@pytest.mark.parametrize("sign", ["mnt/wsl/docker-desktop", "mnt/c/Program Files/Docker/Docker"])
+def test_a_docker_desktop_that_does_not_run_is_not_absent(tmp_path: Path, write_command: Callable, sign: str) -> None:
+    (tmp_path / sign).mkdir(parents=True)
+    write_command(tmp_path / "usr/bin/docker", "exit 64")
+    engine = find_engine(machine_at(tmp_path), ALICE)
+    assert (engine["kind"], engine["reachable"], engine["code"]) == ("desktop", False, "daemon_stopped")
+    assert "start it on Windows" in engine["reason"]
+
+
 def test_socket_of_a_stopped_daemon(short_path: Path) -> None:
     (short_path / "var/run").mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as left_behind:

@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl 
     Side,
     default_gateway,
     find_windows_ollama,
+    reach_windows,
     read_wsl,
     tell_sides_apart,
 )
@@ -138,6 +139,31 @@ def test_the_ollama_of_windows(
     side = find_windows_ollama(machine, 11434, mode, answering(*answers), resolver(names))
     assert (side.host, side.daemon_version) == (host, "0.9.3" if host else None)
     assert words in (side.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("names", "url", "expected"),
+    [
+        ({"host.docker.internal": FOREIGN}, "http://host.docker.internal:11434/v1", None),
+        # What Windows gives out anew at each start is looked up at each use.
+        ({"172.31.160.1": FOREIGN}, "http://host.docker.internal:11434/v1", "http://172.31.160.1:11434/v1"),
+        (
+            {"host.docker.internal": OWN, "172.31.160.1": FOREIGN},
+            "http://host.docker.internal/v1",
+            "http://172.31.160.1/v1",
+        ),
+        ({}, "http://host.docker.internal:11434/v1", None),
+        ({"172.31.160.1": FOREIGN}, "http://gpu.example:11434/v1", None),
+    ],
+)
+def test_a_route_to_windows_outlives_its_address(
+    tmp_path: Path, names: dict[str, str], url: str, expected: str | None
+) -> None:
+    release = "6.6.87.2-microsoft-standard-WSL2"
+    machine = write(tmp_path, {"/proc/net/route": ROUTES, "/proc/sys/kernel/osrelease": release})
+    assert reach_windows(machine, url, resolver(names)) == (expected or url)
+    plain = write(tmp_path / "linux", {"/proc/net/route": ROUTES, "/proc/sys/kernel/osrelease": "6.1.0-13-amd64"})
+    assert reach_windows(plain, url, resolver(names)) == url
 
 
 @pytest.mark.parametrize(

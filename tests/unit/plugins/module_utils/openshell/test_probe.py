@@ -97,7 +97,7 @@ CLOSED = 'echo "nemoclaw-probe: nc: timed out" >&2; exit 1'
         ({"run": CLOSED}, "blocked", "172.18.0.0/16"),
         ({"run": CLOSED, "files": {"/proc/net/tcp": ""}}, "blocked", "nothing listens on port 11435"),
         ({"run": CLOSED, "info": DESKTOP}, "unavailable", "Docker Desktop"),
-        ({"run": CLOSED, "info": DESKTOP, "host": WINDOWS}, "blocked", "OLLAMA_HOST"),
+        ({"run": CLOSED, "info": DESKTOP, "host": WINDOWS}, "blocked", "-Protocol TCP -LocalPort 11435 "),
         ({"run": CLOSED, "host": WINDOWS}, "blocked", "172.18.0.0/16"),
         ({"run": "exit 125"}, "unavailable", "did not run"),
         ({"run": "echo boom >&2; exit 1"}, "unavailable", "boom"),
@@ -128,7 +128,7 @@ def test_outcomes(machine: Any, case: dict[str, Any], outcome: str, words: str) 
     ],
 )
 def test_what_answered(machine: Any, run: str, info: str, status: int | None, engine: str) -> None:
-    found = ask(machine(run=run, info=info), path="/api/version")
+    found = ask(machine(run=run, info=info), path="/v1/models/qwen2.5:14b")
     assert (found["outcome"], found["status"], found["engine"]) == ("reachable", status, engine)
 
 

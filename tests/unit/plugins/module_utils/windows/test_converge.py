@@ -74,7 +74,7 @@ def test_a_daemon_on_loopback_is_restarted_with_its_app_stopped_first(laptop: La
     assert done.report.restarted
     assert done.report.actions == [
         f"set OLLAMA_HOST=0.0.0.0:{ollama} for the Windows user LAPTOP\\J\u00f6rg M\u00fcller (it was not set)",
-        "stop ollama.exe, ollama app.exe on Windows",
+        "stop ollama app.exe, ollama.exe on Windows",
         f"start {APP}",
     ]
     assert len(laptop.state["processes"]) == 2
@@ -133,6 +133,14 @@ def test_an_app_that_starts_no_daemon_gives_way_to_the_program(laptop: Laptop, o
         ("bare", {}, {}, "windows_ollama_not_installed", "irm https"),
         ("bare", {"others": GRACE}, {}, "windows_ollama_other_user", "Grace"),
         ("bare", at(11434), {"state": "installed"}, "windows_ollama_other_user", "another user"),
+        ("bare", at(11434, listeners=[]), {}, "windows_ollama_other_user", "(Grace)"),
+        (
+            "bare",
+            {"processes": [{"name": "ollama.exe", "pid": 9, "path": None, "owner": None}]},
+            {},
+            "windows_ollama_other_user",
+            "(unknown)",
+        ),
         (
             "installed",
             {"misbehave": ["never_binds"]},
@@ -162,6 +170,8 @@ def test_what_is_in_the_way_is_named(
         run(laptop, 11434, host="host.docker.invalid", **options)
     assert (caught.value.code, words in caught.value.message) == (code, True), caught.value.message
     assert caught.value.message.endswith((".", "| iex"))
+    assert ("Windows was changed before that" in caught.value.message) == bool(caught.value.details.get("actions"))
+    assert caught.value.details.get("actions") or set(laptop.calls) <= {"install"}
     assert [one for one in before if one["owner"] == "LAPTOP\\Grace" and one not in laptop.state["processes"]] == []
 
 
@@ -187,15 +197,88 @@ def test_a_closed_firewall_is_a_warning_for_who_asks_from_a_container(laptop: La
     assert "New-NetFirewallRule" in done.report.warnings[0]
 
 
-def test_a_server_of_wsl_on_the_same_port_is_said(laptop: Laptop, ollama: int) -> None:
+@pytest.mark.parametrize(("address", "is_refused"), [("127.0.0.1", True), ("::1", True), ("192.168.1.7", False)])
+def test_a_server_of_wsl_on_windows_loopback_stands_in_the_way(
+    laptop: Laptop, ollama: int, address: str, is_refused: bool
+) -> None:
     laptop.boot()
     run(laptop, ollama)
-    relay = {"address": "127.0.0.1", "port": ollama, "pid": 78, "process": "wslrelay"}
+    before = laptop.calls
+    relay = {"address": address, "port": ollama, "pid": 78, "process": "wslrelay"}
     laptop.change(listeners=[*laptop.state["listeners"], relay])
-    again = run(laptop, ollama)
-    assert not again.report.changed
-    assert "wslrelay (process 78) on 127.0.0.1" in again.report.warnings[0]
-    assert "inside WSL" in again.report.warnings[0]
+    if is_refused:
+        with pytest.raises(Failure, match="does not reach Ollama") as caught:
+            run(laptop, ollama)
+        assert (caught.value.code, caught.value.details["listeners"]) == ("windows_port_taken", [relay])
+        said = caught.value.message
+    else:
+        said = run(laptop, ollama).report.warnings[0]
+    assert f"wslrelay (process 78) on {address}" in said
+    assert "inside WSL" in said
+    assert laptop.calls == before
+
+
+def test_a_daemon_on_another_port_is_stopped_only_where_a_restart_was_asked_for(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("running")
+    with pytest.raises(Failure, match="state=restarted") as caught:
+        run(laptop, ollama, state="running")
+    assert (caught.value.code, laptop.calls) == ("windows_restart_needed", [])
+    planned, done = run(laptop, ollama, True), run(laptop, ollama)
+    assert planned.report.restarted
+    assert done.report.restarted
+    assert planned.report.actions == done.report.actions
+    assert laptop.calls == ["set_variable", "stop", "start"]
+
+
+def test_a_release_that_is_too_old_is_upgraded_where_that_is_allowed(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("running", version="0.9.3")
+    laptop.change(listeners=[{**laptop.state["listeners"][0], "port": ollama}], variable=f"0.0.0.0:{ollama}")
+    assert not run(laptop, ollama, state="installed").report.changed
+    with pytest.raises(Failure, match=r"0\.9\.3, and 0\.32\.9 is the least") as caught:
+        run(laptop, ollama, state="restarted", minimum_version="0.32.9")
+    assert (caught.value.code, laptop.calls) == ("windows_ollama_too_old", [])
+    planned = run(laptop, ollama, True, state="installed", minimum_version="0.32.9")
+    done = run(laptop, ollama, state="installed", minimum_version="0.32.9")
+    assert laptop.calls == ["stop", "install"]
+    assert planned.report.actions[:2] == done.report.actions
+    assert "upgrade Ollama on Windows from 0.9.3" in done.report.actions[1]
+    assert done.report.restarted
+    assert done.after is not None
+    assert done.after.version == "0.32.9"
+    assert not run(laptop, ollama, state="installed", minimum_version="0.32.9").report.changed
+
+
+def test_an_installer_that_brings_an_old_release_is_said(laptop: Laptop, ollama: int) -> None:
+    laptop.boot("bare", installs="0.9.3")
+    with pytest.raises(Failure) as caught:
+        run(laptop, ollama, state="installed", minimum_version="0.32.9")
+    assert caught.value.code == "windows_ollama_too_old"
+
+
+def test_what_was_changed_before_a_failure_is_said(laptop: Laptop) -> None:
+    laptop.boot("installed", variable="10.0.0.1:11434", misbehave=["never_binds"])
+    with pytest.raises(Failure) as caught:
+        run(laptop, 11434)
+    assert "Windows was changed before that: set OLLAMA_HOST=0.0.0.0:11434" in caught.value.message
+    assert caught.value.message.endswith("state=restored (the playbook uninstall) puts OLLAMA_HOST back.")
+    assert caught.value.details["actions"][0].endswith("(it was 10.0.0.1:11434)")
+
+
+def test_a_converged_laptop_is_looked_at_once(laptop: Laptop, ollama: int) -> None:
+    laptop.boot()
+    run(laptop, ollama)
+    before = len(laptop.state["calls"])
+    assert not run(laptop, ollama).report.changed
+    assert laptop.state["calls"][before:] == ["look"]
+
+
+def test_a_loopback_that_guards_nothing_is_said(laptop: Laptop) -> None:
+    asked = wish(state="detected")
+    for misbehave, words in (["unguarded"], ["foreign Host header"]), ([], []):
+        laptop.boot("loopback", misbehave=misbehave)
+        warnings = as_result(detect(laptop.connect(), asked), asked, False)["warnings"]
+        assert [word for word in words if word in warnings[0]] == words
+        assert bool(warnings) == bool(words)
 
 
 @pytest.mark.parametrize("address", ["::", "0.0.0.0", "192.168.1.7", "fe80::1%4"])

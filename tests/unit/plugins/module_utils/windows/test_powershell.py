@@ -23,6 +23,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.p
     PowerShell,
     parse_answer,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.change import STOP
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.frame import (
     encoded,
     with_parameters,
@@ -65,6 +67,17 @@ def test_parameters_are_never_code(value: str) -> None:
 def test_a_script_fits_a_command_line_of_windows(name: str) -> None:
     assert len(encoded(with_parameters(SCRIPTS[name], {"source": "x" * 1000}))) < MAX_COMMAND_LINE
     assert SCRIPTS[name].isascii()
+
+
+def test_the_app_is_stopped_before_the_daemon_that_it_would_start_again() -> None:
+    assert STOP.index("'ollama app.exe'") < STOP.index("'ollama.exe'")
+
+
+def test_the_app_is_taken_from_the_installation_that_has_one() -> None:
+    found = read(
+        {"candidates": [{"path": "C:\\shim\\ollama.exe", "app": None}, {"path": "C:\\o.exe", "app": "C:\\a.exe"}]}
+    )
+    assert (found.path, found.app) == ("C:\\shim\\ollama.exe", "C:\\a.exe")
 
 
 @pytest.mark.parametrize("misbehave", [[], ["banner"], ["utf16"]])

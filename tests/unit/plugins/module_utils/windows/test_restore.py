@@ -53,6 +53,21 @@ def test_nothing_is_remembered_of_what_was_right_already(laptop: Laptop) -> None
     assert laptop.keeper.read() is None
 
 
+@pytest.mark.parametrize(("previous", "word"), [(None, "$null"), ("it's", "'it''s'")])
+def test_without_powershell_the_way_by_hand_is_said(laptop: Laptop, previous: str | None, word: str) -> None:
+    laptop.boot(variable=previous)
+    set_up(laptop)
+    laptop.change(misbehave=["policy"])
+    with pytest.raises(Failure) as caught:
+        put_back(laptop)
+    assert caught.value.code == "powershell_policy"
+    assert caught.value.details["command"] == f"[Environment]::SetEnvironmentVariable('OLLAMA_HOST', {word}, 'User')"
+    assert caught.value.details["command"] in caught.value.message
+    # A later run can still put it back.
+    laptop.change(misbehave=[])
+    assert put_back(laptop).report.expected == {"OLLAMA_HOST": previous}
+
+
 def test_what_somebody_set_since_is_left(laptop: Laptop) -> None:
     laptop.boot()
     set_up(laptop)
