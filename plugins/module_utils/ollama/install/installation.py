@@ -104,7 +104,12 @@ class Installation:
         if not self._wish.restart:
             result.daemon_restart_needed = True
             return None
-        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+        try:
+            running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+        except Failure as failure:
+            if stale or failure.code != "daemon_not_ours":
+                raise
+            return None  # new enough, and none of our business: only the program is missing or too old
         if running is None and stale:
             raise Failure(
                 "ollama_elsewhere",

@@ -63,25 +63,26 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
 
     """
     found = look(machine, port)
-    unit = found.unit.name if found.unit and found.is_units else None
-    user = next((one["user"] for one in found.listeners), None)
+    local = found.local
+    unit = found.unit.name if found.unit and local and local == found.own else None
+    owner = local.owner if local else next((one["user"] for one in found.listeners), None)
     if (
-        found.origin.is_users
-        or user is None
+        owner is None
+        or (local and (local.origin.is_users or (local.is_contained and local != found.own)))
         or not all(processes.is_ollama(one) for one in found.listeners if one["process"])
     ):
         raise _not_ours(found, port, version)
-    if found.pid is None or (os.geteuid() != 0 and (unit or found.listeners[0]["uid"] != os.geteuid())):
+    if local is None or (os.geteuid() != 0 and (unit or find_account(owner).uid != os.geteuid())):
         raise Failure(
             "root_needed",
             f"The daemon on port {port} runs Ollama {version} and has to be restarted, which only root may do. Run the task with "
             "become: true. Nothing was changed.",
         )
-    runs = processes.program_of(machine, found.pid)
+    runs = processes.program_of(machine, local.pid)
     if runs is not None and runs != os.path.realpath(machine.path(program)):
         return None
-    environment = processes.environment_of(machine, found.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
-    return Running(port, version, unit, found.pid, program, find_account(user), environment)
+    environment = processes.environment_of(machine, local.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
+    return Running(port, version, unit, local.pid, program, find_account(owner), environment)
 
 
 def restart(machine: Machine, running: Running, minimum: str, timeout: float) -> None:
@@ -115,8 +116,8 @@ def do_restart(machine: Machine, running: Running) -> None:
     if running.unit:
         Systemd(machine).do("restart", running.unit)
         return
-    now = look(machine, running.port)
-    if now.pid:
+    now = look(machine, running.port).local
+    if now:
         processes.stop(now.pid, machine)
     processes.start(running.program, running.owner, running.environment)
 
