@@ -88,7 +88,8 @@ def test_a_model_without_tools(ollama: ollama_server.Ollama, registry: model_reg
     name = registry.push("lab/plain", "1b", tools=False)
     failure = failing(ollama, name)
     assert (failure.code, failure.details["capabilities"]) == ("model_without_tools", ["completion"])
-    assert "ollama show" in failure.message
+    assert "ollama show" in failure.message and "deleted again" in failure.message
+    assert names(ollama) == []
     assert make(ollama, name, require_tools=False)["capabilities"] == ["completion"]
 
 

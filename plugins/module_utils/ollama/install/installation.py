@@ -34,7 +34,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     check_place,
     foresee,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
 
 
 class Installation:
@@ -188,10 +189,7 @@ class Installation:
                         upgrade.do_restart(machine, running)
                 raise
         except OSError as error:
-            raise Failure(
-                "install_failed",
-                f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
-            ) from error
+            raise self._failed(error) from error
         finally:
             with acting_as(account):
                 staging.close()
@@ -208,6 +206,7 @@ class Installation:
             file = self._fetch(source, staging.folder, result)
             self._report(Position("script", message=f"Running {source.name}"))
             kept = script.Kept(self._place, machine.path(unit_file.PATH))
+            before = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
             try:
                 with file:
                     result.actions.append(script.run(machine, file, source, self._version))
@@ -215,17 +214,34 @@ class Installation:
                     result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
                     self._reload()
                 self._prove_script(source, running)
-            except Failure:
-                kept.restore()
-                self._reload()
-                if running:
-                    with contextlib.suppress(Failure):
-                        upgrade.do_restart(machine, running)
+            except (Failure, OSError):
+                self._undo_script(kept, before, running)
                 raise
             finally:
                 kept.forget()
+        except OSError as error:
+            raise self._failed(error) from error
         finally:
             staging.close()
+
+    def _undo_script(self, kept: script.Kept, before: UnitState | None, running: upgrade.Running | None) -> None:
+        """Put back what the script replaced, and its service into the state in which it was: the script starts and enables it."""
+        with contextlib.suppress(Failure):
+            if before and before.active not in ("active", "activating", "reloading"):
+                Systemd(self._machine).do("stop", UNIT)
+            if before and not before.enabled:
+                Systemd(self._machine).do("disable", UNIT)
+        kept.restore()
+        self._reload()
+        if running:
+            with contextlib.suppress(Failure):
+                upgrade.do_restart(self._machine, running)
+
+    def _failed(self, error: OSError) -> Failure:
+        return Failure(
+            "install_failed",
+            f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
+        )
 
     def _prove_script(self, source: release.Source, running: upgrade.Running | None) -> None:
         path, client, daemon = self._look()
