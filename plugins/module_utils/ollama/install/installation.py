@@ -22,6 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
+    previous,
     release,
     script,
     unit_file,
@@ -73,7 +74,7 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        result = Result(path, client, daemon, client, daemon)
+        result = Result(path, client, daemon, client, daemon, previous=previous.find(self._place))
         stale_client = release.is_older(client, self._minimum)
         stale_daemon = daemon is not None and release.is_older(daemon, self._minimum)
         if not stale_client and not stale_daemon:
@@ -87,6 +88,55 @@ class Installation:
                 upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
         if not check_mode:
             self._check_after(result, stale_client)
+        return result
+
+    def restore(self, check_mode: bool) -> Result:
+        """Put back what an upgrade replaced and kept, and have the daemon run it, unless only checking; without such a thing do nothing.
+
+        Raises:
+            Failure: C(install_failed), and what find_running() and systemd say.
+
+        """
+        path, client, daemon = self._look()
+        kept = previous.find(self._place)
+        result = Result(path, client, daemon, client, daemon)
+        if kept is None:
+            return result
+        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program) if daemon else None
+        # One that has ended meanwhile is started again by its unit alone.
+        unit = None if daemon else upgrade.find_unit(self._machine)
+        result.plan(f"put Ollama {kept} back in {self._prefix}")
+        result.version = kept
+        if running or unit:
+            result.plan(f"restart {running or unit}")
+            result.daemon_restarted, result.daemon_version = True, kept
+        if check_mode:
+            return result
+        try:
+            with acting_as(self._account):
+                previous.restore(self._place)
+        except OSError as error:
+            raise Failure(
+                "install_failed", f"Putting Ollama {kept} back in {self._prefix} failed: {error}. Install it again."
+            ) from error
+        if running:
+            upgrade.do_restart(self._machine, running)
+        elif unit:
+            Systemd(self._machine).do("restart", unit)
+        if running or unit:
+            result.daemon_version = upgrade.await_answer(self._wish.port, self._wish.timeout)
+        return result
+
+    def settle(self, check_mode: bool) -> Result:
+        """Let go of what an upgrade replaced and kept, unless only checking."""
+        path, client, daemon = self._look()
+        result = Result(path, client, daemon, client, daemon)
+        kept = previous.find(self._place)
+        if kept is not None:
+            result.plan(f"remove Ollama {kept}, which was kept")
+            if not check_mode:
+                with acting_as(self._account):
+                    previous.forget(self._place)
         return result
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
@@ -140,10 +190,28 @@ class Installation:
         if check_mode:
             with acting_as(self._account):
                 foresee(self._machine, self._wish, self._place, sources, result)
-        elif by_script:
-            self._run_script(result, sources[0], running)
-        else:
-            self._unpack(result, sources, running, needs_unit)
+            return
+        keeps = self._wish.keep_previous and self._machine.exists(self._program)
+        if keeps:
+            self._keep(result)
+        try:
+            if by_script:
+                self._run_script(result, sources[0], running)
+            else:
+                self._unpack(result, sources, running, needs_unit)
+        except Failure:
+            if keeps:  # it is in its place again
+                with acting_as(self._account):
+                    previous.forget(self._place)
+            raise
+
+    def _keep(self, result: Result) -> None:
+        try:
+            with acting_as(self._account):
+                previous.keep(self._place, result.previous_version or "unknown")
+        except OSError as error:
+            raise self._failed(error) from error
+        result.previous = previous.find(self._place)
 
     def _sources(self) -> list[release.Source]:
         wish = self._wish

@@ -16,7 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
+    UNIT,
+    Found,
+    look,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 _POLL_S = 0.2
@@ -93,15 +97,10 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float) ->
 
     """
     do_restart(machine, running)
-    deadline, version = Deadline(timeout), None
-    while deadline.remaining:
-        version, problem = ask_ollama_daemon(running.port)
-        if version and not problem:
-            break
-        deadline.sleep(_POLL_S)
+    version = await_answer(running.port, timeout)
     if not is_older(version, minimum):
         return
-    seen = f"it is still Ollama {version}" if version else f"it does not answer after {deadline.elapsed:.0f} s"
+    seen = f"it is still Ollama {version}" if version else f"it does not answer after {timeout:.0f} s"
     raise Failure(
         "daemon_not_upgraded",
         f"Installed Ollama and restarted {running} on port {running.port}: {seen}. What was there before is back in its place. See "
@@ -109,6 +108,23 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float) ->
         daemon_version=version,
         last_logs=Systemd(machine).last_logs(running.unit) if running.unit else [],
     )
+
+
+def await_answer(port: int, timeout: float) -> str | None:
+    """Wait for a daemon and return its version, None where none answers in time."""
+    deadline = Deadline(timeout)
+    while deadline.remaining:
+        version = ask_ollama_daemon(port)[0]
+        if version:
+            return version
+        deadline.sleep(_POLL_S)
+    return None
+
+
+def find_unit(machine: Machine) -> str | None:
+    """Return Ollama's unit where it runs Ollama, or tries to; None without one."""
+    unit = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
+    return UNIT if unit and unit.known and unit.active != "inactive" else None
 
 
 def do_restart(machine: Machine, running: Running) -> None:
