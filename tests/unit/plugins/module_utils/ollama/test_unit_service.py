@@ -8,6 +8,7 @@ With systemd itself it is molecule's scenario ollama_service; here are the cases
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -17,6 +18,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import wish as install
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
@@ -278,6 +282,56 @@ def test_a_drop_in_that_keeps_the_service_from_running_is_taken_back(host: Host,
     assert ending in failed.value.message
     assert host.machine.read("/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf") == before
     assert host.orders()[-4:] == ["daemon-reload", "restart ollama.service"] * 2
+
+
+def test_a_drop_in_that_systemd_does_not_accept_is_taken_back(host: Host) -> None:
+    complaint = "/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf:5: Invalid environment assignment"
+    analyze = host.root / "usr/bin/systemd-analyze"
+    analyze.write_text(f"#!/bin/sh\necho '{complaint}'\necho 'other.service: Nice=99 is ignored'\n", encoding="utf-8")
+    analyze.chmod(0o755)
+    failure = host.listen(ANY).failing()
+    assert (failure.code, complaint in failure.message) == ("drop_in_refused", True)
+    assert (host.files(), host.orders()) == ([], ["daemon-reload", "daemon-reload"])
+
+
+# What an upgrade does about a daemon that it may not restart.
+@pytest.mark.parametrize("kind", ["container", "users", "stranger"])
+def test_a_daemon_that_an_upgrade_does_not_restart(host: Host, kind: str) -> None:
+    host.listen(LOOPBACK, "docker-proxy" if kind == "stranger" else "ollama").service(pid=0)
+    if kind == "container":
+        host.contained()
+    if kind == "users":
+        (host.root / f"proc/{PID}/cgroup").write_text(
+            "0::/user.slice/user@1000.service/app.slice/ollama.service\n", encoding="utf-8"
+        )
+    with pytest.raises(Failure) as failed:
+        upgrade.find_running(host.machine, host.port, "0.1.0", "/usr/local/bin/ollama")
+    assert failed.value.code == "daemon_not_ours"
+    assert "Nothing was changed" in failed.value.message
+
+
+@pytest.mark.parametrize(("version", "code"), [("0.32.9", None), ("0.9.3", "daemon_not_ours")])
+def test_a_container_stops_an_installation_only_where_it_is_too_old(
+    host: Host, double: Any, version: str, code: str | None
+) -> None:
+    double.version = version
+    host.listen(LOOPBACK, "ollama").service(pid=0).contained()
+    archive = host.root / "ollama.tgz"
+    archive.write_bytes(b"x")
+    known = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    place = str(host.root / "prefix")
+    wish = install.Wish(
+        "0.32.9", None, "archive", "user", str(archive), known, None, None, place, host.port, True, 1, 1
+    )
+    machine = Machine(root=host.root, environ={"PATH": "/usr/bin"})
+    run = Installation(machine, find_account(), wish, lambda position: None)
+    if code:
+        with pytest.raises(Failure) as failed:
+            run.converge(True)
+        assert failed.value.code == code
+        return
+    (action,) = run.converge(True).actions
+    assert action.startswith("install ")
 
 
 def test_a_drop_in_that_closes_an_open_daemon_stays_even_if_it_does_not_start(host: Host) -> None:
