@@ -25,12 +25,21 @@ description:
 options:
   state:
     description:
-      - V(present) has Ollama.
+      - V(present) installs or upgrades.
       - V(absent) removes the program and its libraries from where O(mode) and O(prefix) put them, and in system mode the unit that this
         module writes, stopped before. A unit with any other text stays. So do the user C(ollama), its home, and every model.
+      - V(restored) undoes an upgrade that proved itself here and did not do all the same. What O(keep_previous) kept comes back, and the
+        daemon is restarted with it. Where nothing is kept, nothing is done.
+      - V(settled) lets go of what was kept.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, restored, settled]
     default: present
+  keep_previous:
+    description:
+      - Whether what an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) below the prefix. RV(previous) names it.
+      - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
+    type: bool
+    default: false
   version:
     description: The version that is installed, without wildcards.
     type: str
@@ -149,6 +158,27 @@ EXAMPLES = r"""
     checksum: "sha256:{{ mirror_checksum }}"
   become: true
 
+- name: Have a new version only if the model still works with it
+  become: true
+  block:
+    - name: Upgrade
+      nemoclaw.local_inference.ollama_install:
+        version: 0.33.1
+        keep_previous: true
+
+    - name: Prove it
+      nemoclaw.local_inference.endpoint_validate:
+        base_url: http://127.0.0.1:11434/v1
+        model: qwen2.5:7b
+
+    - name: Let go of the old one
+      nemoclaw.local_inference.ollama_install:
+        state: settled
+  rescue:
+    - name: Go back
+      nemoclaw.local_inference.ollama_install:
+        state: restored
+
 - name: Have Ollama without root, from a file that was brought to the host
   nemoclaw.local_inference.ollama_install:
     mode: user
@@ -216,6 +246,11 @@ version:
   sample: 0.32.9
 previous_version:
   description: Version of the program before, null where there was none or it did not tell.
+  returned: when RV(finished)
+  type: str
+  sample: 0.12.3
+previous:
+  description: Version that O(keep_previous) has kept and nobody has settled yet, null where there is none.
   returned: when RV(finished)
   type: str
   sample: 0.12.3
@@ -339,7 +374,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},
+    "keep_previous": {"type": "bool", "default": False},
     "version": {"type": "str", "default": DEFAULT_VERSION},
     "minimum_version": {"type": "str"},
     "method": {"type": "str", "choices": ["archive", "script"], "default": "archive"},
@@ -386,10 +422,7 @@ def main() -> None:
         user = params.pop("user")
         account = find_account(user if params["mode"] == "user" else None)
         check_ports([params["port"]])
-        if state == "absent":
-            outcome = Outcome(True, None, asdict(remove(Machine(), account, Wish(**params), module.check_mode)))
-        else:
-            outcome = _bring(account, Wish(**params), module.check_mode, wait, folder)
+        outcome = _bring(state, account, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, failure)
     result = outcome.as_result()
@@ -402,15 +435,19 @@ def main() -> None:
     module.exit_json(**result, mode=params["mode"], method=params["method"], diff=shown)
 
 
-def _bring(account: Account, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
+def _bring(state: str, account: Account, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
-        return asdict(Installation(Machine(), account, wish, report).converge(check_mode))
+        if state == "absent":
+            return asdict(remove(Machine(), account, wish, check_mode))
+        installation = Installation(Machine(), account, wish, report)
+        work = {"present": installation.converge, "restored": installation.restore, "settled": installation.settle}
+        return asdict(work[state](check_mode))
 
     def plan() -> dict[str, Any] | None:
         result = act(True)
         return None if result["changed"] else result
 
-    if check_mode or wait is None:
+    if check_mode or wait is None or state != "present":  # only an installation takes long
         return Outcome(True, None, act(check_mode))
     job = Job(
         "ollama-install", f"{account.name} {wish.mode} {wish.prefix}", asdict(wish), "Installing Ollama", folder=folder

@@ -15,14 +15,16 @@ description:
   - A download has no limit on its whole time, only on the time without progress (O(stall_timeout)). What came is kept by the daemon,
     so the next run goes on from there.
   - With O(wait) and C(until) a play shows how far a long download or load is. See the examples.
-  - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. Whether its
-    tool calls come back structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
+  - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. What was downloaded
+    of it by the same run is deleted again, as its capabilities are known only once it is there. Whether its tool calls come back
+    structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
 options:
   name:
     description:
       - The model, for example V(qwen2.5:7b). Without a tag it is C(:latest).
-      - V(auto) chooses one for O(state=present) and O(state=loaded). Of the installed models that fit the GPU's memory and can use
-        tools it takes C(nemotron-3-nano:30b), else the first. Where none is installed it takes the largest starter model that fits.
+      - V(auto) chooses one for O(state=present) and O(state=loaded). Of the installed models that fit the GPU's memory (the host's, where
+        there is no GPU), generate text and can use tools it takes C(nemotron-3-nano:30b), else the first. Where there is none it takes
+        the largest starter model that fits.
       - V(all) means every model in memory, for O(state=unloaded).
     type: str
     required: true
@@ -329,7 +331,7 @@ def _bring(daemon: Daemon, wish: Wish, check_mode: bool, wait: int | None, folde
     planning = check_mode and _is_not_installed(machine, daemon.address)
 
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
-        return converge(daemon, wish, lambda: _find_gpus(machine), check_mode, report, planning)
+        return converge(daemon, wish, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning)
 
     def plan() -> dict[str, Any] | None:
         result = act(True)
@@ -348,8 +350,11 @@ def _is_not_installed(machine: Machine, address: Address) -> bool:
     return find_ollama_client(machine, find_account())["path"] is None
 
 
-def _find_gpus(machine: Machine) -> dict[str, Any]:
-    return find_gpus(machine, read_platform(machine).name, parse_meminfo(machine.read("/proc/meminfo")))
+def _find_gpus(machine: Machine, address: Address) -> dict[str, Any]:
+    memory = parse_meminfo(machine.read("/proc/meminfo"))
+    gpus = find_gpus(machine, read_platform(machine).name, memory)
+    # The memory of a WSL says nothing about that of its Windows.
+    return {**gpus, "host_available_mib": memory.available_mib if address.is_loopback else None}
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ description:
   - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are
     compared with what is wanted. Where a later file or an C(EnvironmentFile) would win, the module stops and names it.
   - The daemon is restarted only where it is exposed, on another port, or lacks a variable, so loaded models stay loaded.
+  - A service that does not answer with a changed drop-in gets the one before back, where it was on loopback with that.
   - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
-    does not run is started. Nothing starts it after a reboot then, which RV(supervised) says.
+    does not run is started. Nothing starts it after a reboot then, which RV(supervised) and a warning say.
   - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set where Ollama brings that library.
 options:
   port:
@@ -28,7 +29,8 @@ options:
     description:
       - V(started) has it run on loopback.
       - V(stopped) stops it.
-      - V(absent) removes the drop-in. A daemon that runs keeps its address until its next start.
+      - V(absent) removes the drop-in, whichever unit it was written for and whoever has the port by now. A daemon that runs keeps its
+        address until its next start.
     type: str
     choices: [started, stopped, absent]
     default: started
@@ -69,7 +71,7 @@ attributes:
     membership: [nemoclaw.local_inference.all]
 notes:
   - Under systemd it needs root (C(become)).
-  - Another server on the port is named and never stopped.
+  - Another server on the port is named and never stopped, and neither is an Ollama in a container, nor one of a user's own systemd.
 seealso:
   - module: nemoclaw.local_inference.ollama_info
 author:
@@ -191,7 +193,7 @@ def main() -> None:
         restarted=report.restarted,
         actions=report.actions,
         listeners=found.listeners,
-        supervised=(found.is_units or found.origin.is_users) if found.running else None,
+        supervised=bool(found.own or any(one.origin.is_users for one in found.holders)) if found.running else None,
         unit=found.unit.name if found.unit else None,
         drop_in=report.path,
         diff={

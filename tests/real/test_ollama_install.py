@@ -50,6 +50,9 @@ def files(archives: ollama_archives.Archives) -> Iterator[ollama_archives.FileSe
         yield server
 
 
+PREVIOUS = ".nemoclaw-ollama-previous"
+
+
 class Host:
     """A prefix, and runs of the module's code on it."""
 
@@ -63,7 +66,15 @@ class Host:
     def install(
         self, archive: ollama_archives.Archive | None = None, check_mode: bool = False, **options: Any
     ) -> Result:
-        archive = archive or self._archives.tgz
+        return self._installation(archive or self._archives.tgz, options).converge(check_mode)
+
+    def restore(self, check_mode: bool = False) -> Result:
+        return self._installation(self._archives.tgz, {}).restore(check_mode)
+
+    def settle(self, check_mode: bool = False) -> Result:
+        return self._installation(self._archives.tgz, {}).settle(check_mode)
+
+    def _installation(self, archive: ollama_archives.Archive, options: dict[str, Any]) -> Installation:
         wish = {
             "version": NEW,
             "minimum_version": None,
@@ -81,7 +92,7 @@ class Host:
             **options,
         }
         report = self.progress.append
-        return Installation(self.machine, find_account(), Wish(**wish), report).converge(check_mode)
+        return Installation(self.machine, find_account(), Wish(**wish), report)
 
     @property
     def version(self) -> str | None:
@@ -164,6 +175,28 @@ def test_a_server_that_refuses_head(
     assert host.install(url=url).changed
     assert host.version == NEW
     assert [method for method, *_rest in files.asked] == ["HEAD", "GET"]
+
+
+def test_what_an_upgrade_replaced_is_kept_until_it_is_settled(old_host: Host) -> None:
+    assert old_host.install(minimum_version="0.9.0", keep_previous=True).previous is None, "nothing was replaced"
+    assert (old_host.restore().changed, old_host.settle().changed) == (False, False)
+    assert old_host.install(keep_previous=True).previous == OLD
+    assert old_host.names == [PREVIOUS, "bin", "lib"]
+    planned, planned_end = old_host.restore(check_mode=True), old_host.settle(check_mode=True)
+    assert (planned.actions, planned.version) == ([f"put Ollama {OLD} back in {old_host.prefix}"], OLD)
+    assert (planned_end.actions, old_host.version) == ([f"remove Ollama {OLD}, which was kept"], NEW)
+    assert old_host.restore().actions == planned.actions
+    assert (old_host.version, old_host.names) == (OLD, ["bin", "lib"])
+    assert (old_host.prefix / "lib" / "ollama" / "old.so").exists()
+    old_host.install(keep_previous=True)
+    assert old_host.settle().changed
+    assert (old_host.version, old_host.names, old_host.restore().changed) == (NEW, ["bin", "lib"], False)
+
+
+def test_nothing_is_kept_of_an_upgrade_that_failed(old_host: Host, archives: ollama_archives.Archives) -> None:
+    with pytest.raises(Failure):
+        old_host.install(archives.broken_program, keep_previous=True)
+    assert (old_host.version, old_host.names) == (OLD, ["bin", "lib"])
 
 
 def bad(code: str, archive: str = "tgz", behaviour: str = "", **options: Any) -> Any:
@@ -381,6 +414,14 @@ def test_a_new_daemon_that_does_not_start_gives_way_to_the_old_one(running: Host
     deadline = Deadline(20)
     while ask_ollama_daemon(running.port)[0] is None and deadline.remaining:
         deadline.sleep(0.05)
+    assert ask_ollama_daemon(running.port) == (OLD, None)
+
+
+@without_systemd
+def test_the_daemon_goes_back_with_its_program(running: Host) -> None:
+    assert running.install(keep_previous=True).daemon_version == NEW
+    result = running.restore()
+    assert (result.daemon_restarted, result.daemon_version, running.version) == (True, OLD, OLD)
     assert ask_ollama_daemon(running.port) == (OLD, None)
 
 

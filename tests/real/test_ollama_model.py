@@ -88,7 +88,8 @@ def test_a_model_without_tools(ollama: ollama_server.Ollama, registry: model_reg
     name = registry.push("lab/plain", "1b", tools=False)
     failure = failing(ollama, name)
     assert (failure.code, failure.details["capabilities"]) == ("model_without_tools", ["completion"])
-    assert "ollama show" in failure.message
+    assert "ollama show" in failure.message and "deleted again" in failure.message
+    assert names(ollama) == []
     assert make(ollama, name, require_tools=False)["capabilities"] == ["completion"]
 
 
@@ -108,6 +109,19 @@ def test_cut_in_the_middle_and_resumed(ollama: ollama_server.Ollama, swift: mode
     assert done["progress"]["completed"] > 30 * MEGABYTES
     # The first half did not travel again.
     assert swift.content.sent - before < 16 * MEGABYTES
+
+
+def test_a_connection_that_is_closed_in_the_middle(
+    ollama: ollama_server.Ollama, swift: model_registry.Registry
+) -> None:
+    name = swift.push("lab/closed", "1b", padding=30 * MEGABYTES)
+    before = swift.content.sent
+    swift.content.cut_after = before + 15 * MEGABYTES
+    done = make(ollama, name)
+    assert (swift.content.cut_after, done["progress"]["percent"], names(ollama)) == (None, 100, [name])
+    assert len(swift.content.ranges) > 1
+    # The daemon goes on from there by itself; what was under way when it was closed may travel twice.
+    assert swift.content.sent - before < 35 * MEGABYTES
 
 
 def test_what_the_registry_does_not_have(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:

@@ -33,8 +33,8 @@ def ports() -> Iterator[list[int]]:
     yield used
     for port in used:
         found = look(Machine(), port)
-        if found.pid:
-            os.kill(found.pid, signal.SIGKILL)
+        for one in found.holders:
+            os.kill(one.pid, signal.SIGKILL)
 
 
 def make(
@@ -42,6 +42,10 @@ def make(
 ) -> tuple[Report, Found]:
     wish = Wish(state, port, more.get("environment", {}), True, more.get("timeout", 20))
     return converge(machine or Machine(), find_account(), wish, check)
+
+
+def pid_of(found: Found) -> int | None:
+    return found.holders[0].pid if found.holders else None
 
 
 def addresses(port: int) -> list[str]:
@@ -52,13 +56,13 @@ def test_exposed_and_brought_back_with_its_own_settings(ollama_home: Path, ports
     with ollama_server.serving(ollama_home, bind="0.0.0.0") as daemon:
         port = int(daemon.host.split(":")[1])
         ports.append(port)
-        before = look(Machine(), port).pid
+        before = pid_of(look(Machine(), port))
         planned, _found = make(port, check=True)
-        assert planned.changed and before == look(Machine(), port).pid
+        assert planned.changed and before == pid_of(look(Machine(), port))
         report, found = make(port)
         assert report.actions == planned.actions == [f"stop process {before}", f"start {daemon.binary} serve as root"]
-        assert (report.restarted, found.pid != before, addresses(port)) == (True, True, ["127.0.0.1"])
-        environment = Path(f"/proc/{found.pid}/environ").read_text(encoding="utf-8")
+        assert (report.restarted, pid_of(found) != before, addresses(port)) == (True, True, ["127.0.0.1"])
+        environment = Path(f"/proc/{pid_of(found)}/environ").read_text(encoding="utf-8")
         assert f"OLLAMA_MODELS={daemon.store}" in environment
         assert f"OLLAMA_HOST=127.0.0.1:{port}" in environment
         again, found = make(port)

@@ -27,8 +27,9 @@ class LoadingOllama(ThreadingHTTPServer):
     """
     Attributes a test may set: `vram` (bytes of a loaded model on the GPU), `context_length`, `version`, `load_error` (status and
     message of a load), `forgets` (says it has loaded and has not), `keeps` (says it has unloaded and has not), `pull` (the lines that
-    a pull answers), `endings` (how many pulls are taken down by an earlier one that is being ended), `released` (an event; a load
-    waits until it is set, as it is at first).
+    a pull answers), `brings` (what the model can do that a pull brings), `delete_status` (what a deletion is answered with), `endings`
+    (how many pulls are taken down by an earlier one that is being ended), `released` (an event; a load waits until it is set, as it is
+    at first).
     """
 
     daemon_threads = True
@@ -44,10 +45,15 @@ class LoadingOllama(ThreadingHTTPServer):
         self.forgets = False
         self.keeps = False
         self.pull: list[dict[str, Any]] = []
+        self.brings: list[str] | None = ["completion", "tools"]
+        self.delete_status = 200
         self.endings = 0
         self.released = threading.Event()
         self.released.set()
         super().__init__(("127.0.0.1", 0), _Exchange)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that does not wait any longer hangs up."""
 
     @property
     def host(self) -> str:
@@ -121,12 +127,15 @@ class _Exchange(BaseHTTPRequestHandler):
             return
         lines = [json.dumps(line).encode() + b"\n" for line in self.server.pull]
         if self.server.pull and self.server.pull[-1].get("status") == "success":
-            self.server.models[body["model"]] = ["completion", "tools"]
+            self.server.models[body["model"]] = self.server.brings
         self._send(200, b"".join(lines), "application/x-ndjson")
 
     def _delete_api_delete(self, body: Any) -> None:
         if body["model"] not in self.server.models:
             self._json(404, {"error": f"model '{body['model']}' not found"})
+            return
+        if self.server.delete_status != 200:
+            self._json(self.server.delete_status, {"error": "permission denied"})
             return
         del self.server.models[body["model"]]
         self._send(200, b"", "text/plain")

@@ -49,7 +49,10 @@ _WITH_TOOLS = "{{ if .Tools }}{{ .Tools }}{{ end }}{{ .System }} {{ .Prompt }}"
 
 
 class ContentServer(ThreadingHTTPServer):
-    """Serves the blobs of a store by range. `rate`: bytes a second. After `silent_after` bytes connections stay open and silent."""
+    """
+    Serves the blobs of a store by range. `rate`: bytes a second. After `silent_after` bytes connections stay open and silent; after
+    `cut_after` bytes one is closed, once.
+    """
 
     daemon_threads = True
 
@@ -57,6 +60,7 @@ class ContentServer(ThreadingHTTPServer):
         self.store = store
         self.rate: float | None = None
         self.silent_after: float | None = None
+        self.cut_after: float | None = None
         self.sent = 0
         self.ranges: list[str] = []
         self.stopping = threading.Event()
@@ -91,6 +95,10 @@ class _Content(BaseHTTPRequestHandler):
         while start <= end:
             if self.server.silent_after is not None and self.server.sent >= self.server.silent_after:
                 self.server.stopping.wait()
+            if self.server.cut_after is not None and self.server.sent >= self.server.cut_after:
+                self.server.cut_after = None
+                self.close_connection = True
+                return
             piece = content[start : min(start + 65_536, end + 1)]
             self.wfile.write(piece)
             start += len(piece)

@@ -8,7 +8,8 @@ The build of Ollama that PyPI has aborts when it runs a model, and that of Ollam
 before it: loading and unloading (a list of names), /api/ps and /v1/chat/completions (passed on to llama.cpp) are answered here, and
 everything else, the version included, by the real program. A prompt to the native API is refused with 501.
 
-It reads `lib/ollama/front.json` beside the folder that it lies in; write_archive() makes both, packed as Ollama's release is.
+It reads `lib/ollama/front.json` beside the folder that it lies in; write_archive() makes both, packed as Ollama's release is. A test may
+add `version` (what it calls itself) and `load_error` (what it says instead of loading a model) there, for a release that is bad.
 Standard library only, for Python 3.9.
 """
 
@@ -40,10 +41,12 @@ class Front(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], real: str, generator: str, key: str) -> None:
+    def __init__(self, address: tuple[str, int], real: str, config: dict[str, str]) -> None:
         self.real = real
-        self.generator = generator
-        self.key = key
+        self.generator = config["generator"]
+        self.key = config["key"]
+        self.version = config.get("version")
+        self.load_error = config.get("load_error")
         self.loaded: dict[str, dict[str, Any]] = {}
         super().__init__(address, _Exchange)
 
@@ -67,6 +70,7 @@ class _Exchange(BaseHTTPRequestHandler):
             "GET /api/ps": self._list_loaded,
             "POST /api/generate": self._load,
             "POST /v1/chat/completions": self._generate,
+            **({"GET /api/version": self._tell_version} if self.server.version else {}),
         }.get(asked)
         if own:
             own(body)
@@ -74,6 +78,9 @@ class _Exchange(BaseHTTPRequestHandler):
             self._pass_on(self.server.real, self.path, body, {})
 
     do_GET = do_POST = do_DELETE = do_HEAD = do_PUT = _serve
+
+    def _tell_version(self, _body: bytes) -> None:
+        self._answer(200, {"version": self.server.version})
 
     def _list_loaded(self, _body: bytes) -> None:
         self._answer(200, {"models": list(self.server.loaded.values())})
@@ -88,6 +95,8 @@ class _Exchange(BaseHTTPRequestHandler):
         elif wish.get("keep_alive") == 0:
             self.server.loaded.pop(model["name"], None)
             self._answer(200, {"model": wish["model"], "response": "", "done": True, "done_reason": "unload"})
+        elif self.server.load_error:
+            self._answer(500, {"error": self.server.load_error})
         else:
             length = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 32768)
             more = {"size_vram": model["size"], "context_length": length, "expires_at": "2100-01-01T00:00:00Z"}
@@ -195,11 +204,14 @@ def write_archive(path: Path, program: Path, generator: str, key: str) -> None:
 def main() -> None:
     config = json.loads(_CONFIG.read_text(encoding="utf-8"))
     environment = {**os.environ, "LD_LIBRARY_PATH": config["libraries"]}
+    if sys.argv[1:] == ["--version"] and "version" in config:
+        print(f"Warning: client version is {config['version']}")
+        return
     if sys.argv[1:] != ["serve"]:
         os.execve(config["real"], ["ollama", *sys.argv[1:]], environment)
     address = _listen_address()
     real = _start_real(config["real"], environment)
-    with Front(address, real, config["generator"], config["key"]) as front:
+    with Front(address, real, config) as front:
         front.serve_forever()
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import re
 from collections.abc import Sequence
@@ -15,9 +16,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
-# openshell needs about 13 ms, nemoclaw (a Node program) some hundred; ollama first asks its daemon, which may hang.
+# openshell needs about 13 ms, nemoclaw (a Node program) some hundred.
 _VERSION_LIMIT_S = 3.0
 _DAEMON_LIMIT_S = 1.0
+# ollama asks its daemon first, which may hang, or be one that OLLAMA_HOST names and that is gone. Asked at port 9 (discard), where none
+# is, it tells its own version at once.
+NO_DAEMON = {"OLLAMA_HOST": "127.0.0.1:9"}
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*[0-9A-Za-z])?)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -51,7 +55,8 @@ def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]
 
 def find_ollama_client(machine: Machine, account: Account) -> dict[str, Any]:
     """Return C({path, version, problem}) of the C(ollama) program; all None when it is not installed."""
-    path, said, problem = _ask_version(machine, account, "ollama")
+    alone = dataclasses.replace(machine, environ={**machine.environ, **NO_DAEMON})
+    path, said, problem = _ask_version(alone, account, "ollama")
     version = parse_ollama_client_version(said) if problem is None else None
     if path is not None and problem is None and version is None:
         problem = f"Ran {path} --version and found no client version in its answer: {_excerpt(said)}"

@@ -93,6 +93,13 @@ class Daemon:
     def __str__(self) -> str:
         return f"http://{self.address}"
 
+    @property
+    def log(self) -> str:
+        """Where its log is, for a sentence: another address than loopback is Windows' or another machine's."""
+        if self.address.is_loopback:
+            return "journalctl -u ollama"
+        return "where it runs: on Windows server.log in %LOCALAPPDATA%\\Ollama"
+
     def ask(self, method: str, path: str, body: Any = None, limit: float | None = None) -> Answer:
         """Send one request and return the whole answer, whatever its status.
 
@@ -169,8 +176,8 @@ class Daemon:
         if isinstance(error, ConnectionRefusedError):
             return Failure(
                 "ollama_not_running",
-                f"Nothing listens on {self}: the connection was refused. Start Ollama there (systemctl start ollama), or "
-                "correct the address.",
+                f"Nothing listens on {self}: the connection was refused. Start Ollama there"
+                f"{' (systemctl start ollama)' if self.address.is_loopback else ''}, or correct the address.",
             )
         if request is None:
             return Failure(
@@ -180,14 +187,14 @@ class Daemon:
         if isinstance(error, socket.timeout):
             return Failure(
                 "ollama_timeout",
-                f"Ollama at {self} did not answer {request} within {limit:g} s. Look at its log (journalctl -u ollama) and at "
+                f"Ollama at {self} did not answer {request} within {limit:g} s. Look at its log ({self.log}) and at "
                 "the host's load.",
             )
         if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError)):
             return Failure(
                 "ollama_lost",
                 f"Ollama at {self} closed the connection in the middle of {request}: it ended or was restarted. Look at its log "
-                "(journalctl -u ollama).",
+                f"({self.log}).",
             )
         return self._stranger(f"its answer to {request} is not HTTP with JSON in it ({quote(str(error), '', 80)})")
 

@@ -21,7 +21,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.sou
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import full
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import parse_ollama_client_version
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+    NO_DAEMON,
+    parse_ollama_client_version,
+)
 
 PROGRAM = PurePosixPath("bin", "ollama")
 LIBRARY = PurePosixPath("lib", "ollama")
@@ -166,8 +169,7 @@ def prove_program(machine: Machine, account: Account, tree: Path, sources: list[
             "archive_invalid",
             f"Unpacked {named}: there is no bin/ollama in it, so this is no archive of Ollama. What was there before is untouched.",
         )
-    # Port 9 (discard): asked there, the program finds no daemon and tells its own version.
-    alone = Machine(environ={**machine.environ, "OLLAMA_HOST": "127.0.0.1:9"})
+    alone = Machine(environ={**machine.environ, **NO_DAEMON})
     answer = alone.run([str(program), "--version"], _RUN_LIMIT_S, account)
     said = " ".join(answer.output.split())[:300] or answer.problem or f"exit code {answer.code}"
     found = parse_ollama_client_version(answer.output) if answer.code == 0 else None

@@ -22,6 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
+    previous,
     release,
     script,
     unit_file,
@@ -34,7 +35,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     check_place,
     foresee,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
 
 
 class Installation:
@@ -72,7 +74,7 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        result = Result(path, client, daemon, client, daemon)
+        result = Result(path, client, daemon, client, daemon, previous=previous.find(self._place))
         stale_client = release.is_older(client, self._minimum)
         stale_daemon = daemon is not None and release.is_older(daemon, self._minimum)
         if not stale_client and not stale_daemon:
@@ -86,6 +88,55 @@ class Installation:
                 upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
         if not check_mode:
             self._check_after(result, stale_client)
+        return result
+
+    def restore(self, check_mode: bool) -> Result:
+        """Put back what an upgrade replaced and kept, and have the daemon run it, unless only checking; without such a thing do nothing.
+
+        Raises:
+            Failure: C(install_failed), and what find_running() and systemd say.
+
+        """
+        path, client, daemon = self._look()
+        kept = previous.find(self._place)
+        result = Result(path, client, daemon, client, daemon)
+        if kept is None:
+            return result
+        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program) if daemon else None
+        # One that has ended meanwhile is started again by its unit alone.
+        unit = None if daemon else upgrade.find_unit(self._machine)
+        result.plan(f"put Ollama {kept} back in {self._prefix}")
+        result.version = kept
+        if running or unit:
+            result.plan(f"restart {running or unit}")
+            result.daemon_restarted, result.daemon_version = True, kept
+        if check_mode:
+            return result
+        try:
+            with acting_as(self._account):
+                previous.restore(self._place)
+        except OSError as error:
+            raise Failure(
+                "install_failed", f"Putting Ollama {kept} back in {self._prefix} failed: {error}. Install it again."
+            ) from error
+        if running:
+            upgrade.do_restart(self._machine, running)
+        elif unit:
+            Systemd(self._machine).do("restart", unit)
+        if running or unit:
+            result.daemon_version = upgrade.await_answer(self._wish.port, self._wish.timeout)
+        return result
+
+    def settle(self, check_mode: bool) -> Result:
+        """Let go of what an upgrade replaced and kept, unless only checking."""
+        path, client, daemon = self._look()
+        result = Result(path, client, daemon, client, daemon)
+        kept = previous.find(self._place)
+        if kept is not None:
+            result.plan(f"remove Ollama {kept}, which was kept")
+            if not check_mode:
+                with acting_as(self._account):
+                    previous.forget(self._place)
         return result
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
@@ -104,7 +155,12 @@ class Installation:
         if not self._wish.restart:
             result.daemon_restart_needed = True
             return None
-        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+        try:
+            running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+        except Failure as failure:
+            if stale or failure.code != "daemon_not_ours":
+                raise
+            return None  # new enough, and none of our business: only the program is missing or too old
         if running is None and stale:
             raise Failure(
                 "ollama_elsewhere",
@@ -134,10 +190,28 @@ class Installation:
         if check_mode:
             with acting_as(self._account):
                 foresee(self._machine, self._wish, self._place, sources, result)
-        elif by_script:
-            self._run_script(result, sources[0], running)
-        else:
-            self._unpack(result, sources, running, needs_unit)
+            return
+        keeps = self._wish.keep_previous and self._machine.exists(self._program)
+        if keeps:
+            self._keep(result)
+        try:
+            if by_script:
+                self._run_script(result, sources[0], running)
+            else:
+                self._unpack(result, sources, running, needs_unit)
+        except Failure:
+            if keeps:  # it is in its place again
+                with acting_as(self._account):
+                    previous.forget(self._place)
+            raise
+
+    def _keep(self, result: Result) -> None:
+        try:
+            with acting_as(self._account):
+                previous.keep(self._place, result.previous_version or "unknown")
+        except OSError as error:
+            raise self._failed(error) from error
+        result.previous = previous.find(self._place)
 
     def _sources(self) -> list[release.Source]:
         wish = self._wish
@@ -183,10 +257,7 @@ class Installation:
                         upgrade.do_restart(machine, running)
                 raise
         except OSError as error:
-            raise Failure(
-                "install_failed",
-                f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
-            ) from error
+            raise self._failed(error) from error
         finally:
             with acting_as(account):
                 staging.close()
@@ -203,6 +274,7 @@ class Installation:
             file = self._fetch(source, staging.folder, result)
             self._report(Position("script", message=f"Running {source.name}"))
             kept = script.Kept(self._place, machine.path(unit_file.PATH))
+            before = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
             try:
                 with file:
                     result.actions.append(script.run(machine, file, source, self._version))
@@ -210,17 +282,34 @@ class Installation:
                     result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
                     self._reload()
                 self._prove_script(source, running)
-            except Failure:
-                kept.restore()
-                self._reload()
-                if running:
-                    with contextlib.suppress(Failure):
-                        upgrade.do_restart(machine, running)
+            except (Failure, OSError):
+                self._undo_script(kept, before, running)
                 raise
             finally:
                 kept.forget()
+        except OSError as error:
+            raise self._failed(error) from error
         finally:
             staging.close()
+
+    def _undo_script(self, kept: script.Kept, before: UnitState | None, running: upgrade.Running | None) -> None:
+        """Put back what the script replaced, and its service into the state in which it was: the script starts and enables it."""
+        with contextlib.suppress(Failure):
+            if before and before.active not in ("active", "activating", "reloading"):
+                Systemd(self._machine).do("stop", UNIT)
+            if before and not before.enabled:
+                Systemd(self._machine).do("disable", UNIT)
+        kept.restore()
+        self._reload()
+        if running:
+            with contextlib.suppress(Failure):
+                upgrade.do_restart(self._machine, running)
+
+    def _failed(self, error: OSError) -> Failure:
+        return Failure(
+            "install_failed",
+            f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
+        )
 
     def _prove_script(self, source: release.Source, running: upgrade.Running | None) -> None:
         path, client, daemon = self._look()

@@ -18,7 +18,7 @@ from typing import IO
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import SYSTEM_DIRECTORIES, Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import LIBRARY, PROGRAM
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import previous
 
 # Its curl shows a bar that moves at every 0.1 %; a package manager that it may call for a GPU's driver is silent for long.
 _SILENCE_S = 900.0
@@ -98,29 +98,11 @@ class Kept:
         self._unit = unit
         self._text = unit.read_bytes() if unit.is_file() else None
         self._folder = Path(tempfile.mkdtemp(prefix=".nemoclaw-ollama-", dir=prefix))
-        self._names = [name for name in (LIBRARY, PROGRAM) if (prefix / name).exists()]
-        for name in self._names:
-            self._copy(prefix / name, self._folder / name.parts[0])
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
-        """Link the libraries and not copy them: gigabytes in no time, and the script removes them before it writes new ones."""
-        if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, copy_function=os.link)
-        else:
-            shutil.copy2(source, target, follow_symlinks=False)
+        previous.copy(prefix, self._folder)
 
     def restore(self) -> None:
         """Put back what was there before the script ran."""
-        for name in (LIBRARY, PROGRAM):
-            place = self._prefix / name
-            if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-            if name in self._names:
-                place.parent.mkdir(exist_ok=True)
-                (self._folder / name.parts[0]).rename(place)
+        previous.put_back(self._prefix, self._folder)
         self.restore_unit(remove=True)
 
     def restore_unit(self, remove: bool = False) -> bool:

@@ -16,7 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
+    UNIT,
+    Found,
+    look,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 _POLL_S = 0.2
@@ -63,25 +67,26 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
 
     """
     found = look(machine, port)
-    unit = found.unit.name if found.unit and found.is_units else None
-    user = next((one["user"] for one in found.listeners), None)
+    local = found.local
+    unit = found.unit.name if found.unit and local and local == found.own else None
+    owner = local.owner if local else next((one["user"] for one in found.listeners), None)
     if (
-        found.origin.is_users
-        or user is None
+        owner is None
+        or (local and (local.origin.is_users or (local.is_contained and local != found.own)))
         or not all(processes.is_ollama(one) for one in found.listeners if one["process"])
     ):
         raise _not_ours(found, port, version)
-    if found.pid is None or (os.geteuid() != 0 and (unit or found.listeners[0]["uid"] != os.geteuid())):
+    if local is None or (os.geteuid() != 0 and (unit or find_account(owner).uid != os.geteuid())):
         raise Failure(
             "root_needed",
             f"The daemon on port {port} runs Ollama {version} and has to be restarted, which only root may do. Run the task with "
             "become: true. Nothing was changed.",
         )
-    runs = processes.program_of(machine, found.pid)
+    runs = processes.program_of(machine, local.pid)
     if runs is not None and runs != os.path.realpath(machine.path(program)):
         return None
-    environment = processes.environment_of(machine, found.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
-    return Running(port, version, unit, found.pid, program, find_account(user), environment)
+    environment = processes.environment_of(machine, local.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
+    return Running(port, version, unit, local.pid, program, find_account(owner), environment)
 
 
 def restart(machine: Machine, running: Running, minimum: str, timeout: float) -> None:
@@ -92,15 +97,10 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float) ->
 
     """
     do_restart(machine, running)
-    deadline, version = Deadline(timeout), None
-    while deadline.remaining:
-        version, problem = ask_ollama_daemon(running.port)
-        if version and not problem:
-            break
-        deadline.sleep(_POLL_S)
+    version = await_answer(running.port, timeout)
     if not is_older(version, minimum):
         return
-    seen = f"it is still Ollama {version}" if version else f"it does not answer after {deadline.elapsed:.0f} s"
+    seen = f"it is still Ollama {version}" if version else f"it does not answer after {timeout:.0f} s"
     raise Failure(
         "daemon_not_upgraded",
         f"Installed Ollama and restarted {running} on port {running.port}: {seen}. What was there before is back in its place. See "
@@ -110,13 +110,30 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float) ->
     )
 
 
+def await_answer(port: int, timeout: float) -> str | None:
+    """Wait for a daemon and return its version, None where none answers in time."""
+    deadline = Deadline(timeout)
+    while deadline.remaining:
+        version = ask_ollama_daemon(port)[0]
+        if version:
+            return version
+        deadline.sleep(_POLL_S)
+    return None
+
+
+def find_unit(machine: Machine) -> str | None:
+    """Return Ollama's unit where it runs Ollama, or tries to; None without one."""
+    unit = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
+    return UNIT if unit and unit.known and unit.active != "inactive" else None
+
+
 def do_restart(machine: Machine, running: Running) -> None:
     """Restart it, whatever it runs then: also to bring the old one back after its files were."""
     if running.unit:
         Systemd(machine).do("restart", running.unit)
         return
-    now = look(machine, running.port)
-    if now.pid:
+    now = look(machine, running.port).local
+    if now:
         processes.stop(now.pid, machine)
     processes.start(running.program, running.owner, running.environment)
 

@@ -37,6 +37,7 @@ class Wish:
     restart: bool
     timeout: float
     stall_timeout: float
+    keep_previous: bool = False
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Result:
     version: str | None
     daemon_version: str | None
     unit: str | None = None  # text of a unit that was written
+    previous: str | None = None  # the version that is kept
     source: str | None = None
     size: int | None = None
     changed: bool = False

@@ -53,10 +53,11 @@ def choose(
     """Return the model for a host.
 
     Args:
-        installed: C({name, capabilities}) in Ollama's order.
-        loaded: C({name, size_vram}): their memory is given back when another model is loaded, so it counts as available. Else
+        installed: C({name, size, capabilities}) in Ollama's order.
+        loaded: C({name, size, size_vram}): their memory is given back when another model is loaded, so it counts as available. Else
             a second run would find too little and choose another model.
-        gpus: C(nemoclaw_host.gpus): C(memory_total_mib), C(memory_available_mib), on unified memory the host's own.
+        gpus: C(nemoclaw_host.gpus): C(memory_total_mib), C(memory_available_mib), on unified memory the host's own. And
+            C(host_available_mib), in which models run where there is no GPU; None where nobody knows it.
         require_tools: Leave out installed models that declare that they cannot use tools.
 
     """
@@ -64,17 +65,32 @@ def choose(
     free = gpus["memory_available_mib"]
     ours = sum(one["size_vram"] or 0 for one in loaded) // MIB
     available = min(total, free + ours) if free is not None else total
-    fitting = [one for one in STARTERS if total >= one.total_mib and available >= one.available_mib]
+    fitting = {one.name for one in STARTERS if total >= one.total_mib and available >= one.available_mib}
     memory = f"{total} MiB of GPU memory, {available} MiB of it for a model" if total else "no GPU memory"
     known = {one.name for one in STARTERS}
+    room: int | None = available
+    if not total:
+        room = gpus.get("host_available_mib")
+        room = room + sum(one["size"] or 0 for one in loaded) // MIB if room is not None else None
     usable = [
         one["name"]
         for one in installed
-        if (one["name"] not in known or one["name"] in {starter.name for starter in fitting})
-        and not (require_tools and one["capabilities"] is not None and "tools" not in one["capabilities"])
+        if (one["name"] in fitting if one["name"] in known else _fits(one["size"], room))
+        and _can(one["capabilities"], "completion")
+        and (not require_tools or _can(one["capabilities"], "tools"))
     ]
     if _PREFERRED in usable:
         return Choice(_PREFERRED, f"it is installed and fits ({memory})")
     if usable:
-        return Choice(usable[0], "it is the first of the installed models that can be used")
-    return Choice(fitting[0].name, f"it is the largest starter model that fits this host ({memory})")
+        return Choice(usable[0], f"it is the first of the installed models that fit and can be used ({memory})")
+    largest = next(one.name for one in STARTERS if one.name in fitting)
+    return Choice(largest, f"it is the largest starter model that fits this host ({memory})")
+
+
+def _fits(size: int | None, room: int | None) -> bool:
+    """Tell whether the files of a model, which is the least that it needs in memory, have room."""
+    return size is None or room is None or size <= room * MIB
+
+
+def _can(capabilities: Sequence[str] | None, what: str) -> bool:
+    return capabilities is None or what in capabilities

@@ -38,7 +38,7 @@ def load(daemon: Daemon, model: str, keep_alive: str, timeout: float) -> None:
         if failure.code == "ollama_lost":
             raise Failure(
                 "load_failed",
-                f"Ollama at {daemon} ended while it loaded {model}. Look at its log (journalctl -u ollama): it may have run out of "
+                f"Ollama at {daemon} ended while it loaded {model}. Look at its log ({daemon.log}): it may have run out of "
                 "memory, or the model does not fit this version of Ollama.",
                 model=model,
             ) from None
@@ -68,7 +68,7 @@ def unload(daemon: Daemon, model: str, deadline: Deadline) -> None:
         raise Failure(
             "unload_failed",
             f"Asked Ollama at {daemon} to unload {model}: HTTP {answer.status} {answer.error}. Look at its log "
-            "(journalctl -u ollama).",
+            f"({daemon.log}).",
             model=model,
         )
 
@@ -84,7 +84,7 @@ def _refusal(daemon: Daemon, model: str, answer: Answer) -> Failure:
         )
     return Failure(
         "load_failed",
-        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log (journalctl -u ollama).",
+        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}).",
         **details,
     )
 

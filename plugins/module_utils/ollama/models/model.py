@@ -27,6 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.mo
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size, find_size
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 
 AUTO = "auto"
 ALL = "all"
@@ -34,6 +35,8 @@ ALL = "all"
 
 # How long a model that was pulled may be missing from the list, while another pull of it writes its manifest: milliseconds as a rule.
 _LISTED_S = 5.0
+# Deleting large files takes seconds on a slow disk.
+_DELETE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def converge(
     Args:
         daemon: Whose models.
         wish: What is wanted.
-        find_gpus: Returns C(nemoclaw_host.gpus); called only to choose a model.
+        find_gpus: Returns C(nemoclaw_host.gpus), with C(host_available_mib) for where there is no GPU; called only to choose a model.
         check_mode: Stop before the first change.
         report: Is told how far a download is, and that a load has begun.
         planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
@@ -145,7 +148,7 @@ def _make_present(
         if found is None:
             raise Failure(
                 "pull_failed",
-                f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log (journalctl -u ollama).",
+                f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log ({daemon.log}).",
             )
         result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
     result["capabilities"] = known = capabilities(daemon, result["model"])
@@ -154,15 +157,29 @@ def _make_present(
             f"Ollama does not tell the capabilities of {name}, so whether it can use tools is shown only by endpoint_validate."
         )
     if known is not None and "tools" not in known and wish.require_tools:
+        afterwards = _take_back(daemon, result["model"]) if result["progress"] else ""
         raise Failure(
             "model_without_tools",
             f"{name} declares the capabilities {', '.join(known) or 'none'}, and 'tools' is not among them, so an agent cannot work "
             "with it. Choose a model whose 'ollama show <model>' capabilities include tools. For plain chat alone, set "
-            "nemoclaw_require_tools (option require_tools) to false.",
+            f"nemoclaw_require_tools (option require_tools) to false.{afterwards}",
             model=str(name),
             capabilities=known,
         )
     return result
+
+
+def _take_back(daemon: Daemon, name: str) -> str:
+    """Delete what this run has downloaded for nothing, and say so: what a model can do is known only once it is there."""
+    try:
+        deleted = daemon.ask("DELETE", "/api/delete", {"model": name}, _DELETE_S).status == 200
+    except Failure:
+        deleted = False
+    return (
+        " What was downloaded of it is deleted again."
+        if deleted
+        else " What was downloaded of it could not be deleted."
+    )
 
 
 def _make_loaded(
@@ -183,13 +200,19 @@ def _make_loaded(
             raise Failure(
                 "model_not_loaded",
                 f"Ollama at {daemon} says that it has loaded {name}, but it is not in memory: it was pushed out at once, or the "
-                "daemon has OLLAMA_KEEP_ALIVE=0. Look at its log (journalctl -u ollama), and at who else uses its models.",
+                f"daemon has OLLAMA_KEEP_ALIVE=0. Look at its log ({daemon.log}), and at who else uses its models.",
             )
     else:
         result["before"] = "loaded"
     result["loaded"] = entry
     if entry["size"] and entry["size_vram"] == 0:
         result["warnings"].append(f"{name} is loaded without any GPU memory: it runs on the CPU.")
+    elif entry["size"] and entry["size_vram"] and entry["size_vram"] < entry["size"]:
+        share = 100 * entry["size_vram"] // entry["size"]
+        result["warnings"].append(
+            f"Only {share} % of {name} is in GPU memory ({format_bytes(entry['size_vram'])} of {format_bytes(entry['size'])}), the rest "
+            "runs on the CPU, which makes it slow. Free GPU memory, shorten the context (OLLAMA_CONTEXT_LENGTH), or choose a smaller model."
+        )
 
 
 def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
@@ -224,12 +247,12 @@ def _remove(daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], ch
     if found is not None:
         result.update(changed=True, actions=[f"delete {found['name']}"])
         if not check_mode:
-            answer = daemon.ask("DELETE", "/api/delete", {"model": found["name"]}, 60)
+            answer = daemon.ask("DELETE", "/api/delete", {"model": found["name"]}, _DELETE_S)
             if answer.status not in (200, 404):
                 raise Failure(
                     "model_not_deleted",
                     f"Ollama at {daemon} did not delete {name}: HTTP {answer.status} {answer.error}. Look at its log "
-                    "(journalctl -u ollama).",
+                    f"({daemon.log}).",
                 )
     return result
 

@@ -181,14 +181,14 @@ def _follow(
     # A daemon that checks a digest is silent for long; one that waits for data repeats itself 16 times a second.
     for line in daemon.follow("/api/pull", body, stall + progress.total / _VERIFY_RATE):
         if line.get("error"):
-            raise _refusal(name, str(line["error"]))
+            raise _refusal(daemon, name, str(line["error"]))
         progress.take(line)
         report(progress.position(name))
         if progress.phase == "done":
             return {**progress.as_result(), "percent": 100.0}
         if time.monotonic() - progress.moved > progress.patience(stall):
             raise _stalled(name, stall, progress)
-    raise _refusal(name, "unexpected EOF")
+    raise _refusal(daemon, name, "unexpected EOF")
 
 
 def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
@@ -201,7 +201,7 @@ def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
     )
 
 
-def _refusal(name: ModelName, error: str) -> Failure:
+def _refusal(daemon: Daemon, name: ModelName, error: str) -> Failure:
     """Return what an error of the daemon means."""
     said, lower = quote(error, "", 300), error.lower()
     if "file does not exist" in lower or "manifest unknown" in lower:
@@ -214,6 +214,6 @@ def _refusal(name: ModelName, error: str) -> Failure:
         return Failure(code, f"Ollama could not pull {name}: {said}. {_REMEDIES[code]}.", server_message=said)
     return Failure(
         "pull_failed",
-        f"Ollama could not pull {name}: {said}. Look at its log (journalctl -u ollama).",
+        f"Ollama could not pull {name}: {said}. Look at its log ({daemon.log}).",
         server_message=said,
     )

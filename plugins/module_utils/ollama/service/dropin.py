@@ -23,8 +23,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 # which `systemctl edit` writes and every guide tells users to put OLLAMA_HOST=0.0.0.0 in.
 FILE_NAME = "zz-nemoclaw.conf"
 _UNITS = "/etc/systemd/system"
-_HEAD = """\
-# Written by nemoclaw.local_inference (module ollama_service). It keeps Ollama on loopback, so that the proxy with its token is the
+_SIGN = "# Written by nemoclaw.local_inference (module ollama_service)."
+_HEAD = f"""\
+{_SIGN} It keeps Ollama on loopback, so that the proxy with its token is the
 # only way to it from the network. Changes here are lost: put your own settings into another file of this folder.
 [Service]
 """
@@ -82,6 +83,13 @@ def _quote(word: str) -> str:
 def read(machine: Machine, path: str) -> str | None:
     """Return the drop-in's text, None when there is none."""
     return machine.read(path)
+
+
+def find(machine: Machine) -> dict[str, str]:
+    """Return C({path: text}) of our drop-ins for whichever unit; another file of that name is somebody else's."""
+    folders = [f"{_UNITS}/{name}" for name in machine.names(_UNITS) if name.endswith(".service.d")]
+    texts = {f"{folder}/{FILE_NAME}": machine.read(f"{folder}/{FILE_NAME}") for folder in folders}
+    return {path: text for path, text in texts.items() if text and text.startswith(_SIGN)}
 
 
 def write(machine: Machine, path: str, text: str | None) -> None:

@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The daemon on a port: who holds it, as which process, of which unit, and whether it is open to the network."""
+"""The daemons on a port: who holds it, as which process, of which unit, and whether one is open to the network."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
@@ -20,51 +22,122 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 UNIT = "ollama.service"
 
 
+class Holder(NamedTuple):
+    """A process that holds the port.
+
+    Attributes:
+        pid: The process.
+        owner: Name of its user, None for a user id without one.
+        origin: The unit that it runs in.
+        is_contained: Whether it runs in a container.
+        is_exposed: Whether it listens elsewhere than on loopback.
+
+    """
+
+    pid: int
+    owner: str | None
+    origin: processes.Origin
+    is_contained: bool
+    is_exposed: bool
+
+
 @dataclass
 class Found:
     """What there is now."""
 
     listeners: list[dict[str, Any]]
-    pid: int | None
-    origin: processes.Origin
+    holders: list[Holder]  # as far as we may see them, those that are open to the network first
     unit: UnitState | None  # the system's unit that runs Ollama or would; None without one
     running: bool
 
     @property
     def exposed(self) -> bool:
         """Whether somebody listens elsewhere than on loopback."""
-        return any(one["scope"] != "loopback" for one in self.listeners)
+        return bool(self.open_listeners)
 
     @property
-    def is_units(self) -> bool:
-        """Whether the daemon that runs is the unit's own."""
-        return self.unit is not None and not self.origin.is_users and self.origin.unit == self.unit.name
+    def open_listeners(self) -> list[dict[str, Any]]:
+        """Who listens elsewhere than on loopback."""
+        return [one for one in self.listeners if one["scope"] != "loopback"]
+
+    @property
+    def own(self) -> Holder | None:
+        """The unit's own daemon, None where it does not run."""
+        return next((one for one in self.holders if self.unit and is_of(self.unit, one)), None)
+
+    @property
+    def strays(self) -> list[Holder]:
+        """Those that are not the unit's own."""
+        return [one for one in self.holders if one is not self.own]
+
+    @property
+    def open_strays(self) -> list[Holder]:
+        """Those of them that are open to the network."""
+        return [one for one in self.strays if one.is_exposed]
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a daemon that is not the unit's own is on loopback alone: what it serves is left to it."""
+        return any(not one.is_exposed for one in self.strays) or (
+            self.running and not self.holders and not self.exposed
+        )
+
+    @property
+    def local(self) -> Holder | None:
+        """Who answers on loopback, None where we may not see it."""
+        return next((one for one in self.holders if not one.is_exposed), next(iter(self.holders), None))
 
 
-def look(machine: Machine, port: int) -> Found:
-    """Find the daemon on the port, its process and its unit.
+def is_of(unit: UnitState, holder: Holder) -> bool:
+    """Tell whether a process is what a unit of the system runs; a unit may also run a container, which is another matter."""
+    is_within = holder.origin.unit == unit.name and not holder.origin.is_users
+    return is_within and (not holder.is_contained or holder.pid == unit.pid)
+
+
+def look(machine: Machine, port: int, ask: bool = True) -> Found:
+    """Find the daemons on the port, their processes and their unit.
+
+    Args:
+        machine: The host.
+        port: TCP port.
+        ask: Whether what listens has to answer as Ollama does.
 
     Raises:
         Failure: C(not_ollama) when another server holds the port; C(systemd_failed).
 
     """
     listeners = find_listeners(machine, [port])
-    running = False
-    if listeners:
+    if listeners and ask:
         _identify(listeners, port)
-        running = True
-    pid = next((one["pid"] for one in listeners if one["pid"]), None)
     unit = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
-    if pid is None and listeners and unit and processes.owner_of(machine, unit.pid) == listeners[0]["uid"]:
+    rows = sorted(listeners, key=lambda one: bool(one["scope"] == "loopback"))
+    pids = list(dict.fromkeys(one["pid"] for one in rows if one["pid"]))
+    if not pids and rows and unit and processes.owner_of(machine, unit.pid) == rows[0]["uid"]:
         # Root in a container may not see who holds a socket; the service's own process with the same owner is the one.
-        pid = unit.pid
-    origin = processes.origin_of(machine, pid) if pid else processes.Origin(None, False)
-    if unit and origin.unit not in (None, UNIT) and not origin.is_users:
-        own = Systemd(machine).show(str(origin.unit))
-        # A unit of another name is Ollama's only where the daemon is its main process: what somebody started by hand over ssh
-        # is found in ssh.service, and a container's in docker.service.
-        unit = own if own.pid == pid and all(map(processes.is_ollama, listeners)) else unit
-    return Found(listeners, pid, origin, unit if unit and unit.known else None, running)
+        pids = [unit.pid]
+    holders = [_holder(machine, pid, [one for one in rows if one["pid"] in (pid, None)]) for pid in pids]
+    for holder in holders:
+        if unit and holder.origin.unit not in (None, UNIT) and not holder.origin.is_users:
+            own = Systemd(machine).show(str(holder.origin.unit))
+            # A unit of another name is Ollama's only where the daemon is its main process: what somebody started by hand over
+            # ssh is found in ssh.service, and a container's port in docker.service.
+            if own.pid == holder.pid and all(processes.is_ollama(one) for one in rows if one["pid"] == holder.pid):
+                unit = own
+                break
+    return Found(listeners, holders, unit if unit and unit.known else None, bool(listeners))
+
+
+def _holder(machine: Machine, pid: int, rows: list[dict[str, Any]]) -> Holder:
+    own = [one for one in rows if one["pid"] == pid] or rows
+    origin = processes.origin_of(machine, pid)
+    owner = own[0]["user"]
+    if origin.is_users and owner and Systemd.is_running(machine):
+        main = Systemd(machine).users_main_pid(str(origin.unit), find_account(owner))
+        # The shell of a terminal that is a service of the desktop has a session of its own, and so has what was started there.
+        if main and main not in (pid, processes.session_of(machine, pid)):
+            origin = processes.Origin(None, False)
+    exposed = any(one["scope"] != "loopback" for one in own)
+    return Holder(pid, owner, origin, processes.is_contained(machine, pid), exposed)
 
 
 def _identify(listeners: list[dict[str, Any]], port: int) -> None:
@@ -79,39 +152,89 @@ def _identify(listeners: list[dict[str, Any]], port: int) -> None:
         raise Failure(failure.code, failure.message + more, **failure.details) from None
 
 
-def prove(found: Found, port: int) -> None:
-    """Let nothing pass that is open to the network.
+def prove(machine: Machine, found: Found, port: int) -> None:
+    """Let nothing pass that is open to the network, nor an answer from somewhere else than this host.
 
     Raises:
-        Failure: C(ollama_exposed), naming the addresses and the programs.
+        Failure: C(ollama_exposed), naming the addresses and the programs; C(ollama_not_started).
 
     """
-    if not found.exposed:
-        return
-    open_ones = [one for one in found.listeners if one["scope"] != "loopback"]
-    named = ", ".join(f"{one['address']} ({one['process'] or 'process unknown'}, {one['pid']})" for one in open_ones)
-    if found.origin.is_users:
-        remedy = (
-            f"It is a unit of a user's own systemd: set OLLAMA_HOST there (systemctl --user edit {found.origin.unit})."
+    if found.exposed:
+        raise _exposed(found, port, _remedy(found, port))
+    if not found.listeners and machine.exists("/proc/net/tcp"):
+        log = f"journalctl -u {found.unit.name}" if found.unit else "~/.ollama/serve.log of its user"
+        raise Failure(
+            "ollama_not_started",
+            f"Something answered as Ollama on 127.0.0.1:{port}, and no process of this host listens there: Ollama ended again at once "
+            f"({log}), or it is one outside of this Linux, as that of Windows is in a WSL with mirrored networking. Stop that one.",
         )
-    elif any(one["process"] and not processes.is_ollama(one) for one in open_ones):
-        remedy = "It is a container's port: publish it on 127.0.0.1 only."
-    else:
-        remedy = "Something starts it again in that way: look for another unit, a cron job or a supervisor."
-    raise Failure(
+
+
+def refuse_what_is_not_ours(found: Found, port: int) -> None:
+    """Stop before touching a daemon that another manager would start again, that we could not start again, or that we may not see.
+
+    Raises:
+        Failure: C(ollama_exposed), C(root_needed).
+
+    """
+    ours = {found.own.pid} if found.own else set()
+    others = [one for one in found.open_listeners if one["pid"] not in ours]
+    if any(one.origin.is_users or one.is_contained for one in found.open_strays) or not all(
+        processes.is_ollama(one) for one in others if one["process"]
+    ):
+        raise _exposed(found, port, _remedy(found, port))
+    nameless = [one for one in found.open_strays if one.owner is None]
+    if nameless:
+        raise _exposed(
+            found,
+            port,
+            f"The user of process {nameless[0].pid} has no name on this host, so it could not be started again: stop it where it was "
+            "started, or set OLLAMA_HOST to 127.0.0.1 there.",
+        )
+    if found.own and found.own.is_exposed and found.is_taken:
+        raise _exposed(
+            found,
+            port,
+            f"The service {found.own.origin.unit} cannot go to 127.0.0.1, where another Ollama listens on that port already: stop the one "
+            "or the other.",
+        )
+    if any(one["pid"] is None for one in others) and not (found.own and found.own.is_exposed):
+        if os.geteuid() == 0:
+            raise _exposed(
+                found, port, "Even root does not see here which process that is: stop it where it was started."
+            )
+        raise Failure(
+            "root_needed",
+            f"Ollama on port {port} is open to the network and belongs to another user: run the task with become: true.",
+            listeners=found.listeners,
+        )
+
+
+def _exposed(found: Found, port: int, remedy: str) -> Failure:
+    named = ", ".join(
+        f"{one['address']} ({one['process'] or 'process unknown'}, {one['pid']})" for one in found.open_listeners
+    )
+    return Failure(
         "ollama_exposed",
         f"Ollama on port {port} is open to the network, without any password: it listens on {named}. {remedy}",
         listeners=found.listeners,
     )
 
 
-def refuse_what_is_not_ours(found: Found, port: int) -> None:
-    """Stop before touching a daemon that another manager would start again, or that we may not see."""
-    if found.origin.is_users or not all(processes.is_ollama(one) for one in found.listeners if one["process"]):
-        prove(found, port)
-    if found.pid is None:
-        raise Failure(
-            "root_needed",
-            f"Ollama on port {port} is open to the network and belongs to another user: run the task with become: true.",
-            listeners=found.listeners,
+def _remedy(found: Found, port: int) -> str:
+    """Return what the user has to do about what we do not touch, or could not bring back."""
+    users = next((one for one in found.holders if one.is_exposed and one.origin.is_users), None)
+    if users:
+        return (
+            f"It is a unit of the own systemd of {users.owner or 'a user'}, which is that user's: have Environment=OLLAMA_HOST=127.0.0.1:"
+            f"{port} there (systemctl --user edit {users.origin.unit}, then systemctl --user restart {users.origin.unit})."
         )
+    contained = next((one for one in found.holders if one.is_exposed and one.is_contained), None)
+    if contained:
+        return (
+            f"It is a container on the host's own network (process {contained.pid}), which only its engine may restart: run it with "
+            f"OLLAMA_HOST=127.0.0.1:{port} in its environment, or on a network of its own with its port published on 127.0.0.1 only."
+        )
+    if any(one["process"] and not processes.is_ollama(one) for one in found.open_listeners):
+        return "It is a container's port: publish it on 127.0.0.1 only."
+    return "Something starts it again in that way: look for another unit, a cron job or a supervisor."

@@ -47,6 +47,24 @@ def origin_of(machine: Machine, pid: int) -> Origin:
     return Origin(None, False)
 
 
+def is_contained(machine: Machine, pid: int) -> bool:
+    """Tell whether a process has another file system than ours, as one in a container has: what it runs is no file of this host then.
+
+    Their roots are compared. A hardened service has a mount namespace of its own too, and the control groups of a host that is
+    itself a container are called like those of one.
+    """
+    try:
+        return not os.path.samestat(machine.path(f"/proc/{pid}/root").stat(), machine.root.stat())
+    except OSError:  # ended meanwhile
+        return False
+
+
+def session_of(machine: Machine, pid: int) -> int:
+    """Return the session of a process, which systemd opens anew for each service and a terminal for each shell; 0 without one."""
+    fields = (machine.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return int(fields[3]) if len(fields) > 3 else 0
+
+
 def environment_of(machine: Machine, pid: int) -> dict[str, str] | None:
     """Return what a process was started with, None when it is not ours to see."""
     try:

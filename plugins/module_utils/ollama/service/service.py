@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
@@ -39,12 +40,12 @@ def converge(machine: Machine, account: Account, wish: Wish, check_mode: bool) -
         Failure: With the codes of docs/failure-codes.md, section Ollama.
 
     """
+    if wish.state == "absent":
+        return _remove(machine, check_mode), look(machine, wish.port, ask=False)
     found = look(machine, wish.port)
     report = Report(path=dropin.path_for(found.unit.name if found.unit else UNIT))
     report.before = report.after = dropin.read(machine, report.path or "") or ""
-    if wish.state == "absent":
-        _remove(machine, found, report, check_mode)
-    elif wish.state == "stopped":
+    if wish.state == "stopped":
         _stop(machine, found, report, check_mode)
     elif found.unit:
         unit_service.start(machine, found, found.unit, wish, report, check_mode)
@@ -53,7 +54,7 @@ def converge(machine: Machine, account: Account, wish: Wish, check_mode: bool) -
     if not check_mode:
         found = look(machine, wish.port)
     if not check_mode and wish.state == "started":
-        prove(found, wish.port)
+        prove(machine, found, wish.port)
     return report, found
 
 
@@ -63,48 +64,65 @@ def _start_process(
     """Without a unit: bring back what is exposed as whoever ran it, start what does not run as C(account)."""
     report.path, report.before, report.after = None, "", ""
     wanted = dropin.wanted_environment(wish.port, wish.environment)
+    report.warnings.append(
+        f"Ollama on port {wish.port} is a process and no service: nothing starts it again after a reboot. Give this host a unit "
+        f"{UNIT} (ollama_install makes one with the Ollama that it installs in mode: system)."
+        if Systemd.is_running(machine)
+        else f"Ollama on port {wish.port} is a process and no service, since no systemd runs here: nothing starts it again after a reboot."
+    )
     if found.running and not found.exposed:
         return
-    environment: dict[str, str] = {"PATH": machine.environ.get("PATH", os.defpath)}
-    if found.running:
+    if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
-        pid = found.pid or 0
-        program = processes.program_of(machine, pid)
-        account = find_account(found.listeners[0]["user"])
-        environment = processes.environment_of(machine, pid) or environment
-        report.plan(f"stop process {pid}")
-    else:
-        program = find_ollama_client(machine, account)["path"]
-    if program is None:
+    program: str | None = None
+    environment = {"PATH": machine.environ.get("PATH", os.defpath)}
+    if found.open_strays:
+        first = found.open_strays[0]
+        account = find_account(first.owner)
+        program = processes.program_of(machine, first.pid)
+        environment = processes.environment_of(machine, first.pid) or environment
+    # Looked for as well where the program that runs was replaced by another.
+    program = program or find_ollama_client(machine, account)["path"]
+    if program is None and not found.is_taken:
         raise Failure(
             "ollama_not_installed",
             f"Looked for the program ollama on PATH, in the system's folders and in {account.home}/.local/bin, and found none. "
             "Install it (module ollama_install).",
         )
-    report.plan(f"start {program} serve as {account.name}")
-    report.restarted = found.running
+    for one in found.open_strays:
+        report.plan(f"stop process {one.pid}")
+    if not found.is_taken:
+        report.plan(f"start {program} serve as {account.name}")
+        report.restarted = found.running
     if check_mode:
         return
-    if found.running:
-        processes.stop(found.pid or 0, machine)
-    processes.start(program, account, {**environment, **wanted})
-    wait_until_answering(wish, None, UNIT)
+    for one in found.open_strays:
+        processes.stop(one.pid, machine)
+    if program and not found.is_taken:
+        processes.start(program, account, {**environment, **wanted})
+        wait_until_answering(wish, None, UNIT)
 
 
 def _stop(machine: Machine, found: Found, report: Report, check_mode: bool) -> None:
-    if found.unit and (found.is_units or (not found.running and found.unit.active in ("active", "activating"))):
-        report.plan(f"stop {found.unit.name}")
-        if not check_mode:
-            Systemd(machine).do("stop", found.unit.name)
-    elif found.running:
+    if found.strays or (found.running and not found.holders):
         _refuse_to_stop(found)
-        report.plan(f"stop process {found.pid}")
+    unit = found.unit
+    if unit and (found.own or (not found.running and unit.active in ("active", "activating"))):
+        report.plan(f"stop {unit.name}")
         if not check_mode:
-            processes.stop(found.pid or 0, machine)
+            Systemd(machine).do("stop", unit.name)
+    for one in found.strays:
+        report.plan(f"stop process {one.pid}")
+        if not check_mode:
+            processes.stop(one.pid, machine)
 
 
 def _refuse_to_stop(found: Found) -> None:
-    if found.pid is None or found.origin.is_users or not all(processes.is_ollama(one) for one in found.listeners):
+    if (
+        not found.holders
+        or any(one.origin.is_users or one.is_contained for one in found.strays)
+        or not all(processes.is_ollama(one) for one in found.listeners)
+    ):
         raise Failure(
             "ollama_not_stopped",
             "Ollama runs, but not as a service of this system or a process that we may stop: "
@@ -113,16 +131,20 @@ def _refuse_to_stop(found: Found) -> None:
         )
 
 
-def _remove(machine: Machine, found: Found, report: Report, check_mode: bool) -> None:
-    report.after = ""
-    if not report.before:
-        return
-    report.plan(f"remove {report.path}")
-    if found.running:
-        report.warnings.append(
-            "The daemon keeps its address until its next start, which follows the user's own settings again."
-        )
-    if not check_mode:
-        dropin.write(machine, report.path or "", None)
-        if Systemd.is_running(machine):
-            Systemd(machine).do("daemon-reload")
+def _remove(machine: Machine, check_mode: bool) -> Report:
+    """Remove every drop-in of ours, whichever unit it was for, and whoever has the port by now."""
+    systemd = Systemd(machine) if Systemd.is_running(machine) else None
+    found = dropin.find(machine)
+    report = Report(path=next(iter(found), dropin.path_for(UNIT)), before="".join(found.values()))
+    for path in found:
+        report.plan(f"remove {path}")
+        unit = Path(path).parent.name.removesuffix(".d")
+        if systemd and systemd.show(unit).pid:
+            report.warnings.append(
+                f"{unit} keeps its address until its next start, which follows the user's own settings again."
+            )
+        if not check_mode:
+            dropin.write(machine, path, None)
+    if found and systemd and not check_mode:
+        systemd.do("daemon-reload")
+    return report

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
@@ -98,6 +100,15 @@ class Systemd:
             result=values.get("Result", ""),
         )
 
+    def users_main_pid(self, unit: str, account: Account) -> int:
+        """Return the main process of a unit of a user's own systemd; 0 where there is none, or where that systemd cannot be asked."""
+        environ = {**self._machine.environ, "XDG_RUNTIME_DIR": f"/run/user/{account.uid}"}
+        answer = dataclasses.replace(self._machine, environ=environ).run(
+            [self._systemctl, "--user", "show", unit, "--property=MainPID", "--value"], _ASK_LIMIT_S, account
+        )
+        said = answer.output.strip()
+        return int(said) if answer.code == 0 and said.isdigit() else 0
+
     def do(self, verb: str, *names: str) -> None:
         """Run C(systemctl VERB NAMES).
 
@@ -145,7 +156,11 @@ class Systemd:
 
 
 def parse_environment(text: str) -> dict[str, str]:
-    """Return the variables of C(systemctl show --property=Environment), which quotes as a shell does; the last one counts."""
+    """Return the variables of C(systemctl show --property=Environment), which quotes as a shell does; the last one counts.
+
+    A shell takes the backslash before C($) and a backtick away between double quotes, and shlex does not.
+    """
+    text = re.sub(r"\\(.)", lambda pair: pair[1] if pair[1] in "$`" else pair[0], text)
     try:
         words = shlex.split(text)
     except ValueError:

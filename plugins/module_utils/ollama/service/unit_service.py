@@ -25,30 +25,29 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 
 
 def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: Report, check_mode: bool) -> None:
-    systemd = Systemd(machine)
-    program = (
-        processes.program_of(machine, found.pid) if found.pid else find_ollama_client(machine, find_account())["path"]
-    )
+    systemd, own = Systemd(machine), found.own
+    program = processes.program_of(machine, own.pid) if own else None
+    program = program or find_ollama_client(machine, find_account())["path"]
     spark = dropin.spark_environment(machine, read_platform(machine).name, program)
     wanted = dropin.wanted_environment(wish.port, {**spark, **wish.environment})
     report.after = dropin.render(wanted)
     path = report.path or ""
     write = report.before != report.after
-    stray = found.running and not found.is_units
-    needs = _needs_restart(machine, found, wanted, write)
+    needs = not found.is_taken if own is None else own.is_exposed or _lacks(machine, own.pid, wanted, write)
     if write:
         report.plan(f"write {path}")
     if wish.enabled and not unit.enabled:
         report.plan(f"enable {unit.name}")
-    if stray and found.exposed:
+    if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
-        report.plan(f"stop process {found.pid}")
-    if stray and not found.exposed:
+    for one in found.open_strays:
+        report.plan(f"stop process {one.pid}")
+    if own is None and found.is_taken:
         report.warnings.append(
-            f"Ollama on port {wish.port} is process {found.pid} and not the service {unit.name}: nothing starts it again."
+            f"Ollama on port {wish.port} is not the service {unit.name}, but {_named(found)}: nothing starts it again."
         )
     elif needs:
-        report.plan(f"{'restart' if found.is_units else 'start'} {unit.name}")
+        report.plan(f"{'restart' if own else 'start'} {unit.name}")
     if check_mode:
         failure = dropin.overruled_by(machine, dropin.foresee(machine, unit, path, wanted), wanted)
         if failure:
@@ -61,20 +60,42 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
     _check_files(machine, systemd, unit.name, wanted, report, write)
     if wish.enabled and not unit.enabled:
         systemd.do("enable", unit.name)
-    if stray and found.exposed and found.pid:
-        processes.stop(found.pid, machine)
-    if needs and not (stray and not found.exposed):
-        report.restarted = found.is_units
-        systemd.do("restart", unit.name)
-        wait_until_answering(wish, systemd, unit.name)
+    for one in found.open_strays:
+        processes.stop(one.pid, machine)
+    if needs:
+        report.restarted = own is not None
+        try:
+            systemd.do("restart", unit.name)
+            wait_until_answering(wish, systemd, unit.name)
+        except Failure as failure:
+            if write and own and not own.is_exposed:
+                raise _go_back(machine, systemd, unit.name, wish, report, failure) from failure
+            raise
 
 
-def _needs_restart(machine: Machine, found: Found, wanted: dict[str, str], write: bool) -> bool:
-    """A daemon that listens where it should keeps its loaded models, however it came to do so."""
-    if not found.running or found.exposed:
-        return True
+def _named(found: Found) -> str:
+    return ", ".join(f"process {one.pid}{' in a container' if one.is_contained else ''}" for one in found.strays) or (
+        "another user's process"
+    )
+
+
+def _go_back(machine: Machine, systemd: Systemd, unit: str, wish: Wish, report: Report, failure: Failure) -> Failure:
+    """Have the service run again as it did, on loopback, and return the failure with that in its sentence."""
+    dropin.write(machine, report.path or "", report.before or None)
+    try:
+        systemd.do("daemon-reload")
+        systemd.do("restart", unit)
+        wait_until_answering(wish, systemd, unit)
+        outcome = "and the service answers with it again"
+    except Failure:
+        outcome = "but with it the service does not answer either"
+    return Failure(failure.code, f"{failure.message} Its drop-in was put back as it was, {outcome}.", **failure.details)
+
+
+def _lacks(machine: Machine, pid: int, wanted: dict[str, str], write: bool) -> bool:
+    """A daemon that listens where it should keeps its loaded models, however it came to do so; it may lack a variable."""
     more = {name: value for name, value in wanted.items() if name != "OLLAMA_HOST"}
-    running = processes.environment_of(machine, found.pid) if found.pid else None
+    running = processes.environment_of(machine, pid)
     if running is None:
         return write and bool(more)
     return any(running.get(name) != value for name, value in more.items())

@@ -176,6 +176,15 @@ def test_ollama_client_and_daemon(
     }
 
 
+def test_the_clients_version_does_not_depend_on_a_daemon(tmp_path: Path, write_command: WriteCommand) -> None:
+    # It asks its daemon first: one that hangs, or one that OLLAMA_HOST names and that is gone, must not hide the version.
+    write_command(
+        tmp_path / "usr/bin/ollama", '[ "$OLLAMA_HOST" = 127.0.0.1:9 ] || sleep 60; echo "ollama version is 0.9.0"'
+    )
+    machine = Machine(root=tmp_path, environ={"PATH": "/usr/bin:/bin", "OLLAMA_HOST": "gone.example:11434"})
+    assert find_ollama(machine, find_account(), closed_port())["client_version"] == "0.9.0"
+
+
 def test_no_ollama_at_all(tmp_path: Path) -> None:
     found = find_ollama(machine_at(tmp_path), find_account(), closed_port())
     assert set(found.values()) == {None}

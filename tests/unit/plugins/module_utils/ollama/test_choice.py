@@ -54,6 +54,10 @@ def gpus(total: int, available: int | None) -> dict[str, Any]:
     return {"memory_total_mib": total, "memory_available_mib": available}
 
 
+def model(name: str, capabilities: Any = TOOLS, size: int = 10**9) -> dict[str, Any]:
+    return {"name": name, "capabilities": capabilities, "size": size}
+
+
 @pytest.mark.parametrize(
     ("total", "available", "name"),
     [
@@ -85,23 +89,48 @@ def test_nothing_installed(total: int, available: int | None, name: str) -> None
     ],
 )
 def test_installed_models_come_first(installed: list[tuple[str, Any]], name: str) -> None:
-    models = [{"name": one, "capabilities": known} for one, known in installed]
+    models = [model(one, known) for one, known in installed]
     assert choose(models, [], gpus(40_000, 40_000), True).name == name
 
 
 def test_an_installed_starter_that_does_not_fit_is_passed_over() -> None:
-    models = [{"name": "qwen3.6:35b", "capabilities": TOOLS}, {"name": "mine:1b", "capabilities": TOOLS}]
+    models = [model("qwen3.6:35b"), model("mine:1b")]
     assert choose(models, [], gpus(16_000, 16_000), True).name == "mine:1b"
 
 
-def test_without_tools_every_model_will_do() -> None:
-    assert choose([{"name": "plain:1b", "capabilities": ["completion"]}], [], gpus(0, None), False).name == "plain:1b"
+@pytest.mark.parametrize(
+    ("memory", "name"),
+    [
+        (gpus(8_192, 8_000), "small:8b"),
+        (gpus(8_192, 4_000), "qwen2.5:7b"),
+        (gpus(400_000, 300_000), "large:405b"),
+        ({**gpus(0, None), "host_available_mib": 16_000}, "small:8b"),  # no GPU: they run in the host's memory
+        ({**gpus(0, None), "host_available_mib": 300_000}, "large:405b"),
+        ({**gpus(0, None), "host_available_mib": None}, "large:405b"),  # nobody knows
+    ],
+)
+def test_an_installed_model_that_does_not_fit_is_passed_over(memory: dict[str, Any], name: str) -> None:
+    models = [model("large:405b", size=243 * 10**9), model("small:8b", size=5 * 10**9)]
+    assert choose(models, [], memory, True).name == name
+
+
+def test_what_a_loaded_model_holds_of_the_hosts_memory_is_given_back() -> None:
+    memory = {**gpus(0, None), "host_available_mib": 1_000}
+    models, loaded = [model("mine:8b", size=5 * 10**9)], [{"name": "mine:8b", "size": 6 * 10**9, "size_vram": 0}]
+    assert choose(models, loaded, memory, True).name == "mine:8b"
+    assert choose(models, [], memory, True).name == "qwen2.5:7b"
+
+
+def test_without_tools_every_model_that_generates_text_will_do() -> None:
+    models = [model("embed:1b", ["embedding"]), model("plain:1b", ["completion"])]
+    assert choose(models, [], gpus(0, None), False).name == "plain:1b"
+    assert choose(models[:1], [], gpus(0, None), False).name == "qwen2.5:7b"
 
 
 def test_a_second_run_finds_its_own_choice() -> None:
     # The loaded model holds the memory that it was chosen for.
-    models = [{"name": "qwen3.6:35b", "capabilities": TOOLS}]
-    loaded = [{"name": "qwen3.6:35b", "size_vram": 26_000 * 1024 * 1024}]
+    models = [model("qwen3.6:35b")]
+    loaded = [{"name": "qwen3.6:35b", "size": 26_000 * 1024 * 1024, "size_vram": 26_000 * 1024 * 1024}]
     assert choose(models, loaded, gpus(32_768, 6_000), True).name == "qwen3.6:35b"
     assert choose(models, [], gpus(32_768, 6_000), True).name == "qwen2.5:7b"
 

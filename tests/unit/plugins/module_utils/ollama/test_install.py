@@ -8,6 +8,7 @@ On a whole host they run in molecule's scenario ollama_install.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
+    installation,
     removal,
     script,
     unit_file,
@@ -258,3 +260,42 @@ def test_the_administrators_unit_stays(tmp_path: Path, before: str | None, after
     assert kept.restore_unit() is put_back
     kept.forget()
     assert (tmp_path / UNIT).read_text(encoding="utf-8") == after
+
+
+# Ollama's script as a whole: it installs, writes the unit, enables and starts it. What it leaves is not the version that was wanted,
+# or the disk is full, so that all of it has to go again.
+@pytest.mark.parametrize("trouble", ["version", "disk"])
+@pytest.mark.parametrize("before", [{}, OLD])
+def test_a_script_that_fails_leaves_no_service_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, before: dict[str, str]
+) -> None:
+    host = Host(tmp_path)
+    host.program(
+        "systemctl",
+        f'echo "$3 $4" >>{tmp_path}/orders; case "$*" in *" show "*) echo LoadState=not-found; echo ActiveState=inactive ;; esac',
+    )
+    write(tmp_path / "usr/local", {"bin/other": "", **before})
+    usual = tree(tmp_path / "usr/local")
+    install = tmp_path / "install.sh"
+    install.write_text(
+        f"mkdir -p {tmp_path}/usr/local/lib/ollama {tmp_path}/usr/local/bin\n"
+        f"printf '#!/bin/sh\\necho ollama version is 0.1.1\\n' >{tmp_path}/usr/local/bin/ollama\n"
+        f"chmod 755 {tmp_path}/usr/local/bin/ollama; echo theirs >{tmp_path}{unit_file.PATH}\n",
+        encoding="utf-8",
+    )
+
+    def full(*words: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if trouble == "disk":
+        monkeypatch.setattr(script, "run", full)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(installation, "ask_ollama_daemon", lambda port: (None, None))
+    wish = Wish("0.1.2", None, "script", "system", str(install), None, None, None, None, 1, True, 1, 1)
+    machine = Machine(root=tmp_path, environ={"PATH": "/usr/local/bin:/usr/sbin:/bin"})
+    with pytest.raises(Failure) as failed:
+        installation.Installation(machine, find_account(), wish, lambda position: None).converge(False)
+    assert failed.value.code == ("version_mismatch" if trouble == "version" else "install_failed")
+    assert tree(tmp_path / "usr/local") == usual
+    assert not (tmp_path / unit_file.PATH.lstrip("/")).exists()
+    assert host.orders[-3:] == ["stop ollama.service", "disable ollama.service", "daemon-reload "]

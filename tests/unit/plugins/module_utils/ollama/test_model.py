@@ -76,6 +76,12 @@ def test_a_model_on_the_cpu_is_a_warning(double: Any) -> None:
     assert "runs on the CPU" in warning
 
 
+def test_a_model_that_is_partly_on_the_cpu_is_a_warning(double: Any) -> None:
+    double.vram = 4_500_000_000
+    (warning,) = make(double, "a:1b")["warnings"]
+    assert "Only 75 % of a:1b is in GPU memory (4.19 GiB of 5.59 GiB)" in warning
+
+
 def test_unknown_capabilities_are_noted(double: Any) -> None:
     (warning,) = make(double, "old:1b")["warnings"]
     assert "endpoint_validate" in warning
@@ -86,6 +92,44 @@ def test_a_model_without_tools_is_not_loaded(double: Any) -> None:
     assert failing(double, "plain").code == "model_without_tools"
     assert double.loaded == []
     assert make(double, "plain", require_tools=False)["model"] == "plain:latest"
+
+
+@pytest.mark.parametrize(("status", "left"), [(200, "is deleted again"), (500, "could not be deleted")])
+def test_what_was_pulled_for_nothing_is_deleted(double: Any, status: int, left: str) -> None:
+    double.pull, double.brings, double.delete_status = [line("success")], ["completion"], status
+    failure = failing(double, "localhost:1/lab/new:1b", allow_download=True)
+    assert (failure.code, left in failure.message) == ("model_without_tools", True)
+    assert ("localhost:1/lab/new:1b" in double.models) == (status != 200)
+    assert "plain:latest" in double.models  # one that was there is the user's
+    assert "deleted" not in failing(double, "plain").message
+
+
+def test_a_model_that_is_not_deleted(double: Any) -> None:
+    double.delete_status = 500
+    failure = failing(double, "a:1b", "absent")
+    assert (failure.code, "permission denied" in failure.message) == ("model_not_deleted", True)
+    assert "a:1b" in double.models
+
+
+def test_a_load_that_takes_too_long(double: Any) -> None:
+    double.released.clear()
+    failure = failing(double, "a:1b", timeout=0.2)
+    double.released.set()
+    assert (failure.code, "OLLAMA_LOAD_TIMEOUT" in failure.message) == ("load_timeout", True)
+
+
+def test_an_address_without_a_way_to_it() -> None:
+    with pytest.raises(Failure) as failed:
+        converge(Daemon(parse_address("no-such-host.invalid:1")), Wish("a:1b", "present"), lambda: NO_GPU, False)
+    assert failed.value.code == "ollama_unreachable"
+
+
+def test_the_log_of_a_daemon_elsewhere_is_not_this_hosts() -> None:
+    assert Daemon(parse_address("127.0.0.1:1")).log == "journalctl -u ollama"
+    assert "journalctl" not in Daemon(parse_address("host.docker.internal:1")).log
+    with pytest.raises(Failure) as failed:
+        Daemon(parse_address("127.0.0.1:1")).ask("GET", "/")
+    assert "systemctl start ollama" in failed.value.message
 
 
 @pytest.mark.parametrize(

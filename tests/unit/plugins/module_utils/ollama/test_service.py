@@ -12,7 +12,11 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
+    Found,
+    Holder,
+    prove,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import (
     converge,
     dropin,
@@ -51,6 +55,8 @@ def unit(**values: Any) -> UnitState:
         ("A=1 B=2 A=3", {"A": "3", "B": "2"}),
         ('"A=x y" B=', {"A": "x y", "B": ""}),
         ("A=it's", {"A": "it's"}),
+        # As systemd 255 shows Environment="A=$HOME \\ `x` \"y\""
+        (r'"A=\$HOME \\ \`x\` \"y\""', {"A": r'$HOME \ `x` "y"'}),
         ("nothing", {}),
     ],
 )
@@ -186,24 +192,36 @@ def listener(scope: str, process: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("scope", "process", "is_users", "remedy"),
+    ("scope", "process", "kind", "remedy"),
     [
-        ("any", "ollama", False, "supervisor"),
-        ("address", "ollama", True, "systemctl --user edit ollama.service"),
-        ("any", "docker-proxy", False, "publish it on 127.0.0.1"),
-        ("loopback", "ollama", False, None),
+        ("any", "ollama", "", "supervisor"),
+        ("address", "ollama", "users", "systemctl --user edit ollama.service"),
+        ("any", "ollama", "contained", "OLLAMA_HOST=127.0.0.1:1 in its environment"),
+        ("any", "docker-proxy", "", "publish it on 127.0.0.1"),
+        ("loopback", "ollama", "", None),
     ],
 )
-def test_what_is_open_fails(scope: str, process: str, is_users: bool, remedy: str | None) -> None:
-    origin = processes.Origin("ollama.service", is_users)
-    found = Found([listener("loopback", "ollama"), listener(scope, process)], 7, origin, None, True)
+def test_what_is_open_fails(scope: str, process: str, kind: str, remedy: str | None) -> None:
+    origin = processes.Origin("ollama.service", kind == "users")
+    holder = Holder(7, "me", origin, kind == "contained", scope != "loopback")
+    found = Found([listener("loopback", "ollama"), listener(scope, process)], [holder], None, True)
     if remedy is None:
-        prove(found, 1)
+        prove(Machine(), found, 1)
         return
     with pytest.raises(Failure) as failed:
-        prove(found, 1)
+        prove(Machine(), found, 1)
     assert failed.value.code == "ollama_exposed"
     assert remedy in failed.value.message
+
+
+def test_an_answer_from_elsewhere_is_no_success(tmp_path: Path) -> None:
+    nobody = Found([], [], None, False)
+    prove(Machine(root=tmp_path), nobody, 1)  # where the kernel shows no sockets, there is nothing to judge by
+    put(tmp_path, "/proc/net/tcp", "")
+    with pytest.raises(Failure) as failed:
+        prove(Machine(root=tmp_path), nobody, 1)
+    assert failed.value.code == "ollama_not_started"
+    assert "no process of this host listens there" in failed.value.message
 
 
 # A systemctl that knows the questions and keeps a list of the orders; systemd itself cannot run in a unit test.

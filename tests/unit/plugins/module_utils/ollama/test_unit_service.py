@@ -8,7 +8,9 @@ With systemd itself it is molecule's scenario ollama_service; here are the cases
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,20 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import wish as install
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
 
 PID = 4242
-LOOPBACK, ANY = "0100007F", "00000000"
+LOOPBACK, ANY, CARD = "0100007F", "00000000", "0500A8C0"
 # Restarting moves the listener to loopback, stopping ends it; everything is written down.
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>{root}/orders
 case "$*" in
+  "--user show "*) cat {root}/users ;;
   *" show other.service"*) cat {root}/other ;;
   *" show "*) cat {root}/shown ;;
   *" daemon-reload" | *" enable ollama.service") ;;
@@ -50,16 +56,39 @@ class Host:
         (root / "loopback").write_text(self._socket(LOOPBACK), encoding="utf-8")
         self.service(pid=PID, cgroup="ollama.service")
 
-    def _socket(self, address: str) -> str:
-        uid = os.getuid()
-        return f"  0: {address}:{self.port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 {uid} 0 77 1\n"
+    def _socket(self, address: str, inode: int = 77, uid: int | None = None) -> str:
+        uid = os.getuid() if uid is None else uid
+        return f"  0: {address}:{self.port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 {uid} 0 {inode} 1\n"
 
-    def listen(self, address: str, owner: str | None = None) -> Host:
+    def listen(self, address: str, owner: str | None = None, uid: int | None = None) -> Host:
         """Have the socket on an address; owner: name of the process that we may see to hold it."""
-        (self.root / "proc/net/tcp").write_text(self._socket(address), encoding="utf-8")
+        (self.root / "proc/net/tcp").write_text(self._socket(address, uid=uid), encoding="utf-8")
         if owner:
-            (self.root / f"proc/{PID}/fd/3").symlink_to("socket:[77]")
-            (self.root / f"proc/{PID}/comm").write_text(owner, encoding="utf-8")
+            self._hold(PID, 77, owner)
+        return self
+
+    def also(self, address: str, pid: int, cgroup: str = "") -> Host:
+        """Have a second daemon on another address."""
+        with (self.root / "proc/net/tcp").open("a", encoding="utf-8") as table:
+            table.write(self._socket(address, pid))
+        self._hold(pid, pid, "ollama")
+        (self.root / f"proc/{pid}/cgroup").write_text(f"0::/system.slice/{cgroup}\n", encoding="utf-8")
+        return self
+
+    def _hold(self, pid: int, inode: int, name: str) -> None:
+        (self.root / f"proc/{pid}/fd").mkdir(parents=True, exist_ok=True)
+        (self.root / f"proc/{pid}/fd/3").unlink(missing_ok=True)
+        (self.root / f"proc/{pid}/fd/3").symlink_to(f"socket:[{inode}]")
+        (self.root / f"proc/{pid}/comm").write_text(name, encoding="utf-8")
+
+    def contained(self, pid: int = PID) -> Host:
+        """Have a process see another file system, as in a container."""
+        (self.root / "image").mkdir()
+        (self.root / f"proc/{pid}/root").symlink_to(self.root / "image")
+        return self
+
+    def without_systemd(self) -> Host:
+        (self.root / "run/systemd/system").rmdir()
         return self
 
     def service(self, pid: int = 0, cgroup: str = "", name: str = "shown") -> Host:
@@ -100,7 +129,7 @@ def test_an_exposed_unit_is_restarted_once(host: Host, seen: str | None) -> None
     # None: root in a container may not see the holder, and the unit's main process of the same user stands for it.
     host.listen(ANY, seen)
     report, found = host.make()
-    assert (report.restarted, found.exposed, found.is_units) == (True, False, True)
+    assert (report.restarted, found.exposed, found.own is not None) == (True, False, True)
     assert host.orders() == ["daemon-reload", "restart ollama.service"]
     assert host.files() == ["zz-nemoclaw.conf"]
     assert host.make()[0].actions == []
@@ -152,25 +181,203 @@ def test_check_mode_foresees_who_overrules_the_drop_in(host: Host, name: str, te
     assert (host.orders(), host.files()) == ([], [name])
 
 
-@pytest.mark.parametrize("cgroup", ["ssh.service", "docker.service"])
-def test_a_unit_that_only_holds_the_process_is_left_alone(host: Host, cgroup: str) -> None:
-    host.listen(ANY, "ollama").service(pid=0, cgroup=cgroup).service(pid=1, name="other")
+def test_a_unit_that_only_holds_the_process_is_left_alone(host: Host) -> None:
+    host.listen(ANY, "ollama").service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
     report, _found = host.make(check=True)
     assert report.path == "/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf"
     assert f"stop process {PID}" in report.actions
 
 
+# What a container on the host's network is called by its engine (Docker, Podman's Quadlet, Kubernetes), seen with
+# `docker run --network host ollama/ollama`: a process named ollama, of root, with files that are not this host's.
+@pytest.mark.parametrize("cgroup", ["docker-1a2b.scope", "ollama.service/libpod-payload-1a2b", "kubepods.slice/x"])
+@pytest.mark.parametrize("systemd", [True, False])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_container_on_the_hosts_network_is_not_touched(host: Host, cgroup: str, systemd: bool, check: bool) -> None:
+    host.listen(ANY, "ollama").service(pid=1, cgroup=cgroup).contained()
+    if not systemd:
+        host.without_systemd()
+    with pytest.raises(Failure) as failed:
+        host.make(check=check)
+    assert failed.value.code == "ollama_exposed"
+    assert f"a container on the host's own network (process {PID})" in failed.value.message
+    assert (host.orders(), host.files()) == ([], [])
+    with pytest.raises(Failure) as failed:
+        host.make("stopped", check=check)
+    assert failed.value.code == "ollama_not_stopped"
+
+
+def test_a_hardened_service_is_no_container(host: Host) -> None:
+    # RootDirectory= or a snap: the unit's main process with files of its own is the unit's all the same.
+    host.listen(ANY, "ollama").service(pid=PID, cgroup="ollama.service").contained()
+    assert host.make(check=True)[0].actions[-1] == "restart ollama.service"
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_nobody_is_started_as_who_has_no_name(host: Host, systemd: bool) -> None:
+    host.listen(ANY, "ollama", uid=2_000_000_123).service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
+    if not systemd:
+        host.without_systemd()
+    failure = host.failing()
+    assert (failure.code, "has no name on this host" in failure.message) == ("ollama_exposed", True)
+    assert host.orders() == []
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_of_two_daemons_the_exposed_one_is_stopped(host: Host, systemd: bool) -> None:
+    # 127.0.0.1 sorts before 192.168.0.5; the healthy one must not be taken for the other.
+    host.listen(LOOPBACK, "ollama").service(pid=PID, cgroup="ollama.service").also(CARD, 5555, "session-1.scope")
+    if not systemd:
+        host.without_systemd()
+    report, _found = host.make(check=True)
+    assert [action for action in report.actions if not action.startswith("write")] == ["stop process 5555"]
+
+
+def test_a_service_that_another_daemon_keeps_from_loopback(host: Host) -> None:
+    host.listen(CARD, "ollama").service(pid=PID, cgroup="ollama.service").also(LOOPBACK, 5555, "session-1.scope")
+    failure = host.failing()
+    assert (failure.code, "stop the one or the other" in failure.message) == ("ollama_exposed", True)
+    assert (host.orders(), host.files()) == ([], [])
+
+
+# gnome-terminal is a service of the user's desktop, with a session for each shell that it opens.
+@pytest.mark.parametrize(
+    ("main", "session", "is_users"), [(1, 77, False), (PID, 77, True), (77, 77, True), (0, 5, True)]
+)
+def test_a_terminal_of_the_desktop_is_no_unit_of_ollama(host: Host, main: int, session: int, is_users: bool) -> None:
+    host.listen(ANY, "ollama").service(pid=0)
+    (host.root / f"proc/{PID}/cgroup").write_text(
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/terminal.service\n", encoding="utf-8"
+    )
+    (host.root / f"proc/{PID}/stat").write_text(f"{PID} (ollama) S 1 {PID} {session} 0\n", encoding="utf-8")
+    (host.root / "users").write_text(f"{main}\n", encoding="utf-8")
+    if not is_users:
+        assert f"stop process {PID}" in host.make(check=True)[0].actions
+        return
+    failure = host.failing()
+    assert (failure.code, "systemctl --user edit terminal.service" in failure.message) == ("ollama_exposed", True)
+
+
+@pytest.mark.parametrize("failing", ["again", "for good"])
+def test_a_drop_in_that_keeps_the_service_from_running_is_taken_back(host: Host, failing: str) -> None:
+    host.listen(LOOPBACK).make()
+    before = host.machine.read("/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf")
+    with (host.root / "shown").open("a", encoding="utf-8") as shown:
+        shown.write(f"Environment=OLLAMA_HOST=127.0.0.1:{host.port} BAD=1\n")
+    # It does not come up with the variable, and with the old drop-in only where it is not broken otherwise.
+    down = (
+        "true"
+        if failing == "for good"
+        else f"grep -q BAD {host.root}/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf"
+    )
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    script = script.replace(
+        f"cp {host.root}/loopback {host.root}/proc/net/tcp", f"if {down}; then false; else true; fi"
+    )
+    (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
+    with pytest.raises(Failure) as failed:
+        converge(host.machine, find_account(), Wish("started", host.port, {"BAD": "1"}, True, 2), False)
+    assert failed.value.code == "systemd_failed"
+    ending = "answers with it again" if failing == "again" else "does not answer either"
+    assert ending in failed.value.message
+    assert host.machine.read("/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf") == before
+    assert host.orders()[-4:] == ["daemon-reload", "restart ollama.service"] * 2
+
+
+def test_a_drop_in_that_systemd_does_not_accept_is_taken_back(host: Host) -> None:
+    complaint = "/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf:5: Invalid environment assignment"
+    analyze = host.root / "usr/bin/systemd-analyze"
+    analyze.write_text(f"#!/bin/sh\necho '{complaint}'\necho 'other.service: Nice=99 is ignored'\n", encoding="utf-8")
+    analyze.chmod(0o755)
+    failure = host.listen(ANY).failing()
+    assert (failure.code, complaint in failure.message) == ("drop_in_refused", True)
+    assert (host.files(), host.orders()) == ([], ["daemon-reload", "daemon-reload"])
+
+
+# What an upgrade does about a daemon that it may not restart.
+@pytest.mark.parametrize("kind", ["container", "users", "stranger"])
+def test_a_daemon_that_an_upgrade_does_not_restart(host: Host, kind: str) -> None:
+    host.listen(LOOPBACK, "docker-proxy" if kind == "stranger" else "ollama").service(pid=0)
+    if kind == "container":
+        host.contained()
+    if kind == "users":
+        (host.root / f"proc/{PID}/cgroup").write_text(
+            "0::/user.slice/user@1000.service/app.slice/ollama.service\n", encoding="utf-8"
+        )
+    with pytest.raises(Failure) as failed:
+        upgrade.find_running(host.machine, host.port, "0.1.0", "/usr/local/bin/ollama")
+    assert failed.value.code == "daemon_not_ours"
+    assert "Nothing was changed" in failed.value.message
+
+
+@pytest.mark.parametrize(("version", "code"), [("0.32.9", None), ("0.9.3", "daemon_not_ours")])
+def test_a_container_stops_an_installation_only_where_it_is_too_old(
+    host: Host, double: Any, version: str, code: str | None
+) -> None:
+    double.version = version
+    host.listen(LOOPBACK, "ollama").service(pid=0).contained()
+    archive = host.root / "ollama.tgz"
+    archive.write_bytes(b"x")
+    known = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    place = str(host.root / "prefix")
+    wish = install.Wish(
+        "0.32.9", None, "archive", "user", str(archive), known, None, None, place, host.port, True, 1, 1
+    )
+    machine = Machine(root=host.root, environ={"PATH": "/usr/bin"})
+    run = Installation(machine, find_account(), wish, lambda position: None)
+    if code:
+        with pytest.raises(Failure) as failed:
+            run.converge(True)
+        assert failed.value.code == code
+        return
+    (action,) = run.converge(True).actions
+    assert action.startswith("install ")
+
+
+def test_a_drop_in_that_closes_an_open_daemon_stays_even_if_it_does_not_start(host: Host) -> None:
+    host.listen(ANY)
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    (host.root / "usr/bin/systemctl").write_text(script.replace("cp ", "false "), encoding="utf-8")
+    assert host.failing().code == "systemd_failed"
+    assert host.files() == ["zz-nemoclaw.conf"]
+
+
 def test_by_hand_on_loopback_is_accepted_with_a_warning(host: Host) -> None:
     host.listen(LOOPBACK, "ollama").service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
     report, found = host.make()
-    assert (found.is_units, report.restarted, host.orders()) == (False, False, ["daemon-reload"])
+    assert (found.own, report.restarted, host.orders()) == (None, False, ["daemon-reload"])
     assert "nothing starts it again" in report.warnings[0]
 
 
-def test_another_users_exposed_daemon_needs_root(host: Host) -> None:
+@pytest.mark.parametrize(("uid", "code"), [(1000, "root_needed"), (0, "ollama_exposed")])
+def test_an_exposed_daemon_that_we_may_not_see(
+    host: Host, monkeypatch: pytest.MonkeyPatch, uid: int, code: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
     host.listen(ANY).service(pid=0)
-    assert host.failing().code == "root_needed"
+    failure = host.failing()
+    assert (failure.code, "become: true" in failure.message) == (code, code == "root_needed")
     assert (host.orders(), host.files()) == ([], [])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_program_that_was_replaced_while_it_runs_is_looked_for(host: Host, check: bool) -> None:
+    host.listen(ANY, "ollama").without_systemd()
+    (host.root / f"proc/{PID}/exe").symlink_to("/usr/bin/ollama (deleted)")
+    if not check:  # without a program anywhere, the sentence is true
+        assert host.failing().code == "ollama_not_installed"
+        return
+    (host.root / "usr/bin/ollama").write_text("#!/bin/sh\n", encoding="utf-8")
+    (host.root / "usr/bin/ollama").chmod(0o755)
+    report, _found = host.make(check=True)
+    assert report.actions[1].startswith("start /usr/bin/ollama serve as ")
+
+
+def test_a_daemon_that_is_no_service_is_a_warning(host: Host) -> None:
+    host.listen(LOOPBACK, "ollama").service(pid=0)
+    (host.root / "shown").write_text("LoadState=not-found\n", encoding="utf-8")
+    report, _found = host.make()
+    assert (report.changed, "after a reboot" in report.warnings[0]) == (False, True)
 
 
 def test_a_containers_port_is_named_and_nothing_is_stopped(host: Host) -> None:
@@ -198,6 +405,27 @@ def test_stop_and_remove(host: Host) -> None:
     assert (stopped.changed, found.running) == (True, False)
     host.service(pid=0)
     assert not host.make("stopped")[0].changed
+
+
+def test_our_drop_in_is_removed_wherever_it_is_and_whoever_has_the_port(host: Host) -> None:
+    # It was written for the user's own unit, which does not run now; a stranger that never answers has the port.
+    folder = host.root / "etc/systemd/system/other.service.d"
+    host.listen(ANY, "ollama").service(pid=PID, cgroup="other.service", name="other").make()
+    assert [path.name for path in folder.iterdir()] == ["zz-nemoclaw.conf"]
+    (host.root / "etc/systemd/system/mine.service.d").mkdir()
+    mine = host.root / "etc/systemd/system/mine.service.d/zz-nemoclaw.conf"
+    mine.write_text("[Service]\n", encoding="utf-8")
+    host.service(pid=0, name="other").service(pid=0)
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        host.port = hung.getsockname()[1]
+        host.listen(ANY, "nginx")
+        planned, _found = host.make("absent", check=True)
+        assert planned.actions == ["remove /etc/systemd/system/other.service.d/zz-nemoclaw.conf"]
+        assert list(folder.iterdir()) != []
+        removed, _found = host.make("absent")
+    assert (removed.changed, removed.path, list(folder.iterdir())) == (True, planned.path, [])
+    assert removed.before.endswith('"\n') and removed.after == ""
+    assert mine.exists(), "it does not say that it is ours"
 
 
 def test_a_daemon_that_is_not_ours_is_not_stopped(host: Host) -> None:
