@@ -191,9 +191,10 @@ class Installation:
             with acting_as(self._account):
                 foresee(self._machine, self._wish, self._place, sources, result)
             return
-        keeps = self._wish.keep_previous and self._machine.exists(self._program)
+        # One that does not tell its version is nothing to go back to.
+        keeps = self._wish.keep_previous and result.previous_version is not None
         if keeps:
-            self._keep(result)
+            self._keep(result, str(result.previous_version))
         try:
             if by_script:
                 self._run_script(result, sources[0], running)
@@ -205,13 +206,14 @@ class Installation:
                     previous.forget(self._place)
             raise
 
-    def _keep(self, result: Result) -> None:
-        try:
-            with acting_as(self._account):
-                previous.keep(self._place, result.previous_version or "unknown")
-        except OSError as error:
-            raise self._failed(error) from error
-        result.previous = previous.find(self._place)
+    def _keep(self, result: Result, version: str) -> None:
+        with acting_as(self._account):
+            try:
+                previous.keep(self._place, version)
+            except OSError as error:
+                previous.forget(self._place)
+                raise self._failed(error) from error
+        result.previous = version
 
     def _sources(self) -> list[release.Source]:
         wish = self._wish

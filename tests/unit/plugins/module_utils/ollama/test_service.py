@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +188,18 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_whose_a_process_is(tmp_path: Path, text: str, origin: tuple[Any, bool]) -> None:
     put(tmp_path, "/proc/7/cgroup", text)
     assert processes.origin_of(Machine(root=tmp_path), 7) == origin
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process another root directory")
+def test_a_real_process_with_other_files_is_contained(tmp_path: Path) -> None:
+    # Seen with docker run --network host as well: the root directory is another one, as it is here.
+    wait = "import os, signal, sys; os.chroot(sys.argv[1]); print('there', flush=True); signal.pause()"
+    for root, is_contained in ((str(tmp_path), True), ("/", False)):
+        with subprocess.Popen([sys.executable, "-c", wait, root], stdout=subprocess.PIPE) as process:
+            assert process.stdout and process.stdout.readline() == b"there\n"
+            assert processes.is_contained(Machine(), process.pid) is is_contained
+            process.kill()
+        assert processes.is_contained(Machine(), process.pid) is False  # it is gone
 
 
 def listener(scope: str, process: str | None) -> dict[str, Any]:
