@@ -74,6 +74,14 @@ options:
     type: str
     choices: [external, managed]
     default: external
+  gateway:
+    description:
+      - The gateway of OpenShell that leads its sandboxes to the route, by the name that it is registered under.
+      - By default none, as where no sandbox is led.
+    type: str
+  sandbox:
+    description: The sandbox that the route is for. It does not count as another one when the route changes.
+    type: str
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
 attributes:
@@ -135,6 +143,8 @@ route:
     context_window: 32768
     container: null
     origin: external
+    gateway: nemoclaw
+    sandbox: my-assistant
 path:
   description: Where the record lies.
   returned: always
@@ -172,6 +182,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "context_window": {"type": "int"},
     "container": {"type": "str"},
     "origin": {"type": "str", "choices": ["external", "managed"], "default": "external"},
+    "gateway": {"type": "str"},
+    "sandbox": {"type": "str"},
 }
 
 # Options that say what to do with the record, not what stands in it.

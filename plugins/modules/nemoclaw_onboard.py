@@ -179,6 +179,10 @@ failure:
       description: Whether NemoClaw was run.
       type: bool
       returned: when it was
+    previous:
+      description: The gateway's route before, null where it had none.
+      type: dict
+      returned: when NemoClaw was run
     step:
       description: The step that it was in.
       type: str

@@ -126,6 +126,11 @@ sandboxes:
   type: list
   elements: str
   sample: []
+gateway:
+  description: The name that the gateway is registered under, null where it is known by its address alone.
+  returned: success
+  type: str
+  sample: nemoclaw
 release:
   description: The release of OpenShell.
   returned: success
@@ -187,6 +192,7 @@ def main() -> None:
         route=after,
         previous=before,
         sandboxes=outcome.sandboxes,
+        gateway=cli.gateway,
         release=str(cli.release),
         diff=diff,
     )

@@ -151,6 +151,13 @@ actions:
   type: list
   elements: str
   sample: ["update ollama-local"]
+known_values:
+  description:
+    - Whether these are the values that this provider was last given by this module, whatever others did to it since. So a provider that
+      somebody else changed can be set right without taking a key for the one of before that is none.
+  returned: success
+  type: bool
+  sample: true
 release:
   description: The release of OpenShell.
   returned: success
@@ -162,6 +169,7 @@ failure:
   type: dict
 """
 
+import re
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
@@ -191,8 +199,8 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    # An address may hold a password, and Ansible shows the arguments of a task: check_wish refuses those with an @.
-    module.no_log_values |= {str(value) for value in params["config"].values() if "@" in str(value)}
+    # An address may hold a password or a key, and Ansible shows the arguments of a task: check_wish refuses those with @, ? or #.
+    module.no_log_values |= {str(value) for value in params["config"].values() if re.search("[@?#]", str(value))}
     present = params["state"] == "present"
     secret = params["credential"] or ""
     wish = Wish(

@@ -48,6 +48,7 @@ options:
     default: 180
 extends_documentation_fragment:
   - nemoclaw.local_inference.openshell
+  - nemoclaw.local_inference.wait
   - nemoclaw.local_inference.attributes
 attributes:
   check_mode:
@@ -79,14 +80,23 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+finished:
+  description: Whether it is over. Always true without O(wait).
+  returned: success
+  type: bool
+progress:
+  description: Where it stands, with C(message), C(phase) and C(elapsed) seconds.
+  returned: when not finished
+  type: dict
+  sample: {"phase": "sandbox", "message": "Waiting for the sandbox my-assistant, Provisioning", "elapsed": 12}
 phase:
   description: V(Ready), or in check mode the phase of one that is there; null where there is none.
-  returned: success
+  returned: when finished
   type: str
   sample: Ready
 sandbox:
   description: The sandbox as the gateway lists it, null where there is none.
-  returned: success
+  returned: when finished
   type: dict
   contains:
     id:
@@ -105,18 +115,18 @@ sandbox:
       sample: Ready
 actions:
   description: What was done, or would be done in check mode.
-  returned: success
+  returned: when finished
   type: list
   elements: str
   sample: ["create my-assistant"]
 elapsed:
   description: Seconds that it took.
-  returned: success
+  returned: when finished
   type: float
   sample: 14.2
 release:
   description: The release of OpenShell.
-  returned: success
+  returned: when finished
   type: str
   sample: 0.0.83
 failure:
@@ -153,11 +163,19 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     OPENSHELL_OPTIONS,
+    WAIT_OPTIONS,
     create_module,
     fail,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import Wish, have, remove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import (
+    Making,
+    Outcome,
+    Wish,
+    remove,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -167,6 +185,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "providers": {"type": "list", "elements": "str", "default": []},
     "policy": {"type": "path"},
     "timeout": {"type": "int", "default": 180},
+    **WAIT_OPTIONS,
     **OPENSHELL_OPTIONS,
 }
 
@@ -178,15 +197,33 @@ def main() -> None:
     wish = Wish(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
     try:
         cli = open_cli(params)
-        bring = have if params["state"] == "present" else remove
-        outcome = bring(cli, wish, module.check_mode)
+        result = _bring(cli, wish, params, module.check_mode)
     except Failure as failure:
         fail(module, failure)
-    absent = f"{wish.name}: absent\n"
-    present = f"{wish.name}: present\n"
-    sides = (absent, present) if params["state"] == "present" else (present, absent)
+    module.exit_json(**result)
+
+
+def _bring(cli: OpenShell, wish: Wish, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    sides = (f"{wish.name}: absent\n", f"{wish.name}: present\n")
+    if params["state"] == "absent":
+        # Deleting one takes seconds, and its end is a list that is looked at again and again: nothing to show.
+        return {"finished": True, **_result(cli, remove(cli, wish, check_mode), sides[::-1])}
+    making = Making(cli, wish)
+
+    def plan() -> dict[str, Any] | None:
+        outcome = making.plan(check_mode)
+        return _result(cli, outcome, sides) if outcome else None
+
+    wanted = {name: params[name] for name in ARGUMENT_SPEC if name not in WAIT_OPTIONS}
+    subject = f"{wish.name} {params['user']} {params['gateway']} {params['gateway_endpoint']}"
+    job = Job("openshell-sandbox", subject, wanted, f"Making the sandbox {wish.name}", folder=params["jobs_path"])
+    wait = None if check_mode else params["wait"]
+    return job.run(plan, lambda report: _result(cli, making.work(report), sides), wait).as_result()
+
+
+def _result(cli: OpenShell, outcome: Outcome, sides: tuple[str, ...]) -> dict[str, Any]:
     diff = dict(zip(("before", "after"), sides if outcome.changed else ("", "")))
-    module.exit_json(**outcome.as_result(), release=str(cli.release), diff=diff)
+    return {**outcome.as_result(), "release": str(cli.release), "diff": diff}
 
 
 if __name__ == "__main__":

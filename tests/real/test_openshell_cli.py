@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -103,6 +104,11 @@ class TestTroubles:
             (registered / "mtls").unlink()
             (registered / "mtls").symlink_to(certificates.stranger)
             assert failure_of(open_cli, gateway, gateway="lab").code == "openshell_gateway_tls"
+            # The gateway's own certificate, of an authority that the user does not know.
+            (registered / "mtls").unlink()
+            shutil.copytree(certificates.client, registered / "mtls")
+            shutil.copy(certificates.stranger / "tls.crt", registered / "mtls" / "ca.crt")
+            assert failure_of(open_cli, gateway, gateway="lab").code == "openshell_gateway_tls"
 
 
 def test_the_users_registered_gateway_is_taken(
@@ -112,8 +118,10 @@ def test_the_users_registered_gateway_is_taken(
     OpenShell(first.machine, first.account, first.path, first.release).call(
         "gateway", "add", gateway.endpoint, "--local", "--name", "lab"
     )
-    assert open_cli(gateway, endpoint="").release == first.release
-    assert open_cli(gateway, endpoint="", gateway="lab").release == first.release
+    assert first.gateway is None
+    for options in ({}, {"gateway": "lab"}):
+        found = open_cli(gateway, endpoint="", **options)
+        assert (found.release, found.gateway) == (first.release, "lab")
     # Root, or a play that became somebody else, brings settings that are not this user's.
     machine = Machine(environ={"PATH": os.environ["PATH"], "HOME": "/root", "XDG_CONFIG_HOME": str(tmp_path / "other")})
     assert find_openshell(machine, first.account, executable=str(gateway.cli)).release == first.release

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints, provider, route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish
 
@@ -193,7 +194,40 @@ def test_what_cannot_be_remembered_is_not_given(openshell: OpenShell, gateway: o
     """Or a role would find a gateway that was changed by a module that failed."""
     # A file where the folder has to be: unwritable for root as well.
     Path(openshell.account.home, ".nemoclaw").touch()
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(Failure, match="The gateway is as it was") as caught:
         have(openshell)
     assert caught.value.code == "openshell_state_unwritable"
     assert gateway.known()["providers"] == {}
+
+
+def test_what_was_given_and_cannot_be_remembered_is_given_again(
+    openshell: OpenShell, gateway: openshell_parts.Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error: there would be nothing to lead back. A disk that fills up between two writes, which nothing else makes happen."""
+    write, tries = fingerprints.write_state, itertools.count()
+
+    def full(path: str, remembered: fingerprints.Remembered) -> None:
+        if next(tries) == 1:
+            raise Failure("openshell_state_unwritable", "it cannot be written: No space left on device.")
+        write(path, remembered)
+
+    monkeypatch.setattr(fingerprints, "write_state", full)
+    outcome = have(openshell)
+    assert outcome.changed
+    assert "No space left" in outcome.warnings[0]
+    assert stored(gateway)["credentials"] == {"OPENAI_API_KEY": "lab-secret-1"}
+    assert have(openshell).changed
+    assert not have(openshell).changed
+
+
+def test_values_of_before_are_known_whoever_changed_them(
+    openshell: OpenShell, gateway: openshell_parts.Gateway
+) -> None:
+    have(openshell)
+    other = ("provider", "update", "ollama-local", "--credential", "OPENAI_API_KEY")
+    openshell.call(*other, environment={"OPENAI_API_KEY": "of-somebody-else"})
+    for credential, known in (("lab-secret-1", True), ("lab-secret-2", False)):
+        found = have(openshell, replace(WISH, credentials={"OPENAI_API_KEY": credential}), check_mode=True)
+        assert (found.changed, found.known_values) == (True, known)
+    assert have(openshell).known_values
+    assert stored(gateway)["credentials"] == {"OPENAI_API_KEY": "lab-secret-1"}

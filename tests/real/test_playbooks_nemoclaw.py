@@ -19,10 +19,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Llama
 from nemoclaw_double import Double
-from test_playbooks import KEY, Controller
+from test_playbooks import KEY, Controller, forms_of
 from test_playbooks_sandbox import (
+    OTHER_KEY,
     PROVIDER,
+    a_network,
     another_sandbox,
+    another_server,
     base_url,
     fingerprints,
     on_a_host_with_openshell,
@@ -72,6 +75,10 @@ def recorded(registry: Path) -> Any:
     return json.loads(registry.read_text(encoding="utf-8"))["sandboxes"] if registry.exists() else {}
 
 
+def provider(server: openshell_parts.Gateway) -> dict[str, Any]:
+    return {**server.known()["providers"][PROVIDER], "resource_version": 0}
+
+
 def onboardings(nemoclaw: Double) -> list[dict[str, Any]]:
     return [call for call in nemoclaw.calls() if call["words"][:1] == ["onboard"]]
 
@@ -115,15 +122,27 @@ def test_another_model_without_another_onboarding(
     assert controller.play("site") == 0
     second = llama("good", api_key=KEY, alias="second").base_url
     other = {"NEMOCLAW_ENDPOINT_URL": second, "NEMOCLAW_MODEL": "second"}
+    kept = provider(server)
+
+    # Nothing of NemoClaw's is touched before the sandbox has proved it: its key is all that nobody could give back.
+    controller.unsafe_forms = [*controller.unsafe_forms, *forms_of(OTHER_KEY)]
+    wrong = json.dumps({"endpoint_sandbox_url": "http://host.openshell.internal:9/v1"})
+    assert controller.play("switch_model", "-e", wrong, **another_server(llama)) == 2
+    assert '"code": "sandbox_upstream_down"' in controller.output
+    assert (provider(server), route(server)[:2]) == (kept, [PROVIDER, "scripted"])
 
     nemoclaw.behave("set")
     before = route(server)
     assert controller.play("switch_model", **other) == 2
-    assert "nemoclaw inference set" in controller.output
+    said = " ".join(controller.output.split())
+    assert "nemoclaw inference set" in said
+    assert f"NemoClaw was told of scripted by {PROVIDER} again" in said
     assert route(server)[:3] == before[:3]
+    assert recorded(registry)[SANDBOX]["model"] == "scripted", "half of the work was done, and is undone"
+    assert provider(server) == kept, "the address of before, with the key that the provider had"
+    assert list(server.known()["providers"]) == [PROVIDER]
     assert json.loads(controller.record.read_text(encoding="utf-8"))["model"] == "scripted"
 
-    nemoclaw.behave("well")
     with read_only(controller.record.parent):
         assert controller.play("switch_model", **other) == 2
     assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(controller.output.split())
@@ -193,7 +212,7 @@ def test_what_fails_leaves_the_route(
 ) -> None:
     assert controller.play("site", "-e", "sandbox_backend=openshell") == 0
     before = route(server), controller.record.read_bytes()
-    provider = {**server.known()["providers"][PROVIDER], "resource_version": 0}
+    kept = provider(server)
     nemoclaw.behave(behaviour)
     second = llama("good", api_key=KEY, alias="second").base_url
     assert (
@@ -207,11 +226,63 @@ def test_what_fails_leaves_the_route(
         == 2
     )
     assert f'"code": "{code}"' in controller.output
-    assert "the route of before stays" in " ".join(controller.output.split())
+    said = " ".join(controller.output.split())
+    assert f"Nothing was recorded. The provider {PROVIDER} leads to {base_url(controller)} as before." in said
     assert route(server)[:3] == before[0][:3]
     assert controller.record.read_bytes() == before[1]
-    assert {**server.known()["providers"][PROVIDER], "resource_version": 0} == provider
+    assert provider(server) == kept
     assert server.known()["sandboxes"] == {}
+
+
+def test_what_cannot_be_given_back_is_said(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, llama: Llama
+) -> None:
+    """NemoClaw's onboarding writes its provider, and what it could not finish is undone. Nobody can read the key that it wrote over."""
+    controller.unsafe_forms = [*controller.unsafe_forms, *forms_of(OTHER_KEY)]
+    assert controller.play("site", "-e", "sandbox_backend=openshell") == 0
+    before = route(server), controller.record.read_bytes(), base_url(controller)
+    nemoclaw.behave("not-ready")
+    assert controller.play("site", "-e", "sandbox_ready_timeout=1", **another_server(llama)) == 2
+    said = " ".join(controller.output.split())
+    assert f"The gateway leads to scripted by {PROVIDER} again" in said
+    assert f"The provider {PROVIDER} may have got the address and the key of this run from NemoClaw" in said
+    assert (route(server)[:3], controller.record.read_bytes()) == (before[0][:3], before[1])
+    assert provider(server)["config"] != {"OPENAI_BASE_URL": before[2]}, (
+        "the server of before never gets the other one's key"
+    )
+
+    # What fails after a whole onboarding is undone too, as far as it is known.
+    nemoclaw.behave("well")
+    assert controller.play("site", "-e", "sandbox_backend=openshell") == 0
+    kept = provider(server)
+    wrong = json.dumps({"endpoint_sandbox_url": "http://host.openshell.internal:9/v1"})
+    assert controller.play("site", "-e", wrong, NEMOCLAW_MODEL="scripted") == 2
+    assert '"code": "sandbox_upstream_down"' in controller.output
+    assert f"The provider {PROVIDER} leads to {before[2]} again." in " ".join(controller.output.split())
+    assert (provider(server), route(server)[:3]) == (kept, before[0][:3])
+    assert controller.record.read_bytes() == before[1]
+
+
+def test_a_gateway_that_is_down_makes_no_second_sandbox(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double, registry: Path
+) -> None:
+    registry.parent.mkdir(mode=0o700, exist_ok=True)
+    entry = {"name": SANDBOX, "provider": PROVIDER, "model": "scripted"}
+    registry.write_text(json.dumps({"sandboxes": {SANDBOX: entry, "neighbour": entry}}), encoding="utf-8")
+    assert controller.play("site", OPENSHELL_GATEWAY_ENDPOINT="http://127.0.0.1:9") == 2
+    assert '"code": "nemoclaw_gateway_down"' in controller.output
+    assert (onboardings(nemoclaw), controller.record.exists()) == ([], False)
+
+
+def test_a_blocked_way_stops_before_nemoclaw(
+    controller: Controller, server: openshell_parts.Gateway, nemoclaw: Double
+) -> None:
+    with a_network() as network:
+        assert controller.play("site", "-e", f"sandbox_network={network}", NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="90") == 2
+    said = " ".join(controller.output.split())
+    assert "does so on 127.0.0.1 alone" in said
+    assert "Nothing was saved" in said
+    assert (onboardings(nemoclaw), route(server), controller.record.exists()) == ([], None, False)
 
 
 def test_the_terms_are_the_users_to_accept(
@@ -233,6 +304,10 @@ def test_other_sandboxes_are_not_led_away(
         second = llama("good", api_key=KEY, alias="second").base_url
         assert controller.play("site", NEMOCLAW_ENDPOINT_URL=second, NEMOCLAW_MODEL="second") == 2
         assert '"code": "route_shared"' in controller.output
+        # The same model: the gateway's route stays as it is, and NemoClaw would write the provider under it.
+        third = llama("good", api_key=KEY, n_ctx=16384).base_url
+        assert controller.play("site", NEMOCLAW_ENDPOINT_URL=third) == 2
+        assert "NemoClaw would give the provider" in " ".join(controller.output.split())
     assert (route(server), onboardings(nemoclaw)) == (before, [])
 
 

@@ -12,7 +12,8 @@ Commands, flags, variables, the order of the eight steps, what is printed and wh
 docs/reference/commands.mdx). All that it does to OpenShell it does by the real command line on PATH. It refuses every command, flag
 and setting that it does not know, and ends with 1 or 2 as NemoClaw does.
 
-FOLDER/behaviour makes it fail: preflight, provider, not-ready, hang, silent (ends well and has made nothing), set. FOLDER/calls has a
+FOLDER/behaviour makes it fail: preflight, provider, not-ready, hang, silent (ends well and has made nothing), set (once, when all but
+the sandbox's own settings is done). FOLDER/calls has a
 line of JSON for each run, with its arguments and the variables that mean something to NemoClaw, keys included.
 """
 
@@ -330,7 +331,7 @@ def _make_sandbox(name: str, image: str) -> None:
     stop(f"Sandbox '{name}' was created but did not become ready within {limit}s.")
 
 
-def inference_set(words: list[str], behaviour: str) -> None:
+def inference_set(words: list[str], behaviour: str, folder: Path) -> None:
     parser = argparse.ArgumentParser(prog="nemoclaw inference set", allow_abbrev=False)
     for flag in ("--provider", "--model"):
         parser.add_argument(flag, required=True)
@@ -347,10 +348,11 @@ def inference_set(words: list[str], behaviour: str) -> None:
     print(f"  Setting OpenShell inference route: {asked.provider} / {asked.model}", flush=True)
     route = ["inference", "set", "-g", "nemoclaw", "--provider", asked.provider, "--model", asked.model]
     must(openshell(*route, *(["--no-verify"] if asked.no_verify else [])))
-    if behaviour == "set":
-        stop(f"Failed to write the config of sandbox '{name}'.")
     content["sandboxes"][name] |= {"provider": asked.provider, "model": asked.model}
     state.write(content)
+    if behaviour == "set":
+        Double(folder).behave("well")
+        stop(f"Failed to write the config of sandbox '{name}'.")
     print(f"  Inference route synced for '{name}': inference/{asked.model}")
 
 
@@ -377,7 +379,7 @@ def main() -> int:
     if words[:1] == ["onboard"]:
         onboard(words[1:], behaviour)
     elif words[:2] == ["inference", "set"]:
-        inference_set(words[2:], behaviour)
+        inference_set(words[2:], behaviour, folder)
     elif words == ["list", "--json"]:
         content = State().read()
         sandboxes = list(content["sandboxes"].values())

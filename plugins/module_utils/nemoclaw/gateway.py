@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import recorded_names
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 
 # NemoClaw's own name for its gateway (nemoclaw-facts 13.4).
 GATEWAY = "nemoclaw"
-# What NemoClaw makes itself: OpenShell, the gateway's registration, the gateway (nemoclaw-facts 13.4).
+# What NemoClaw makes itself on a host that it has no sandbox on: OpenShell, the gateway's registration, the gateway (nemoclaw-facts
+# 13.4).
 _STILL_TO_COME = ("openshell_missing", "openshell_gateway_unset", "openshell_gateway_down")
 
 
@@ -25,15 +27,25 @@ def find_gateway(machine: Machine, account: Account, gateway: str) -> OpenShell 
     """Return the CLI on the gateway, None where there is no gateway yet.
 
     Raises:
-        Failure: One of find_openshell, for a gateway that is there and cannot be used.
+        Failure: C(nemoclaw_gateway_down), C(nemoclaw_registry_unreadable), or one of find_openshell, for a gateway that is there and
+            cannot be used.
 
     """
     try:
         return find_openshell(machine, account, gateway=gateway)
     except Failure as failure:
-        if failure.code in _STILL_TO_COME:
+        if failure.code not in _STILL_TO_COME:
+            raise
+        sandboxes = recorded_names(account.home)
+        if not sandboxes:
             return None
-        raise
+        # Onboarding would make them anew, or lead all of them elsewhere without anybody having been asked.
+        raise Failure(
+            "nemoclaw_gateway_down",
+            f"NemoClaw has sandboxes on this host, {', '.join(sandboxes)}, and their gateway {gateway} cannot be asked: {failure.message} "
+            f"Nothing was changed, and NemoClaw was not run. Have it brought back (nemoclaw {sandboxes[0]} recover), and run this again.",
+            sandboxes=sandboxes,
+        ) from failure
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ the route at C(connect) mean the same as ours (nemoclaw-facts 14.2). Onboarding 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -55,7 +55,9 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, wish: Wish, check_mode: bool) -> di
         if not check_mode and (seen.changed or not told):
             openshell_route.have(cli, wanted, check_mode=False)
     except Failure as failure:
-        raise Failure(failure.code, failure.message + kept.restore(), **failure.details) from failure
+        # First NemoClaw, whose own command leads the gateway too, and with another timeout.
+        said = "" if told else _tell_again(nemoclaw, wish, recorded)
+        raise Failure(failure.code, failure.message + said + kept.restore(), **failure.details) from failure
     before = {"provider": recorded.provider, "model": recorded.model}
     after = {"provider": wish.provider, "model": wish.model}
     return {
@@ -64,6 +66,18 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, wish: Wish, check_mode: bool) -> di
         "previous": before,
         "diff": {"before": {}, "after": {}} if told else {"before": before, "after": after},
     }
+
+
+def _tell_again(nemoclaw: NemoClaw, wish: Wish, recorded: Recorded) -> str:
+    """Tell NemoClaw what it had recorded, since a command that failed may have done a part of its work; say so."""
+    if recorded.provider is None or recorded.model is None:
+        return ""
+    before = f"{recorded.model} by {recorded.provider}"
+    try:
+        _tell(nemoclaw, replace(wish, provider=recorded.provider, model=recorded.model))
+    except Failure as failure:
+        return f" NemoClaw could not be told of {before} again: {failure.message}"
+    return f" NemoClaw was told of {before} again."
 
 
 def _find(nemoclaw: NemoClaw, wish: Wish) -> Recorded:

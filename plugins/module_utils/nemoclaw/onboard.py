@@ -20,12 +20,16 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import find_recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
+    ENDPOINTS,
+    NO_KEY,
     ONBOARD,
     Wish,
     check,
     environment,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, provider_wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
@@ -61,8 +65,8 @@ class Onboarding:
         """Return the result where there is nothing to do, or nothing may be done; None where NemoClaw has to be run.
 
         Raises:
-            Failure: Of check(), C(nemoclaw_terms_not_accepted), C(nemoclaw_sandbox_not_ready), C(route_shared),
-                C(nemoclaw_registry_unreadable), or one of the OpenShell CLI.
+            Failure: Of check(), C(nemoclaw_terms_not_accepted), C(nemoclaw_sandbox_not_ready), C(nemoclaw_gateway_down),
+                C(route_shared), C(nemoclaw_registry_unreadable), or one of the OpenShell CLI.
 
         """
         wish = self._wish
@@ -80,7 +84,7 @@ class Onboarding:
         if cli is not None:
             # Onboarding leads the whole gateway there, with every sandbox of it.
             wanted = openshell_route.Wish(wish.endpoint, wish.route["model"], sandbox=wish.name, shared=wish.shared)
-            openshell_route.have(cli, wanted, check_mode=True)
+            self._refuse_to_move(cli, openshell_route.have(cli, wanted, check_mode=True))
         return self._result(changed=True, phase=None) if check_mode else None
 
     def work(self, report: Report) -> dict[str, Any]:
@@ -93,6 +97,7 @@ class Onboarding:
         """
         wish = self._wish
         kept = keep_route(find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._gateway))
+        previous = openshell_route.as_dict(kept.route)
         step = _Step(report, wish.name)
         started = time.monotonic()
         silence = float(wish.ready_timeout + wish.stall_timeout)
@@ -102,10 +107,34 @@ class Onboarding:
             self._check_end(ended, step, silence)
         except Failure as failure:
             logs = [quote(line, wish.credential, 300) for line in ended.lines]
-            facts = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
+            facts: dict[str, Any] = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
+            facts["previous"] = previous
             raise Failure(failure.code, failure.message + kept.restore(), handed_over=True, **facts) from failure
-        previous = openshell_route.as_dict(kept.route)
         return {**self._result(changed=True, phase=READY), "previous": previous, "elapsed": elapsed}
+
+    def _refuse_to_move(self, cli: OpenShell, seen: openshell_route.Outcome) -> None:
+        """Stop where NemoClaw would give the provider of other sandboxes another address or key, under a route that stays the same."""
+        wish = self._wish
+        if (
+            not seen.sandboxes
+            or wish.shared != "refuse"
+            or seen.before is None
+            or seen.before.provider != wish.endpoint
+        ):
+            return
+        kind, url = wish.route["provider_type"], wish.route["base_url_sandbox"]
+        credentials = {ENDPOINTS[kind][2]: wish.credential or NO_KEY}
+        config = {"ANTHROPIC_BASE_URL" if kind == "anthropic" else "OPENAI_BASE_URL": url}
+        found = provider.have(cli, provider_wish.Wish(wish.endpoint, kind, credentials, config), check_mode=True)
+        if found.changed and not found.known_values:
+            raise Failure(
+                "route_shared",
+                f"NemoClaw would give the provider {wish.endpoint} the address {url} and its key, and other sandboxes of the gateway "
+                f"use it as well: {', '.join(seen.sandboxes)}. So nothing was changed. Use another gateway for this sandbox, or allow "
+                "it with shared: allow.",
+                sandboxes=seen.sandboxes,
+                route=openshell_route.as_dict(seen.before),
+            )
 
     def _is_there(self, cli: Any) -> bool:
         """Tell whether NemoClaw has the sandbox, and the gateway as well.

@@ -42,6 +42,8 @@ _FOREIGN_KEYS = re.compile(r"NEMOCLAW_.*|COMPATIBLE_.*|[A-Z]+_API_KEY")
 _LAST_LINES = 40
 _LINE_LIMIT = 4096  # bytes; Docker's progress has no line ends
 _TERM_S = 5.0
+_LOOK_S = 0.5  # how often it is looked whether it has ended
+_PIPE = 65_536  # bytes that a pipe of Linux holds
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -109,7 +111,7 @@ class NemoClaw:
             tell(line)
 
         try:
-            heard = _listen(cast("IO[bytes]", process.stdout), silence_s, take)
+            heard = _listen(process, silence_s, take)
             code = process.wait() if heard else None
         finally:
             _stop(process)
@@ -138,27 +140,41 @@ def find_nemoclaw(machine: Machine, account: Account, executable: str | None = N
     return NemoClaw(machine, account, path)
 
 
-def _listen(stream: IO[bytes], silence_s: float, take: Callable[[str], None]) -> bool:
-    """Read until the end, and return whether it came before a silence that was too long."""
+def _listen(process: subprocess.Popen[bytes], silence_s: float, take: Callable[[str], None]) -> bool:
+    """Read until it has ended, and return whether it did before a silence that was too long.
+
+    The end of its output alone says nothing: a daemon that it started may hold that open for good.
+    """
+    stream = cast("IO[bytes]", process.stdout)
     rest = b""
     last = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
+            # Asked before the pipe is read: all that it wrote itself is in there then.
+            ended = process.poll() is not None
             remaining = silence_s - (time.monotonic() - last)
-            if remaining <= 0 or not selector.select(remaining):
-                return False
-            chunk = os.read(stream.fileno(), 65_536)
+            if not selector.select(0 if ended else min(max(remaining, 0), _LOOK_S)):
+                if not ended and remaining > 0:
+                    continue
+                if rest:
+                    _take_line(rest, take)
+                return ended
+            chunk = os.read(stream.fileno(), _PIPE)
             last = time.monotonic()
             *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
-            if len(rest) > _LINE_LIMIT or not chunk:
+            if len(rest) > _LINE_LIMIT or not chunk or ended:
                 whole, rest = [*whole, rest], b""
             for line in whole:
-                text = _ANSI.sub("", line[:_LINE_LIMIT].decode("utf-8", "replace")).rstrip()
-                if text.strip():
-                    take(text)
-            if not chunk:
+                _take_line(line, take)
+            if not chunk or ended:
                 return True
+
+
+def _take_line(line: bytes, take: Callable[[str], None]) -> None:
+    text = _ANSI.sub("", line[:_LINE_LIMIT].decode("utf-8", "replace")).rstrip()
+    if text.strip():
+        take(text)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -36,19 +36,33 @@ def find_recorded(home: str, name: str) -> Recorded | None:
         Failure: C(nemoclaw_registry_unreadable).
 
     """
+    entry = _sandboxes(home).get(name)
+    return Recorded(name, _text(entry, "provider"), _text(entry, "model")) if isinstance(entry, dict) else None
+
+
+def recorded_names(home: str) -> list[str]:
+    """Return the names of all sandboxes that NemoClaw knows.
+
+    Raises:
+        Failure: C(nemoclaw_registry_unreadable).
+
+    """
+    return sorted(_sandboxes(home))
+
+
+def _sandboxes(home: str) -> dict[str, Any]:
     path = Path(home) / STATE_DIRECTORY / REGISTRY_NAME
     try:
         content = object_of(parse_json(path.read_bytes()))
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError) as error:
         raise Failure(
             "nemoclaw_registry_unreadable",
             f"NemoClaw's list of sandboxes {path} cannot be read: {error}. So nothing was changed. Look at it as its user, and "
             "run nemoclaw list, which makes it anew from the gateway.",
         ) from error
-    entry = object_of(content.get("sandboxes")).get(name)
-    return Recorded(name, _text(entry, "provider"), _text(entry, "model")) if isinstance(entry, dict) else None
+    return object_of(content.get("sandboxes"))
 
 
 def _text(entry: dict[str, Any], field: str) -> str | None:

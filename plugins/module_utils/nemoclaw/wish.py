@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import check_sandbox_name
 
 # NemoClaw's own name for a first sandbox.
 DEFAULT_SANDBOX = "my-assistant"
@@ -31,9 +32,8 @@ ENDPOINTS = {
 NO_KEY = "dummy"
 
 _FIELDS = ("provider_name", "provider_type", "base_url_host", "base_url_sandbox", "model", "api")
-# NemoClaw src/lib/validation.ts, by nemoclaw-facts 3.1; and its rule for names (commands.mdx, --name).
+# NemoClaw src/lib/validation.ts, by nemoclaw-facts 3.1.
 _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,8 @@ def check(wish: Wish) -> None:
         Failure: C(sandbox_name_invalid), C(nemoclaw_route_incomplete), C(nemoclaw_model_invalid), C(timeout_invalid).
 
     """
-    if not _NAME.fullmatch(wish.name):
-        raise Failure(
-            "sandbox_name_invalid",
-            f"The sandbox is to be called {wish.name!r}. NemoClaw takes lower-case letters, digits and hyphens, beginning with a "
-            "letter and not ending with a hyphen, 63 characters at most.",
-        )
+    # NemoClaw takes 63 characters (commands.mdx, --name), and its sandboxes are OpenShell's.
+    check_sandbox_name(wish.name)
     missing = [name for name in _FIELDS if not isinstance(wish.route.get(name), str) or not wish.route[name]]
     if missing or wish.route["provider_type"] not in ENDPOINTS:
         raise Failure(

@@ -33,23 +33,26 @@ LIMIT_S = 30.0
 _OTHERS = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 
 # What the CLI's words stand for; the first pattern that fits counts. The server's messages are the same in all releases.
+# "client error (Connect)" and "Connection refused" alone say little: TLS that fails begins with the former, and a gateway that answers
+# passes both on, from a server that it verified or from its Docker.
 FAILURE_CODES = {
-    r"Connection refused|tcp connect error|transport error|client error \(Connect\)": "openshell_gateway_down",
-    r"No active gateway|No gateway configured|not_configured|Unknown gateway|No gateway metadata": "openshell_gateway_unset",
+    r"failed to verify inference endpoint": "openshell_verify_failed",
     r"failed to read TLS|certificate|invalid peer|close_notify|Unauthenticated|valid authentication": "openshell_gateway_tls",
+    r"tcp connect error|transport error.*Connection refused": "openshell_gateway_down",
+    r"No active gateway|No gateway configured|not_configured|Unknown gateway|No gateway metadata": "openshell_gateway_unset",
     r"Method not found|data is not UTF-8 encoded|failed to decode Protobuf": "openshell_release_mismatch",
     r"is attached to sandbox": "provider_attached",
     r"provider '.*' not found|provider not found": "openshell_provider_missing",
     r"unsupported type|does not support inference|unsupported provider type": "openshell_provider_unfit",
-    r"failed to verify inference endpoint": "openshell_verify_failed",
 }
 _MEANINGS = {
     "openshell_gateway_down": "the gateway does not answer. Start it (systemctl --user start openshell-gateway, as its user), "
-    "or correct gateway and gateway_endpoint",
+    "or correct gateway and gateway_endpoint; with sandbox_backend: none the roles leave it alone and only record the route",
     "openshell_gateway_unset": "the user {user} has no such gateway registered. As that user, openshell gateway list has the "
     "names, and openshell gateway add http://127.0.0.1:8080 --local --name nemoclaw registers one",
-    "openshell_gateway_tls": "the gateway wants a client certificate, and the user {user} has none that fits. Register it where "
-    "its certificates lie (openshell gateway add https://... --local)",
+    "openshell_gateway_tls": "the gateway and the user {user} do not trust each other: the gateway's certificate is of no authority that "
+    "the user knows, or it wants a client certificate and the user has none that fits. Register it where its certificates lie "
+    "(openshell gateway add https://... --local)",
     "openshell_release_mismatch": "CLI and gateway are of different releases, which do not understand each other. Install the "
     "same release of both",
     "provider_attached": "the provider is attached to a sandbox, and OpenShell removes none that is. Detach it (openshell "
@@ -72,6 +75,7 @@ class OpenShell:
         release: Its release, which is the gateway's as well.
         options: C(-g) and C(--gateway-endpoint), where given.
         secret: A value that no sentence may show.
+        gateway: The name that the gateway is registered under, None where an address was used without one.
 
     """
 
@@ -81,6 +85,7 @@ class OpenShell:
     release: Release
     options: tuple[str, ...] = ()
     secret: str = field(default="", repr=False)
+    gateway: str | None = None
 
     def call(self, *words: str, environment: Mapping[str, str] | None = None, limit_s: float = LIMIT_S) -> str:
         """Return what a command of the CLI prints.
@@ -201,7 +206,7 @@ def find_openshell(
     unchecked = OpenShell(machine, account, path, Release((0, 0, 0)), tuple(options), secret)
     release = check_release(unchecked.call("--version"), path)
     cli = replace(unchecked, release=release)
-    theirs = gateway_version(cli)
+    theirs, name = _gateway_of(cli)
     if parse_release(theirs) != release:
         raise Failure(
             "openshell_release_mismatch",
@@ -210,11 +215,11 @@ def find_openshell(
             cli_version=str(release),
             gateway_version=theirs,
         )
-    return cli
+    return replace(cli, gateway=name)
 
 
-def gateway_version(cli: OpenShell) -> str:
-    """Return the release that the gateway says it is.
+def _gateway_of(cli: OpenShell) -> tuple[str, str | None]:
+    """Return the release that the gateway says it is, and the name that it is registered under.
 
     C(status) exits with 0 where no gateway is registered, and where the port answers with something else.
     """
@@ -226,7 +231,9 @@ def gateway_version(cli: OpenShell) -> str:
         content = text.fields_of(said)
     version = content.get("version") if isinstance(content, dict) else None
     if isinstance(version, str) and version:
-        return version
+        name = content.get("gateway")
+        # For an address that was given, the CLI says that address.
+        return version, name if isinstance(name, str) and name and "://" not in name else None
     trouble = cli.trouble(("status",), said, None)
     if trouble.code != "openshell_failed":
         raise trouble

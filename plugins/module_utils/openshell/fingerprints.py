@@ -89,6 +89,6 @@ def write_state(path: str, remembered: Remembered) -> None:
         raise Failure(
             "openshell_state_unwritable",
             f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
-            "It is written before a provider is, so the gateway is as it was. Check the folder's owner and the room on the disk.",
+            "Check the folder's owner and the room on the disk.",
             path=path,
         ) from error

@@ -48,6 +48,11 @@ class Outcome:
     fingerprint_before: str | None = None
     fingerprint_after: str | None = None
 
+    @property
+    def known_values(self) -> bool:
+        """Tell whether these are the values that the provider was last given from here, whatever others did to it since."""
+        return self.fingerprint_before is not None and self.fingerprint_before == self.fingerprint_after
+
 
 def find_provider(cli: OpenShell, name: str) -> ProviderSeen | None:
     """Return the provider, None where the gateway has none of that name."""
@@ -124,8 +129,11 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     if before is not None:
         remembered.providers.pop(before.id, None)
     # Before the gateway: where this cannot be kept, nothing may change.
-    with acting_as(cli.account):
-        fingerprints.write_state(path, remembered)
+    try:
+        with acting_as(cli.account):
+            fingerprints.write_state(path, remembered)
+    except Failure as failure:
+        raise Failure(failure.code, f"{failure.message} The gateway is as it was.", **failure.details) from failure
     if before is not None and len(outcome.actions) == 2:
         cli.call("provider", "delete", wish.name)
         before = None
@@ -139,8 +147,12 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
         "resource_version": seen.resource_version,
         "fingerprint": wanted,
     }
-    with acting_as(cli.account):
-        fingerprints.write_state(path, remembered)
+    try:
+        with acting_as(cli.account):
+            fingerprints.write_state(path, remembered)
+    except Failure as failure:
+        # The gateway has the values, so nothing is to be led back. The next run gives them once more.
+        outcome.warnings.append(f"The provider {wish.name} has its values, but {failure.message}")
     return outcome
 
 
@@ -169,7 +181,8 @@ def _refuse_other_type(wish: Wish, before: ProviderSeen) -> None:
     raise Failure(
         "provider_type_differs",
         f"The gateway has a provider {wish.name} of type {before.type}, and {wish.type} is wanted. OpenShell changes no type, "
-        "and between deleting and creating it the route leads nowhere. Choose another name, or allow that with replace: true.",
+        f"and between deleting and creating it the route leads nowhere. Delete it (openshell provider delete {wish.name}), or allow "
+        "that: replace: true for the module, sandbox_replace_provider: true for the role.",
         type=before.type,
     )
 
@@ -222,6 +235,7 @@ def as_result(outcome: Outcome, wish: Wish) -> dict[str, Any]:
     return {
         "changed": outcome.changed,
         "actions": outcome.actions,
+        "known_values": outcome.known_values,
         "provider": None if outcome.after is None else vars(outcome.after),
         "diff": {"before": before, "after": after} if outcome.changed else {"before": {}, "after": {}},
     }

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import check_name
@@ -104,32 +105,61 @@ def words(cli: OpenShell, wish: Wish) -> list[str]:
     return [*command, "--detach"] if cli.release.detaches else [*command, "--no-tty", "--", "true"]
 
 
+class Making:
+    """A sandbox of that name that is ready: what is to be done for it, and the doing. One that is there is waited for and not changed."""
+
+    def __init__(self, cli: OpenShell, wish: Wish) -> None:
+        self._cli, self._wish = cli, wish
+        self._found: SandboxSeen | None = None
+
+    def plan(self, check_mode: bool) -> Outcome | None:
+        """Return what came of it where there is nothing to do, or nothing may be done; None where there is.
+
+        Raises:
+            Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_stopped), or one of
+                the CLI.
+
+        """
+        wish = self._wish
+        _check(wish)
+        found = self._found = find_sandbox(self._cli, wish.name)
+        if found is not None and found.phase not in ("Deleting", READY, *_PASSING):
+            raise _not_ready(self._cli, wish, found, None, Deadline(wish.timeout))
+        if found is None or found.phase == "Deleting":
+            return Outcome(found, changed=True, actions=[f"create {wish.name}"]) if check_mode else None
+        return Outcome(found) if check_mode or found.phase == READY else None
+
+    def work(self, report: Report) -> Outcome:
+        """Make it where it is missing, and wait until it is ready.
+
+        Raises:
+            Failure: C(sandbox_error), C(sandbox_timeout), C(sandbox_stopped), C(sandbox_not_deleted), or one of the CLI.
+
+        """
+        cli, wish, found = self._cli, self._wish, self._found
+        deadline = Deadline(wish.timeout)
+        outcome = Outcome(found)
+        creation: Creation | None = None
+        if found is not None and found.phase == "Deleting":
+            _wait_until_gone(cli, wish.name, deadline)
+            found = None
+        if found is None:
+            outcome.changed, outcome.actions = True, [f"create {wish.name}"]
+            creation = Creation(cli, wish)
+        outcome.sandbox = _wait_until_ready(cli, wish, creation, deadline, report)
+        outcome.elapsed = deadline.elapsed
+        return outcome
+
+
 def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
-    """Have a sandbox of that name that is ready. One that is there is waited for and not changed.
+    """Have a sandbox of that name that is ready, within this call.
 
     Raises:
-        Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_timeout),
-            C(sandbox_stopped), or one of the CLI.
+        Failure: Those of Making.
 
     """
-    _check(wish)
-    deadline = Deadline(wish.timeout)
-    found = find_sandbox(cli, wish.name)
-    outcome = Outcome(found)
-    creation: Creation | None = None
-    if found is not None and found.phase == "Deleting" and not check_mode:
-        _wait_until_gone(cli, wish.name, deadline)
-        found = None
-    if found is None or found.phase == "Deleting":
-        outcome.changed, outcome.actions = True, [f"create {wish.name}"]
-        if check_mode:
-            return outcome
-        creation = Creation(cli, wish)
-    elif check_mode:
-        return outcome
-    outcome.sandbox = _wait_until_ready(cli, wish, creation, deadline)
-    outcome.elapsed = deadline.elapsed
-    return outcome
+    making = Making(cli, wish)
+    return making.plan(check_mode) or making.work(silent)
 
 
 def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
@@ -156,7 +186,9 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     return outcome
 
 
-def _wait_until_ready(cli: OpenShell, wish: Wish, creation: Creation | None, deadline: Deadline) -> SandboxSeen:
+def _wait_until_ready(
+    cli: OpenShell, wish: Wish, creation: Creation | None, deadline: Deadline, report: Report
+) -> SandboxSeen:
     while True:
         # Asked before the list: what it made is in the list that is read afterwards.
         ended = creation is None or creation.ended()
@@ -169,6 +201,9 @@ def _wait_until_ready(cli: OpenShell, wish: Wish, creation: Creation | None, dea
             raise _not_ready(cli, wish, found, creation, deadline)
         if not deadline.remaining:
             raise _not_ready(cli, wish, found, creation, deadline)
+        report(
+            Position("sandbox", message=f"Waiting for the sandbox {wish.name}, {found.phase if found else 'asked for'}")
+        )
         deadline.sleep(min(_POLL_S, deadline.remaining))
 
 
@@ -209,7 +244,9 @@ def _not_ready(
         return Failure(
             "sandbox_timeout",
             f"The sandbox {wish.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
-            "image that is still being pulled needs a longer timeout; else see last_logs.",
+            "image that is still being pulled needs a longer timeout. A sandbox calls its gateway from the Docker network "
+            "openshell-docker, so a firewall of this host has to let that network through to the gateway's port (openshell gateway "
+            "list has it). Else see last_logs.",
             **facts,
         )
     return Failure(
@@ -237,13 +274,18 @@ def _gone(wish: Wish) -> Failure:
     )
 
 
-def _check(wish: Wish) -> None:
-    if len(wish.name) > _NAME_LIMIT or not _NAME.fullmatch(wish.name):
+def check_sandbox_name(name: str) -> None:
+    """Raise C(sandbox_name_invalid) for a name that a release of OpenShell refuses."""
+    if len(name) > _NAME_LIMIT or not _NAME.fullmatch(name):
         raise Failure(
             "sandbox_name_invalid",
-            f"The sandbox is to be called {wish.name!r}. OpenShell takes lower-case letters, digits and single hyphens, "
+            f"The sandbox is to be called {name!r}. OpenShell takes lower-case letters, digits and single hyphens, "
             f"beginning with a letter and not ending with a hyphen, {_NAME_LIMIT} characters at most.",
         )
+
+
+def _check(wish: Wish) -> None:
+    check_sandbox_name(wish.name)
     for what, value in (("image", wish.image), ("policy", wish.policy)):
         if value is not None and (not value.strip() or value.startswith("-") or not value.isprintable()):
             raise Failure(

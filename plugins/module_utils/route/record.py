@@ -41,6 +41,9 @@ FIELDS = (
     "context_window",
     "container",
     "origin",
+    # Where the sandboxes are: absent in records of before, and where none is led.
+    "gateway",
+    "sandbox",
 )
 
 # Without these, there is nothing to reach.

@@ -29,6 +29,8 @@ def build_route(
     context_window: int | None = None,
     container: str | None = None,
     origin: str = "external",
+    gateway: str | None = None,
+    sandbox: str | None = None,
     sandbox_host: str = SANDBOX_HOST,
     base_url_sandbox: str | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +45,8 @@ def build_route(
         context_window: Tokens, where known.
         container: The managed container that serves, if one does.
         origin: C(external) for a server that somebody else runs, C(managed) for one this collection runs.
+        gateway: The gateway of OpenShell that leads its sandboxes there, by the name that it is registered under.
+        sandbox: The sandbox that this route is for, among those of the gateway.
         sandbox_host: What a loopback host is called inside the sandbox.
         base_url_sandbox: Where the sandbox reaches the server; derived from the base URL by default.
 
@@ -77,4 +81,6 @@ def build_route(
         "context_window": context_window,
         "container": container,
         "origin": origin,
+        "gateway": gateway,
+        "sandbox": sandbox,
     }

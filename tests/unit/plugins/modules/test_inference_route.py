@@ -69,6 +69,8 @@ def test_the_same_again_changes_nothing(run_module: RunModule, recorded: Path) -
         ("context_window", 65536),
         ("container", "nemoclaw-vllm"),
         ("origin", "managed"),
+        ("gateway", "nemoclaw"),
+        ("sandbox", "my-assistant"),
         ("provider", "vllm"),
     ],
 )

@@ -14,6 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
@@ -64,6 +65,27 @@ def test_check_mode_runs_nothing(tmp_path: Path) -> None:
     result = onboarding(tmp_path, "touch ran").plan(check_mode=True)
     assert result is not None
     assert (result["changed"], result["actions"], result["recorded"]) == (True, ["onboard lab"], None)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("code", ["openshell_missing", "openshell_gateway_unset", "openshell_gateway_down"])
+def test_sandboxes_whose_gateway_cannot_be_asked_are_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, check_mode: bool
+) -> None:
+    def find(*_words: object, **_options: object) -> None:
+        raise Failure(code, "It cannot be asked.")
+
+    monkeypatch.setattr(gateway, "find_openshell", find)
+    made = onboarding(tmp_path, "touch ran")
+    if not check_mode:
+        assert made.plan(check_mode=False) is None, "a host without sandboxes gets its first one"
+    (tmp_path / ".nemoclaw").mkdir()
+    (tmp_path / ".nemoclaw" / "sandboxes.json").write_text('{"sandboxes": {"neighbour": {}}}', encoding="utf-8")
+    for ask in (lambda: made.plan(check_mode), lambda: made.work(lambda _position: None)):
+        with pytest.raises(Failure, match="nemoclaw neighbour recover") as raised:
+            ask()
+        assert raised.value.code == "nemoclaw_gateway_down"
     assert not (tmp_path / "ran").exists()
 
 

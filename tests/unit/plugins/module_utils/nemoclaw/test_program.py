@@ -64,6 +64,20 @@ def test_silence_ends_it_and_its_children(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_a_child_that_keeps_the_output_open_does_not_keep_it(tmp_path: Path) -> None:
+    """As a daemon does that NemoClaw started: it is left alone, and the end is the program's."""
+    ended, heard = run(nemoclaw(tmp_path, "sleep 600 & echo $! > pid; echo started; printf rest; exit 0"), silence=20)
+    assert (ended.code, heard) == (0, ["started", "rest"])
+    child = int((tmp_path / "pid").read_text(encoding="ascii"))
+    os.kill(child, 0)
+    os.kill(child, 9)
+    began = time.monotonic()
+    ended, heard = run(nemoclaw(tmp_path, "while :; do echo busy; done & echo $! > pid; echo last; exit 3"), silence=20)
+    os.kill(int((tmp_path / "pid").read_text(encoding="ascii")), 9)
+    assert ended.code == 3
+    assert time.monotonic() - began < 15, "it was listened to until the child ended"
+
+
 def test_words_keep_it_alive(tmp_path: Path) -> None:
     ended, heard = run(nemoclaw(tmp_path, "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done"), silence=1.2)
     assert (ended.code, len(heard)) == (0, 6)

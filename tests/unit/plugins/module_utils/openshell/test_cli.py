@@ -85,6 +85,30 @@ def test_each_trouble_has_its_code(release: str, name: str, code: str) -> None:
     assert failure.message.isprintable()
 
 
+@pytest.mark.parametrize(
+    ("output", "code"),
+    [
+        # Of the real 0.0.83, whose user does not know the authority of the gateway's certificate.
+        (
+            "Error:   \u00d7 client error (Connect)\n  \u251c\u2500\u25b6 invalid peer certificate: UnknownIssuer\n"
+            "  \u2570\u2500\u25b6 invalid peer certificate: UnknownIssuer\n",
+            "openshell_gateway_tls",
+        ),
+        (
+            "Error:   \u00d7 failed to verify inference endpoint for provider 'lab': tcp connect error: Connection refused\n",
+            "openshell_verify_failed",
+        ),
+        # A gateway that answers, and whose Docker does not.
+        (
+            "Error:   \u00d7 code: 'Internal error', message: \"docker: client error (Connect): Connection refused (os error 111)\"\n",
+            "openshell_failed",
+        ),
+    ],
+)
+def test_a_gateway_that_answers_is_not_down(output: str, code: str) -> None:
+    assert handle().trouble(("status",), output, 1).code == code
+
+
 @pytest.mark.parametrize("release", RELEASES)
 def test_what_the_cli_prints_is_read(release: str) -> None:
     assert text.route_of(recorded(release, "inference-get-none")) is None

@@ -100,7 +100,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / ".nemoclaw").write_text("", encoding="utf-8")
-    with pytest.raises(Failure, match="so the gateway is as it was") as caught:
+    with pytest.raises(Failure, match="Check the folder's owner") as caught:
         fingerprints.write_state(str(tmp_path / ".nemoclaw" / "state.json"), fingerprints.Remembered())
     assert caught.value.code == "openshell_state_unwritable"
 

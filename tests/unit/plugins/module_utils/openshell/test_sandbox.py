@@ -65,6 +65,23 @@ def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: 
     assert (tmp_path / "created").exists() == changed
 
 
+def test_it_tells_that_it_waits(tmp_path: Path) -> None:
+    told: list[str | None] = []
+    making = sandbox.Making(openshell(tmp_path, ["", "Provisioning", "Ready"]), WISH)
+    assert making.plan(check_mode=False) is None, "it is to be worked on, beside the task"
+    assert making.work(lambda position: told.append(position.message)).changed
+    assert told == ["Waiting for the sandbox lab, Provisioning"]
+    assert sandbox.Making(openshell(tmp_path, ["Ready"]), WISH).plan(check_mode=False) is not None
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Error", "sandbox_error"), ("Stopped", "sandbox_stopped")])
+def test_check_mode_says_what_the_run_would(tmp_path: Path, phase: str, code: str) -> None:
+    with pytest.raises(Failure) as caught:
+        sandbox.have(openshell(tmp_path, [phase]), WISH, True)
+    assert caught.value.code == code
+    assert not sandbox.have(openshell(tmp_path, ["Provisioning"]), WISH, True).changed
+
+
 @pytest.mark.parametrize(
     ("phases", "code", "last_state"),
     [

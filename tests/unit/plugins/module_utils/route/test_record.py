@@ -47,6 +47,11 @@ def test_what_was_written_is_read(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name], "a temporary file was left behind"
 
 
+def test_a_record_of_before_names_no_sandbox(path: Path) -> None:
+    older = {name: value for name, value in ROUTE.items() if name not in ("gateway", "sandbox")}
+    assert record.read_record(written(path, json.dumps({"schema": 1, **older}))) == ROUTE
+
+
 def test_the_umask_makes_no_difference(path: Path) -> None:
     before = os.umask(0)
     try:

@@ -29,7 +29,7 @@ def built(**options: Any) -> dict[str, Any]:
 
 
 def test_the_whole_route() -> None:
-    assert built(context_window=32768, container="c", origin="managed") == {
+    assert built(context_window=32768, container="c", origin="managed", gateway="nemoclaw", sandbox="lab") == {
         "provider": "custom",
         "label": "Other OpenAI-compatible endpoint",
         "provider_name": "compatible-endpoint",
@@ -43,6 +43,8 @@ def test_the_whole_route() -> None:
         "context_window": 32768,
         "container": "c",
         "origin": "managed",
+        "gateway": "nemoclaw",
+        "sandbox": "lab",
     }
 
 
