@@ -55,6 +55,7 @@ options:
     description:
       - Where the archive (C(.tgz) or C(.tar.zst)) or the script is, as C(https://), C(http://), C(file://) or an absolute path on the host.
       - By default it is the release's own archive for the host's architecture, or C(https://ollama.com/install.sh).
+      - What follows a question mark, such as the signature of a link, is shown nowhere and not logged.
     type: str
   checksum:
     description:
@@ -307,6 +308,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    LINK_OPTION,
     WAIT_OPTIONS,
     create_module,
     fail,
@@ -329,9 +331,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "mode": {"type": "str", "choices": ["system", "user"], "default": "system"},
     "prefix": {"type": "path"},
     "user": {"type": "str"},
-    "url": {"type": "str"},
+    "url": LINK_OPTION,
     "checksum": {"type": "str"},
-    "jetpack_url": {"type": "str"},
+    "jetpack_url": LINK_OPTION,
     "jetpack_checksum": {"type": "str"},
     "port": {"type": "int", "default": 11434},
     "restart": {"type": "bool", "default": True},

@@ -151,7 +151,7 @@ failure:
 import os
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import LINK_OPTION, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -160,7 +160,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "version": {"type": "str", "required": True},
     "components": {"type": "list", "elements": "str", "default": ["cli"]},
-    "url": {"type": "str"},
+    "url": LINK_OPTION,
     "checksums": {"type": "dict", "required": True},
     "mode": {"type": "str", "choices": ["system", "user"], "default": "system"},
     "prefix": {"type": "path"},

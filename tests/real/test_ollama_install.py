@@ -154,6 +154,18 @@ def test_upgrades_what_is_too_old_and_nothing_else(old_host: Host) -> None:
     assert old_host.install(version="0.9.1").changed is False, "it never goes back"
 
 
+@pytest.mark.parametrize("behaviour", ["signed", "headless"])
+def test_a_server_that_refuses_head(
+    host: Host, files: ollama_archives.FileServer, archives: ollama_archives.Archives, behaviour: str
+) -> None:
+    url = f"{files.url}/{behaviour}/{archives.tgz.name}?X-Amz-Signature=s3cret"
+    planned = host.install(url=url, check_mode=True)
+    assert (planned.changed, planned.size) == (True, None)
+    assert host.install(url=url).changed
+    assert host.version == NEW
+    assert [method for method, *_rest in files.asked] == ["HEAD", "GET"]
+
+
 def bad(code: str, archive: str = "tgz", behaviour: str = "", **options: Any) -> Any:
     return pytest.param(code, archive, behaviour, options, id=f"{code}-{archive}-{behaviour or 'path'}")
 

@@ -124,8 +124,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = self.server.folder / Path(name).name
         if behaviour == "redirect":
             self._answer(302, {"Location": f"/whole/{name}"}, b"", head)
-        elif behaviour == "denied":
+        elif behaviour == "denied" or (behaviour == "signed" and head):
+            # A link that was signed for GET is refused to HEAD, as S3 does.
             self._answer(403, {}, b"no", head)
+        elif behaviour == "headless" and head:
+            self.close_connection = True
         elif not path.is_file() or behaviour == "missing":
             self._answer(404, {}, b"Not Found", head)
         else:
@@ -139,7 +142,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(206, headers, content[start:], head)
             return
         headers = {"Accept-Ranges": "bytes"} if behaviour == "resumable" else {}
-        if behaviour == "whole" or head:
+        if behaviour in ("whole", "signed", "headless") or head:
             self._answer(200, headers, content, head)
             return
         self._answer(200, headers, content, head, half=True)

@@ -38,6 +38,10 @@ _TRIES = 5
 _ROOM_FACTOR = 3
 
 
+# There is no such file, whatever the method.
+_GONE = (http.client.NOT_FOUND, http.client.GONE)
+
+
 class Fetched(NamedTuple):
     """What was fetched, open and at its start, and its bytes."""
 
@@ -47,6 +51,9 @@ class Fetched(NamedTuple):
 
 def measure(source: Source, stall: float) -> int | None:
     """Ask for the size of a file without fetching it; None where the server does not tell.
+
+    That is no verdict on the download itself: a link that is signed for GET is refused to HEAD (403), and so it is by servers that do
+    not know HEAD (405, 501, or the connection is closed).
 
     Raises:
         Failure: As fetch().
@@ -61,10 +68,12 @@ def measure(source: Source, stall: float) -> int | None:
         with _open(source, stall, {}, "HEAD") as answer:
             return _length(answer)
     except urllib.error.HTTPError as error:
-        if error.code in (405, 501):
-            return None
-        raise status_failure(source, error) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        if error.code in _GONE:
+            raise status_failure(source, error) from error
+        return None
+    except http.client.HTTPException:
+        return None
+    except (OSError, ValueError) as error:
         raise transfer_failure(source, error, stall, 0, None) from error
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import tarfile
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.nemoclaw.local_inference.plugins.modules import ollama_install
 
 RunModule = Any
@@ -96,3 +99,26 @@ def test_another_ollama_is_in_the_way(
     assert (code, result["failure"]["code"], result["failure"]["path"]) == (1, "ollama_elsewhere", str(old))
     code, result = run_module(ollama_install, {**options, "prefix": str(tmp_path / "old")})
     assert (code, result["previous_version"], result["version"]) == (0, "0.0.9", "0.1.2")
+
+
+@pytest.mark.parametrize("query", ["?X-Amz-Signature=s3cret", ""])
+def test_the_signature_of_a_link_is_shown_nowhere(
+    run_module: RunModule, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, message, **_more: logged.append(message))
+    link = f"http://127.0.0.1:{port}/mirror/ollama.tgz"
+    wish: dict[str, Any] = {
+        "url": link + query,
+        "jetpack_url": f"/srv/jetpack.tgz{query}",
+        "checksum": f"sha256:{'0' * 64}",
+    }
+    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port}
+    if "inject_invocation" in PASS_VARS:  # newer cores have to be asked for it
+        wish["_ansible_inject_invocation"] = True
+    code, result = run_module(ollama_install, wish)
+    assert (code, result["failure"]["code"]) == (1, "download_unreachable")
+    assert link in result["msg"], "where it was asked is no secret"
+    assert result["invocation"]["module_args"]["url"].startswith(link)
+    assert logged, "Ansible has logged the arguments"
+    assert "s3cret" not in json.dumps([result, logged])
