@@ -10,7 +10,8 @@ module: zstd
 version_added: "0.1.0"
 short_description: Have zstd, which Ollama's archives need
 description:
-  - Where C(apt-get) is, zstd is installed by it, with nothing that is only recommended.
+  - Where C(apt-get) is, zstd is installed by it, with nothing that is only recommended. Where that fails, the package lists are
+    brought up to date, and it is tried once more.
   - With any other package manager it stops where zstd is missing, and names the exact command.
 options: {}
 extends_documentation_fragment:
@@ -49,6 +50,13 @@ package_manager:
   returned: success
   type: str
   sample: apt
+msg:
+  description: What was done, and why it needs root.
+  returned: always
+  type: str
+  sample: >-
+    The package zstd was installed with apt-get, which needs root: Ollama's archives are packed with zstd, and packages of the system are
+    root's to install.
 failure:
   description: What stopped it.
   returned: on failure

@@ -29,11 +29,14 @@ _COMMANDS = {
 _INSTALL = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install", PROGRAM)
 _UPDATE = ("-q", "update")
 _INSTALL_LIMIT_S = 600.0
-_NO_LISTS = "Unable to locate package"
+# What no other try and no newer package list can mend.
+_NOT_ROOT = ("are you root", "Permission denied")
+_LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
+_WHY_ROOT = "which needs root: Ollama's archives are packed with zstd, and packages of the system are root's to install"
 
 
 def converge(machine: Machine, check_mode: bool) -> dict[str, Any]:
-    """Have zstd installed, unless only checking, and return C({changed, installed, package_manager}).
+    """Have zstd installed, unless only checking, and return C({changed, installed, package_manager, msg}).
 
     Raises:
         Failure: C(zstd_missing) where it is not apt's to install, C(zstd_not_installed) where apt could not, C(root_needed).
@@ -41,27 +44,33 @@ def converge(machine: Machine, check_mode: bool) -> dict[str, Any]:
     """
     manager = find_package_manager(machine)
     if machine.find_command(PROGRAM):
-        return {"changed": False, "installed": True, "package_manager": manager}
+        said = f"The program {PROGRAM} is there."
+        return {"changed": False, "installed": True, "package_manager": manager, "msg": said}
     if manager != "apt":
         raise _missing(manager)
     if not check_mode:
         _install(machine)
-    return {"changed": True, "installed": not check_mode, "package_manager": manager}
+    said = f"The package {PROGRAM} {'would be' if check_mode else 'was'} installed with apt-get, {_WHY_ROOT}."
+    return {"changed": True, "installed": not check_mode, "package_manager": manager, "msg": said}
 
 
 def _install(machine: Machine) -> None:
     answer = _apt(machine, _INSTALL)
-    if answer.code != 0 and _NO_LISTS in answer.output:
-        # A fresh image comes without package lists, and old lists name versions that are gone.
+    if answer.code not in (0, None) and not any(word in answer.output for word in (*_NOT_ROOT, *_LOCKED)):
+        # A fresh image comes without package lists ("Unable to locate package"), and old lists name files that the mirror has no
+        # more ("404 Not Found"). One source of several that cannot be asked is no reason to stop: the second try tells.
         updated = _apt(machine, _UPDATE)
-        answer = _apt(machine, _INSTALL) if updated.code == 0 else updated
+        again = _apt(machine, _INSTALL)
+        answer = updated if again.code and updated.code else again
     if answer.code == 0 and machine.find_command(PROGRAM):
         return
     said = [line.strip() for line in answer.output.splitlines() if line.startswith(("E:", "W:"))] or [
         answer.problem or ""
     ]
-    if any("are you root" in line or "Permission denied" in line for line in said):
-        raise Failure("root_needed", f"Ran apt-get install zstd: {said[0]}. Run the task with become: true.")
+    if any(word in line for line in said for word in _NOT_ROOT):
+        raise Failure(
+            "root_needed", f"Ran apt-get install zstd, {_WHY_ROOT}: {said[0]}. Run the task with become: true."
+        )
     raise Failure(
         "zstd_not_installed",
         f"Ran apt-get install zstd: {' '.join(said)[:400] or f'exit code {answer.code}'}. Check the host's package sources and its way "

@@ -12,13 +12,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.zstd import converge
 
-# Installs once its lists are there, as apt-get does on a fresh image.
+# Installs once its lists are there, as apt-get does on a fresh image, and on one that was not updated for weeks.
 FRESH_APT = """#!/bin/sh
 cd "$(dirname "$0")" || exit 9
 echo "$*" >>log
 case "$*" in
   "-q update") touch lists ;;
-  *" install zstd") [ -e lists ] || { echo "E: Unable to locate package zstd"; exit 100; }; printf '#!/bin/sh' >zstd; chmod +x zstd ;;
+  *" install zstd") [ -e lists ] || { echo "E: COMPLAINT"; exit 100; }; printf '#!/bin/sh' >zstd; chmod +x zstd ;;
   *) echo "this stand-in knows no $*"; exit 9 ;;
 esac
 """
@@ -46,11 +46,23 @@ def test_it_is_there(tmp_path: Path, manager: str) -> None:
     assert (result["changed"], result["installed"]) == (False, True)
 
 
-def test_apt_installs_it_once(tmp_path: Path) -> None:
-    machine = host(tmp_path, apt_get=FRESH_APT)
-    assert converge(machine, True) == {"changed": True, "installed": False, "package_manager": "apt"}
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "Unable to locate package zstd",
+        "Failed to fetch http://mirror.example/zstd_1.5.4+dfsg2-5_amd64.deb  404  Not Found [IP: 192.0.2.1 80]",
+        "Package zstd has no installation candidate",
+    ],
+)
+def test_apt_installs_it_once(tmp_path: Path, complaint: str) -> None:
+    machine = host(tmp_path, apt_get=FRESH_APT.replace("COMPLAINT", complaint))
+    would, did = converge(machine, True), None
+    assert (would["changed"], would["installed"], would["package_manager"]) == (True, False, "apt")
     assert not machine.exists("/usr/bin/log")
-    assert converge(machine, False) == {"changed": True, "installed": True, "package_manager": "apt"}
+    did = converge(machine, False)
+    assert (did["changed"], did["installed"], did["package_manager"]) == (True, True, "apt")
+    for said, verb in ((would["msg"], "would be installed"), (did["msg"], "was installed")):
+        assert f"The package zstd {verb} with apt-get, which needs root: Ollama's archives" in said
     assert converge(machine, False)["changed"] is False
     orders = (machine.read("/usr/bin/log") or "").splitlines()
     assert [order.split()[-1] for order in orders] == ["zstd", "update", "zstd"]
@@ -58,18 +70,32 @@ def test_apt_installs_it_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("said", "code", "orders"),
     [
-        ("E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)", "root_needed"),
-        ("E: Failed to fetch zstd.deb  404  Not Found", "zstd_not_installed"),
-        ("E: Unable to locate package zstd", "zstd_not_installed"),  # and the update fails too
-        ("", "zstd_not_installed"),
+        ("E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)", "root_needed", 1),
+        ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7", "zstd_not_installed", 1),
+        # And the lists cannot be had either.
+        ("E: Failed to fetch zstd.deb  404  Not Found", "zstd_not_installed", 3),
+        ("E: Unable to locate package zstd", "zstd_not_installed", 3),
+        ("", "zstd_not_installed", 3),
     ],
 )
-def test_apt_that_fails(tmp_path: Path, said: str, code: str) -> None:
-    failure = failing(host(tmp_path, apt_get=f"#!/bin/sh\necho '{said}'\nexit 100\n"))
+def test_apt_that_fails(tmp_path: Path, said: str, code: str, orders: int) -> None:
+    machine = host(tmp_path, apt_get=f'#!/bin/sh\necho >>"$(dirname "$0")/log"\necho \'{said}\'\nexit 100\n')
+    failure = failing(machine)
     assert failure.code == code
     assert said[:40] in failure.message
+    assert len((machine.read("/usr/bin/log") or "").splitlines()) == orders, (
+        "it is tried once more, where that may help"
+    )
+
+
+def test_one_source_of_several_that_cannot_be_asked(tmp_path: Path) -> None:
+    """apt-get update fails for it, with what the others gave in place."""
+    apt = FRESH_APT.replace("COMPLAINT", "Unable to locate package zstd").replace(
+        "touch lists", "touch lists; exit 100"
+    )
+    assert converge(host(tmp_path, apt_get=apt), False)["installed"]
 
 
 def test_apt_that_says_yes_and_does_nothing(tmp_path: Path) -> None:
