@@ -3,19 +3,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a user sees while a real Ollama pulls from a real, slow registry: in a terminal, in a log, and after Ctrl-C.
 
-ansible-playbook is the one beside the Python that runs pytest, and the one in the folder that OLDEST_CORE names.
+ansible-playbook is the one beside the Python that runs pytest, and the one in the folder that OLDEST_CORE names. The host is this
+machine, and once a container that is reached over ssh, of the image that LAB_FIREWALL_IMAGE names.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
+import secrets
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -46,7 +51,7 @@ PLAY = """
         insecure_registry: true
         stall_timeout: 3
         wait: 1
-        jobs_path: "{{ playbook_dir }}/{{ inventory_hostname }}/jobs"
+        jobs_path: "{{ jobs | default(playbook_dir) }}/{{ inventory_hostname }}/jobs"
       register: have
       until: have is failed or have.finished
       retries: 100000
@@ -101,6 +106,7 @@ class Controller:
     bin: Path
     folder: Path
     variables: str
+    connection: tuple[str, ...] = ("-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
 
     @contextmanager
     def playing(
@@ -123,8 +129,8 @@ class Controller:
             "TERM": "xterm",
             **settings,
         }
-        command = [str(self.bin / "ansible-playbook"), "-i", hosts, "-c", "local", str(self.folder / "play.yml")]
-        command += ["-e", self.variables, "-e", f"ansible_python_interpreter={sys.executable}"]
+        command = [str(self.bin / "ansible-playbook"), "-i", hosts, *self.connection, str(self.folder / "play.yml")]
+        command += ["-e", self.variables]
         source, sink = pty.openpty() if terminal else os.pipe()
         if terminal:
             ioctl(sink, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
@@ -238,6 +244,68 @@ def _what_is_left(written: str) -> str:
             assert "\033" not in token
             lines[-1] += token
     return "\n".join(lines)
+
+
+@pytest.fixture
+def far(newest: Controller) -> Iterator[Controller]:
+    """Return a controller whose host is reached over ssh: a container that shares the network of this machine, as Ollama does."""
+    if "LAB_FIREWALL_IMAGE" not in os.environ:
+        pytest.skip("LAB_FIREWALL_IMAGE names no image made by tests/lab_firewalls/build")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    key, name = newest.folder / "key", f"nemoclaw-progress-{secrets.token_hex(4)}"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    serve = "\n".join(
+        (
+            "install -d -o lab -g lab -m 0700 /home/lab/.ssh",
+            "install -o lab -g lab -m 0600 /dev/stdin /home/lab/.ssh/authorized_keys",
+            "ssh-keygen -A && mkdir -p /run/sshd",
+            f"exec /usr/sbin/sshd -D -e -o ListenAddress=127.0.0.1 -o Port={port}",
+        )
+    )
+    words = ["docker", "run", "--rm", "--interactive", f"--name={name}", "--network=host", "--tmpfs=/run"]
+    words += [os.environ["LAB_FIREWALL_IMAGE"], "bash", "-euc", serve]
+    server = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(key.with_suffix(".pub").read_text())
+        server.stdin.close()
+        said = ""
+        while "Server listening" not in said:
+            said += (line := server.stdout.readline())
+            assert line, f"sshd ended: {said}"
+        ssh = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPersist=60s"
+        address = {"ansible_host": "127.0.0.1", "ansible_port": port, "ansible_user": "lab", "jobs": "/home/lab"}
+        newest.connection = (
+            "-c",
+            "ssh",
+            f"--private-key={key}",
+            f"--ssh-common-args={ssh}",
+            "-e",
+            json.dumps({**address, "ansible_python_interpreter": "/usr/bin/python3"}),
+        )
+        yield newest
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        server.wait(30)
+
+
+def test_a_terminal_over_ssh(far: Controller, slow: model_registry.Registry) -> None:
+    slow.content.rate = MEGABYTES
+    # Ansible makes a folder for its sockets in ANSIBLE_HOME, whose name would be too long for one there.
+    with tempfile.TemporaryDirectory(prefix="ssh-") as sockets:
+        play = far.play(OURS, terminal=True, ANSIBLE_SSH_CONTROL_PATH_DIR=sockets)
+    assert play.process.returncode == 0, play.output
+    bar = r"spark-1  Pulling \S+  \[#*-*\]  \d+ %  [\d.]+ of 22\.9 MiB"
+    begun, ended = (
+        next(when for when, text in play.pieces if word in text) for word in ("Have the model", "changed: [")
+    )
+    assert ended - begun > 20, "a pull that nobody would wait for in silence"
+    told = [begun, *(when for when, text in play.pieces if re.search(bar, text) and begun < when < ended), ended]
+    assert len(told) >= 4, play.output
+    assert max(later - sooner for sooner, later in zip(told, told[1:])) <= 10, play.output
+    assert percents(play.output.split("changed: [")[0])[-1] > 50
 
 
 def test_without_the_callback_there_is_life_too(controller: Controller) -> None:
