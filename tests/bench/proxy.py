@@ -144,7 +144,7 @@ def gate_config(tokens: Path, token: str, port: int, behind: int) -> str:
     defaults = yaml.safe_load((TOP / "roles" / "proxy" / "defaults" / "main.yml").read_text(encoding="utf-8"))
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((TOP / "roles/proxy/templates/nginx.conf.j2").read_text(encoding="utf-8"))
-    gate = {"name": "ollama", "port": port, "upstream_port": behind, "paths": []}
+    gate = {"name": "ollama", "port": port, "upstream_port": behind, "paths": [], "probe_path": "/v1/models"}
     names = {
         "__proxy_tokens": tokens,
         "__proxy_realm": "bench",
