@@ -433,6 +433,12 @@ ansible_facts:
               returned: success
               type: bool
               sample: true
+            gates:
+              description: The gates of its configuration, as O(nemoclaw.local_inference.proxy_gate#module:gates) takes them.
+              returned: success
+              type: list
+              elements: dict
+              sample: [{name: ollama, port: 11435, probe_path: /v1/models}]
         listeners:
           description:
             - Listening sockets on O(ports), IPv4 and IPv6, sorted by port.

@@ -55,6 +55,13 @@ options:
         description: What is asked for with O(state=serving).
         type: str
         default: /v1/models
+      serving:
+        description:
+          - Whether the server behind the gate has to answer it with 2xx, through the gate and with the token.
+          - For a server that was just proved without the gate. Where it is false, any answer proves the gate, and a server that is
+            down is a warning.
+        type: bool
+        default: false
   path:
     description:
       - The token file.
@@ -93,7 +100,7 @@ attributes:
     membership: [nemoclaw.local_inference.all]
 notes:
   - Without root, the owners of other users' sockets cannot be seen, and the module names no more than the user.
-  - A server that is down behind a gate is no failure of this module. RV(gates[].outcome) tells.
+  - A server that is down behind a gate is no failure of this module, except with O(gates[].serving). RV(gates[].outcome) tells.
 seealso:
   - module: nemoclaw.local_inference.proxy_token
   - module: nemoclaw.local_inference.inference_status
@@ -141,6 +148,21 @@ restart_needed:
   returned: with O(state=compared)
   type: bool
   sample: false
+found:
+  description: What O(files) hold now, so that it can be put back.
+  returned: with O(state=compared)
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: As in O(files[].path).
+      type: str
+      returned: always
+      sample: /etc/nemoclaw-ollama-proxy.conf
+    content:
+      description: What it holds, null where it is not there or no text.
+      type: str
+      returned: always
 gates:
   description: What was seen of each gate. With O(state=compared), empty unless it is converged.
   returned: with O(state=serving) and O(state=compared)
@@ -183,6 +205,7 @@ failure:
     - What stopped it, with C(code) and C(message).
     - The code is C(port_taken), C(proxy_refused) (nothing listens), C(proxy_silent), C(proxy_open) (no token is asked for),
       C(proxy_foreign) (somebody else's server) or C(token_rejected), besides those of M(nemoclaw.local_inference.proxy_token).
+    - With O(gates[].serving) also C(backend_down), C(backend_refuses) or C(backend_unproved).
   returned: on failure
   type: dict
 """
@@ -222,6 +245,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "name": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "probe_path": {"type": "str", "default": DEFAULT_PATH},
+            "serving": {"type": "bool", "default": False},
         },
     },
     "path": {"type": "path"},

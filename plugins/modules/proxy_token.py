@@ -12,17 +12,21 @@ short_description: Keep the token of the authenticated reverse proxy
 description:
   - Keeps the token that opens the proxy before Ollama in C(~/.nemoclaw/ollama-proxy-token), which is NemoClaw's own path and format.
     These are 24 random bytes as 48 lowercase hexadecimal digits and a newline, with mode 0600 in a folder with mode 0700.
-  - A token that is there is kept for ever. A new one is made only where there is none, or with O(state=rotated).
+  - A token that is there is kept for ever. A new one is made only where there is none, or with O(state=prepared) and O(state=rotated).
   - While a rotation lasts, two tokens are valid. The one before stands in a file beside it, whose name ends with C(.previous).
-  - Writes what nginx includes as well, so that the token never leaves the host.
+  - Writes what nginx includes as well, so that the token never leaves the host. A token stands there before it stands in the token
+    file, and goes from there only after it has gone from the token file.
 options:
   state:
     description:
-      - V(present) makes a token where there is none, and ends a rotation that is older than O(overlap).
-      - V(rotated) makes a new token each time; the one before stays valid until O(overlap) has passed.
-      - V(absent) removes both tokens.
+      - V(present) makes a token where there is none, and ends a rotation that is older than O(overlap), or was only prepared.
+      - V(prepared) makes a new token beside the token file, in a file whose name ends with C(.next), and writes it to O(gate_path).
+        The token file stays. Once nginx takes the new token, V(rotated) puts it in place.
+      - V(rotated) makes a new token each time, or takes the one that was prepared; the one before stays valid until O(overlap) has
+        passed. Where nginx was not told before, whoever reads the token file is refused until nginx has read O(gate_path) again.
+      - V(absent) removes all tokens.
     type: str
-    choices: [present, rotated, absent]
+    choices: [present, prepared, rotated, absent]
     default: present
   path:
     description:
@@ -77,7 +81,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=rotated) makes a new token each time. The other states are idempotent.
+      - O(state=prepared) and O(state=rotated) make a new token each time. The other states are idempotent.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.all]
@@ -97,9 +101,25 @@ EXAMPLES = r"""
     gate_path: /etc/nemoclaw-ollama-proxy.tokens
   become: true
 
-- name: Make a new one; the old one stays valid for an hour
+- name: Have nginx take a new one as well, before anybody holds it
+  nemoclaw.local_inference.proxy_token:
+    state: prepared
+    user: lab
+    gate_path: /etc/nemoclaw-ollama-proxy.tokens
+  become: true
+
+- name: Make nginx read it
+  ansible.builtin.systemd_service:
+    name: nemoclaw-ollama-proxy.service
+    state: reloaded
+  become: true
+
+- name: Put it in place; the old one stays valid for an hour
   nemoclaw.local_inference.proxy_token:
     state: rotated
+    user: lab
+    gate_path: /etc/nemoclaw-ollama-proxy.tokens
+  become: true
 
 - name: End the overlap now
   nemoclaw.local_inference.proxy_token:
@@ -119,11 +139,21 @@ previous_fingerprint:
   returned: always
   type: str
   sample: null
+next_fingerprint:
+  description: The same for the token that was prepared, else null.
+  returned: always
+  type: str
+  sample: null
 path:
   description: Where the token lies.
   returned: always
   type: str
   sample: /home/lab/.nemoclaw/ollama-proxy-token
+next_path:
+  description: Where a token lies that was prepared.
+  returned: always
+  type: str
+  sample: /home/lab/.nemoclaw/ollama-proxy-token.next
 gate_changed:
   description: Whether nginx has to read O(gate_path) again, from this run or an earlier one.
   returned: always
@@ -135,7 +165,10 @@ token:
   type: str
   sample: 48 lowercase hexadecimal digits
 failure:
-  description: What stopped it, with C(code) and C(message). The tokens are untouched then.
+  description:
+    - What stopped it, with C(code) and C(message).
+    - The token file holds the token from before then. Only where O(overlap=0) could not be written to O(gate_path) at the end, it holds
+      the new one, and O(gate_path) both.
   returned: on failure
   type: dict
 """
@@ -149,7 +182,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.kee
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "rotated", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},
     "path": {"type": "path"},
     "user": {"type": "str"},
     "overlap": {"type": "int", "default": 3600},

@@ -44,3 +44,4 @@ def test_the_role_and_the_modules_use_the_same_names() -> None:
     assert variables["__proxy_unit"] == names.UNIT
     assert variables["__proxy_unit_path"].endswith(f"/{names.UNIT}")
     assert variables["__proxy_realm"] == names.REALM
+    assert variables["__proxy_config"] == names.CONFIG

@@ -79,10 +79,17 @@ def closed():
         "two headers, the wrong one first": ("GET / HTTP/1.1", "Host: a", wrong, right),
         "two headers, the right one first": ("GET / HTTP/1.1", "Host: a", right, wrong),
         "a length and chunks": ("POST / HTTP/1.1", "Host: a", right, "Content-Length: 4", "Transfer-Encoding: chunked"),
-        "TRACE": ("TRACE / HTTP/1.1", "Host: a", right),
-        "CONNECT": ("CONNECT a:80 HTTP/1.1", "Host: a", right),
+        "CONNECT to elsewhere": ("CONNECT a:80 HTTP/1.1", "Host: a", right),
     }.items():
-        expect(name, raw(*lines), 400, 405)
+        expect(name, raw(*lines), 400)
+    # Two methods get through with no token at all, since nginx itself refuses them.
+    for name, lines in {
+        "TRACE without a token": ("TRACE / HTTP/1.1", "Host: a"),
+        "TRACE": ("TRACE / HTTP/1.1", "Host: a", right),
+        "CONNECT without a token": ("CONNECT / HTTP/1.1", "Host: a"),
+        "CONNECT": ("CONNECT / HTTP/1.1", "Host: a", right),
+    }.items():
+        expect(name, raw(*lines), 401)
     for name, lines in {
         "an absolute URL": ("GET http://localhost:11434/api/tags HTTP/1.1", "Host: localhost:11434"),
         "HTTP/1.0": ("GET /api/tags HTTP/1.0",),
@@ -94,9 +101,8 @@ def closed():
     for name, line in (
         ("OPTIONS *", "OPTIONS * HTTP/1.1"),
         ("HTTP/0.9", "GET /api/tags"),
-        ("TRACE", "TRACE / HTTP/1.1"),
     ):
-        expect(f"{name} without a token", raw(line, "Host: a"), 0, 400, 401, 405)
+        expect(f"{name} without a token", raw(line, "Host: a"), 0, 400, 401)
     connection = http.client.HTTPConnection(HOST, PORT, timeout=60)
     for number in range(10_000):
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {number:048x}"})

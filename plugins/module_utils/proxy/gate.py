@@ -24,6 +24,13 @@ _JOURNAL_S = 3.0
 _SYSTEMD_S = 5.0
 _BETWEEN_LOOKS_S = 0.1
 
+# A policy that nginx runs under on Fedora and RHEL; the role does not change it (docs/proxy.md).
+_SELINUX = "/sys/fs/selinux/enforce"
+_MAY_CONNECT = "SELinux is enforcing here: let nginx reach it with setsebool -P httpd_can_network_connect on, as root."
+_MAY_LISTEN = (
+    "SELinux is enforcing here: let nginx have the port with semanage port -a -t http_port_t -p tcp {port}, as root."
+)
+
 _REMEDIES = {
     probe.REFUSED: "Look at its log with journalctl -u {unit}.",
     probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
@@ -32,13 +39,21 @@ _REMEDIES = {
     probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
 }
 
+# What to do where the server behind a gate has to answer through it.
+_BEHIND = {
+    probe.BACKEND_DOWN: "Start the server behind it, and look whether it listens on 127.0.0.1.",
+    probe.BACKEND_REFUSES: "Take the server's own key away, since the gate passes none on, and see that it takes requests for localhost.",
+    probe.UNPROVED: "Look at the log of the server behind it; where the gate has a list of paths, the path of the proof has to be in it.",
+}
+
 
 class Gate(NamedTuple):
-    """A gate: its name, its port, and what is asked of the server behind it."""
+    """A gate: its name, its port, what is asked of the server behind it, and whether that has to answer with 2xx."""
 
     name: str
     port: int
     probe_path: str = probe.DEFAULT_PATH
+    serving: bool = False
 
 
 def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
@@ -95,8 +110,8 @@ def compare_gates(
         files: C({path, content}); root's, mode 0644, white space at the end aside.
 
     Returns:
-        C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), and C(gates)
-        as of C(prove_gates), empty unless all else was right.
+        C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), C(found) (what the
+        files hold now, C(content) None for one that is not there), and C(gates) as of C(prove_gates), empty unless all else was right.
 
     """
     state = _unit_state(Machine(), unit)
@@ -112,7 +127,20 @@ def compare_gates(
             rows = prove_gates(gates, account, token_file, gate_user, unit, 0)
         except Failure as failure:
             reasons.append(failure.message)
-    return {"converged": not reasons, "reasons": reasons, "restart_needed": restart_needed, "gates": rows}
+    return {
+        "converged": not reasons,
+        "reasons": reasons,
+        "restart_needed": restart_needed,
+        "found": [{"path": file["path"], "content": _content(file["path"])} for file in files],
+        "gates": rows,
+    }
+
+
+def _content(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _is_as_wanted(path: str, content: str) -> bool:
@@ -141,12 +169,15 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         deadline.sleep(_BETWEEN_LOOKS_S)
         found = find_listeners(machine, {gate.port})
     address = probe.address_to_ask(found) or "127.0.0.1"
-    seen = probe.probe_until(deadline, address, gate.port, token, gate.probe_path)
+    seen = probe.probe_until(deadline, address, gate.port, token, gate.probe_path, gate.serving)
     host = f"[{address}]" if ":" in address else address
     url = f"http://{host}:{gate.port}{gate.probe_path}"
+    enforcing = (machine.read(_SELINUX) or "").strip() == "1"
     if seen.outcome not in probe.GATE_WORKS:
         owners = [f"{one['process'] or 'a process'} of {one['user'] or one['uid']}" for one in found]
         remedy = _REMEDIES[seen.outcome].format(unit=unit, owner=", ".join(dict.fromkeys(owners)) or "unknown")
+        if enforcing and seen.outcome == probe.REFUSED:
+            remedy = f"{remedy} {_MAY_LISTEN.format(port=gate.port)}"
         raise Failure(
             probe.FAILURE_CODES[seen.outcome],
             f"Asked the gate {gate.name} at {url}, but {seen.detail}. {remedy}",
@@ -164,6 +195,18 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
             f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the gate. Stop it.",
             gate=gate.name,
         )
+    if gate.serving and not seen.passed_on:
+        outcome = probe.UNPROVED if seen.outcome == probe.SERVING else seen.outcome
+        said = f"with the token, the server behind it says {seen.status}" if outcome == probe.UNPROVED else seen.detail
+        remedy = _MAY_CONNECT if enforcing and outcome == probe.BACKEND_DOWN else _BEHIND[outcome]
+        raise Failure(
+            probe.FAILURE_CODES[outcome],
+            f"Asked the gate {gate.name} at {url}, and nothing good came through it: {said}. {remedy}",
+            gate=gate.name,
+            status=seen.status,
+        )
+    if enforcing and seen.outcome == probe.BACKEND_DOWN:
+        seen = seen._replace(detail=f"{seen.detail}. {_MAY_CONNECT}".rstrip("."))
     return {"name": gate.name, "port": gate.port, "url": url, **seen._asdict()}
 
 

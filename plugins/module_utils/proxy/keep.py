@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import (
+    NEXT_SUFFIX,
     PREVIOUS_SUFFIX,
     StoredToken,
     create_token,
@@ -41,6 +44,7 @@ class Kept:
     path: str
     token: str | None = None
     previous: str | None = None
+    following: str | None = None
     changed: bool = False
     gate_written: bool = False
     gate_changed: bool = False
@@ -55,7 +59,9 @@ class Kept:
             "gate_changed": self.gate_changed,
             "fingerprint": fingerprint(self.token) if self.token else None,
             "previous_fingerprint": fingerprint(self.previous) if self.previous else None,
+            "next_fingerprint": fingerprint(self.following) if self.following else None,
             "path": self.path,
+            "next_path": self.path + NEXT_SUFFIX,
             "diff": {
                 "before": self.before,
                 "after": self.after,
@@ -63,6 +69,22 @@ class Kept:
                 "after_header": self.path,
             },
         }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies in the token's file and beside it; C(useless) says what is wrong with a file that holds no token."""
+
+    current: StoredToken | None
+    useless: str | None
+    previous: StoredToken | None
+    previous_useless: str | None
+    following: StoredToken | None
+    following_useless: str | None
+
+    @property
+    def valid(self) -> list[str]:
+        return [stored.value for stored in (self.current, self.previous) if stored]
 
 
 def keep_token(
@@ -78,9 +100,12 @@ def keep_token(
 ) -> Kept:
     """Bring the token files of C(account) to C(state), and the gate's file to the tokens that are valid then.
 
+    The gate learns a token before the token's file holds it, and forgets one after that: wherever this breaks off, whoever
+    reads the file has a token that the gate takes.
+
     Args:
         account: Whose token it is; its files are touched with its rights.
-        state: C(present), C(rotated) or C(absent).
+        state: C(present), C(prepared), C(rotated) or C(absent).
         path: The token file; None is NemoClaw's own in the account's home.
         overlap: Seconds for which the previous token stays valid.
         gate_path: What nginx includes; None for none. Touched with the rights of this process.
@@ -90,79 +115,131 @@ def keep_token(
         check_mode: Change nothing.
 
     Raises:
-        Failure: With the codes of C(token.py) and C(gate_file.py); nothing is half-done then.
+        Failure: With the codes of C(token.py) and C(gate_file.py); the token of the file is one that the gate takes then.
 
     """
     kept = Kept(path or token_path(account.home))
-    gate_gid = _gate_group(state, gate_path, gate_group, check_mode)
+    gate = _Gate(kept, gate_path, _gate_group(state, gate_path, gate_group, check_mode), check_mode)
     with acting_as(account):
-        _keep_files(kept, state, overlap, check_mode)
-    if gate_path:
-        tokens = [token for token in (kept.token or _TO_BE_MADE, kept.previous) if token]
-        text = None if state == "absent" else gate_file.render(tokens)
-        _keep_gate(kept, gate_path, text, gate_gid, check_mode)
-        if gate_loaded and gate_file.changed_since(gate_loaded, [gate_path, gate_config or gate_path]):
-            kept.gate_changed = True
+        found = _look(kept, tolerant=state != "present")
+    if state == "absent":
+        kept.changed = bool(found.valid or found.useless or found.previous_useless or _is_next_there(found))
+        if kept.changed and not check_mode:
+            with acting_as(account):
+                for suffix in (NEXT_SUFFIX, PREVIOUS_SUFFIX, ""):
+                    remove_file(kept.path + suffix)
+        gate.remove()
+    else:
+        _renew(kept, found, state, overlap, account, gate, check_mode)
+    if gate_path and gate_loaded and gate_file.changed_since(gate_loaded, [gate_path, gate_config or gate_path]):
+        kept.gate_changed = True
     return kept
 
 
-def _keep_files(kept: Kept, state: str, overlap: int, check_mode: bool) -> None:
-    path, previous_path = kept.path, kept.path + PREVIOUS_SUFFIX
+def _look(kept: Kept, tolerant: bool) -> _Found:
     # A file without a token stops the one state that would have to do something with it.
-    current, useless = _read(path, tolerant=state != "present")
-    previous, previous_useless = _read(previous_path, tolerant=True)
-    kept.before = _describe(_name(current, useless), _name(previous, previous_useless))
-    if state == "absent":
-        kept.changed = bool(current or useless or previous or previous_useless)
-        if kept.changed and not check_mode:
-            remove_file(previous_path)
-            remove_file(path)
-        return
-    if current and current.mode & 0o077:
+    current = _read(kept.path, tolerant)
+    previous = _read(kept.path + PREVIOUS_SUFFIX, tolerant=True)
+    following = _read(kept.path + NEXT_SUFFIX, tolerant=True)
+    kept.before = _describe(_name(*current), _name(*previous), _name(*following))
+    return _Found(*current, *previous, *following)
+
+
+def _is_next_there(found: _Found) -> bool:
+    return bool(found.following or found.following_useless)
+
+
+def _renew(
+    kept: Kept, found: _Found, state: str, overlap: int, account: Account, gate: _Gate, check_mode: bool
+) -> None:
+    current = found.current.value if found.current else None
+    if found.current and found.current.mode & 0o077:
         kept.warnings.append(
-            f"The token file {path} had mode {current.mode:04o}, so others on this host could read it. It is closed to "
-            "them now. Where they are not trusted, make a new token with the playbook rotate_token."
+            f"The token file {kept.path} had mode {found.current.mode:04o}, so others on this host could read it. It is "
+            "closed to them now. Where they are not trusted, make a new token with the playbook rotate_token."
         )
-    renew = state == "rotated" or current is None
+    new = _choose(found, state)
+    kept.token = current if state == "prepared" else new or current
     if state == "rotated":
-        kept.previous = current.value if current and overlap > 0 else None
+        kept.previous = current if overlap > 0 else None
     else:
-        kept.token = current.value if current else None
-        kept.previous = previous.value if previous and previous.age < overlap else None
-    drop = bool(previous or previous_useless) and kept.previous is None
-    kept.changed = renew or drop or not (permissions_are_right(path) and permissions_are_right(previous_path))
+        kept.previous = found.previous.value if found.previous and found.previous.age < overlap else None
+    kept.following = new if state == "prepared" else None
+    with acting_as(account):
+        closed = permissions_are_right(kept.path) and permissions_are_right(kept.path + PREVIOUS_SUFFIX)
+    drop = bool(found.previous or found.previous_useless) and kept.previous is None
+    kept.changed = bool(new) or drop or _is_next_there(found) or not closed
+    gate.take([kept.following, kept.token, kept.previous, current])
     if kept.changed and not check_mode:
+        try:
+            with acting_as(account):
+                _write(kept, found, state, new, drop)
+        except Failure:
+            with contextlib.suppress(Failure):
+                gate.take(found.valid)
+            raise
+    gate.take([kept.following, kept.token, kept.previous])
+    valid = (kept.token, kept.previous, kept.following)
+    kept.after = _describe(
+        *(_TO_BE_MADE if one and one == new and check_mode else one and fingerprint(one) for one in valid)
+    )
+    if check_mode and new:
+        # Its fingerprint would be that of a token that will never be.
+        kept.token, kept.following = (None if one == new else one for one in (kept.token, kept.following))
+
+
+def _choose(found: _Found, state: str) -> str | None:
+    """Return the token that has to be written, or None where the one that is there stays."""
+    prepared = found.following
+    if state == "rotated" and prepared and not prepared.mode & 0o077 and prepared.value not in found.valid:
+        return prepared.value
+    return new_token() if state != "present" or found.current is None else None
+
+
+def _write(kept: Kept, found: _Found, state: str, new: str | None, drop: bool) -> None:
+    path, previous_path, next_path = kept.path, kept.path + PREVIOUS_SUFFIX, kept.path + NEXT_SUFFIX
+    if state == "prepared" and new:
+        write_token(next_path, new)
+    else:
         # The previous one first: broken off between the two, both files hold the token that everybody has.
         if drop:
             remove_file(previous_path)
         elif state == "rotated" and kept.previous:
             write_token(previous_path, kept.previous)
-        if renew:
-            kept.token = _make(path, first=current is None and not useless)
-        tighten(path)
-        tighten(previous_path)
-    made = fingerprint(kept.token) if kept.token else _TO_BE_MADE
-    kept.after = _describe(made, fingerprint(kept.previous) if kept.previous else None)
+        if new and found.current is None and not found.useless:
+            kept.token = create_token(path, new)
+        elif new:
+            write_token(path, new)
+        remove_file(next_path)
+    tighten(path)
+    tighten(previous_path)
 
 
-def _make(path: str, first: bool) -> str:
-    token = new_token()
-    if first:
-        return create_token(path, token)
-    write_token(path, token)
-    return token
+class _Gate:
+    """The gate's file; without a path there is none to keep."""
 
+    def __init__(self, kept: Kept, path: str | None, gid: int | None, check_mode: bool) -> None:
+        self._kept = kept
+        self._path = path
+        self._gid = gid
+        self._check_mode = check_mode
 
-def _keep_gate(kept: Kept, path: str, text: str | None, gid: int | None, check_mode: bool) -> None:
-    if text is None:
-        kept.gate_changed = kept.gate_written = gate_file.exists(path)
-        if kept.gate_written and not check_mode:
-            gate_file.remove(path)
-        return
-    kept.gate_changed = kept.gate_written = not gate_file.is_right(path, text, gid)
-    # Only check mode goes on without the group.
-    if kept.gate_written and not check_mode and gid is not None:
-        gate_file.write(path, text, gid)
+    def take(self, tokens: Iterable[str | None]) -> None:
+        """Have the file name these tokens and no other."""
+        text = gate_file.render(dict.fromkeys(token for token in tokens if token))
+        if not self._path or gate_file.is_right(self._path, text, self._gid):
+            return
+        self._kept.gate_changed = self._kept.gate_written = True
+        # Only check mode goes on without the group.
+        if not self._check_mode and self._gid is not None:
+            gate_file.write(self._path, text, self._gid)
+
+    def remove(self) -> None:
+        """Remove the file."""
+        if self._path and gate_file.exists(self._path):
+            self._kept.gate_changed = self._kept.gate_written = True
+            if not self._check_mode:
+                gate_file.remove(self._path)
 
 
 def _gate_group(state: str, path: str | None, group: str, check_mode: bool) -> int | None:
@@ -193,6 +270,6 @@ def _name(token: StoredToken | None, useless: str | None) -> str | None:
     return fingerprint(token.value) + (f" (mode {token.mode:04o})" if token.mode & 0o077 else "")
 
 
-def _describe(token: str | None, previous: str | None) -> str:
-    lines = [("token", token), ("previous token", previous)]
+def _describe(token: str | None, previous: str | None, following: str | None) -> str:
+    lines = [("token", token), ("previous token", previous), ("next token", following)]
     return "".join(f"{name}: {text}\n" for name, text in lines if text)

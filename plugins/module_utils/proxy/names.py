@@ -10,5 +10,7 @@ from __future__ import annotations
 GATE_USER = "nemoclaw-proxy"
 # Design section 5.
 UNIT = "nemoclaw-ollama-proxy.service"
+# What nginx is started with.
+CONFIG = "/etc/nemoclaw-ollama-proxy.conf"
 # How the gate says that an answer is its own and not the backend's.
 REALM = "nemoclaw.local_inference"

@@ -28,6 +28,8 @@ OPEN = "open"
 FOREIGN = "foreign"
 REFUSED = "refused"
 SILENT = "silent"
+# A verdict for servers that were just proved without the gate: serving would do for any other.
+UNPROVED = "unproved"
 
 # The gate does its work with these: what is behind it is another question.
 GATE_WORKS = (SERVING, BACKEND_DOWN, BACKEND_REFUSES)
@@ -41,6 +43,7 @@ FAILURE_CODES = {
     FOREIGN: "proxy_foreign",
     REFUSED: "proxy_refused",
     SILENT: "proxy_silent",
+    UNPROVED: "backend_unproved",
 }
 
 # Ollama, vLLM and NIM all have it, and it costs none of them anything (nemoclaw-facts 5.2).
@@ -73,6 +76,11 @@ class Seen(NamedTuple):
     outcome: str
     status: int | None
     detail: str
+
+    @property
+    def passed_on(self) -> bool:
+        """Whether the gate passed the request with the token on, and the server behind it did what was asked."""
+        return self.outcome == SERVING and self.status is not None and 200 <= self.status < 300
 
 
 def address_to_ask(listeners: Iterable[dict[str, Any]]) -> str | None:
@@ -164,10 +172,16 @@ def probe(address: str, port: int, token: str, path: str = DEFAULT_PATH, ours: b
     return judge(anonymous, ask(address, port, _WRONG_TOKEN, path), ask(address, port, token, path), ours)
 
 
-def probe_until(deadline: Deadline, address: str, port: int, token: str, path: str = DEFAULT_PATH) -> Seen:
-    """Return the verdict on our gate, asked again while it starts or reads its tokens."""
+def probe_until(
+    deadline: Deadline, address: str, port: int, token: str, path: str = DEFAULT_PATH, serving: bool = False
+) -> Seen:
+    """Return the verdict on our gate, asked again while it starts or reads its tokens.
+
+    With C(serving), also while the server behind it is away.
+    """
+    passing = (REFUSED, TOKEN_REJECTED, SILENT, *([BACKEND_DOWN] if serving else []))
     while True:
         seen = probe(address, port, token, path)
-        if seen.outcome not in (REFUSED, TOKEN_REJECTED, SILENT) or not deadline.remaining:
+        if seen.outcome not in passing or not deadline.remaining:
             return seen
         deadline.sleep(min(_BETWEEN_TRIES_S, deadline.remaining))

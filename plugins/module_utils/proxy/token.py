@@ -31,6 +31,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.rec
 
 TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
 PREVIOUS_SUFFIX = ".previous"
+NEXT_SUFFIX = ".next"
 TOKEN_BYTES = 24
 # Lowercase only: nginx compares without regard to case, so an upper-case digit would add nothing (pains 4.1).
 _TOKEN = re.compile(r"[0-9a-f]{48}")

@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("state", ["present", "rotated", "absent"])
+@pytest.mark.parametrize("state", ["present", "prepared", "rotated", "absent"])
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_no_result_shows_a_token(run_module: RunModule, file: Path, state: str, check_mode: bool) -> None:
     group = grp.getgrgid(os.getegid()).gr_name

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as gates_of_host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import (
@@ -28,6 +29,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gat
     free_ports,
     prove_gates,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
 
 TOKEN = "0123456789abcdef" * 3
@@ -143,11 +145,14 @@ def test_where_a_gate_is_asked(listeners: list[tuple[str, str, str]], address: s
     assert probe.address_to_ask(rows) == address
 
 
-def prove(home: Path, port: int, gate_user: str = ME, stored: str | None = TOKEN) -> list[dict[str, Any]]:
+def prove(
+    home: Path, port: int, gate_user: str = ME, stored: str | None = TOKEN, serving: bool = False, timeout: float = 0.3
+) -> list[dict[str, Any]]:
     token_file = home / "token"
     if stored is not None:
         token_file.write_text(stored)
-    return prove_gates([Gate("ollama", port)], find_account(), str(token_file), gate_user, "no-such.service", 0.3)
+    gates = [Gate("ollama", port, serving=serving)]
+    return prove_gates(gates, find_account(), str(token_file), gate_user, "no-such.service", timeout)
 
 
 def test_a_gate_that_works_is_proved(serve: Serve, tmp_path: Path) -> None:
@@ -178,6 +183,61 @@ def test_a_gate_that_does_not_work_has_a_code(serve: Serve, tmp_path: Path, answ
     assert stopped.value.code == code
     assert ME in str(stopped.value.details["owners"])
     assert TOKEN not in str(stopped.value.as_result())
+
+
+@pytest.mark.parametrize(
+    ("behind", "code", "says"),
+    [
+        (204, None, ""),
+        (404, "backend_unproved", "says 404"),
+        (500, "backend_unproved", "says 500"),
+        (401, "backend_refuses", "own key"),
+        (502, "backend_down", "Start the server"),
+        (504, "backend_down", "127.0.0.1"),
+    ],
+)
+def test_a_server_that_was_proved_has_to_answer_through_the_gate(
+    serve: Serve, tmp_path: Path, behind: int, code: str | None, says: str
+) -> None:
+    port = serve(gate(behind))
+    if code is None:
+        assert prove(tmp_path, port, serving=True)[0]["outcome"] == "serving"
+        return
+    assert prove(tmp_path, port), "without that the gate itself is proved"
+    with pytest.raises(Failure) as stopped:
+        prove(tmp_path, port, serving=True)
+    assert (stopped.value.code, stopped.value.details["status"]) == (code, behind)
+    assert says in stopped.value.message
+    assert TOKEN not in str(stopped.value.as_result())
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(serve: Serve, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answers(header: str) -> tuple[int, dict[str, str]]:
+        asked.append(header)
+        return gate(200 if len(asked) > 4 else 502)(header)
+
+    assert prove(tmp_path, serve(answers), serving=True, timeout=10)[0]["status"] == 200
+
+
+def test_selinux_is_named_where_it_is_in_the_way(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the place of /sys/fs/selinux/enforce: no machine that runs the tests has SELinux."""
+    monkeypatch.setattr(gates_of_host, "_SELINUX", str(tmp_path / "enforce"))
+    (tmp_path / "enforce").write_text("1")
+    port = serve(gate(502))
+    with pytest.raises(Failure) as stopped:
+        prove(tmp_path, port, serving=True)
+    assert "setsebool -P httpd_can_network_connect on" in stopped.value.message
+    assert "setsebool" in prove(tmp_path, port)[0]["detail"]
+    (tmp_path / "enforce").write_text("0")
+    assert "setsebool" not in prove(tmp_path, port)[0]["detail"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = listener.getsockname()[1]
+    (tmp_path / "enforce").write_text("1\n")
+    with pytest.raises(Failure) as stopped:
+        prove(tmp_path, nobody)
+    assert f"semanage port -a -t http_port_t -p tcp {nobody}" in stopped.value.message
 
 
 def test_who_answers_like_the_gate_but_runs_as_somebody_else(serve: Serve, tmp_path: Path) -> None:
@@ -240,6 +300,7 @@ def test_a_gate_is_compared_in_one_look(
     assert reason in "".join(seen["reasons"])
     assert seen["restart_needed"] == (unit.get("NeedDaemonReload") == "yes")
     assert bool(seen["gates"]) == (not reason)
+    assert seen["found"] == [{"path": str(config), "content": content}]
 
 
 # Stands where NemoClaw's proxy stands. Node itself need not be on the machine that runs the tests, and what is looked at is
@@ -329,3 +390,30 @@ def test_a_process_that_cannot_be_seen() -> None:
     with pytest.raises(Failure) as stopped:
         occupant.sort_out([row], "nemoclaw-proxy", find_account())
     assert "user 999" in stopped.value.message
+
+
+CONFIG = """
+    # gate: ollama 11435 /v1/models
+    server {
+        # gate: half 1
+    # gate: vllm 18000 /health
+"""
+
+
+@pytest.mark.parametrize("config", [None, "", CONFIG])
+def test_the_gates_that_a_host_has(tmp_path: Path, config: str | None) -> None:
+    for folder in ("etc/systemd/system", "usr/sbin", "opt"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    machine = Machine(root=tmp_path, environ={"PATH": "/sbin"})
+    assert find_gate(machine) == {"nginx": None, "account": False, "unit": False, "gates": []}
+    if config is not None:
+        (tmp_path / "etc/nemoclaw-ollama-proxy.conf").write_text(config)
+    (tmp_path / "opt/nginx").write_text("#!/bin/sh\n")
+    (tmp_path / "opt/nginx").chmod(0o755)
+    (tmp_path / "usr/sbin/nginx").symlink_to(tmp_path / "opt/nginx")
+    (tmp_path / "sbin").symlink_to(tmp_path / "usr/sbin")
+    seen = find_gate(machine)
+    assert seen["nginx"] == "/opt/nginx", "by the one name that it has for everybody"
+    wanted = [("ollama", 11435, "/v1/models"), ("vllm", 18000, "/health")] if config else []
+    assert [tuple(gate.values()) for gate in seen["gates"]] == wanted

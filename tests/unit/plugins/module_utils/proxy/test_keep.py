@@ -10,12 +10,12 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import keep, token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate_file, keep, token
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
 
 OLD = "0123456789abcdef" * 3
@@ -29,6 +29,7 @@ class Home:
         self.account: Account = find_account()._replace(home=str(root))
         self.token = root / ".nemoclaw" / "ollama-proxy-token"
         self.previous = root / ".nemoclaw" / "ollama-proxy-token.previous"
+        self.next = root / ".nemoclaw" / "ollama-proxy-token.next"
         self.gate = root / "gate.tokens"
 
     def put(self, content: str, mode: int = 0o600) -> None:
@@ -177,9 +178,116 @@ def test_a_rotation_that_breaks_off_leaves_the_token_of_everybody(home: Home, mo
     assert home.valid() == [OLD]
 
 
+@pytest.mark.parametrize("state", ["prepared", "rotated"])
+@pytest.mark.parametrize("overlap", [3600, 0])
+def test_a_gate_that_cannot_be_written_leaves_the_token_of_everybody(
+    home: Home, monkeypatch: pytest.MonkeyPatch, state: str, overlap: int
+) -> None:
+    home.put(OLD)
+    home.keep()
+
+    def read_only(*_arguments: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(gate_file, "replace_file", read_only)
+    before = home.files()
+    with pytest.raises(Failure) as stopped:
+        home.keep(state, overlap=overlap)
+    assert stopped.value.code == "gate_unwritable"
+    assert home.files() == before
+
+
+def test_the_gate_takes_the_token_of_the_file_at_every_step(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks off where: the file's token is in the gate's file, before and after each file that is written."""
+    home.put(OLD)
+    home.keep()
+    steps = []
+
+    def watched(write: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: Any) -> None:
+            write(*arguments)
+            steps.append(home.token.read_text().strip() in home.valid())
+
+        return step
+
+    for module in (token, gate_file):
+        monkeypatch.setattr(module, "replace_file", watched(module.replace_file))
+    for overlap in (3600, 0):
+        home.keep("rotated", overlap=overlap)
+        home.keep("prepared")
+        home.keep("rotated", overlap=overlap)
+    assert steps == [True] * len(steps)
+    assert len(steps) >= 14
+
+
+def test_a_rotation_in_two_steps(home: Home) -> None:
+    home.put(OLD + "\n")
+    home.keep()
+    prepared = home.keep("prepared")
+    new = home.next.read_text().strip()
+    assert (home.token.read_text(), mode(home.next), home.valid()) == (OLD + "\n", 0o600, [new, OLD])
+    assert prepared.as_result()["fingerprint"] == token.fingerprint(OLD)
+    assert prepared.as_result()["next_fingerprint"] == token.fingerprint(new)
+    assert prepared.as_result()["next_path"] == str(home.next)
+    assert new not in str(prepared.as_result())
+    rotated = home.keep("rotated")
+    assert not rotated.gate_changed, "the gate knew both already"
+    assert (home.token.read_text(), home.previous.read_text(), home.valid()) == (new + "\n", OLD + "\n", [new, OLD])
+    assert not home.next.exists()
+    assert not home.keep().as_result()["changed"]
+
+
+def test_the_token_before_is_valid_until_a_second_rotation_is_done(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated")
+    second = home.token.read_text().strip()
+    home.keep("prepared")
+    third = home.next.read_text().strip()
+    assert home.valid() == [third, second, OLD]
+    assert home.keep("rotated").gate_changed
+    assert home.valid() == [third, second]
+
+
+def test_a_rotation_that_was_only_prepared_is_taken_back(home: Home) -> None:
+    home.put(OLD)
+    home.keep()
+    home.keep("prepared")
+    assert home.keep(check_mode=True).as_result()["changed"]
+    assert home.next.exists()
+    kept = home.keep()
+    assert (kept.changed, kept.gate_changed, home.valid(), home.next.exists()) == (True, True, [OLD], False)
+    assert not home.keep().as_result()["changed"]
+
+
+@pytest.mark.parametrize("spoil", ["nothing in it", "open to others", "the one of before"])
+def test_what_was_prepared_is_not_taken_as_it_lies(home: Home, spoil: str) -> None:
+    home.put(OLD)
+    home.keep("prepared")
+    lying = "" if spoil == "nothing in it" else OLD if spoil == "the one of before" else home.next.read_text().strip()
+    home.next.write_text(lying)
+    home.next.chmod(0o644 if spoil == "open to others" else 0o600)
+    home.keep("rotated")
+    assert home.token.read_text().strip() not in (lying, OLD)
+    assert home.valid() == [home.token.read_text().strip(), OLD]
+    assert not home.next.exists()
+
+
+def test_check_mode_prepares_nothing(home: Home) -> None:
+    home.put(OLD)
+    home.keep()
+    before = home.files()
+    kept = home.keep("prepared", check_mode=True)
+    assert (kept.as_result()["changed"], kept.gate_changed) == (True, True)
+    assert kept.as_result()["fingerprint"] == token.fingerprint(OLD)
+    assert kept.as_result()["next_fingerprint"] is None
+    assert kept.after.endswith("next token: (a new one)\n")
+    assert home.files() == before
+
+
 def test_absent_removes_everything_once(home: Home) -> None:
     home.put(OLD)
     home.keep("rotated")
+    home.keep("prepared")
     assert home.keep("absent").as_result()["changed"]
     assert not home.files()
     assert not home.keep("absent").as_result()["changed"]
