@@ -3,6 +3,7 @@
 The configuration is the role's own template, rendered with its defaults: one worker. In each round the three take turns, so
 that a busy machine slows all of them.
   requests  answers a second of 200 bytes of JSON over 16 connections (wrk), every one with the Bearer check
+  cpu       CPU time of the server's worker, or of Node, for each of these requests: what other work on the machine blurs the least
   streams   delay of an event, from when the server writes it to when the client reads it: 50 streams, an event each 20 ms
 
 Run it as `python tests/bench/proxy.py` with ansible-core importable; needs nginx, node and wrk. Prints figures and ratios beside
@@ -59,15 +60,17 @@ def main() -> None:
     token = secrets.token_hex(24)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         backend, streams = free_port(), running.enter_context(stream_server())
-        running.enter_context(nginx(Path(folder), "backend", backend, backend_config(Path(folder), backend)))
-        gates = {}
+        server = running.enter_context(nginx(Path(folder), "backend", backend, backend_config(Path(folder), backend)))
+        gates, processes = {}, {backend: server}
         for name, behind in (("requests", backend), ("streams", streams)):
             gate, node = free_port(), free_port()
             config = gate_config(Path(folder) / f"{name}.tokens", token, gate, behind)
-            running.enter_context(nginx(Path(folder), name, gate, config))
-            running.enter_context(node_proxy(node, behind, token))
+            processes[gate] = running.enter_context(nginx(Path(folder), name, gate, config))
+            processes[node] = running.enter_context(node_proxy(node, behind, token))
             gates[name] = {"direct": behind, "gate": gate, "node": node}
-        show_requests(in_turn(gates["requests"], lambda port: requests_per_second(port, token)))
+        seen = in_turn(gates["requests"], lambda port: requests(port, token, processes[port]))
+        show_requests({name: [rate for rate, _cpu in figures] for name, figures in seen.items()})
+        show("CPU a request", {name: [cpu for _rate, cpu in figures] for name, figures in seen.items()}, 1e6, "us")
         show_delays(in_turn(gates["streams"], lambda port: delays(port, token)))
 
 
@@ -82,14 +85,28 @@ def in_turn(ports: dict[str, int], measure) -> dict[str, list]:
     return seen
 
 
-def requests_per_second(port: int, token: str) -> float:
-    """Return what wrk counts; an answer that is no 200 makes the figure worthless, and ends the benchmark."""
+def requests(port: int, token: str, process: int) -> tuple[float, float]:
+    """Return the requests a second that wrk counts, and the CPU seconds of the server for each.
+
+    An answer that is no 200 makes the figures worthless, and ends the benchmark.
+    """
+    before = cpu_seconds(process)
     header = f"Authorization: Bearer {token}"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", header, f"http://127.0.0.1:{port}/v1/models"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said:
         sys.exit(f"port {port} refused: {said}")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    answered = int(re.search(r"(\d+) requests in", said)[1])
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    return rate, (cpu_seconds(process) - before) / answered
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process and of its children, which are the workers of nginx."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+    stats = [Path(f"/proc/{one}/stat").read_text(encoding="utf-8") for one in (process, *children)]
+    ticks = sum(int(number) for text in stats for number in text.rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def delays(port: int, token: str) -> float:
@@ -160,26 +177,26 @@ def backend_config(folder: Path, port: int) -> str:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, name: str, port: int, config: str) -> Iterator[None]:
-    """Run nginx in the foreground until the block ends."""
+def nginx(folder: Path, name: str, port: int, config: str) -> Iterator[int]:
+    """Run nginx in the foreground until the block ends, and give its process id."""
     path = folder / f"{name}.conf"
     path.write_text(config, encoding="utf-8")
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     extra = [] if name == "backend" else ["-g", f"pid {folder}/{name}.pid; user root;"]
-    with running([program, "-c", path, *extra], port):
-        yield
+    with running([program, "-c", path, *extra], port) as process:
+        yield process
 
 
 @contextlib.contextmanager
-def node_proxy(port: int, behind: int, token: str) -> Iterator[None]:
-    """Run the peer until the block ends."""
-    with running(["node", TOP / "tests" / "bench" / "node_proxy.js", str(port), str(behind)], port, token):
-        yield
+def node_proxy(port: int, behind: int, token: str) -> Iterator[int]:
+    """Run the peer until the block ends, and give its process id."""
+    with running(["node", TOP / "tests" / "bench" / "node_proxy.js", str(port), str(behind)], port, token) as process:
+        yield process
 
 
 @contextlib.contextmanager
-def running(command: list, port: int, told: str = "") -> Iterator[None]:
-    """Run a server until the block ends; begin once it listens."""
+def running(command: list, port: int, told: str = "") -> Iterator[int]:
+    """Run a server until the block ends, and give its process id; begin once it listens."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         process.stdin.write(told)
         process.stdin.close()
@@ -190,7 +207,7 @@ def running(command: list, port: int, told: str = "") -> Iterator[None]:
                 time.sleep(0.05)
             else:
                 sys.exit(f"{command[0]} does not listen")
-            yield
+            yield process.pid
         finally:
             process.terminate()
 
