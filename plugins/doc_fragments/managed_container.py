@@ -15,9 +15,11 @@ options:
     description:
       - V(started) has the server answer with the model that is wanted. What differs is made anew; image and weights that are there
         are used.
-      - V(stopped) frees the GPU. Container, image and weights stay, and it stays stopped over a reboot.
+      - V(stopped) frees the GPU. Container, image and weights stay, and it stays stopped over a reboot. A run that still starts the
+        server, in the background perhaps, is ended, here and for V(restored) and V(absent).
       - V(restored) undoes a V(started) that was ready and did not do all the same. What O(keep_previous) kept takes its name and its place
-        back; else O(instead_of) does, and this one is stopped and kept. What serves then is started, and not waited for.
+        back; else O(instead_of) does where it was stopped for this one, and this one is stopped and kept. What serves then is started,
+        and not waited for.
       - V(absent) removes the container. Image and weights stay.
     type: str
     choices: [started, stopped, restored, absent]
@@ -35,7 +37,8 @@ options:
     description:
       - Addresses of the host to publish the port on.
       - The default is V(127.0.0.1) and the gateway of the network that sandboxes are in (C(openshell-docker), else Docker's own
-        bridge). Published ports pass by ufw, so do not use V(0.0.0.0).
+        bridge). V(127.0.0.1) is always among them, since this host asks the server. Published ports pass by ufw, so do not use
+        V(0.0.0.0).
     type: list
     elements: str
     default: []
@@ -73,12 +76,13 @@ options:
     default: true
   docker_host:
     description:
-      - Where the engine is, as C(unix://PATH) or C(tcp://HOST:PORT).
+      - Where the engine is, as C(unix://PATH) or C(tcp://HOST:PORT) with an address of this host. Podman is not supported.
       - The default is E(DOCKER_HOST), then the first socket that answers.
     type: str
   wait_timeout:
     description:
-      - Seconds without a sign of life, that is a new line in the server's log, after which it is given up.
+      - Seconds without a sign of life, that is a new line in the server's log, after which it is given up. A line about a request is none,
+        and once the server says that it serves, only another phase is one.
       - There is no limit on the whole time. A container that ends, or is restarted three times, is given up at once.
     type: int
     default: 900

@@ -263,7 +263,7 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import run, wish_options
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import alone, run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
     WAIT_OPTIONS,
@@ -307,8 +307,11 @@ def main() -> None:
 
 def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
-    if module.check_mode or wish.state != "started":
-        return {"finished": True, **converge(machine, account, wish, module.check_mode)}
+    if module.check_mode:
+        return {"finished": True, **converge(machine, account, wish, check_mode=True)}
+    if wish.state != "started":
+        with alone("nim", wish.name, module.params):
+            return {"finished": True, **converge(machine, account, wish, check_mode=False)}
 
     def plan() -> dict[str, Any] | None:
         result = converge(machine, account, wish, check_mode=True)

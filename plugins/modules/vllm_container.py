@@ -40,7 +40,9 @@ options:
     type: dict
     default: {}
   extra_args:
-    description: Further arguments of C(vllm serve). They stand last, so they win.
+    description:
+      - Further arguments of C(vllm serve). They stand last, so they win.
+      - C(--api-key) is refused, as is C(VLLM_API_KEY) in O(environment). vLLM's own key leaves paths open.
     type: list
     elements: str
     default: []
@@ -288,11 +290,12 @@ failure:
       returned: when a container was started and failed
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import connect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import run, wish_options
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import alone, run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
     WAIT_OPTIONS,
@@ -304,7 +307,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish, check_wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import DEFAULT_NAME
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -329,28 +332,31 @@ def main() -> None:
         result = _bring(Wish(**wish_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**result)
 
 
 def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
-    engine = connect(machine, account, wish.docker_host)
-    if wish.state == "stopped":
-        return {"finished": True, **lifecycle.stop(engine, wish, module.check_mode)}
-    if wish.state == "restored":
-        return {"finished": True, **lifecycle.restore(engine, wish, module.check_mode)}
-    if wish.state == "absent":
-        return {"finished": True, **lifecycle.remove(engine, machine, account, wish, module.check_mode)}
-    vllm = Vllm(engine, machine, account, wish)
-    if module.check_mode:
-        return {"finished": True, **lifecycle.predicted(vllm)}
+    check_wish(wish)
+
+    def vllm() -> Vllm:
+        return Vllm(connect(machine, account, wish.docker_host), machine, account, wish)
 
     def work(report: Report) -> dict[str, Any]:
         # A connection of its own: the worker is another process.
-        return lifecycle.start(Vllm(connect(machine, account, wish.docker_host), machine, account, wish), report)
+        return lifecycle.start(vllm(), report)
 
-    secrets = (wish.hf_token.strip(), wish.ngc_api_key.strip())
-    return run("vllm", wish, secrets, module.params, lambda: lifecycle.settled(vllm), work)
+    if wish.state == "started" and not module.check_mode:
+        secrets = (wish.hf_token.strip(), wish.ngc_api_key.strip())
+        # While a worker is at it, neither the engine nor the GPUs are asked: under its load they may not answer in time.
+        return run("vllm", wish, secrets, module.params, lambda: lifecycle.settled(vllm()), work)
+    if wish.state == "started":
+        return {"finished": True, **lifecycle.predicted(vllm())}
+    with contextlib.nullcontext() if module.check_mode else alone("vllm", wish.name, module.params):
+        engine = connect(machine, account, wish.docker_host)
+        return {"finished": True, **lifecycle.take_down(engine, machine, account, wish, module.check_mode)}
 
 
 if __name__ == "__main__":

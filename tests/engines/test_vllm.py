@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import vllm_server
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import parse_time
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import last_sign, read_phase
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import PHASES
 from conftest import prove
 from test_playbooks import KEY, Controller, forms_of
 
@@ -45,6 +48,19 @@ def test_it_is_found(server: vllm_server.Vllm, keyed: vllm_server.Vllm) -> None:
     assert found["context_window"] > 8192
     found = find_vllm(keyed.port)
     assert (found["running"], found["models"], found["problem"]) == (True, [], None)
+
+
+def test_its_log_is_read_as_it_goes(server: vllm_server.Vllm) -> None:
+    """As the engine gives it to a managed vLLM: each line behind its time."""
+    assert find_vllm(server.port)["running"]
+    lines = server.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    phases = dict.fromkeys(read_phase(line, PHASES)[0] for line in lines)
+    assert {"load", "serve"} <= set(phases)
+    assert read_phase("\n".join(lines), PHASES)[0] == "serve"
+    asked = [line for line in lines if '"GET /v1/models HTTP/1.1"' in line][-1]
+    assert last_sign(f"2026-11-22T10:00:01Z It works.\n2026-11-22T10:00:09Z {asked}") == parse_time(
+        "2026-11-22T10:00:01Z"
+    )
 
 
 def test_its_own_parser_makes_the_calls(server: vllm_server.Vllm) -> None:

@@ -135,6 +135,36 @@ def test_a_one_shot_that_cannot_start_leaves_nothing(engine: Engine, pushed: str
     assert engine.container(work.name) is None
 
 
+@pytest.fixture
+def base() -> str:
+    """An image that can run something."""
+    if "LAB_FIREWALL_IMAGE" not in os.environ:
+        pytest.skip("there is no image of a host: bin/test makes it")
+    return os.environ["LAB_FIREWALL_IMAGE"]
+
+
+@pytest.mark.usefixtures("clean")
+def test_the_one_before_comes_back(engine: Engine, base: str) -> None:
+    """With the names, policies and states of a real engine, and nothing in it that could answer."""
+    loop = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    old = spec(base, command=("sh", "-c", loop), model="old")
+    managed.apply(engine, plans.make_plan(engine, old))
+    engine.set_restart_policy(old.name, old.restart_policy)
+    assert plans.make_plan(engine, old).step == "none"
+    with pytest.raises(Failure) as raised:
+        managed.apply(engine, plans.make_plan(engine, spec(base, command=("/no/such/program",))))
+    assert raised.value.details["restored"] == old.name
+    assert "the one before (old) runs again" in raised.value.message
+    assert plans.make_plan(engine, old).step == "none"
+    assert [engine.container(old.name + ending) for ending in (plans.PREVIOUS, plans.NEXT)] == [None, None]
+    # Of a run that was killed before the new one had its name.
+    engine.rename(old.name, old.name + plans.PREVIOUS)
+    assert plans.make_plan(engine, old).step == "rename"
+    managed.apply(engine, plans.make_plan(engine, old))
+    assert managed.stop(engine, old.name, "vllm", check_mode=False) == [f"stop {old.name}"]
+    assert managed.stop(engine, old.name, "vllm", check_mode=False) == []
+
+
 def test_what_is_not_there_is_none(engine: Engine) -> None:
     assert engine.container(f"{PREFIX}-none") is None
     assert engine.image(f"{PREFIX}/none:1") is None

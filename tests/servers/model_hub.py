@@ -31,12 +31,17 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """Where it is, and what it was asked for: C(tokens) that came with a request, C(paths)."""
+    """Where it is, what it was asked for (C(tokens) that came with a request, C(paths)), and how it gives files away.
+
+    C(rate) are bytes a second. Of a repository in C(silent) only half of each file comes; the connection stays open.
+    """
 
     url: str
     tokens: set[str] = field(default_factory=set)
     paths: list[str] = field(default_factory=list)
     rate: float | None = None
+    silent: set[str] = field(default_factory=set)
+    closing: threading.Event = field(default_factory=threading.Event)
 
 
 class _Server(ThreadingHTTPServer):
@@ -109,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
                     "downloads": 0,
                 }
             )
+        elif rest == ["auth-check"]:
+            if self._allowed(repo, token):
+                self._json({})
         else:
             self._json({"error": "this double does not know that"}, 501)
 
@@ -130,11 +138,16 @@ class _Handler(BaseHTTPRequestHandler):
         if asked:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
+        hub = self.server.hub
         while body and start < len(content):
+            if repo in hub.silent and start >= len(content) // 2:
+                self.wfile.flush()
+                hub.closing.wait()
+                return
             self.wfile.write(content[start : start + 65_536])
             start += 65_536
-            if self.server.hub.rate:
-                time.sleep(65_536 / self.server.hub.rate)
+            if hub.rate:
+                time.sleep(65_536 / hub.rate)
 
     def _json(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         text = json.dumps(content).encode()
@@ -164,6 +177,7 @@ def serving(
         try:
             yield server.hub
         finally:
+            server.hub.closing.set()
             server.shutdown()
 
 

@@ -39,12 +39,16 @@ FAILURE_CODES = {
     r"429 Client Error|Too Many Requests": "weights_rate_limited",
     r"RepositoryNotFoundError|RevisionNotFoundError|404 Client Error|Error: (?:Model|Revision) '.*' not found": "weights_not_found",
     r"\[Errno 111\]|Name or service not known|Temporary failure in name resolution|Max retries exceeded|Network is unreachable"
-    r"|ConnectError|ConnectTimeout|Connection refused": "weights_unreachable",
+    r"|ConnectError|ConnectTimeout|os error 111": "weights_unreachable",
     r"LocalEntryNotFoundError|outgoing traffic has been disabled|in offline mode"
     r"|couldn't find them in the cached files": "weights_incomplete",
     r"unrecognized arguments|error: argument |invalid choice:|No such option": "serve_arguments_invalid",
     r"ImportError|ModuleNotFoundError": "container_import_error",
 }
+# What a server that downloads nothing cannot mean by them: NCCL, too, is refused connections.
+_OF_DOWNLOADS = ("weights_unauthorized", "weights_rate_limited", "weights_not_found", "weights_unreachable")
+# Lines that are no reason to end: a request that was answered (with 401, perhaps), and a warning (of a package that could have been used).
+_NO_REASON = re.compile(r'"[A-Z]+ \S+ HTTP/\d|\bWARN(?:ING)?\b|\b\w*Warning: ')
 _REMEDIES = {
     "disk_full": "The disk is full: free space where Docker keeps its data and where the weights lie",
     "image_architecture": "The image was built for another processor: choose one for this machine",
@@ -65,7 +69,7 @@ _REMEDIES = {
 _DEFAULT_REMEDY = "Look at the last lines of its log, correct what they name, then run this again"
 
 
-def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
+def explain(name: str, found: dict[str, Any], log: str, what: str, downloads: bool = True) -> Failure:
     """Return the failure for a container that ended, or that ends again and again.
 
     Args:
@@ -73,16 +77,19 @@ def explain(name: str, found: dict[str, Any], log: str, what: str) -> Failure:
         found: What inspect says of it.
         log: Its last lines.
         what: What was seen, as a sentence's middle: C(ended with exit code 1).
+        downloads: Whether it fetches weights.
 
     """
     state = object_of(found.get("State"))
-    code = diagnose("\n".join([log, str(state.get("Error") or ""), "OOMKilled" if state.get("OOMKilled") else ""]))
+    told = "\n".join([log, str(state.get("Error") or ""), "OOMKilled" if state.get("OOMKilled") else ""])
+    code = diagnose(told, downloads)
     remedy = _REMEDIES[code] if code else _DEFAULT_REMEDY
     lines = tail(log)
     last = f" It said: {_telling(lines)}".rstrip(".") + "." if lines else " It wrote nothing."
     details = {
         "container": name,
-        "exit_code": state.get("ExitCode"),
+        # Of one that runs again it is no code, though the engine says 0.
+        "exit_code": None if state.get("Running") and not state.get("Restarting") else state.get("ExitCode"),
         "last_state": str(state.get("Status")),
         "last_logs": lines,
     }
@@ -97,9 +104,11 @@ def _telling(lines: list[str]) -> str:
     return next((line for line in reversed(lines) if re.search(r"error|denied|fail", line, re.IGNORECASE)), lines[-1])
 
 
-def diagnose(log: str) -> str | None:
-    """Return the code that a log speaks for, None where no sign of it is known."""
-    return next((code for sign, code in FAILURE_CODES.items() if re.search(sign, log, re.MULTILINE)), None)
+def diagnose(log: str, downloads: bool = True) -> str | None:
+    """Return the code that a log speaks for, None where no sign of it is known. C(downloads): whether it fetches weights."""
+    text = "\n".join(line for line in log.splitlines() if not _NO_REASON.search(line))
+    codes = (code for sign, code in FAILURE_CODES.items() if re.search(sign, text, re.MULTILINE))
+    return next((code for code in codes if downloads or code not in _OF_DOWNLOADS), None)
 
 
 def tail(log: str, lines: int = SHOWN_LINES) -> list[str]:

@@ -43,6 +43,9 @@ FAILURE_CODES = {
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container-cli|unresolvable CDI|CDI device|unknown runtime", re.I
 )
+# docker < 7.1 with requests >= 2.32 does not know the URL scheme http+docker; docker < 6.1 with urllib3 2 lacks a keyword (toolchain.md,
+# section 3).
+_BROKEN_PAIR = re.compile(r"http\+docker|chunked")
 _PORT = re.compile(r"port is already allocated|address already in use|cannot assign requested address", re.I)
 
 
@@ -74,17 +77,47 @@ def _client(endpoint: str, limit_s: float) -> Any:
         ) from error
     try:
         return docker.APIClient(base_url=endpoint, version="auto", timeout=limit_s)
-    except (docker.errors.DockerException, TypeError, ValueError) as error:
-        # "Not supported URL scheme http+docker": docker < 7.1 with requests >= 2.32 (toolchain.md section 3). Others of the
-        # kind say that a keyword is unknown (docker < 6.1 with urllib3 2).
-        import requests
+    except (docker.errors.DockerException, OSError, TypeError, ValueError) as error:
+        raise _no_client(endpoint, limit_s, error) from error
 
-        raise Failure(
+
+def _no_client(endpoint: str, limit_s: float, error: Exception) -> Failure:
+    """Return why the SDK could not open its connection, to an engine that answered a moment ago."""
+    import docker
+    import requests
+
+    said = quote(str(error), "")
+    here = f"The Python library docker {docker.__version__} tried to talk to the engine at {endpoint}"
+    if isinstance(error, TypeError) or _BROKEN_PAIR.search(said):
+        return Failure(
             "docker_library_broken",
-            f"The Python library docker {docker.__version__} cannot talk to the engine at {endpoint}, which answers: "
-            f"{quote(str(error), '')}. With requests {requests.__version__} this is a pair that does not fit: install docker 7.1 "
+            f"{here}, and broke: {said}. With requests {requests.__version__} this is a pair that does not fit: install docker 7.1 "
             "or newer with requests 2.32 or newer, or both from the distribution's packages (python3-docker, python3-requests).",
-        ) from error
+        )
+    if isinstance(error, docker.errors.InvalidVersion):
+        return Failure(
+            "docker_library_broken",
+            f"{here}, and the two do not speak the same versions of Docker's API: {said}. Update the engine, or take the library from "
+            "the distribution's packages (python3-docker).",
+        )
+    if isinstance(error, docker.errors.InvalidConfigFile):
+        return Failure(
+            "docker_config_invalid",
+            f"{here}, and could not read Docker's config.json of this user: {said}. Repair the file, or move it away and log in again.",
+        )
+    if re.search("timed out", said, re.IGNORECASE):
+        return Failure(
+            "docker_timeout", f"{here}, which said nothing for {limit_s:g} s. Look at its log (journalctl -u docker)."
+        )
+    if re.search("FileNotFoundError|Connection(?:Refused|Reset)Error|Connection refused", said):
+        return Failure(
+            "docker_stopped",
+            f"{here}, and it is gone: {said}. It answered a moment ago, so it may be starting anew: see systemctl status docker, then "
+            "run this again.",
+        )
+    return Failure(
+        "docker_unexpected_answer", f"{here}, and it does not answer as one: {said}. See what listens there."
+    )
 
 
 class Engine:
@@ -210,7 +243,8 @@ class Engine:
                 f"Tried to {action} at {where} and the engine said nothing for {self.client.timeout:g} s. Look at its log "
                 "(journalctl -u docker) and at its disk, then run this again.",
             ) from error
-        except (RequestException, DockerException, HTTPError, OSError) as error:
+        # The SDK's own errors with credential stores are RuntimeErrors.
+        except (RequestException, DockerException, HTTPError, OSError, RuntimeError) as error:
             raise Failure(
                 "docker_unexpected_answer",
                 f"Tried to {action} at {where}, but the connection broke: {quote(str(error), '')}. See whether the engine runs "

@@ -112,7 +112,7 @@ def pull(
         reference: The image.
         report: Gets the position with every line of the engine.
         stall_s: Seconds without a byte after which it is given up; the layers that came are kept.
-        auth: What the SDK takes as C(auth_config), for a login that is not in the user's Docker configuration.
+        auth: What the SDK takes as C(auth_config); without it nobody logs in.
 
     Raises:
         Failure: C(pull_stalled), C(pull_failed), one of FAILURE_CODES, or one of the engine's; all with C(progress).

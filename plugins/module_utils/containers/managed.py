@@ -18,11 +18,13 @@ What happened lies with the engine alone, so any call may be the one that goes o
 - C(NAME) with the restart policy C(on-failure:3) has not proved itself yet. When it is ready it gets C(unless-stopped), which
   also tells the next run what is left to do where this one was killed. When it fails, it is removed.
 - C(NAME-previous) is the container that worked before. It is removed when its successor is ready; a caller who proves more than that
-  keeps it until then. It takes its name back and is started when the successor fails. GPU memory seldom holds two models, so it has to
-  stop before the new one starts; everything that can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
+  keeps it until then. It takes its name back when the successor fails. GPU memory seldom holds two models, so it has to stop before the
+  new one starts; everything that can go wrong without a GPU (settings, image, weights, ports) goes wrong before that.
 - C(NAME-next) is a leftover of a run that was killed, and is removed.
 - C(spec.instead_of) is another container of ours, of whichever kind, that gives way: where it has the port or a GPU that the new one
-  wants, it is stopped just before that one starts, and started again when it fails.
+  wants, it is stopped just before that one starts.
+- The policy C(no) is what a container of ours gets that served and is stopped for another: when that one fails, it is started again. One
+  that somebody stopped has its own policy still, and stays stopped.
 """
 
 from __future__ import annotations
@@ -35,18 +37,24 @@ from typing import Callable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.plan import (
+    MADE_WAY_POLICY,
     NEXT,
     PREVIOUS,
     UNPROVED_POLICY,
     Plan,
-    idle,
+    has_made_way,
     is_unproved,
     model_of,
     ours,
     port_of,
+    waiting,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import name_of, require_ours
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import (
+    kind_of,
+    name_of,
+    require_ours,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import RESTART_POLICY, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
@@ -55,15 +63,19 @@ LOOK_EVERY_S = 1.0
 
 
 def apply(engine: Engine, plan: Plan, server: readiness.Server | None = None, report: Report = silent) -> None:
-    """Do the step; what it replaces is back in its place where a step fails.
+    """Do the step; what it replaces is back in its place where the engine refuses a part of it.
 
     Raises:
         Failure: What the engine refused.
 
     """
     name = plan.spec.name
+    _remove_leftover(engine, plan.spec)
     if plan.current is not None and name_of(plan.current) != name:
         engine.rename(name_of(plan.current), name)
+    if plan.step in ("start", "create", "replace") and not (plan.current and is_unproved(plan.current)):
+        # What made way for an earlier step, which was a success, is none of this one's.
+        _settle(engine, plan.spec.instead_of)
     if plan.step == "start":
         engine.set_restart_policy(name, UNPROVED_POLICY, readiness.MAX_RESTARTS)
         _start(engine, plan, server, report)
@@ -97,8 +109,9 @@ def follow(
 
 
 def _await(engine: Engine, server: readiness.Server, report: Report, sleep: Callable[[float], None]) -> readiness.Look:
+    memory = readiness.Memory()
     while True:
-        seen = readiness.look(engine, server)
+        seen = readiness.look(engine, server, memory)
         report(seen.position(server.name))
         if seen.ready:
             return seen
@@ -124,38 +137,79 @@ def roll_back(
         sleep: How to wait.
 
     """
+    try:
+        if not _undo(engine, spec):
+            return failure
+        before = engine.container(spec.name)
+        own = spec.name if before and (has_made_way(before) or object_of(before.get("State")).get("Running")) else ""
+        back = [name for name in dict.fromkeys((own, waiting(engine, spec.instead_of))) if name]
+    except Failure as second:
+        said = f"{failure.message} What was there before could not be put back in its place: {second.message}"
+        return Failure(failure.code, said, **{**failure.details, "restored": None})
+    restored, outcome = [], []
+    for name in back:
+        described = _describe(engine, spec, name)
+        try:
+            _bring_back(engine, name, server, report, sleep)
+        except Failure as second:
+            outcome.append(f"{described} did not come back: {second.message.rstrip('.')}")
+        else:
+            restored.append(name)
+            outcome.append(f"{described} {'answers' if server else 'runs'} again")
+    if not back:
+        outcome = ["the one before is back, stopped as it was" if before else "image and weights are kept"]
+    said = f"{failure.message} The new container was removed; {', and '.join(outcome)}."
+    return Failure(failure.code, said, **{**failure.details, "restored": restored[0] if restored else None})
+
+
+def _undo(engine: Engine, spec: Spec) -> bool:
+    """Remove what did not prove itself, and give the one before its name back; False where what has the name proved itself."""
     current, fallback = ours(engine, spec.name, spec.kind)
+    _remove_leftover(engine, spec)
     if current is not None and not is_unproved(current):
-        return failure
+        return False
     if current is not None:
         engine.remove(spec.name)
     if fallback is not None:
         engine.rename(spec.name + PREVIOUS, spec.name)
-    back = list(filter(None, dict.fromkeys([spec.name if fallback else "", idle(engine, spec.instead_of)])))
-    if not back:
-        said = f"{failure.message} The container was removed; image and weights are kept."
-        return Failure(failure.code, said, **{**failure.details, "restored": None})
-    for name in back:
-        before = _describe(engine, spec, name)
-        try:
-            _bring_back(engine, name, server, report, sleep)
-        except Failure as second:
-            said = f"{failure.message} The new container was removed, but {before} did not come back: {second.message}"
-            return Failure(failure.code, said, **{**failure.details, "restored": None})
-    said = f"{failure.message} The new container was removed, and {before} {'answers' if server else 'runs'} again."
-    return Failure(failure.code, said, **{**failure.details, "restored": back[-1]})
+    return True
+
+
+def _remove_leftover(engine: Engine, spec: Spec) -> None:
+    """Remove what was made and did not get as far as to its name."""
+    leftover = engine.container(spec.name + NEXT)
+    if leftover is not None and kind_of(leftover) == spec.kind:
+        engine.remove(spec.name + NEXT)
 
 
 def _bring_back(
     engine: Engine, name: str, server: readiness.Server | None, report: Report, sleep: Callable[[float], None]
 ) -> None:
     """Start a container that worked before, and wait until it answers; C(server) is how to ask the one that failed."""
-    engine.start(name)
+    _serve_again(engine, name)
     if server is None:
         return
     port = port_of(engine.container(name) or {}) or server.port
     before = readiness.Server(name, port, (), stall_s=server.stall_s)
     _await(engine, replace(server, port=port, model="") if name == server.name else before, report, sleep)
+
+
+def _make_way(engine: Engine, name: str) -> None:
+    """Stop a container that serves, after noting that it is to serve again where the other one fails."""
+    engine.set_restart_policy(name, MADE_WAY_POLICY)
+    engine.stop(name)
+
+
+def _serve_again(engine: Engine, name: str) -> None:
+    """Start a container that has made way; it counts as one until it runs."""
+    engine.start(name)
+    _settle(engine, name)
+
+
+def _settle(engine: Engine, name: str) -> None:
+    """Take the note back that a container of ours has made way."""
+    if waiting(engine, name):
+        engine.set_restart_policy(name, RESTART_POLICY)
 
 
 def _describe(engine: Engine, spec: Spec, name: str) -> str:
@@ -167,10 +221,13 @@ def stop(engine: Engine, name: str, kind: str, check_mode: bool) -> list[str]:
     """Stop it, which frees its GPU, and return what was done. It stays stopped over a reboot."""
     found = [one for one in (*ours(engine, name, kind), engine.container(name + NEXT)) if one]
     running = [name_of(one) for one in found if object_of(one.get("State")).get("Running")]
+    noted = [name_of(one) for one in found if has_made_way(one)]
     if not check_mode:
         for one in running:
             engine.stop(one)
-    return [f"stop {one}" for one in running]
+        for one in noted:
+            _settle(engine, one)
+    return [*(f"stop {one}" for one in running), *(f"keep {one} stopped" for one in noted if one not in running)]
 
 
 def restore(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: str = "") -> list[str]:
@@ -181,20 +238,21 @@ def restore(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: 
         name: The container. Its predecessor takes its place; without one it is stopped.
         kind: Of which kind it has to be.
         check_mode: Only say what would be done.
-        instead_of: Another of ours, which was stopped for it and is started again.
+        instead_of: Another of ours, which is started again where it was stopped for it.
 
     """
-    fallback, waiting = ours(engine, name, kind)[1], idle(engine, instead_of)
+    fallback, back = ours(engine, name, kind)[1], [waiting(engine, instead_of)]
     if fallback is None:
         actions = stop(engine, name, kind, check_mode)
     else:
         actions = [*_remove(engine, [name], kind, check_mode), f"rename {name + PREVIOUS}"]
         if not check_mode:
             engine.rename(name + PREVIOUS, name)
-    back = list(filter(None, [name if fallback else "", waiting]))
+        back.insert(0, name if has_made_way(fallback) else "")
+    back = [one for one in back if one]
     if not check_mode:
         for one in back:
-            engine.start(one)
+            _serve_again(engine, one)
     return [*actions, *(f"start {one}" for one in back)]
 
 
@@ -216,10 +274,7 @@ def _remove(engine: Engine, names: Sequence[str], kind: str, check_mode: bool) -
 
 def _make(engine: Engine, plan: Plan, server: readiness.Server | None, report: Report) -> None:
     name, spec = plan.spec.name, plan.spec
-    leftover = engine.container(name + NEXT)
-    require_ours(leftover, name + NEXT, spec.kind)
-    if leftover:
-        engine.remove(name + NEXT)
+    require_ours(engine.container(name + NEXT), name + NEXT, spec.kind)
     body = spec.body()
     if spec.restart:
         body["HostConfig"]["RestartPolicy"] = {
@@ -227,28 +282,32 @@ def _make(engine: Engine, plan: Plan, server: readiness.Server | None, report: R
             "MaximumRetryCount": readiness.MAX_RESTARTS,
         }
     engine.create(name + NEXT, body)
-    if plan.current is not None:
-        _park(engine, plan)
-    engine.rename(name + NEXT, name)
+    try:
+        if plan.current is not None:
+            _park(engine, plan)
+        engine.rename(name + NEXT, name)
+    except Failure as failure:
+        raise roll_back(engine, spec, failure, server, report) from None
     _start(engine, plan, server, report)
 
 
 def _park(engine: Engine, plan: Plan) -> None:
-    """Put the container that is replaced aside where it works, and out of the way where it does not."""
+    """Put the container that is replaced aside where it proved itself, and out of the way where it did not, or less than its own."""
     name = plan.spec.name
     current = plan.current or {}
-    works = object_of(current.get("State")).get("Running") and not is_unproved(current)
-    if plan.fallback is None and works:
-        engine.stop(name)
-        engine.rename(name, name + PREVIOUS)
-    else:
+    if plan.fallback is not None or is_unproved(current):
         engine.remove(name)
+        return
+    # First the name: so whoever comes after a run that was killed knows it for what to go back to.
+    engine.rename(name, name + PREVIOUS)
+    if object_of(current.get("State")).get("Running") or has_made_way(current):
+        _make_way(engine, name + PREVIOUS)
 
 
 def _start(engine: Engine, plan: Plan, server: readiness.Server | None, report: Report) -> None:
     try:
         if plan.yielding:
-            engine.stop(name_of(plan.yielding))
+            _make_way(engine, name_of(plan.yielding))
         engine.start(plan.spec.name)
     except Failure as failure:
         raise roll_back(engine, plan.spec, failure, server, report) from None

@@ -81,14 +81,15 @@ def run(
 
 
 def _begin(engine: Engine, spec: Spec) -> None:
-    """Create and start it, unless one that does the same runs, or has ended and waits to be looked at."""
+    """Create and start it, unless one that does the same runs, or has ended well while nobody looked.
+
+    One that ended otherwise is of a run that was killed: what it failed of may be gone by now (decision 0009).
+    """
     found = engine.container(spec.name)
     require_ours(found, spec.name, spec.kind)
-    if (
-        found
-        and not differences(spec, found, engine.image(spec.image))
-        and object_of(found.get("State")).get("Status") != "created"
-    ):
+    state = object_of((found or {}).get("State"))
+    is_good = state.get("Running") or (state.get("Status") == "exited" and state.get("ExitCode") == 0)
+    if found and is_good and not differences(spec, found, engine.image(spec.image)):
         return
     if found:
         engine.remove(spec.name)

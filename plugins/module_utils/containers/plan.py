@@ -26,6 +26,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted
 
 PREVIOUS, NEXT = "-previous", "-next"
 UNPROVED_POLICY = "on-failure"
+# Of a container that served until it was stopped for another: it serves again where that one fails. One that somebody stopped keeps
+# its own policy, and stays stopped.
+MADE_WAY_POLICY = "no"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Plan:
         current: The container that counts as ours now; of a run that was killed in the middle it is the one before.
         fallback: C(NAME-previous), kept until the current one has proved itself.
         changes: What differs.
-        step: C(none), C(start), C(update), C(create) or C(replace).
+        step: C(none), C(rename) (it serves, and a run that was killed left it with another name), C(start), C(update), C(create) or
+            C(replace).
         yielding: Another container of ours that runs and is stopped for this one.
 
     """
@@ -70,12 +74,23 @@ class Plan:
         options = ", ".join(change.name for change in self.changes)
         step = {
             "none": [],
+            "rename": [f"rename {name + PREVIOUS}"],
             "start": [f"start {name}"],
             "update": [f"update {name} ({options})"],
             "create": [f"create {name}"],
             "replace": [f"replace {name} ({options})"],
         }[self.step]
         return [f"stop {name_of(self.yielding)}", *step] if self.yielding else step
+
+    def kept(self, keep_previous: bool) -> list[str]:
+        """Return what follow() does once the container is ready, for people: in check mode nobody can follow."""
+        name, proved = self.spec.name, self.current is not None and not is_unproved(self.current)
+        actions = []
+        if self.step in ("create", "replace", "start") or not proved:
+            actions.append(f"keep {name} (restart policy {self.spec.restart_policy})")
+        if not keep_previous and (self.fallback or (self.step == "replace" and proved)):
+            actions.append(f"remove {name + PREVIOUS}")
+        return actions
 
     def diff(self) -> dict[str, str]:
         """Return Ansible's diff of apply(), for a plan that has something to do."""
@@ -106,7 +121,8 @@ def make_plan(engine: Engine, spec: Spec) -> Plan:
         return Plan(spec, current, fallback, changes, "replace", yielding)
     if not object_of(current.get("State")).get("Running"):
         return Plan(spec, current, fallback, changes, "start", yielding)
-    return Plan(spec, current, fallback, changes, "update" if changes else "none")
+    step = "update" if changes else "none" if name_of(current) == spec.name else "rename"
+    return Plan(spec, current, fallback, changes, step)
 
 
 def port_of(found: dict[str, Any]) -> int | None:
@@ -118,7 +134,16 @@ def port_of(found: dict[str, Any]) -> int | None:
 
 def is_unproved(found: dict[str, Any]) -> bool:
     """Tell whether a container was made or started by us and has not been ready since."""
-    return object_of(object_of(found.get("HostConfig")).get("RestartPolicy")).get("Name") == UNPROVED_POLICY
+    return _policy_of(found) == UNPROVED_POLICY
+
+
+def has_made_way(found: dict[str, Any]) -> bool:
+    """Tell whether a container was stopped, or is about to be, for another one that has not proved itself since."""
+    return _policy_of(found) == MADE_WAY_POLICY
+
+
+def _policy_of(found: dict[str, Any]) -> str:
+    return str(object_of(object_of(found.get("HostConfig")).get("RestartPolicy")).get("Name") or "")
 
 
 def status_of(found: dict[str, Any] | None) -> str:
@@ -158,7 +183,7 @@ def _yielding(engine: Engine, spec: Spec) -> dict[str, Any] | None:
     return found if found and runs and is_in_the_way(spec, found) else None
 
 
-def idle(engine: Engine, name: str) -> str:
-    """Return the name where it is of a container of ours that does not run, else nothing."""
+def waiting(engine: Engine, name: str) -> str:
+    """Return the name where it is of a container of ours that has made way, else nothing."""
     found = other(engine, name)
-    return name if found and not object_of(found.get("State")).get("Running") else ""
+    return name if found and has_made_way(found) else ""

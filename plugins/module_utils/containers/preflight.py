@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Collection, Iterable
+import urllib.parse
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import spec as wanted_spec
@@ -61,6 +63,11 @@ def require_ours(found: dict[str, Any] | None, name: str, kind: str) -> None:
     )
 
 
+def lacks_network(engine: Engine) -> bool:
+    """Tell whether the network that sandboxes come from is still to be made, with a gateway that nobody knows yet."""
+    return len(sandbox_addresses(engine)) > 1 and engine.network(SANDBOX_NETWORKS[0]) is None
+
+
 def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS) -> list[str]:
     """Return the addresses to publish on: loopback, and the bridge gateway that a sandbox reaches this host by.
 
@@ -72,10 +79,63 @@ def sandbox_addresses(engine: Engine, networks: Iterable[str] = SANDBOX_NETWORKS
     for name in networks:
         found = engine.network(name)
         for config in map(object_of, list_of(object_of(object_of(found).get("IPAM")).get("Config"))):
-            gateway = str(config.get("Gateway") or "")
+            gateway = str(config.get("Gateway") or "") or _first_address(str(config.get("Subnet") or ""))
             if _is_ipv4(gateway):
                 return [LOOPBACK, gateway]
     return [LOOPBACK]
+
+
+def _first_address(subnet: str) -> str:
+    """Return the gateway that Docker gave its own bridge and does not tell before it was started anew (20.10); empty where it is none."""
+    try:
+        first = str(next(ipaddress.ip_network(subnet).hosts()))
+    except (ValueError, StopIteration):
+        return ""
+    return first if _is_of_this_host(first) else ""
+
+
+def require_engine(engine: Engine) -> None:
+    """Refuse an engine that a server could not be waited for on, or changed on.
+
+    Raises:
+        Failure: C(docker_endpoint_unsupported).
+
+    """
+    endpoint = str(engine.facts["endpoint"])
+    if engine.facts.get("kind") == "podman":
+        raise Failure(
+            "docker_endpoint_unsupported",
+            f"The engine at {endpoint} is Podman. The way back to the server of before lies in restart policies that are changed "
+            "while a container is there, and GPUs in device requests: both are Docker's. Install Docker, or name its socket by "
+            "docker_host.",
+        )
+    host = urllib.parse.urlsplit(endpoint).hostname if endpoint.startswith("tcp://") else None
+    if host and not _is_of_this_host(host):
+        raise Failure(
+            "docker_endpoint_unsupported",
+            f"The engine at {endpoint} is on another host, and the server that it runs would be published there: from here it could "
+            "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (docker_host).",
+        )
+
+
+def _is_of_this_host(host: str) -> bool:
+    """Tell whether an address can be bound here, which the addresses of this host can."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _name, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return True
+    return False
+
+
+def publish_addresses(engine: Engine, wanted: Sequence[str]) -> list[str]:
+    """Return the addresses to publish on: those that were asked for and loopback, which this host asks; by default sandbox_addresses()."""
+    if not wanted:
+        return sandbox_addresses(engine)
+    return list(wanted) if {LOOPBACK, "0.0.0.0"} & set(wanted) else [LOOPBACK, *wanted]  # noqa: S104 - compared
 
 
 def published_ports(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
@@ -175,7 +235,12 @@ def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: I
 
 def is_in_the_way(spec: Spec, other: dict[str, Any]) -> bool:
     """Tell whether a container that runs has the port, or a GPU, that this one wants."""
-    return (bool(spec.container_port) and spec.port in published_ports([other])) or _overlap(spec.gpus, gpus_of(other))
+    return (bool(spec.container_port) and spec.port in published_ports([other])) or shares_gpus(spec, other)
+
+
+def shares_gpus(spec: Spec, other: dict[str, Any]) -> bool:
+    """Tell whether a container was given a GPU that this one wants."""
+    return _overlap(spec.gpus, gpus_of(other))
 
 
 def _overlap(one: str, other: str) -> bool:

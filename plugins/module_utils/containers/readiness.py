@@ -4,8 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """Whether a server in a container is ready: its state, its log and its HTTP together, each look independent of the one before.
 
-Nothing is kept between two looks, so a play may look, go away and look again: when the container started, what it wrote and when,
-and how often the engine restarted it are all with the engine.
+A play may look, go away and look again: when the container started, what it wrote and when, and how often the engine restarted it are
+all with the engine. Who looks again and again gives each look the same Memory, for what has left the end of the log by then.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ MAX_RESTARTS = 3
 READ_LINES = 200
 _PERCENT = re.compile(r"(\d{1,3})%")
 _GONE = ("exited", "dead", "removing")
+# A line for an answered request, as uvicorn and its like write it, also within JSON. It tells of whoever asks, and that is us: it is
+# no sign that the server gets any further.
+_ACCESS = re.compile(r'\\?"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS) \S+ HTTP/\d')
+# The engine notes that a container has started after it has, so its first lines may be a little older than its start.
+_START_SLACK = datetime.timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Server:
         phases: C((phase, pattern)) in the order in which a server goes through them; the last line that matches one decides.
         paths: All must answer 200 with JSON; the first lists the models. C(/v1/models) alone for vLLM.
         model: The id that has to be among the models; empty takes any.
-        stall_s: Seconds without a new line in the log, nor an answer, after which it is given up.
+        stall_s: Seconds without a sign of life, see look(), after which it is given up.
         grew: When something else last showed that it works, seconds since 1970: a download that logs nothing makes files grow.
 
     """
@@ -60,6 +65,29 @@ class Server:
     model: str = ""
     stall_s: float = 900
     grew: Callable[[], float] | None = None
+
+    @property
+    def downloads(self) -> bool:
+        """Whether it fetches its weights itself."""
+        return self.grew is not None
+
+
+@dataclass
+class Memory:
+    """What the looks before this one saw.
+
+    Attributes:
+        restarts: How often the engine had restarted the container at the first look.
+        started: When the container started, for the last time.
+        sign: The last sign of life since then.
+        phase: The last phase since then.
+
+    """
+
+    restarts: int | None = None
+    started: datetime.datetime | None = None
+    sign: datetime.datetime | None = None
+    phase: str = "start"
 
 
 @dataclass(frozen=True)
@@ -93,14 +121,18 @@ class Look:
         return Position(self.phase, share, total, "percent", "Ready" if self.ready else f"Waiting for {name}{line}")
 
 
-def look(engine: Engine, server: Server) -> Look:
+def look(engine: Engine, server: Server, memory: Memory | None = None) -> Look:
     """Look once.
 
+    A line of the log is a sign of life, unless it only tells of a request. Once the server says that it serves, only another phase is: it
+    has done what it had to by then.
+
     Raises:
-        Failure: C(container_gone), C(container_exited), C(container_stalled), C(model_mismatch), or a code of the diagnosis. All
-            with C(last_logs), C(last_state) and C(elapsed).
+        Failure: C(container_gone), C(container_exited), C(container_stalled), C(server_wants_key), C(model_mismatch), or a code of the
+            diagnosis. All with C(last_logs), C(last_state) and C(elapsed).
 
     """
+    memory = memory or Memory()
     found = engine.container(server.name)
     if found is None:
         raise Failure(
@@ -113,26 +145,38 @@ def look(engine: Engine, server: Server) -> Look:
     started = parse_time(str(state.get("StartedAt")))
     now = engine.now()
     elapsed = (now - started).total_seconds() if started else 0.0
-    _require_alive(server, found, log)
     current = _since(log, started)
-    models = _models(server) if state.get("Running") and not state.get("Restarting") else None
+    if memory.started != started:
+        memory.started, memory.sign, memory.phase = started, started, "start"
+    _require_alive(server, found, log, current, memory)
+    models, answered = None, False
+    if state.get("Running") and not state.get("Restarting"):
+        models, answered = _models(server, log)
     if models is not None:
         _require_model(server, models, log)
         return Look(True, "ready", 100.0, elapsed, models, "", found)
-    silent = (now - (last_sign(current) or started or now)).total_seconds()
+    phase, percent = read_phase(current, server.phases)
+    # What has left the end of the log is over, but no later phase has begun.
+    memory.phase = phase = phase if phase != "start" else memory.phase
+    is_last = bool(server.phases) and phase == server.phases[-1][0]
+    sign = last_sign(current, server.phases if is_last else ())
+    if sign is None and memory.sign == started:
+        sign = _oldest(current)
+    memory.sign = max((time for time in (memory.sign, sign) if time), default=None)
+    silent = (now - (memory.sign or now)).total_seconds()
     if silent > server.stall_s and server.grew:
         silent = min(silent, time.time() - server.grew())
     if silent > server.stall_s:
+        did = "answers, but is not ready" if answered else f"does not answer on port {server.port}"
         raise Failure(
             "container_stalled",
-            f"The container {server.name} runs, but it wrote nothing for {silent:.0f} s and does not answer on port {server.port}. Look "
-            f"at its log (docker logs {server.name}); where loading takes that long in silence, raise wait_timeout.",
+            f"The container {server.name} runs and {did}, and there was no sign that it gets any further for {silent:.0f} s. Look at its "
+            f"log (docker logs {server.name}); where loading takes that long in silence, raise wait_timeout.",
             container=server.name,
             last_state=str(state.get("Status")),
             last_logs=tail(log),
             elapsed=round(elapsed, 1),
         )
-    phase, percent = read_phase(current, server.phases)
     return Look(False, phase, percent, elapsed, [], (tail(current, 1) or [""])[0], found)
 
 
@@ -146,9 +190,17 @@ def read_phase(log: str, phases: Sequence[tuple[str, str]]) -> tuple[str, float 
     return "start", None
 
 
-def last_sign(log: str) -> datetime.datetime | None:
-    """Return when the last line was written."""
-    times = (parse_time(line.partition(" ")[0]) for line in reversed(log.splitlines()))
+def last_sign(log: str, phases: Sequence[tuple[str, str]] = ()) -> datetime.datetime | None:
+    """Return when the last line was written that is a sign of life: of one of the phases, where they are given."""
+    lines = [line for line in log.splitlines() if not _ACCESS.search(line)]
+    if phases:
+        lines = [line for line in lines if any(re.search(pattern, line) for _phase, pattern in phases)]
+    return _oldest("\n".join(reversed(lines)))
+
+
+def _oldest(log: str) -> datetime.datetime | None:
+    """Return the time of the first line that has one. Where the end of a log is full of requests, the last sign is older than that."""
+    times = (parse_time(line.partition(" ")[0]) for line in log.splitlines())
     return next((time for time in times if time), None)
 
 
@@ -156,36 +208,58 @@ def _since(log: str, started: datetime.datetime | None) -> str:
     """Return the lines of this start: those of earlier ones would show phases that are over."""
     if started is None:
         return log
+    earliest = started - _START_SLACK
     lines = [(parse_time(line.partition(" ")[0]), line) for line in log.splitlines()]
-    return "\n".join(line for time, line in lines if time is None or time >= started)
+    return "\n".join(line for time, line in lines if time is None or time >= earliest)
 
 
-def _require_alive(server: Server, found: dict[str, Any], log: str) -> None:
+def _require_alive(server: Server, found: dict[str, Any], log: str, current: str, memory: Memory) -> None:
     state = object_of(found.get("State"))
     status, restarts = str(state.get("Status")), int(found.get("RestartCount") or 0)
+    # Somebody who starts it by hand sets the count back.
+    memory.restarts = restarts if memory.restarts is None else min(memory.restarts, restarts)
+    seen = restarts - memory.restarts
     ended = f"ended with exit code {state.get('ExitCode')}"
     if status in _GONE:
         again = f", and again after each of {restarts} restarts" if restarts else ""
-        raise explain(server.name, found, log, f"{ended}{again}")
+        raise explain(server.name, found, current, f"{ended}{again}", server.downloads)
     # What will not go away by itself is not tried three times: each try of a large model takes minutes.
-    if status == "restarting" and (restarts >= MAX_RESTARTS or diagnose(log)):
-        raise explain(server.name, found, log, f"{ended} and was restarted {restarts} times")
+    if status == "restarting" and (restarts >= MAX_RESTARTS or diagnose(current, server.downloads)):
+        raise explain(server.name, found, current, f"{ended} and was restarted {restarts} times", server.downloads)
+    # Where it runs for ten seconds before it ends, the engine starts it again within 100 ms: few looks see it in between.
+    if seen >= MAX_RESTARTS:
+        raise explain(server.name, found, log, f"ended and was restarted {seen} times", server.downloads)
     if status == "paused":
-        raise explain(server.name, found, log, "is paused: continue it (docker unpause) or remove it")
+        raise explain(server.name, found, current, "is paused: continue it (docker unpause) or remove it", False)
 
 
-def _models(server: Server) -> list[dict[str, Any]] | None:
-    """Return the models list where every path answers, else None."""
+def _models(server: Server, log: str) -> tuple[list[dict[str, Any]] | None, bool]:
+    """Return the models list where every path answers, else None; and whether it answers at all."""
     listed: list[dict[str, Any]] = []
     for position, path in enumerate(server.paths):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=HTTP_LIMIT_S)
         try:
             answer = get_json(connection, path, HTTP_LIMIT_S)
-        except (OSError, NotAnswering):
-            return None
+        except NotAnswering as error:
+            if error.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+                raise _wants_key(server, error, log) from error
+            return None, True
+        except OSError:
+            return None, position > 0
         if position == 0:
             listed = [entry for entry in map(object_of, list_of(answer.get("data"))) if entry.get("id")]
-    return listed or None
+    return listed or None, True
+
+
+def _wants_key(server: Server, error: NotAnswering, log: str) -> Failure:
+    return Failure(
+        "server_wants_key",
+        f"The server in {server.name} is up and wants a key of its own: {error}. Nothing asks it with one, so it would never count as "
+        "ready. Take the key out of its arguments and environment, and put the token gate before it (vllm_gate_port, nim_gate_port).",
+        container=server.name,
+        status=error.status,
+        last_logs=tail(log),
+    )
 
 
 def _require_model(server: Server, models: list[dict[str, Any]], log: str) -> None:

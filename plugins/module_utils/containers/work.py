@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Callable
@@ -51,3 +52,13 @@ def run(
     if not outcome.finished:
         result["phase"] = result["progress"]["phase"]
     return result
+
+
+def alone(kind: str, name: str, params: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """Have a container for the block: a worker that starts it is ended first, since it would undo the block.
+
+    Raises:
+        Failure: C(job_not_ended).
+
+    """
+    return Job(kind, name, {}, f"Starting {name}", (), params["jobs_path"]).alone()

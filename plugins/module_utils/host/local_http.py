@@ -18,7 +18,11 @@ MAX_ANSWER_BYTES = 1_048_576
 
 
 class NotAnswering(Exception):
-    """The service is there and gave no usable answer; the text says what it gave."""
+    """The service is there and gave no usable answer; the text says what it gave, C(status) with which HTTP status, if with one."""
+
+    def __init__(self, what: str, status: int | None = None) -> None:
+        super().__init__(what)
+        self.status = status
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -62,7 +66,7 @@ def get_json(connection: http.client.HTTPConnection, path: str, limit_s: float) 
             if time.monotonic() > deadline:
                 raise NotAnswering(f"it was still sending after {limit_s:g} s")
         if response.status != http.client.OK:
-            raise NotAnswering(f"it answered GET {path} with HTTP status {response.status}")
+            raise NotAnswering(f"it answered GET {path} with HTTP status {response.status}", response.status)
         document = json.loads(body)
     except http.client.HTTPException as error:
         raise NotAnswering(f"it does not speak HTTP ({type(error).__name__})") from error

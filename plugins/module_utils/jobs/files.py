@@ -82,6 +82,13 @@ class Files:
             return os.path.samestat(os.fstat(handle), self._lock.stat())
         return False
 
+    def is_held_by(self, process: int) -> bool:
+        """Tell whether a process has the lock's file open. With the lock held, a number that was used again cannot be its holder's."""
+        with contextlib.suppress(OSError):
+            held = self._lock.stat()
+            return any(_is_file(path, held) for path in Path(f"/proc/{process}/fd").iterdir())
+        return False
+
     def read(self) -> dict[str, Any]:
         """Return the state, empty where there is none or it is none of ours."""
         with contextlib.suppress(OSError, ValueError):
@@ -117,6 +124,12 @@ class Files:
         for path in (self._new, self._state, self._lock):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _is_file(path: Path, file: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(path.stat(), file)
+    return False
 
 
 class Lock:

@@ -5,16 +5,19 @@
 """Work that outlives the module call which started it, so that the next calls can tell how far it is.
 
 A worker process does it, and each call looks at its state for a while; decision 0009 says why. A play that is broken off does
-not stop the worker: the next call with the same parameters goes on watching it.
+not stop the worker: the next call with the same parameters goes on watching it, and one that wants the opposite ends it first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -30,6 +33,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.rec
 _LOOK_S = 0.1
 # An end is told to whoever was watching. An older one belongs to a play that was broken off: what it says may be wrong by now.
 _FRESH_S = 60.0
+# A worker has nothing to do before it ends. What else holds the lock is a call that looks at the host, which takes some seconds.
+_END_S = 60.0
+_KILL_S = 5.0
 
 
 class Outcome(NamedTuple):
@@ -93,19 +99,19 @@ class Job:
                 here. It must not change anything.
             work: Does it, in a process of its own: everything has to be imported, connections have to be its own, and no thread
                 may run when it is started. Its result has to be JSON. It watches over its own time.
-            wait: Seconds to wait for its end; None does the work within this call.
+            wait: Seconds to wait for its end; None does the work within this call, after that of a worker that is at it.
 
         Raises:
             Failure: The plan's; the work's; C(job_lost), C(job_not_started), C(home_refused).
 
         """
-        if wait is None:
-            return Outcome(True, None, plan() or work(silent))
         # Where nothing is to be done and nobody is at it, nothing is written.
         planned = not self.files.exist
         result = plan() if planned else None
         if result is not None:
             return Outcome(True, None, result)
+        if wait is None:
+            return Outcome(True, None, self._within(None if planned else plan, plan, work))
         deadline = Deadline(wait)
         while True:
             result = self._attempt(None if planned else plan, work)
@@ -115,6 +121,64 @@ class Job:
                 return Outcome(False, self._progress(), None)
             deadline.sleep(min(_LOOK_S, deadline.remaining))
             planned = False  # it was, before somebody else was at it
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the subject for the block: a worker that is at it is ended, and none is started meanwhile.
+
+        Where there was never a job there is none to end, and nothing is written.
+
+        Raises:
+            Failure: C(job_not_ended).
+
+        """
+        deadline, kill = Deadline(_END_S), Deadline(_KILL_S)
+        with contextlib.ExitStack() as held:
+            while self.files.folder.exists():
+                with contextlib.ExitStack() as trying:
+                    try:
+                        lock = trying.enter_context(self.files.locked())
+                    except Unusable:  # nor could anybody else
+                        break
+                    if lock is not None:
+                        held.push(trying.pop_all())
+                        held.callback(self.files.forget)
+                        break
+                self._end(signal.SIGTERM if kill.remaining else signal.SIGKILL)
+                if not deadline.remaining:
+                    raise Failure(
+                        "job_not_ended",
+                        f"{self.message} is under way in a process of its own, and that could not be ended within {_END_S:g} s. End it "
+                        f"(the file of its lock is in {self.files.folder}; fuser names who holds it), then run this again.",
+                    )
+                deadline.sleep(min(_LOOK_S, deadline.remaining))
+            yield
+
+    def _end(self, blow: int) -> None:
+        """End the worker, if it is one that has the lock."""
+        worker = self.files.read().get("worker")
+        if isinstance(worker, int) and self.files.is_held_by(worker):
+            with contextlib.suppress(OSError):
+                os.kill(worker, blow)
+
+    def _within(
+        self,
+        plan: Callable[[], dict[str, Any] | None] | None,
+        anew: Callable[[], dict[str, Any] | None],
+        work: Callable[[Report], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Do the work in this process; C(anew): the plan for after somebody else's work."""
+        while True:
+            with contextlib.ExitStack() as held:
+                try:
+                    lock = held.enter_context(self.files.locked())
+                except Unusable:  # then nobody else can be at it with a worker, and no lock is needed
+                    return (plan and plan()) or work(silent)
+                if lock is not None:
+                    held.callback(self.files.forget)
+                    return (plan and plan()) or work(silent)
+            plan = anew
+            time.sleep(_LOOK_S)
 
     def _attempt(
         self, plan: Callable[[], dict[str, Any] | None] | None, work: Callable[[Report], dict[str, Any]]

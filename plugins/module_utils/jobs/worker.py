@@ -60,6 +60,9 @@ def _do(
     files: Files, state: dict[str, Any], work: Callable[[Report], dict[str, Any]], secrets: tuple[str, ...]
 ) -> None:
     meter = Meter(state["message"])
+    state["worker"] = os.getpid()
+    with contextlib.suppress(OSError):
+        files.write(_masked(state, secrets))
 
     def report(position: Position) -> None:
         now = time.monotonic()

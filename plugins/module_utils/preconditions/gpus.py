@@ -152,10 +152,14 @@ def check_memory(gpus: Gpus, model: str, needed_mib: int | None, count: int | No
         )
     has = sum(used) if count is None else min(used) * count
     if needed_mib is not None and has < needed_mib:
+        # Powers of two: the parts of a model are equal, and 3 divides few numbers of attention heads.
+        counts = (many for many in (2, 4, 8, 16) if len(used) < many <= len(sizes))
+        spread = next((many for many in counts if sizes[many - 1] * many >= needed_mib), None)
+        advice = f"Spread it over {spread} GPUs (tensor_parallel_size), or choose" if spread else "Choose"
         raise Failure(
             "gpu_too_small",
             f"Compared the GPU memory with what {model} needs: it needs {needed_mib} MiB, and {has} MiB count for it "
-            f"({gpus.summary}). Choose a smaller model; nothing was downloaded.",
+            f"({gpus.summary}). {advice} a smaller model; nothing was downloaded.",
             needed_mib=needed_mib,
             memory_mib=has,
         )

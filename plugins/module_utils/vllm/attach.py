@@ -32,7 +32,7 @@ def find_vllm(port: int, limit_s: float = _LIMIT_S) -> dict[str, Any]:
     except ConnectionRefusedError:
         return _facts(False, port)
     except NotAnswering as error:
-        if "HTTP status 401" in str(error) and _has_version(port, limit_s):
+        if error.status == http.client.UNAUTHORIZED and _has_version(port, limit_s):
             return _facts(True, port)
         return _facts(
             False, port, problem=f"Asked {url} for vLLM's models, but {error}: another server may hold the port."

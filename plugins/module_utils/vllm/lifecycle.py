@@ -12,6 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     images,
     managed,
     oneshot,
+    preflight,
     readiness,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
@@ -36,6 +37,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+
+_MOVES = (
+    "OpenShell's network (openshell-docker) is not there yet, so {name} is published on the gateway of Docker's own bridge. Once OpenShell "
+    "has made its network, sandboxes reach this host by another address: run this again then, which makes the container anew, published "
+    "there. With a gate (vllm_gate_port) the container stays as it is."
+)
 
 
 def settled(vllm: Vllm) -> dict[str, Any] | None:
@@ -62,8 +69,9 @@ def predicted(vllm: Vllm) -> dict[str, Any]:
         return done
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
-    actions = [*_downloads(vllm, plan), *plan.actions()]
-    return _result(vllm, spec, plan, None, actions, changed=True)
+    actions = [*_downloads(vllm, plan), *plan.actions(), *plan.kept(vllm.wish.keep_previous)]
+    # One that is as wanted and loads, after a reboot perhaps, is waited for, which changes nothing.
+    return _result(vllm, spec, plan, None, actions, changed=bool(actions))
 
 
 def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def start(vllm: Vllm, report: Report = silent) -> dict[str, Any]:
     try:
         return _start(vllm, report)
     except Failure as failure:
-        raise _masked(failure, vllm.wish) from None
+        raise _masked(failure, vllm) from None
 
 
 def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
@@ -95,7 +103,21 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
     return _result(vllm, spec, plan, seen, [*actions, *kept], changed=bool(actions or kept))
 
 
-def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def take_down(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Bring the server into one of the states in which this container does not serve, and return the result.
+
+    Raises:
+        Failure: What the engine refused; C(container_foreign), C(cache_not_writable).
+
+    """
+    if wish.state == "stopped":
+        return _stop(engine, wish, check_mode)
+    if wish.state == "restored":
+        return _restore(engine, wish, check_mode)
+    return _remove(engine, machine, account, wish, check_mode)
+
+
+def _stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
     before = plans.status_of(engine.container(wish.name))
     actions = managed.stop(engine, wish.name, specs.KIND, check_mode)
@@ -103,7 +125,7 @@ def stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
 
-def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Have what was replaced serve again, and return the result."""
     before = plans.status_of(engine.container(wish.name))
     actions = managed.restore(engine, wish.name, specs.KIND, check_mode, wish.instead_of)
@@ -111,7 +133,7 @@ def restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
     return _ended(wish, before, after, actions)
 
 
-def remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
     found = engine.container(wish.name)
     before = plans.status_of(found)
@@ -212,8 +234,14 @@ def _result(
         "progress": None,
         "last_logs": [],
         "actions": actions,
+        "warnings": [_MOVES.format(name=spec.name)] if plan.needs_container and _may_move(vllm) else [],
         "diff": plan.diff() if changed else {"before": "", "after": ""},
     }
+
+
+def _may_move(vllm: Vllm) -> bool:
+    """Tell whether a later run will have to publish it elsewhere."""
+    return not vllm.wish.publish and preflight.lacks_network(vllm.engine)
 
 
 def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str, Any]:
@@ -233,9 +261,9 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
     }
 
 
-def _masked(failure: Failure, wish: Wish) -> Failure:
+def _masked(failure: Failure, vllm: Vllm) -> Failure:
     """Return the failure without the secrets: a download may print what it was given."""
-    secret = [wish.hf_token.strip(), wish.ngc_api_key.strip()]
+    secret = [vllm.wish.hf_token.strip(), vllm.wish.ngc_api_key.strip(), *vllm.access.secrets()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

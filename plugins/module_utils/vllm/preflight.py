@@ -28,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.hub import check_access
 
 if TYPE_CHECKING:
     from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm
@@ -40,18 +41,21 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
         Failure: With the code of what does not hold.
 
     """
-    if plan.step in ("none", "update"):
+    if plan.step in ("none", "rename", "update"):
         return
     lacks_image = vllm.engine.image(vllm.image.reference) is None
     lacks_weights = plan.needs_container and not vllm.weights.complete
+    token = vllm.wish.hf_token.strip()
     if lacks_weights:
-        check_token(vllm.model, vllm.wish.hf_token.strip())
+        check_token(vllm.model, token)
         vllm.weights.require_writable()
     running = vllm.engine.containers()
     preflight.require_port(vllm.host.machine, spec, plan.own, running)
     _check_gpus(vllm, spec, plan, running)
     if not plan.needs_container:
         return
+    if lacks_weights and token and vllm.wish.allow_download:
+        check_access(vllm.wish.hf_endpoint, vllm.model.model, token)
     size = _check_registry(vllm) if lacks_image else None
     if (lacks_image or lacks_weights) and not vllm.wish.allow_download:
         raise _no_consent(vllm, lacks_image, lacks_weights, size)
@@ -68,7 +72,7 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str
         return
     preflight.require_gpus_free(spec, plan.own, running)
     # What our own container holds is given back before the new one starts.
-    if not any(plans.status_of(one) == "running" for one in plan.own):
+    if not any(plans.status_of(one) == "running" and preflight.shares_gpus(spec, one) for one in plan.own):
         check_free(vllm.gpus, vllm.model.gpu_memory_utilization, find_holders(vllm.host.machine))
 
 

@@ -17,7 +17,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.options import check_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
@@ -35,6 +37,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
     gpu_names,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+
+_KEY_VARIABLE = "VLLM_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,13 @@ class Vllm:
         wish: What is wanted.
 
     Raises:
-        Failure: C(model_unknown), C(catalogue_invalid), C(no_profile), C(no_image), C(image_name_invalid),
-            C(gpu_missing), C(gpu_unknown), C(key_invalid).
+        Failure: C(docker_endpoint_unsupported), C(model_unknown), C(catalogue_invalid), C(server_key_refused), C(no_profile),
+            C(no_image), C(image_name_invalid), C(gpu_missing), C(gpu_unknown), C(key_invalid).
 
     """
 
     def __init__(self, engine: Engine, machine: Machine, account: Account, wish: Wish) -> None:
+        preflight.require_engine(engine)
         self.engine = engine
         self.wish = wish
         self.host = Host(machine, account)
@@ -89,6 +94,7 @@ class Vllm:
         self.model: VllmModel = (
             find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
         )
+        _require_no_key([*self.model.flags, *wish.extra_args], {**self.model.environment, **wish.environment})
         self.image: Image = _named(wish.image) if wish.image else find_image(self.host.profile, self.host.architecture)
         # None for a server on the CPU.
         self.gpus: Gpus | None = None
@@ -111,7 +117,7 @@ class Vllm:
             self.engine.image(self.image.reference),
             self.model,
             port=self.wish.port,
-            addresses=self.wish.publish or preflight.sandbox_addresses(self.engine),
+            addresses=preflight.publish_addresses(self.engine, self.wish.publish),
             gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
             cache_dir=str(self.weights.cache_dir),
             extra_args=self.wish.extra_args,
@@ -139,6 +145,30 @@ class Vllm:
     def server(self, spec: Spec) -> readiness.Server:
         """How to tell how far it is."""
         return specs.server(spec, self.model, self.wish.wait_timeout)
+
+
+def check_wish(wish: Wish) -> None:
+    """Refuse what is wrong on every host, before the engine is asked for anything.
+
+    Raises:
+        Failure: C(container_name_invalid), C(port_invalid), C(timeout_invalid).
+
+    """
+    check_options(wish.name, wish.instead_of, wish.port, wish.wait_timeout, wish.stall_timeout)
+
+
+def _require_no_key(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Refuse a key of vLLM's own: it leaves paths open (pains A10), and nobody here would ask the server with it."""
+    # vLLM takes underscores for dashes in its arguments.
+    names = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
+    given = "--api-key among the arguments" if "--api-key" in names else "VLLM_API_KEY in the environment"
+    if "--api-key" in names or _KEY_VARIABLE in environment:
+        raise Failure(
+            "server_key_refused",
+            f"Read the settings of the server: there is {given}. vLLM's own key leaves paths such as /tokenize and /invocations open, "
+            "and a server that wants one cannot be waited for. Take it out, and put the token gate before vLLM (vllm_gate_port in the "
+            "role vllm), which lets nothing else through.",
+        )
 
 
 def _named(reference: str) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -30,8 +31,10 @@ def vllm_image(run: Run) -> str:
 
 def gateway(run: Run) -> str:
     """Return the address of this machine that containers on the default bridge reach."""
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    return run.output(["docker", "network", "inspect", "bridge", "--format", template]).strip()
+    template = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
+    told = run.output(["docker", "network", "inspect", "bridge", "--format", template]).split()
+    # Docker 20.10 tells no gateway before it was started anew: it is the first address.
+    return told[0] if len(told) > 1 else str(next(ipaddress.ip_network(told[0]).hosts()))
 
 
 @contextlib.contextmanager
@@ -51,12 +54,15 @@ def vllm_lab(run: Run) -> Iterator[dict[str, object] | None]:
     python = venvs.venv(run, "servers") / "python"
     weights = cached_model("good", paths.CACHE / "models", str(python))
     token, prefix = f"hf_{secrets.token_hex(16)}", f"nemoclaw-test-{secrets.token_hex(4)}"
-    repos: dict[str, list[Path]] = {name: [weights] for name in ("lab/scripted", "lab/other", "lab/gated")}
+    repos: dict[str, list[Path]] = {
+        name: [weights] for name in ("lab/scripted", "lab/other", "lab/gated", "lab/stalls")
+    }
     with (
         contextlib.ExitStack() as stack,
         model_registry.serving() as registry,
         model_hub.serving(repos, {"lab/gated": token}, gateway(run)) as hub,
     ):
+        hub.silent.add("lab/stalls")
         pushed = f"127.0.0.1:{registry.port}/lab/vllm:1"
         run.command(["docker", "tag", image, pushed])
         stack.callback(_docker, "rmi", "--no-prune", pushed)

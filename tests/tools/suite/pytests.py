@@ -34,6 +34,30 @@ def real_servers(run: Run) -> None:
         ["-m", "coverage", "run", "--branch", "--parallel-mode", "--include=*/local_inference/plugins/*"],
         ["tests/real", *plays],
     )
+    _oldest_sdk(run)
+
+
+def _oldest_sdk(run: Run) -> None:
+    """Run the core of managed containers with the oldest Docker SDK that we support, on the same engine."""
+    try:
+        docker.require_engine(run)
+        image = docker.firewall_image(run)
+        python = venvs.venv(run, "docker-oldest") / "python"
+    except StageSkipped as reason:
+        run.counts.add(Counts(skipped=1, reasons=[f"no tests with the oldest Docker SDK: {reason}"]))
+        return
+    root = tree.copy(run, run.name)
+    report = paths.CACHE / "docker-oldest.xml"
+    report.unlink(missing_ok=True)
+    env = {
+        "PYTHONPATH": f"{tree.collections_path(root)}:{root / 'tests' / 'servers'}",
+        "LAB_FIREWALL_IMAGE": image,
+    }
+    # Its conftest is for the servers of the other files.
+    chosen = ["--noconftest", "-k", "pulled or comes_back or one_shot or none", "tests/real/test_containers.py"]
+    run.execute([python, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
+    run.highlight(PYTEST_FAULTS)
+    run.count_junit([report] if report.exists() else [])
 
 
 def plays(run: Run) -> None:

@@ -18,7 +18,11 @@ _PYTHONS = {
     # The tools take the core that the Python has: 2.21, or 2.19 on a machine with Debian 12's Python alone.
     "tools": ("3.12", "3.13", "3.11"),
     "servers": ("3.12", "3.11", "3.13"),
+    # Python 3.12 lacks what this SDK imports (distutils).
+    "docker-oldest": ("3.11", "3.10", "3.9"),
 }
+# Those that pin everything themselves, since they are older than what the others share.
+_UNCONSTRAINED = ("docker-oldest",)
 
 
 def venv(run: Run, name: str) -> Path:
@@ -36,7 +40,8 @@ def venv(run: Run, name: str) -> Path:
         for stale in paths.VENVS.glob(f"{name}-py*"):
             shutil.rmtree(stale)
         run.command([python, "-m", "venv", folder])
-        run.command([folder / "bin" / "pip", "install", "--quiet", "-r", wanted, "-c", constraints])
+        shared = [] if name in _UNCONSTRAINED else ["-c", constraints]
+        run.command([folder / "bin" / "pip", "install", "--quiet", "-r", wanted, *shared])
         (folder / "complete").touch()
     return folder / "bin"
 

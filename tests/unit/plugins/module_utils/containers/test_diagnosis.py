@@ -47,6 +47,13 @@ LINES = [
     ("RuntimeError: CUDA error: no kernel image is available for execution on the device", "gpu_too_old"),
     ("CUDA driver version is insufficient for CUDA runtime version", "gpu_driver_too_old"),
     ("vllm: error: unrecognized arguments: --nonsense", "serve_arguments_invalid"),
+    ("error sending request for url: tcp connect error: Connection refused (os error 111)", "weights_unreachable"),
+    # No reasons: a peer that is not up yet, a request, a package that could have been used.
+    ("[c10d] The client socket has failed to connect to [node]:29500 (errno: 111 - Connection refused).", None),
+    ("NCCL WARN socketStartConnect: Connect to 10.0.0.1<4> failed : Connection refused", None),
+    ('INFO:     127.0.0.1:1 - "GET /v1/models HTTP/1.1" 401 Unauthorized', None),
+    ("WARNING 11-22 10:00:00 [interface.py:221] ImportError: No module named 'vllm._C'", None),
+    ("/usr/lib/x.py:3: UserWarning: ImportError: flash_attn is not there, so it is slower", None),
     ("Everything is well.", None),
     ("", None),
 ]
@@ -55,6 +62,12 @@ LINES = [
 @pytest.mark.parametrize(("log", "code"), LINES)
 def test_signs(log: str, code: str | None) -> None:
     assert diagnose(log) == code
+
+
+@pytest.mark.parametrize(("log", "code"), [(log, code) for log, code in LINES if code])
+def test_signs_without_a_download(log: str, code: str) -> None:
+    of_a_download = ("weights_unauthorized", "weights_rate_limited", "weights_not_found", "weights_unreachable")
+    assert diagnose(log, downloads=False) == (None if code in of_a_download else code)
 
 
 def found(**state: Any) -> dict[str, Any]:

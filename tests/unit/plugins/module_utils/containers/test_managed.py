@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,7 +38,9 @@ Answers = dict[str, bool]
 def answers(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Whether the container with a command answers by HTTP; every other one does not."""
     known = {"old": True, "new": True}
-    monkeypatch.setattr(readiness, "_models", lambda server: MODELS if known.get(command(engine)) else None)
+    monkeypatch.setattr(
+        readiness, "_models", lambda server, log: (MODELS if known.get(command(engine)) else None, True)
+    )
     return known
 
 
@@ -63,8 +67,9 @@ def test_replaced(engine: Any, answers: Answers) -> None:
     bring(engine, OLD)
     assert bring(engine, NEW) == [
         "create s-next",
-        "stop s",
         "rename s s-previous",
+        "policy s-previous no",
+        "stop s-previous",
         "rename s-next s",
         "start s",
         "policy s unless-stopped",
@@ -99,7 +104,7 @@ def test_a_new_one_that_ends_gives_way_to_the_old(engine: Any, answers: Answers,
     assert raised.value.code == "gpu_out_of_memory"
     assert raised.value.details["restored"] == "s"
     assert "the one before (old) answers again" in raised.value.message
-    assert engine.calls[-3:] == ["remove s", "rename s-previous s", "start s"]
+    assert engine.calls[-4:] == ["remove s", "rename s-previous s", "start s", "policy s unless-stopped"]
     assert (list(engine.there), command(engine)) == (["s"], "old")
     assert plans.make_plan(engine, OLD).step == "none"
 
@@ -131,30 +136,101 @@ def test_a_first_one_that_fails_leaves_nothing(engine: Any, answers: Answers) ->
     assert engine.there == {}
 
 
-@pytest.mark.parametrize("killed_after", range(1, 7))
-def test_a_run_that_was_killed_is_finished_by_the_next(engine: Any, answers: Answers, killed_after: int) -> None:
-    bring(engine, OLD)
-    engine.calls.clear()
-    names = ("create", "stop", "rename", "start", "set_restart_policy", "remove")
-    real = {name: getattr(engine, name) for name in names}
+CHANGES = ("create", "stop", "rename", "start", "set_restart_policy", "remove")
 
-    def until_killed(name: str) -> Any:
+
+@contextlib.contextmanager
+def broken_after(engine: Any, calls: int, with_what: BaseException, once: bool = False) -> Iterator[None]:
+    """Let so many changes through; the next one, or everything from there on, is not done and raises."""
+    engine.calls.clear()
+    real = {name: getattr(engine, name) for name in CHANGES}
+    raised: list[str] = []
+
+    def until_broken(name: str) -> Any:
         def call(*arguments: Any) -> Any:
-            if len(engine.calls) >= killed_after:
-                raise KeyboardInterrupt
+            if len(engine.calls) >= calls and not (once and raised):
+                raised.append(name)
+                raise with_what
             return real[name](*arguments)
 
         return call
 
-    for name in names:
-        setattr(engine, name, until_killed(name))
-    with pytest.raises(KeyboardInterrupt):
+    for name in CHANGES:
+        setattr(engine, name, until_broken(name))
+    try:
+        yield
+    finally:
+        for name in CHANGES:
+            setattr(engine, name, real[name])
+
+
+@pytest.mark.parametrize("killed_after", range(1, 8))
+def test_a_run_that_was_killed_is_finished_by_the_next(engine: Any, answers: Answers, killed_after: int) -> None:
+    bring(engine, OLD)
+    with broken_after(engine, killed_after, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
         bring(engine, NEW)
-    for name in names:
-        setattr(engine, name, real[name])
     bring(engine, NEW)
     assert (list(engine.there), command(engine)) == (["s"], "new")
     assert bring(engine, NEW) == []
+
+
+@pytest.mark.parametrize("killed_after", range(1, 6))
+def test_where_the_next_run_fails_the_one_before_the_killed_one_serves(
+    engine: Any, answers: Answers, killed_after: int
+) -> None:
+    bring(engine, OLD)
+    with broken_after(engine, killed_after, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        bring(engine, NEW)
+    engine.refuses_start = {"id2", "id3"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.details["restored"] == "s"
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert plans.make_plan(engine, OLD).step == "none"
+
+
+@pytest.mark.parametrize("refused_after", range(1, 5))
+def test_what_the_engine_refuses_in_between_is_undone(engine: Any, answers: Answers, refused_after: int) -> None:
+    bring(engine, OLD)
+    refusal = Failure("docker_timeout", "The engine said nothing.")
+    with broken_after(engine, refused_after, refusal, once=True), pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.code == "docker_timeout"
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert plans.make_plan(engine, OLD).step == "none"
+
+
+def test_where_it_cannot_be_undone_both_are_told(engine: Any, answers: Answers) -> None:
+    bring(engine, OLD)
+    with (
+        broken_after(engine, 2, Failure("docker_timeout", "The engine said nothing.")),
+        pytest.raises(Failure) as raised,
+    ):
+        bring(engine, NEW)
+    assert raised.value.details["restored"] is None
+    assert "could not be put back" in raised.value.message
+    plan = plans.make_plan(engine, OLD)
+    assert plan.actions() == ["rename s-previous"], "it never stopped"
+    bring(engine, OLD)
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert plans.make_plan(engine, OLD).step == "none"
+
+
+def test_one_that_was_stopped_is_kept_and_stays_stopped(engine: Any, answers: Answers) -> None:
+    """Its GPU may be another's by now."""
+    bring(engine, OLD)
+    managed.stop(engine, "s", "vllm", check_mode=False)
+    engine.refuses_start = {"id2"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, NEW)
+    assert raised.value.details["restored"] is None
+    assert "stopped as it was" in raised.value.message
+    assert (list(engine.there), command(engine)) == (["s"], "old")
+    assert not engine.there["s"]["State"]["Running"]
+    engine.refuses_start = set()
+    bring(engine, NEW, keep_previous=True)
+    managed.restore(engine, "s", "vllm", check_mode=False)
+    assert (command(engine), engine.there["s"]["State"]["Running"]) == ("old", False)
 
 
 def test_an_unproved_one_is_not_kept_as_fallback(engine: Any, answers: Answers) -> None:
@@ -216,7 +292,7 @@ INSTEAD = dataclasses.replace(OLD, instead_of="other")
 def beside(engine: Any, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of the containers that answer; another one of ours has the port, and answers as well."""
     answering = {"s", "other"}
-    monkeypatch.setattr(readiness, "_models", lambda server: MODELS if server.name in answering else None)
+    monkeypatch.setattr(readiness, "_models", lambda server, log: (MODELS if server.name in answering else None, True))
     managed.apply(engine, plans.make_plan(engine, OTHER), SERVER)
     managed.follow(engine, OTHER, dataclasses.replace(SERVER, name="other"), sleep=lambda seconds: None)
     return answering
@@ -229,6 +305,7 @@ def test_another_one_makes_way_last_and_is_kept(engine: Any, beside: set[str]) -
     assert bring(engine, INSTEAD) == [
         "create s-next",
         "rename s-next s",
+        "policy other no",
         "stop other",
         "start s",
         "policy s unless-stopped",
@@ -276,6 +353,44 @@ def test_it_comes_back_when_the_new_one_fails(engine: Any, beside: set[str], ref
     assert raised.value.details["restored"] == "other"
     assert "other (m) answers again" in raised.value.message
     assert (list(engine.there), engine.there["other"]["State"]["Running"]) == (["other"], True)
+
+
+def test_one_that_did_not_make_way_is_not_started(engine: Any, beside: set[str]) -> None:
+    """It made way once, for a server that worked; what serves since then comes back alone."""
+    bring(engine, INSTEAD)
+    engine.refuses_start = {"id3"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, dataclasses.replace(INSTEAD, command=("new",)))
+    assert raised.value.details["restored"] == "s"
+    assert {name: one["State"]["Running"] for name, one in engine.there.items()} == {"other": False, "s": True}
+
+
+def test_both_come_back_where_both_served(engine: Any, beside: set[str]) -> None:
+    bring(engine, dataclasses.replace(INSTEAD, port=8001))
+    engine.refuses_start = {"id3"}
+    with pytest.raises(Failure) as raised:
+        bring(engine, INSTEAD)
+    assert raised.value.details["restored"] == "s"
+    assert "the one before (old) answers again, and other (m) answers again" in raised.value.message
+    assert {name: one["State"]["Running"] for name, one in engine.there.items()} == {"other": True, "s": True}
+
+
+def test_one_that_made_way_and_is_stopped_for_good_stays_so(engine: Any, beside: set[str]) -> None:
+    bring(engine, INSTEAD)
+    for check_mode in (True, False):
+        assert managed.stop(engine, "other", "nim", check_mode) == ["keep other stopped"]
+    assert managed.stop(engine, "other", "nim", check_mode=False) == []
+    assert managed.restore(engine, "s", "vllm", False, "other") == ["stop s"]
+
+
+@pytest.mark.parametrize("keep_previous", [True, False])
+def test_check_mode_knows_what_is_done_in_the_end(engine: Any, answers: Answers, keep_previous: bool) -> None:
+    for spec in (OLD, OLD, NEW, OLD):
+        expected = plans.make_plan(engine, spec).kept(keep_previous)
+        plan = plans.make_plan(engine, spec)
+        managed.apply(engine, plan, SERVER)
+        follow = managed.follow(engine, spec, SERVER, sleep=lambda seconds: None, keep_previous=keep_previous)
+        assert follow[1] == expected
 
 
 def test_it_comes_back_when_the_new_one_is_undone(engine: Any, beside: set[str]) -> None:

@@ -39,6 +39,9 @@ def container(
         ({}, {"openshell-docker": OPENSHELL, "bridge": BRIDGE}, ["127.0.0.1", "172.18.0.1"]),
         ({}, {"bridge": BRIDGE}, ["127.0.0.1", "172.17.0.1"]),
         ({}, {"bridge": {"IPAM": {"Config": []}}}, ["127.0.0.1"]),
+        # Docker 20.10 tells the gateway of its own bridge only after it was started anew; this host has the address.
+        ({}, {"bridge": {"IPAM": {"Config": [{"Subnet": "127.5.0.0/16"}]}}}, ["127.0.0.1", "127.5.0.1"]),
+        ({}, {"bridge": {"IPAM": {"Config": [{"Subnet": "192.0.2.0/24"}, {"Subnet": "x"}]}}}, ["127.0.0.1"]),
         ({}, {}, ["127.0.0.1"]),
         ({"kind": "desktop"}, {"bridge": BRIDGE}, ["127.0.0.1"]),
         ({"rootless": True}, {"bridge": BRIDGE}, ["127.0.0.1"]),
@@ -48,6 +51,42 @@ def test_published_where_sandboxes_come_from(engine: Any, facts: Any, networks: 
     engine.facts.update(facts)
     engine.networks = networks
     assert preflight.sandbox_addresses(engine) == addresses
+    assert preflight.lacks_network(engine) == ("openshell-docker" not in networks and len(addresses) > 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "addresses"),
+    [
+        ([], ["127.0.0.1", "172.17.0.1"]),
+        (["192.168.1.5"], ["127.0.0.1", "192.168.1.5"]),
+        (["192.168.1.5", "127.0.0.1"], ["192.168.1.5", "127.0.0.1"]),
+        (["0.0.0.0"], ["0.0.0.0"]),
+    ],
+)
+def test_this_host_can_always_ask_it(engine: Any, wanted: list[str], addresses: list[str]) -> None:
+    engine.networks = {"bridge": BRIDGE}
+    assert preflight.publish_addresses(engine, wanted) == addresses
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"endpoint": "tcp://192.0.2.7:2375"}, "another host"),
+        ({"endpoint": "tcp://[2001:db8::7]:2375"}, "another host"),
+        ({"kind": "podman", "endpoint": "unix:///run/podman/podman.sock"}, "is Podman"),
+        ({"endpoint": "tcp://127.0.0.1:2375"}, None),
+        ({"endpoint": "tcp://localhost:2375"}, None),
+        ({"endpoint": "unix:///var/run/docker.sock"}, None),
+    ],
+)
+def test_engines_that_a_server_cannot_be_had_from(engine: Any, facts: dict[str, Any], says: str | None) -> None:
+    engine.facts.update(facts)
+    if says is None:
+        preflight.require_engine(engine)
+        return
+    with pytest.raises(Failure, match=says) as raised:
+        preflight.require_engine(engine)
+    assert raised.value.code == "docker_endpoint_unsupported"
 
 
 @pytest.mark.parametrize(

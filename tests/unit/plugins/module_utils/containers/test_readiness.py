@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import parse_time
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import (
+    Memory,
     Server,
     last_sign,
     look,
@@ -150,6 +151,106 @@ def test_files_that_grow_are_a_sign_of_life_too(running: Any, closed_port: int) 
     with pytest.raises(Failure) as raised:
         look(running, Server("s", closed_port, PHASES, stall_s=5, grew=lambda: time.time() - 60))
     assert raised.value.code == "container_stalled"
+
+
+UP = "2026-11-22T10:00:02Z (APIServer pid=1) INFO:     Application startup complete.\n"
+
+
+def requests(answer: str, first: int = 3, seconds: int = 6) -> str:
+    """What uvicorn writes when it is asked, by us."""
+    times = (f"2026-11-22T10:00:{first + second:02d}Z" for second in range(seconds))
+    return "".join(f'{time} INFO:     172.17.0.1:4{first}442 - "GET /v1/models HTTP/1.1" {answer}\n' for time in times)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '(APIServer pid=1) INFO:     172.17.0.1:44642 - "GET /v1/models HTTP/1.1" 401 Unauthorized',
+        'INFO 2026-11-22 10:00:09.123 httptools_impl.py:481] 127.0.0.1:33054 - "GET /v1/health/ready HTTP/1.1" 503',
+        '{"level": "INFO", "message": "127.0.0.1:33054 - \\"GET /v1/health/ready HTTP/1.1\\" 503"}',
+    ],
+)
+def test_that_it_is_asked_is_no_sign_of_life(running: Any, closed_port: int, line: str) -> None:
+    """Each look makes a server write such a line: a wait that took them for life would never end."""
+    running.log = LOG + f"2026-11-22T10:00:09Z {line}\n"
+    assert not look(running, Server("s", closed_port, PHASES, stall_s=7)).ready
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES, stall_s=5))
+    assert raised.value.code == "container_stalled"
+    assert "does not answer" in raised.value.message
+
+
+def test_a_server_that_answers_and_is_never_ready_is_given_up(running: Any, serves: tuple[int, list[Any]]) -> None:
+    port, answers = serves
+    answers[:] = [503]
+    running.log = UP + "2026-11-22T10:00:09Z INFO Waiting for the engine\n" + requests("503 Service Unavailable")
+    server = Server("s", port, PHASES, stall_s=9)
+    assert not look(running, server).ready
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", port, PHASES, stall_s=7))
+    assert raised.value.code == "container_stalled"
+    assert "answers, but is not ready" in raised.value.message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_with_a_key_of_its_own_is_given_up_at_once(
+    running: Any, serves: tuple[int, list[Any]], status: int
+) -> None:
+    port, answers = serves
+    answers[:] = [status]
+    running.log = UP
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", port, PHASES))
+    assert (raised.value.code, raised.value.details["status"]) == ("server_wants_key", status)
+    assert "gate" in raised.value.message
+
+
+def test_what_has_left_the_end_of_the_log_is_remembered(running: Any, closed_port: int) -> None:
+    server, memory = Server("s", closed_port, PHASES, stall_s=9), Memory()
+    running.log = UP
+    assert look(running, server, memory).phase == "serve"
+    running.log = requests("200 OK", 4) + "2026-11-22T10:00:09Z INFO Avg prompt throughput: 0.0 tokens/s\n"
+    assert look(running, server, memory).phase == "serve"
+    with pytest.raises(Failure):
+        look(running, Server("s", closed_port, PHASES, stall_s=7), memory)
+    # Without it the oldest line counts, which cannot be older than the last sign.
+    running.log = requests("200 OK", 4)
+    assert not look(running, Server("s", closed_port, PHASES, stall_s=7)).ready
+
+
+@pytest.mark.parametrize("restarts", [2, 3])
+def test_three_restarts_between_the_looks(running: Any, closed_port: int, restarts: int) -> None:
+    """One that runs for ten seconds each time is restarted so fast that a look finds it running."""
+    server, memory = Server("s", closed_port, PHASES), Memory()
+    running.there["s"]["RestartCount"] = 40
+    running.log = LOG + "2026-11-22T10:00:05Z torch.OutOfMemoryError: CUDA out of memory.\n"
+    look(running, server, memory)
+    running.there["s"]["RestartCount"] = 40 + restarts
+    if restarts < 3:
+        assert not look(running, server, memory).ready
+        return
+    with pytest.raises(Failure) as raised:
+        look(running, server, memory)
+    assert raised.value.code == "gpu_out_of_memory"
+    assert "restarted 3 times" in raised.value.message
+    assert raised.value.details["exit_code"] is None
+
+
+def test_only_what_this_start_wrote_is_its_reason(running: Any, closed_port: int) -> None:
+    running.state("s", Status="exited", Running=False, ExitCode=1)
+    running.log = "2026-11-22T09:00:00Z torch.OutOfMemoryError: CUDA out of memory.\n2026-11-22T09:59:59.9Z It ended.\n"
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES))
+    assert (raised.value.code, raised.value.details["last_logs"]) == ("container_exited", ["It ended."])
+
+
+@pytest.mark.parametrize(("grew", "code"), [(None, "container_exited"), (time.time, "weights_unreachable")])
+def test_who_downloads_nothing_cannot_fail_to(running: Any, closed_port: int, grew: Any, code: str) -> None:
+    running.state("s", Status="exited", Running=False, ExitCode=1)
+    running.log = "2026-11-22T10:00:01Z httpx.ConnectError: [Errno 111] Connection refused\n"
+    with pytest.raises(Failure) as raised:
+        look(running, Server("s", closed_port, PHASES, grew=grew))
+    assert raised.value.code == code
 
 
 def test_lines_of_an_earlier_start_do_not_count(running: Any, closed_port: int) -> None:

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -19,6 +20,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure as failure_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs import job as job_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
@@ -137,7 +139,76 @@ def test_the_call_waits_as_long_as_it_is_told(bench: Bench) -> None:
 def test_without_wait_it_is_done_within_the_call(bench: Bench) -> None:
     bench.gate.touch()
     assert bench.job().run(lambda: None, bench.work, None).result == {"changed": True, "pid": os.getpid()}
-    assert not bench.folder.exists()
+    assert bench.names() == []
+
+
+def test_without_wait_it_is_nobody_elses_meanwhile(bench: Bench) -> None:
+    """What is done within a call is as much alone as a worker is."""
+
+    def work(report: Report) -> dict[str, Any]:
+        assert bench.run().finished is False
+        return {"changed": True}
+
+    assert bench.job().run(lambda: None, work, None).result == {"changed": True}
+    assert (bench.workers, bench.names()) == ([], [])
+
+
+def test_without_wait_a_worker_comes_first(bench: Bench) -> None:
+    bench.run()
+    process = bench.worker()
+    threading.Timer(0.3, bench.gate.touch).start()
+    assert bench.job().run(lambda: {"changed": False} if bench.gate.exists() else None, bench.work, None).result == {
+        "changed": False
+    }
+    wait_for(lambda: is_gone(process))
+    assert bench.workers == [process]
+
+
+def test_whoever_wants_the_opposite_ends_the_worker(bench: Bench) -> None:
+    bench.run()
+    process = bench.worker()
+    with bench.job(other="wish").alone():
+        assert is_gone(process)
+        assert bench.run().finished is False, "nobody else may begin"
+    assert (bench.workers, bench.names()) == ([process], [])
+    bench.gate.touch()
+    assert bench.run(LIMIT).finished is True, "it was no news for whoever comes next"
+
+
+def test_a_worker_that_does_not_want_to_end_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stubborn(report: Report) -> dict[str, Any]:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return bench.work(report)
+
+    monkeypatch.setattr(job_module, "_KILL_S", 0.2)
+    bench.run(0, stubborn)
+    process = bench.worker()
+    with bench.job().alone():
+        assert is_gone(process)
+
+
+def test_where_nobody_is_at_it_nothing_is_ended_or_written(bench: Bench) -> None:
+    with bench.job().alone():
+        pass
+    assert not (bench.tmp / ".nemoclaw").exists()
+    with bench.job().files.locked():
+        pass
+    with bench.job().alone():
+        assert len(bench.names()) == 1
+    assert bench.names() == []
+
+
+def test_another_process_with_the_workers_number_is_not_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is of an earlier worker, and a call that looks has the lock."""
+    monkeypatch.setattr(job_module, "_END_S", 0.3)
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        with bench.job().files.locked():
+            bench.job().files.write({"worker": bystander.pid})
+            with pytest.raises(Failure) as failed, bench.job().alone():
+                pass
+        assert failed.value.code == "job_not_ended"
+        assert bystander.poll() is None
+        bystander.kill()
 
 
 def test_where_nothing_is_to_be_done_nothing_is_written(bench: Bench) -> None:

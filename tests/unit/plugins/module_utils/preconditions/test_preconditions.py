@@ -179,6 +179,23 @@ def test_a_model_spread_over_gpus(machine_named: Named) -> None:
         check_memory(found, "M", None, 9)
 
 
+@pytest.mark.parametrize(
+    ("needed", "count", "says"),
+    [
+        (230_000, 1, r"Spread it over 4 GPUs"),
+        (160_000, 1, r"over 2 GPUs"),
+        (700_000, 1, r"\. Choose a smaller"),
+        (700_000, None, "Choose"),
+    ],
+)
+def test_more_gpus_are_named_where_they_would_do(
+    machine_named: Named, needed: int, count: int | None, says: str
+) -> None:
+    found = choose_gpus("all", look(machine_named("h100x8")))
+    with pytest.raises(Failure, match=says):
+        check_memory(found, "M", needed, count)
+
+
 def test_two_engines_on_one_gpu(machine_named: Named, write_command: WriteCommand) -> None:
     machine = machine_named("rtx4090")
     found = choose_gpus("auto", look(machine))

@@ -86,3 +86,21 @@ def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyP
         lifecycle.start(vllm)
     assert pulled == [{"username": "$oauthtoken", "password": KEY, "serveraddress": "nvcr.io"}]
     assert KEY not in failed.value.message
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"extra_args": ["--max-num-seqs", "4", "--api-key", KEY]},
+        {"extra_args": [f"--api_key={KEY}"]},
+        {"environment": {"VLLM_API_KEY": KEY}},
+        {"models": {"mine": {"model": "lab/mine", "max_model_len": 8, "flags": ["--api-key", KEY]}}, "model": "mine"},
+        {"models": {"qwen3.6-27b": {"environment": {"VLLM_API_KEY": KEY}}}},
+    ],
+)
+def test_a_key_of_the_servers_own_is_refused(machine_named: Named, wish: dict[str, Any]) -> None:
+    with pytest.raises(Failure) as refused:
+        wanted(machine_named("dgx-spark"), Registry(), **wish)
+    assert refused.value.code == "server_key_refused"
+    assert "vllm_gate_port" in refused.value.message
+    assert KEY not in refused.value.message
