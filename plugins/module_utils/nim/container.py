@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
     cache_not_writable,
@@ -49,22 +48,6 @@ _PATHS = ("/v1/models", "/v1/health/ready")
 MEMORY_SHARE = 0.9
 _SHARE_ARGUMENT = re.compile(r"--gpu-memory-utilization[\s=]+([\d.]+)")
 _SHARE = re.compile(r"[01]?\.?\d+")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,100}")
-
-
-def check_name(name: str) -> None:
-    """Refuse what cannot be a container's name.
-
-    Raises:
-        Failure: C(container_name_invalid).
-
-    """
-    if not _NAME.fullmatch(name):
-        raise Failure(
-            "container_name_invalid",
-            f"Read the container name {name!r}: a name has letters, digits, dots, dashes and underscores, and begins with a "
-            "letter or digit. Correct it.",
-        )
 
 
 def make_spec(

@@ -16,6 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.options import check_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
     proxy_secrets,
     web_proxies,
@@ -24,7 +25,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
@@ -43,9 +43,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
 
-# A year. The engine's client takes no limit that does not fit into a machine's clock.
-_LONGEST_S = 366 * 24 * 3600
-
 
 def converge(
     machine: Machine, account: Account, wish: Wish, check_mode: bool, report: Report = silent
@@ -63,10 +60,11 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, sections on containers.
 
     """
-    _check_options(wish)
+    check_options(wish.name, wish.instead_of, wish.port, wish.wait_timeout, wish.stall_timeout)
     engine = connect(machine, account, wish.docker_host)
     if wish.state != "started":
         return _taken_down(engine, wish, check_mode)
+    preflight.require_engine(engine)
     key = clean_key(wish.ngc_api_key) or None
     access = Access(engine.client, machine, account, key, wish.registry)
     scene = Scene(engine, Host(machine, account), wish, access)
@@ -77,7 +75,7 @@ def converge(
         image_of(wish, choice.model),
         choice.model.name,
         port=wish.port,
-        addresses=list(wish.publish) or preflight.sandbox_addresses(engine),
+        addresses=preflight.publish_addresses(engine, wish.publish),
         gpus=",".join(choice.gpus.ids) if choice.gpus else NO_GPUS,
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,
@@ -91,19 +89,6 @@ def converge(
         return _started(scene, spec, choice, offered, check_mode, report)
     except Failure as failure:
         raise _masked(failure, [*secrets_of(machine, wish), *access.secrets()]) from None
-
-
-def _check_options(wish: Wish) -> None:
-    """Refuse what is wrong on every host, before the engine is asked for anything."""
-    for name in (wish.name, *filter(None, [wish.instead_of])):
-        nim.check_name(name)
-    check_ports([wish.port])
-    if not all(0 < limit <= _LONGEST_S for limit in (wish.wait_timeout, wish.stall_timeout)):
-        raise Failure(
-            "timeout_invalid",
-            f"wait_timeout is {wish.wait_timeout} and stall_timeout {wish.stall_timeout}: give both a number of seconds above 0, and of at "
-            "most a year.",
-        )
 
 
 def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:

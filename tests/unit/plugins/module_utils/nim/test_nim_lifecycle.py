@@ -187,3 +187,19 @@ def test_options_that_cannot_be_meant(nim: Nim, wish: dict[str, Any], code: str)
     assert failed.value.code == code
     assert "nvapi-" not in failed.value.message + str(failed.value.details)
     assert nim.engine.there == {}
+
+
+def test_loopback_is_published_whatever_else_is(nim: Nim) -> None:
+    """This host asks it there."""
+    published = nim.run("old", check_mode=True, publish=["192.0.2.1"])["container"]["published"]
+    assert published == [f"127.0.0.1:{nim.port}", f"192.0.2.1:{nim.port}"]
+
+
+@pytest.mark.parametrize("facts", [{"kind": "podman"}, {"endpoint": "tcp://192.0.2.1:2375"}])
+def test_an_engine_that_it_could_not_be_waited_for_on(nim: Nim, facts: dict[str, str]) -> None:
+    nim.engine.facts.update(facts)
+    with pytest.raises(Failure) as failed:
+        nim.run("old")
+    assert failed.value.code == "docker_endpoint_unsupported"
+    # What is there can be taken away all the same.
+    assert nim.run("old", state="absent")["changed"] is False

@@ -426,13 +426,6 @@ def test_a_gpu_that_ollama_holds(machine_named: Named, write_command: Callable[[
     assert checked(scene(machine, Engine(Registry()), model=EIGHT, share_gpus=True))[0] is True
 
 
-@pytest.mark.parametrize("name", ["", "a", "-a", "a b", "a/b", "a" * 200])
-def test_names_that_no_container_can_have(name: str) -> None:
-    with pytest.raises(Failure) as failed:
-        nim.check_name(name)
-    assert failed.value.code == "container_name_invalid"
-
-
 def test_web_proxies_are_given_and_kept_secret() -> None:
     """A NIM downloads its model by itself."""
     environ = {"HTTPS_PROXY": "http://u:c%40nary@proxy:3128", "no_proxy": "lab", "HTTP_PROXY": "", "X": "y"}
