@@ -20,8 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import model_registry
+import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Llama
@@ -291,3 +295,36 @@ def test_a_container_that_may_come_back_is_not_forgotten(controller: Controller,
     said = " ".join(controller.output.split())
     assert "was not looked for, since the container engine does not answer" in said
     assert controller.record.exists(), "of another provider"
+
+
+def test_models_are_deleted_where_it_is_asked(
+    controller: Controller, ollama: ollama_server.Ollama, registry: model_registry.Registry, pull: Any
+) -> None:
+    ours, other, kept = (registry.push(f"lab/{name}", "1b") for name in ("ours", "other", "kept"))
+    for name in (ours, other, kept):
+        pull(name)
+    route = build_route(
+        provider="ollama", base_url=f"http://{ollama.host}/v1", model=ours, api="openai-completions", timeout=180
+    )
+    controller.record.parent.mkdir(mode=0o700)
+    controller.record.write_text(render(route), encoding="utf-8")
+    play = controller.folder / "models.yml"
+    # Of what the role does at an uninstall, this alone: the rest is about services of the whole machine.
+    tasks = [
+        {"nemoclaw.local_inference.inference_facts": {"route_path": str(controller.record)}},
+        {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.ollama", "tasks_from": "remove_models"}},
+    ]
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+
+    def left() -> list[str]:
+        return sorted(one["name"] for one in identify(Daemon(parse_address(ollama.host)))[1])
+
+    assert controller.play(str(play), "-e", "ollama_remove_models=ours", "--check") == 0
+    assert left() == sorted([ours, other, kept])
+    assert controller.play(str(play), "-e", "ollama_remove_models=ours") == 0
+    assert left() == sorted([other, kept])
+    assert controller.play(str(play), "-e", "ollama_remove_models=all") == 0
+    assert left() == []
+    controller.record.write_text(render({**route, "base_url_host": "http://127.0.0.1:9/v1"}), encoding="utf-8")
+    assert controller.play(str(play), "-e", "ollama_remove_models=all") == 2
+    assert "it alone can delete its models" in " ".join(controller.output.split())
