@@ -16,7 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive, unit_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
+    archive,
+    previous,
+    unit_file,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
     SYSTEM_PREFIX,
     Result,
@@ -64,6 +68,7 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
         with acting_as(account):
             for path in there:
                 _remove(path)
+            previous.forget(machine.path(prefix))
     except OSError as error:
         raise Failure(
             "install_unwritable",
