@@ -158,6 +158,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import reach_windows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import token_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
@@ -199,7 +200,7 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
             record.detail = f"There is no route record {path}. Run the playbook nemoclaw.local_inference.site first."
     if route is not None:
         endpoint = Endpoint(
-            route["base_url_host"],
+            reach_windows(Machine(), route["base_url_host"]),
             route["api"],
             params["api_key"] or str(params["credentials"].get(route["credential_env"]) or ""),
             params["timeout"],

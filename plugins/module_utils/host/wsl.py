@@ -111,7 +111,10 @@ def reach_windows(machine: Machine, url: str, resolve: Any = None) -> str:
     A route to Windows is recorded by the name that its containers know. Where this Linux does not know it (NemoClaw #8127), the
     address behind NAT takes its place, which Windows gives out anew at each start: so it is looked up, and recorded nowhere.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a record that somebody edited: who asks it says what is wrong
+        return url
     if parts.hostname != WINDOWS_HOST or read_platform(machine).name != "wsl":
         return url
     mode = read_wsl(machine)["networking_mode"]

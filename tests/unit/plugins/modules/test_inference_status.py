@@ -60,11 +60,23 @@ def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path) -
     ]
 
 
+def test_windows_is_asked_where_it_is_today(run_module: RunModule, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = "http://host.docker.internal:11434/v1"
+    path.write_text(render({**ROUTE, "base_url_host": recorded}), encoding="utf-8")
+    monkeypatch.setattr(
+        inference_status, "reach_windows", lambda _machine, url: {recorded: "http://127.0.0.1:9/v1"}[url]
+    )
+    result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})[1]
+    assert result["checks"][1]["url"] == "http://127.0.0.1:9/v1"
+    assert result["checks"][1]["code"] == "connection_refused"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
         ("base_url_host", "http://169.254.169.254/v1", "address_refused"),
         ("base_url_host", "nonsense", "url_invalid"),
+        ("base_url_host", "http://[nonsense/v1", "url_invalid"),
         ("api", "openai-chat", "api_unsupported"),
     ],
 )
