@@ -349,7 +349,7 @@ def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
         return lifecycle.start(vllm(), report)
 
     if wish.state == "started" and not module.check_mode:
-        secrets = (wish.hf_token.strip(), wish.ngc_api_key.strip())
+        secrets = lifecycle.secrets_of(machine, wish)
         # While a worker is at it, neither the engine nor the GPUs are asked: under its load they may not answer in time.
         return run("vllm", wish, secrets, module.params, lambda: lifecycle.settled(vllm()), work)
     if wish.state == "started":

@@ -22,6 +22,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+    proxy_secrets,
+    web_proxies,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import choose, context_window
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -261,9 +265,14 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
     }
 
 
+def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:
+    """Return what a container is given and must be shown nowhere: token, key, and the passwords of web proxies."""
+    return (wish.hf_token.strip(), wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
+
+
 def _masked(failure: Failure, vllm: Vllm) -> Failure:
     """Return the failure without the secrets: a download may print what it was given."""
-    secret = [vllm.wish.hf_token.strip(), vllm.wish.ngc_api_key.strip(), *vllm.access.secrets()]
+    secret = [*secrets_of(vllm.host.machine, vllm.wish), *vllm.access.secrets()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

@@ -23,7 +23,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     check_memory,
     find_holders,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import check_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+    check_architecture,
+    check_local_architecture,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
@@ -43,7 +46,10 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
     """
     if plan.step in ("none", "rename", "update"):
         return
-    lacks_image = vllm.engine.image(vllm.image.reference) is None
+    found = vllm.engine.image(vllm.image.reference)
+    lacks_image = found is None
+    if found and plan.needs_container:
+        check_local_architecture(parse_reference(vllm.image.reference), found, vllm.host.architecture)
     lacks_weights = plan.needs_container and not vllm.weights.complete
     token = vllm.wish.hf_token.strip()
     if lacks_weights:

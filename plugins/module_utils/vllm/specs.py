@@ -25,8 +25,6 @@ DOWNLOAD = "-download"
 # In the container. Not below /root, which a download that runs as the user may not enter; and the folder of the models alone, since
 # the user's own token lies beside it.
 _CACHE = "/huggingface/hub"
-# Of the module's own environment: the engine gives a container none, and a lab may have no other way out. An address may hold a
-# password, so they are handled as secrets.
 
 # In the order in which vLLM goes through them (nemoclaw-facts 10.4; vLLM 0.10 to 0.32: v1/worker/gpu_model_runner.py,
 # compilation/backends.py, v1/engine/core.py).
@@ -114,6 +112,7 @@ def download_spec(
         environ: Of this process, for the web proxies.
 
     """
+    # Of the module's own environment: the engine gives a container none, and a lab may have no other way out.
     secrets = web_proxies(environ)
     if token:
         secrets["HF_TOKEN"] = token

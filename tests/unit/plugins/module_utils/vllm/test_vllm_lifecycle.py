@@ -109,16 +109,27 @@ def test_it_is_said_where_a_later_run_will_move_it(
     assert not warns or "openshell-docker" in warnings[0]
 
 
+def test_a_loaded_image_for_another_processor(machine_named: Named) -> None:
+    """docker load takes any; what it starts ends with an exec format error, after the old server was stopped."""
+    vllm = wanted(machine_named("rtx4090"), None, gpus="none", port=18999)
+    vllm.engine.image = lambda reference: {"Id": "sha256:a", "Architecture": "arm64"}
+    with pytest.raises(Failure) as raised:
+        lifecycle.predicted(vllm)
+    assert raised.value.code == "image_architecture"
+
+
 def test_the_users_login_is_in_no_failure(machine_named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker's own words may hold what it was given."""
     vllm = wanted(machine_named("rtx4090"), None, gpus="none", port=18999)
     vllm.engine.image = lambda reference: None
     vllm.access._logins["docker.io"] = Login(Credential("alice", "secret-of-alice"), "config", "")
 
+    vllm.host.machine.environ["HTTPS_PROXY"] = "http://alice:secret-of-proxy@proxy.lab:3128"
+
     def pull(*arguments: Any) -> None:
-        raise Failure("pull_failed", "It said secret-of-alice.", last_logs=["secret-of-alice"])
+        raise Failure("pull_failed", "It said secret-of-alice.", last_logs=["secret-of-alice, secret-of-proxy"])
 
     monkeypatch.setattr(images, "pull", pull)
     with pytest.raises(Failure) as raised:
         lifecycle.start(vllm)
-    assert "secret-of-alice" not in str(raised.value.as_result())
+    assert "secret-of" not in str(raised.value.as_result())
