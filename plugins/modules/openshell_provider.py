@@ -59,6 +59,10 @@ options:
       - With O(state=absent), delete the provider although the inference route leads through it.
     type: bool
     default: false
+  ours_only:
+    description: With O(state=absent), leave a provider alone that this module did not give its values, going by its id.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - nemoclaw.local_inference.openshell
   - nemoclaw.local_inference.attributes
@@ -191,6 +195,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "config": {"type": "dict", "default": {}},
     "replace": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
+    "ours_only": {"type": "bool", "default": False},
     **OPENSHELL_OPTIONS,
 }
 
@@ -210,6 +215,7 @@ def main() -> None:
         {name: str(value) for name, value in params["config"].items()} if present else {},
         params["force"],
         params["replace"],
+        params["ours_only"],
     )
     try:
         cli = open_cli(params, secret.strip())

@@ -231,3 +231,17 @@ def test_values_of_before_are_known_whoever_changed_them(
         assert (found.changed, found.known_values) == (True, known)
     assert have(openshell).known_values
     assert stored(gateway)["credentials"] == {"OPENAI_API_KEY": "lab-secret-1"}
+
+
+def test_what_was_not_given_from_here_stays(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
+    ours = replace(WISH, ours_only=True)
+    assert not provider.remove(openshell, ours, False).changed
+    have(openshell)
+    state = Path(fingerprints.state_path(openshell.account.home))
+    remembered = state.read_text(encoding="utf-8")
+    state.unlink()
+    assert not provider.remove(openshell, ours, False).changed, "as if somebody else had made it"
+    state.write_text(remembered, encoding="utf-8")
+    assert provider.remove(openshell, ours, False).actions == ["delete ollama-local"]
+    assert gateway.known()["providers"] == {}
+    assert not state.exists(), "nothing is left to remember"

@@ -54,6 +54,8 @@ def on_a_host_with_openshell(folder: Path, llama: Llama, server: openshell_parts
     server.forget()
     made = new_controller(folder, forms_of(KEY), llama)
     made.environment["PATH"] = f"{server.cli.parent}:{os.environ['PATH']}"
+    # A user's own folder of settings counts in that user's own home alone.
+    made.environment["HOME"] = find_account().home
     made.environment["XDG_CONFIG_HOME"] = register(folder / "config", server)
     return made
 
@@ -499,6 +501,9 @@ def test_another_provider_altogether(controller: Controller, server: openshell_p
     provider = server.known()["providers"]["compatible-anthropic-endpoint"]
     assert (provider["type"], provider["credentials"]) == ("anthropic", {"COMPATIBLE_ANTHROPIC_API_KEY": KEY})
     assert provider["config"] == {"ANTHROPIC_BASE_URL": base_url(controller)}
+    assert len(server.known()["providers"]) == 2, "a switch back finds its own"
+    assert controller.play("uninstall") == 0
+    assert server.known()["providers"] == {}, "the one of the route before had a key of ours as well"
 
 
 def test_the_token_of_the_gate_is_the_key(

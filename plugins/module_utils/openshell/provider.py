@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -188,7 +189,7 @@ def _refuse_other_type(wish: Wish, before: ProviderSeen) -> None:
 
 
 def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
-    """Delete the provider; absent is fine.
+    """Delete the provider; absent is fine, and so is one that nobody gave its values from here, where ours alone are meant.
 
     Raises:
         Failure: C(provider_in_use) while the route leads through it, C(provider_attached), or another of the CLI.
@@ -197,7 +198,10 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     check_name("provider", wish.name)
     before = find_provider(cli, wish.name)
     outcome = Outcome(before, before)
-    if before is None:
+    path = fingerprints.state_path(cli.account.home)
+    with acting_as(cli.account):
+        remembered = fingerprints.read_state(path)
+    if before is None or (wish.ours_only and before.id not in remembered.providers):
         return outcome
     route = find_route(cli)
     if route is not None and route.provider == wish.name:
@@ -218,11 +222,11 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
         return outcome
     cli.call("provider", "delete", wish.name)
     outcome.after = None
-    path = fingerprints.state_path(cli.account.home)
-    with acting_as(cli.account):
-        remembered = fingerprints.read_state(path)
-        if remembered.providers.pop(before.id, None) is not None:
+    if remembered.providers.pop(before.id, None) is not None:
+        with acting_as(cli.account):
             fingerprints.write_state(path, remembered)
+            if not remembered.providers:
+                Path(path).unlink()
     return outcome
 
 

@@ -25,7 +25,7 @@ _RESERVED = re.compile(
 
 @dataclass(frozen=True)
 class Wish:
-    """The provider that is wanted. credentials and config: names with their values."""
+    """The provider that is wanted. credentials and config: names with their values; ours_only: see remove."""
 
     name: str
     type: str = ""
@@ -33,6 +33,7 @@ class Wish:
     config: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     replace_other: bool = False
+    ours_only: bool = False
 
 
 def check_wish(wish: Wish) -> Wish:
