@@ -81,7 +81,11 @@ def controller(tmp_path: Path, llama: Llama, server: openshell_parts.Gateway, fi
 def led(
     tmp_path_factory: pytest.TempPathFactory, llama: Llama, server: openshell_parts.Gateway, fingerprints: Path
 ) -> Controller:
-    """Return a controller whose host and gateway have a route already; no test that takes it may change that."""
+    """Return a controller whose host and gateway have a route already.
+
+    No test that takes it may change that, and C(controller) empties the gateway: its tests come before the first of these, or
+    after the last.
+    """
     made = on_a_host_with_openshell(tmp_path_factory.mktemp("led"), llama, server)
     made.unsafe_forms = [*made.unsafe_forms, *forms_of(OTHER_KEY)]
     assert made.play("site") == 0
@@ -368,15 +372,6 @@ def test_a_record_that_cannot_be_written_leads_the_gateway_back(
     assert without_version(state(led, server)) == without_version(before)
 
 
-def test_a_first_record_that_cannot_be_written(controller: Controller, server: openshell_parts.Gateway) -> None:
-    """OpenShell 0.0.83 cannot remove a route, and the error says so."""
-    controller.record.parent.mkdir(mode=0o700)
-    with read_only(controller.record.parent):
-        assert controller.play("site") == 2
-    assert "The gateway could not be led back to nothing" in " ".join(controller.output.split())
-    assert not controller.record.exists()
-
-
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Keep everybody from writing there, root too, as on a file system that was mounted read-only after an error."""
@@ -435,6 +430,15 @@ def test_a_blocked_way_stops_before_anything_is_saved(led: Controller, server: o
     assert "does so on 127.0.0.1 alone" in said
     assert "Nothing was saved" in said
     assert state(led, server) == before
+
+
+def test_a_first_record_that_cannot_be_written(controller: Controller, server: openshell_parts.Gateway) -> None:
+    """OpenShell 0.0.83 cannot remove a route, and the error says so."""
+    controller.record.parent.mkdir(mode=0o700)
+    with read_only(controller.record.parent):
+        assert controller.play("site") == 2
+    assert "The gateway could not be led back to nothing" in " ".join(controller.output.split())
+    assert not controller.record.exists()
 
 
 def test_a_rule_that_cannot_be_closed_is_remembered(controller: Controller) -> None:
