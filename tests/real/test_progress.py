@@ -297,12 +297,12 @@ def test_a_terminal_over_ssh(far: Controller, slow: model_registry.Registry) -> 
     with tempfile.TemporaryDirectory(prefix="ssh-") as sockets:
         play = far.play(OURS, terminal=True, ANSIBLE_SSH_CONTROL_PATH_DIR=sockets)
     assert play.process.returncode == 0, play.output
-    bar = r"spark-1  Pulling \S+  \[#*-*\]  \d+ %  [\d.]+ of 22\.9 MiB"
+    shown = r"spark-1  Pulling \S+  \[#*-*\]  \d+ %  [\d.]+ of 22\.9 MiB"
     begun, ended = (
         next(when for when, text in play.pieces if word in text) for word in ("Have the model", "changed: [")
     )
     assert ended - begun > 20, "a pull that nobody would wait for in silence"
-    told = [begun, *(when for when, text in play.pieces if re.search(bar, text) and begun < when < ended), ended]
+    told = [begun, *(when for when, text in play.pieces if re.search(shown, text) and begun < when < ended), ended]
     assert len(told) >= 4, play.output
     assert max(later - sooner for sooner, later in zip(told, told[1:])) <= 10, play.output
     assert percents(play.output.split("changed: [")[0])[-1] > 50

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -134,9 +135,10 @@ PAGE = "<html><head><title>429 Too Many Requests</title></head></html>"
 
 @pytest.fixture(scope="module")
 def gate(api: Any) -> Iterator[model_registry.Limiter]:
-    with model_registry.serving() as registry, model_registry.limiting(registry) as limiter:
+    with contextlib.ExitStack() as stack:
+        registry = stack.enter_context(model_registry.serving())
         push(api, f"127.0.0.1:{registry.port}/lab/popular", {})
-        yield limiter
+        yield stack.enter_context(model_registry.limiting(registry))
 
 
 @pytest.mark.parametrize("body", [None, PAGE], ids=["as a registry", "as a gate before one"])

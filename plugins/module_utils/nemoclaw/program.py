@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, cast
+from typing import Any, Callable
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
@@ -145,7 +145,7 @@ def _listen(process: subprocess.Popen[bytes], silence_s: float, take: Callable[[
 
     The end of its output alone says nothing: a daemon that it started may hold that open for good.
     """
-    stream = cast("IO[bytes]", process.stdout)
+    stream: Any = process.stdout
     rest = b""
     last = time.monotonic()
     with selectors.DefaultSelector() as selector:

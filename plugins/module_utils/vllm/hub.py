@@ -47,7 +47,7 @@ def check_access(endpoint: str, model: str, token: str) -> None:
     try:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - http(s) only
         with urllib.request.build_opener(_Stay).open(request, timeout=LIMIT_S):
-            return
+            status = http.client.OK
     except urllib.error.HTTPError as error:
         status = error.code
         error.close()

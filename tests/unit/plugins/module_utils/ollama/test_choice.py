@@ -54,7 +54,7 @@ def gpus(total: int, available: int | None) -> dict[str, Any]:
     return {"memory_total_mib": total, "memory_available_mib": available}
 
 
-def model(name: str, capabilities: Any = TOOLS, size: int = 10**9) -> dict[str, Any]:
+def model(name: str, capabilities: Any = (*TOOLS,), size: int = 10**9) -> dict[str, Any]:
     return {"name": name, "capabilities": capabilities, "size": size}
 
 
