@@ -46,6 +46,16 @@ def entry_points(role: str) -> dict[str, Any]:
     return specs
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_included_imports_nothing(role: str) -> None:
+    """An import in a file of tasks that was included looks into the tasks/ beside the user's playbook before the role's own."""
+    folder = REPO / "roles" / role / "tasks"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.yml")}
+    lines = "".join(re.findall(r"include_tasks:.*(?:\n +file:.*)?", "".join(texts.values())))
+    included = {name for name in texts if re.search(rf"\b{name}\b", lines)}
+    assert [name for name in included if "import_tasks" in texts[name]] == []
+
+
 def test_every_role_has_a_specification() -> None:
     assert sorted(path.name for path in (REPO / "roles").iterdir() if path.is_dir()) == ROLES
 
