@@ -23,8 +23,8 @@ from .model import Counts, StageFailed
 PYTEST_FAULTS = r"^(?:E  |FAILED |ERROR ).*"
 PLAY_FAULTS = r"^fatal: .*(?:\n[ }].*){0,14}"
 
-# The longest take a quarter of an hour on two cores that others use as well; what takes this long hangs.
-COMMAND_LIMIT = 2400.0
+# The longest take half an hour on two cores that others use as well; what takes this long hangs.
+COMMAND_LIMIT = 3600.0
 
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
