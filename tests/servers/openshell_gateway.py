@@ -77,6 +77,7 @@ class Gateway:
         self.workspaces = release == "0.0.111"
         self.state_file = state_file
         self.guard = threading.RLock()
+        self.beginnings = 0
         self.forget()
         self.supervisor = Supervisor(self.resolved_route, refresh)
 
@@ -88,6 +89,7 @@ class Gateway:
             self.sandboxes: dict[str, Any] = {}
             self.born: dict[str, float] = {}
             self.calls: list[str] = []
+            self.beginnings += 1
             self._write_state()
 
     # -- what is known of a release -------------------------------------------------------------------------------------------
@@ -391,6 +393,7 @@ class Gateway:
         if self.state_file is None:
             return
         content = {
+            "beginnings": self.beginnings,
             "calls": self.calls,
             "providers": {
                 name: {
@@ -440,12 +443,13 @@ def serve(options: argparse.Namespace) -> None:
         port = server.add_secure_port(address, credentials)
     else:
         port = server.add_insecure_port(address)
-    server.start()
-    print(f"{'https' if options.tls else 'http'}://127.0.0.1:{port}", flush=True)
     ended = threading.Event()
+    parent = os.getppid()
+    # Before it says that it listens: until then SIGUSR1 would end it.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: ended.set())
     signal.signal(signal.SIGUSR1, lambda _signal, _frame: threading.Thread(target=gateway.forget).start())
-    parent = os.getppid()
+    server.start()
+    print(f"{'https' if options.tls else 'http'}://127.0.0.1:{port}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         while not ended.wait(0.5) and os.getppid() == parent:
             pass

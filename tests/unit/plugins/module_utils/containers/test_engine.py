@@ -55,12 +55,12 @@ class Sdk:
     """What C(import docker) and its companions give."""
 
     def __init__(self) -> None:
-        self.raises: Exception | None = None
+        self.errors: list[Exception] = []
         self.client: Any = None
 
     def open(self, base_url: str, version: str, timeout: float) -> Any:
-        if self.raises:
-            raise self.raises
+        for error in self.errors:
+            raise error
         return self.client
 
 
@@ -128,7 +128,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Sdk:
     ],
 )
 def test_why_there_is_no_connection(sdk: Sdk, error: Exception, code: str, says: str) -> None:
-    sdk.raises = error
+    sdk.errors = [error]
     with pytest.raises(Failure, match=says) as raised:
         _client(ENDPOINT, 60)
     assert raised.value.code == code
