@@ -314,7 +314,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "silent_chat": Behaviour("lists its models, never answers a question", on_answers(silent)),
     "trickle_headers": Behaviour("a byte of a header every 0.5 s", on_all(trickle_headers)),
     "trickle_body": Behaviour("a byte of the body every 0.5 s", on_all(trickle_body)),
-    "endless_stream": Behaviour("deltas without end", on_answers(when_streaming(endless(0.001, delta_event)))),
+    "endless_stream": Behaviour("deltas without end", on_answers(when_streaming(endless(0, delta_event)))),
     "endless_comments": Behaviour(
         "comments instead of events, without end", on_answers(when_streaming(endless(0.1, lambda _: b": ping\n\n")))
     ),

@@ -43,6 +43,7 @@ def closed_port() -> int:
         ("rtx4090", "linux", "linux-nvidia", "amd64", "ubuntu", "none"),
         ("mixed-models", "linux", "linux-nvidia", "amd64", "ubuntu", "none"),
         ("h100x8", "linux", "linux-nvidia", "amd64", "ubuntu", "none"),
+        ("h200-recorded", "linux", "linux-nvidia", "amd64", "ubuntu", "none"),
         ("jetson-orin", "jetson", "linux-nvidia", "arm64", "ubuntu", "none"),
         ("jetson-jetpack6", "jetson", "linux-nvidia", "arm64", "ubuntu", "none"),
         ("wsl-rtx-laptop", "wsl", "linux-nvidia", "amd64", "ubuntu", "desktop"),

@@ -48,6 +48,7 @@ def look(machine: Machine) -> dict[str, Any]:
             "NVIDIA GeForce RTX 3090, Founders Edition (24576 MiB)",
         ),
         ("h100x8", 8, 652472, 648032, False, "8 x NVIDIA H100 80GB HBM3, 652472 MiB in total"),
+        ("h200-recorded", 1, 143771, 81190, False, "NVIDIA H200, 143771 MiB"),
         ("jetson-orin", 1, 30697, 26000, True, "NVIDIA Jetson AGX Orin Developer Kit, 30697 MiB, shared with the host"),
         ("jetson-jetpack6", 1, 15656, 12000, True, "Orin (nvgpu), 15656 MiB, shared with the host"),
         ("wsl-rtx-laptop", 1, 8188, 7948, False, "NVIDIA GeForce RTX 4070 Laptop GPU, 8188 MiB"),
