@@ -77,7 +77,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     conversation.model = wish.model
     report.base_url = str(client.base)
     try:
-        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.rungs).climb()
+        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.rungs).validate()
     except Failure as failure:
         failure.details.setdefault("sandbox", sandbox)
         raise
