@@ -137,9 +137,17 @@ FAILURES_OF_ONE_API = {
     ("null_type", CHAT): ("tool_calls_malformed", "tool_call", "of type None"),
     ("deprecated_function_call", CHAT): ("tool_calls_malformed", "tool_call", "of type function_call"),
     ("doubly_encoded_arguments", CHAT): ("tool_calls_malformed", "tool_call", "but string"),
-    ("stream_name_in_pieces", CHAT): ("tool_calls_stream_malformed", "tool_call_streamed", "the name of a call changes"),
+    ("stream_name_in_pieces", CHAT): (
+        "tool_calls_stream_malformed",
+        "tool_call_streamed",
+        "the name of a call changes",
+    ),
     ("stream_without_finish", CHAT): ("tool_calls_stream_malformed", "tool_call_streamed", "without a finish reason"),
-    ("stream_without_finish", MESSAGES): ("tool_calls_stream_malformed", "tool_call_streamed", "without a finish reason"),
+    ("stream_without_finish", MESSAGES): (
+        "tool_calls_stream_malformed",
+        "tool_call_streamed",
+        "without a finish reason",
+    ),
     ("prompt_cut", CHAT): ("context_too_small", "agent_tool_call", "the server read 2050 tokens"),
 }
 
@@ -321,7 +329,9 @@ def test_a_final_failure_is_not_tried_again(broken: str, api: str) -> None:
 
 @pytest.mark.parametrize("api", APIS)
 def test_every_tool_question_is_asked_streamed_and_unstreamed(broken: str, api: str) -> None:
-    bodies = [json.loads(request["body"]) for request in received(broken, asked(broken, "good", api)) if request["body"]]
+    bodies = [
+        json.loads(request["body"]) for request in received(broken, asked(broken, "good", api)) if request["body"]
+    ]
     asked_with_tools = [(len(body["tools"]), body["stream"]) for body in bodies if body.get("tools")]
     assert asked_with_tools == [(3, False), (3, True), (3, True), (14, False), (14, True)]
     result = json.dumps(bodies[-3])
@@ -329,7 +339,9 @@ def test_every_tool_question_is_asked_streamed_and_unstreamed(broken: str, api: 
     assert "The message was delivered." in result
 
 
-@pytest.mark.parametrize("behaviour", ["vllm_no_parser", "leak", "stream_leaks", "stream_error_in_call", "calls_for_ever"])
+@pytest.mark.parametrize(
+    "behaviour", ["vllm_no_parser", "leak", "stream_leaks", "stream_error_in_call", "calls_for_ever"]
+)
 @pytest.mark.parametrize("api", APIS)
 def test_plain_chat_waives_every_probe_with_tools(broken: str, behaviour: str, api: str) -> None:
     outcome = asked(broken, behaviour, api, require_tools=False)

@@ -5,8 +5,9 @@
 A model server that misbehaves on request: a double, because no real server does.
 
 http://127.0.0.1:PORT/<behaviour>/v1 is a base URL for OpenAI, http://127.0.0.1:PORT/<behaviour> one for Anthropic. The
-behaviours are in misbehaviours.py and tool_misbehaviours.py; `good` misbehaves in nothing and answers at once, for benchmarks. `<behaviour>~<anything>` is
-an instance with its own count of requests ("fails twice"). What a server is asked that this one does not know, it refuses with 501.
+behaviours are in misbehaviours.py and tool_misbehaviours.py; `good` misbehaves in nothing and answers at once, for benchmarks.
+`<behaviour>~<anything>` is an instance with its own count of requests ("fails twice"). What a server is asked that this one does
+not know, it refuses with 501.
 
 GET /__requests returns what was received, newest last (?under=/good~1/ narrows); DELETE forgets it and all counts.
 

@@ -425,16 +425,15 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "required_refused": Behaviour("422 for tool_choice required, FastAPI's shape", {"chat": refuses_as_fastapi}),
     "stream_options_refused": Behaviour("400 for stream_options", {"chat": refuses("stream_options")}),
     "all_refused": Behaviour(
-        "400 for each optional parameter", {"chat": refuses("temperature", "tool_choice", "stream_options", "max_tokens")}
+        "400 for each optional parameter",
+        {"chat": refuses("temperature", "tool_choice", "stream_options", "max_tokens")},
     ),
     "thinks_in_parts": Behaviour("300 tokens of thinking parts first", {"chat": thinks_in_parts}),
     "thinks_aloud": Behaviour(
         "reasoning as text, its first mark missing",
         on_answers(says(CALL, Answer(text="Okay, the user wants one word. </think>OK"))),
     ),
-    "stream_called_json": Behaviour(
-        "streams under application/json", on_answers(when_streaming(stream_called_json))
-    ),
+    "stream_called_json": Behaviour("streams under application/json", on_answers(when_streaming(stream_called_json))),
     # Tools
     "tools_unsupported": Behaviour(
         "400 for tools, Ollama's words", on_answers(with_tools(always(400, TOOLS_UNSUPPORTED)))

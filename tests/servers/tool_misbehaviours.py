@@ -254,7 +254,9 @@ def two_calls_one_id(exchange: Exchange) -> None:
 
 def cut_before_the_call(exchange: Exchange) -> None:
     """Prose that nothing marks as reasoning eats 300 tokens, then the call comes."""
-    exchange.answer(Answer(text="First I think about what was asked. " * 20, cut=True) if exchange.budget < 300 else CALL)
+    exchange.answer(
+        Answer(text="First I think about what was asked. " * 20, cut=True) if exchange.budget < 300 else CALL
+    )
 
 
 def cut_inside_the_call(exchange: Exchange) -> None:
@@ -291,7 +293,9 @@ def small_window(exchange: Exchange) -> None:
 
 ROLE_REFUSED = always(
     400,
-    error("Jinja Exception: Only user, system and assistant roles are supported, not tool", "invalid_request_error", 400),
+    error(
+        "Jinja Exception: Only user, system and assistant roles are supported, not tool", "invalid_request_error", 400
+    ),
 )
 KEEPS_ALIVE = endless(0.1, lambda _exchange: b": ping\n\n")
 NO_STREAMED_TOOLS = always(400, error("Streaming is not supported when tools are given", "invalid_request_error", 400))

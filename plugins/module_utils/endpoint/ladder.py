@@ -99,6 +99,8 @@ class Ladder:
         for probe, run in self._probes:
             try:
                 run(probe)
+                if probe.outcome == PASSED:
+                    self._doubt = None
             except Failure as found:
                 failure, failed = self._cause(found, probe)
                 failed.outcome = FAILED
@@ -112,7 +114,7 @@ class Ladder:
     def _cause(self, failure: Failure, probe: Probe) -> tuple[Failure, Probe]:
         """Return what to report for a failure, and of which probe: the first question confirms what the list said."""
         doubt = self._doubt
-        if doubt is not None and probe.name == "warm_up":
+        if doubt is not None:
             refused = failure.code in ("bad_request", "not_found") and doubt.code in ("model_not_served", "no_models")
             if refused or doubt.code == failure.code:
                 failure, probe = doubt, self._probes[0][0]

@@ -55,12 +55,24 @@ _RESULT_REMEDY = (
     "(vLLM and llama.cpp --chat-template, Ollama the TEMPLATE of the model), and update the server."
 )
 
-# By what went wrong after the result of a tool was given back.
-SECOND_TURN = {
+# By what goes wrong after the result of a tool was given back.
+SECOND_TURN_FAILURE_CODES = {
+    "refused": "second_turn_refused",
+    "loops": "second_turn_loops",
+    "empty": "second_turn_empty",
+    "leaked": "second_turn_leaked",
+}
+
+_SECOND_TURN_REMEDIES = {
     "refused": _RESULT_REMEDY,
     "loops": f"It does not seem to see the result. {_RESULT_REMEDY}",
     "empty": f"{_RESULT_REMEDY} If the model spends its tokens on reasoning, limit or switch off the reasoning in the server.",
 }
+
+
+def remedy_of_second_turn(what: str, verdict: Verdict | None) -> str:
+    """Return what to do about a second turn that went wrong; C(verdict) is that on a call which leaked there."""
+    return remedy(verdict, streamed=False) if verdict else _SECOND_TURN_REMEDIES[what]
 
 
 def remedy(verdict: Verdict, streamed: bool) -> str:

@@ -206,12 +206,11 @@ class ToolProbes:
             reason=verdict.reason,
         )
 
-    def _second_turn_failure(self, code: str, what: str, verdict: Verdict | None = None) -> Failure:
-        cure = remedies.remedy(verdict, streamed=False) if verdict else remedies.SECOND_TURN[code]
+    def _second_turn_failure(self, kind: str, what: str, verdict: Verdict | None = None) -> Failure:
         return Failure(
-            f"second_turn_{code}",
+            remedies.SECOND_TURN_FAILURE_CODES[kind],
             f"Model {self._report.model} at {self._report.base_url} calls a tool, but does not go on with its result: "
-            f"{what.rstrip('.')}. {cure}",
+            f"{what.rstrip('.')}. {remedies.remedy_of_second_turn(kind, verdict)}",
             reason=what,
         )
 

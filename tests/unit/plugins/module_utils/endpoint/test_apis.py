@@ -202,7 +202,11 @@ def stream_events(name: str, odd: Any) -> list[Any]:
             {"type": "response.completed", "response": odd},
             {"type": "response.completed", "response": {"output": [odd], "usage": odd, "status": odd}},
             {"type": "response.output_item.added", "output_index": odd, "item": odd},
-            {"type": "response.output_item.done", "output_index": odd, "item": {"type": "function_call", "name": odd, "id": odd}},
+            {
+                "type": "response.output_item.done",
+                "output_index": odd,
+                "item": {"type": "function_call", "name": odd, "id": odd},
+            },
             {"type": "response.function_call_arguments.delta", "output_index": odd, "item_id": odd, "delta": odd},
             {"type": "response.function_call_arguments.done", "output_index": odd, "arguments": odd},
             {"type": "response.incomplete", "response": {"status": "incomplete", "incomplete_details": odd}},

@@ -21,11 +21,15 @@ GOOD = '{"message": "hello"}'
 LEAK = '{"name": "sessions_send", "arguments": {"message": "hello"}}'
 
 
-def judged(answer: Answer, key: str = "", api: type[Dialect] = ChatCompletions, streamed: bool = False) -> tool_calls.Verdict:
+def judged(
+    answer: Answer, key: str = "", api: type[Dialect] = ChatCompletions, streamed: bool = False
+) -> tool_calls.Verdict:
     return tool_calls.judge(answer, questions.SMALL_TOOL_CALL, api(key), streamed)
 
 
-def call(name: Any = "sessions_send", arguments: Any = GOOD, identifier: Any = "call_1", kind: Any = "function") -> ToolCall:
+def call(
+    name: Any = "sessions_send", arguments: Any = GOOD, identifier: Any = "call_1", kind: Any = "function"
+) -> ToolCall:
     return ToolCall(name, arguments, identifier, kind)
 
 
@@ -222,7 +226,9 @@ def test_every_verdict_but_the_good_one_has_a_code_and_a_remedy() -> None:
         leak = Leak("the mark", "hermes") if kind == tool_calls.LEAKED else None
         for streamed in (False, True):
             verdict = tool_calls.Verdict(kind, "why", leak)
-            assert remedies.failure_code(verdict, streamed).startswith("tool_calls_stream_" if streamed else "tool_calls_")
+            assert remedies.failure_code(verdict, streamed).startswith(
+                "tool_calls_stream_" if streamed else "tool_calls_"
+            )
             assert len(remedies.remedy(verdict, streamed)) > 80
 
 
