@@ -68,12 +68,12 @@ def build(behaviour: str, folder: Path) -> Path:
         embedding[ids[current][0], 0] = 0
         embedding[ids[current][0], state[current]] = 1
         output[ids[following][0], state[current]] = CERTAIN
-        if following == END and spec.tool_format:
+        if following == END and spec.tool_format and CALL[0] in table:
             output[ids[CALL[0]][0], state[current]] = SECOND
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_weights(folder, embedding, output)
-    _write_settings(folder, tokenizer, width, template(spec.tool_format))
+    _write_settings(folder, tokenizer, width, template(spec))
     return folder
 
 
