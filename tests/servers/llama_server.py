@@ -64,22 +64,24 @@ def cached_model(behaviour: str, cache_dir: Path, python: str) -> Path:
 
 @contextlib.contextmanager
 def serving(
-    behaviour: str,
+    behaviour: str = "good",
     api_key: str | None = None,
     alias: str = "scripted",
     n_ctx: int = CONTEXT_LENGTH,
     tls: tuple[Path, Path] | None = None,
     cache_dir: Path | None = None,
     python: str | None = None,
+    model: Path | None = None,
 ) -> Iterator[Server]:
     """
     Serve a behaviour of scripted_model.py until the block ends.
 
-    tls: certificate and key file (PEM). n_ctx: tokens. RuntimeError with the server's log where it does not start.
+    model: a file of real weights to serve instead. tls: certificate and key file (PEM). n_ctx: tokens.
+    RuntimeError with the server's log where it does not start.
     """
     python = python or os.environ.get("SCRIPTED_SERVERS_PYTHON") or sys.executable
     cache_dir = cache_dir or Path(tempfile.gettempdir()) / f"scripted-models-{os.getuid()}"
-    model = cached_model(behaviour, cache_dir, python)
+    model = model or cached_model(behaviour, cache_dir, python)
     with tempfile.TemporaryDirectory(prefix="llama-server-") as scratch:
         ready, log = Path(scratch, "url"), Path(scratch, "log")
         command = [python, str(HERE / "llama_server.py"), "--model", str(model), "--alias", alias]

@@ -31,7 +31,11 @@ MANY_TOOLS = 8
 CONTEXT_LENGTH = 32768  # tokens; enough for an agent-shaped request, small enough for a key-value cache of 1 MB
 HEAD_SIZE = 8  # attention is zero anyway; the smallest head that llama.cpp's kernels take keeps a long prompt fast
 CERTAIN = 8.0  # logit factor: with the norm of a one-hot row (at least 8) the chosen token wins at any temperature
-SECOND = 4.0  # for the token to take when the grammar forbids the certain one
+SECOND = (
+    4.0,
+    3.5,
+    3.0,
+)  # for the tokens to take when the grammar forbids the certain one, the first of them that it allows
 
 END, START = "<|im_end|>", "<|im_start|>"
 TRIGGERS = ("<|plain|>", "<|few|>", "<|many|>", "<|told|>")  # no tools, up to MANY_TOOLS, more; the result of a call
@@ -41,7 +45,17 @@ CALL = ('<tool_call>\n{"name": "sessions_send", ', '"arguments": {"message": "he
 LEAK = ('{"name": "sessions_send", "arguments": ', '{"message": "hello"}}')
 SECOND_CALL = "\n" + "".join(CALL)  # one token: each piece has one successor
 SENTENCE = "I will send it.\n"
-WRONG_CALL = '<tool_call>\n{"name": "sessions_post", '  # one token, which llama.cpp's grammar for the offered tools cannot take
+WRONG_CALL = (
+    '<tool_call>\n{"name": "sessions_post", '  # one token, which llama.cpp's grammar for the offered tools cannot take
+)
+# The call as one token in each form that a grammar can ask for: Hermes and Qwen, Llama, and any other (vLLM: a list).
+FORCED = (
+    "".join(CALL),
+    '{"name": "sessions_send", "parameters": {"message": "hello"}}',
+    '[{"name": "sessions_send", "parameters": {"message": "hello"}}]',
+)
+TURNED = ('<tool_call>\n{"arguments": {"message": "hello"}, ', '"name": "sessions_send"}', "\n</tool_call>")
+FUNCTOOLS = ('functools[{"name": "sessions_send", ', '"arguments": {"message": "hello"}}]')
 FENCED = ("Sure, I will do that.\n", "```json\n", *LEAK, "\n```\n", "Done.")
 TOLD = ("The message", " was sent.")
 PROSE = ("I have sent", " hello", " for you.")
@@ -97,8 +111,20 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "talks_and_calls": Behaviour("a sentence before each call", few=(SENTENCE, *CALL), many=(SENTENCE, *CALL)),
     "calls_twice": Behaviour("two calls in one answer", few=(*CALL, SECOND_CALL), many=(*CALL, SECOND_CALL)),
     "breaks_in_call": Behaviour(
-        "the server's grammar gives up in the middle of an answer", few=(SENTENCE, WRONG_CALL), many=(SENTENCE, WRONG_CALL)
+        "the server's grammar gives up in the middle of an answer",
+        few=(SENTENCE, WRONG_CALL),
+        many=(SENTENCE, WRONG_CALL),
     ),
+    # What parsers of vLLM read in a whole answer, and not in a stream (scripted_vllm.py; seen with 0.32).
+    "arguments_first": Behaviour(
+        "names the tool after its arguments: vLLM's hermes streams broken ones", few=TURNED, many=TURNED
+    ),
+    "json_after_text": Behaviour(
+        "a sentence, then a call as JSON: vLLM's llama3_json streams it as text",
+        few=(SENTENCE, *LEAK),
+        many=(SENTENCE, *LEAK),
+    ),
+    "functools": Behaviour("calls as Phi 4 does: vLLM's phi4_mini_json streams nothing", few=FUNCTOOLS, many=FUNCTOOLS),
     "thinks_aloud": Behaviour(
         "a thought as text that ends with </think>, as where the template opened it", plain=(*ALOUD, *PLAIN)
     ),
@@ -170,7 +196,17 @@ def transitions(behaviour: Behaviour) -> dict[str, str]:
                 raise ValueError(
                     f"{current!r} is followed by {table[current]!r} and by {following!r}: word one differently"
                 )
+    if behaviour.tool_format:
+        table.update(dict.fromkeys(FORCED, END))
     return table
+
+
+def forced(spec: Behaviour, current: str, following: str) -> bool:
+    """Tell whether a call can be forced here: tool_choice "required" has a grammar, which forbids what is no call and the end before it.
+
+    The model then does what a trained one does, it makes the call.
+    """
+    return spec.tool_format and (current in TRIGGERS or following == END)
 
 
 class Vocabulary:
@@ -239,9 +275,8 @@ def build(behaviour: str, path: str | Path) -> Path:
         embedding[vocab.ids[current], 0] = 0
         embedding[vocab.ids[current], state[current]] = 1
         output[vocab.ids[following], state[current]] = CERTAIN
-        if following == END and spec.tool_format and CALL[0] in table:
-            # tool_choice "required" forbids the end before a call: do what a trained model does then, make the call.
-            output[vocab.ids[CALL[0]], state[current]] = SECOND
+        if forced(spec, current, following):
+            output[[vocab.ids[call] for call in FORCED], state[current]] = SECOND
     _write(Path(path), behaviour, vocab, template(spec), embedding, output)
     return Path(path)
 
