@@ -46,6 +46,13 @@ class Server:
     def base_url(self) -> str:
         return f"{self.root_url}/v1"
 
+    def generated(self) -> int:
+        """Return how many tokens it has generated since its start."""
+        with _opener().open(f"{self.root_url}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        name = "llamacpp:tokens_predicted_total "
+        return next(int(float(line[len(name) :])) for line in text.splitlines() if line.startswith(name))
+
 
 def cached_model(behaviour: str, cache_dir: Path, python: str) -> Path:
     """Return the model file of a behaviour, built where the cache has none made from the present sources."""
@@ -134,6 +141,7 @@ def run(options: argparse.Namespace) -> None:
     params.n_ctx = options.n_ctx
     params.n_parallel = 1
     params.use_jinja = True
+    params.endpoint_metrics = True  # /metrics counts the tokens
     # Two threads wait for each other after every operation: on a busy machine that costs up to a hundred times the work.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     key = options.api_key_file.read_text(encoding="utf-8").strip() if options.api_key_file else ""
@@ -162,8 +170,12 @@ def run(options: argparse.Namespace) -> None:
     os._exit(0)
 
 
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+
+
 def _wait_until_healthy(root_url: str, stop: threading.Event) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+    opener = _opener()
     deadline = time.monotonic() + START_LIMIT
     while not stop.is_set():
         try:
