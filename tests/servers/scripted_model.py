@@ -201,14 +201,6 @@ def transitions(behaviour: Behaviour) -> dict[str, str]:
     return table
 
 
-def forced(spec: Behaviour, current: str, following: str) -> bool:
-    """Tell whether a call can be forced here: tool_choice "required" has a grammar, which forbids what is no call and the end before it.
-
-    The model then does what a trained one does, it makes the call.
-    """
-    return spec.tool_format and (current in TRIGGERS or following == END)
-
-
 class Vocabulary:
     """Tokens of llama.cpp's RWKV tokenizer: greedy longest match, so a token is text and needs no merge rules."""
 
@@ -275,7 +267,9 @@ def build(behaviour: str, path: str | Path) -> Path:
         embedding[vocab.ids[current], 0] = 0
         embedding[vocab.ids[current], state[current]] = 1
         output[vocab.ids[following], state[current]] = CERTAIN
-        if forced(spec, current, following):
+        if spec.tool_format:
+            # tool_choice "required" has a grammar, which forbids what is no call and the end before it: the model then does what a
+            # trained one does, it makes the call.
             output[[vocab.ids[call] for call in FORCED], state[current]] = SECOND
     _write(Path(path), behaviour, vocab, template(spec), embedding, output)
     return Path(path)

@@ -24,7 +24,6 @@ from scripted_model import (
     SECOND,
     START,
     TRIGGERS,
-    forced,
     template,
     transitions,
     vocabulary,
@@ -71,7 +70,7 @@ def build(behaviour: str, folder: Path) -> Path:
         embedding[ids[current][0], 0] = 0
         embedding[ids[current][0], state[current]] = 1
         output[ids[following][0], state[current]] = CERTAIN
-        if forced(spec, current, following):
+        if spec.tool_format:
             output[[ids[call][0] for call in FORCED], state[current]] = SECOND
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
