@@ -87,6 +87,26 @@ def openshell_home(run: Run) -> Path | None:
     return folder
 
 
+def weights_home(run: Run) -> Path:
+    """Return the folder of the real weights of weak models, made on first use: 330 MB are downloaded, in a quarter of a minute."""
+    return _installed(run, "weights", "weak_models.py")
+
+
+def clients_home(run: Run) -> Path:
+    """Return the environment of the client libraries, made on first use: 10 MB are downloaded, in a quarter of a minute."""
+    return _installed(run, "clients", "client_libraries.py")
+
+
+def _installed(run: Run, name: str, program: str) -> Path:
+    """Return the folder that a program of tests/servers installs requirements-NAME.txt into."""
+    recipe = paths.REPO / "tests" / "servers" / program
+    content = recipe.read_bytes() + (recipe.parent / f"requirements-{name}.txt").read_bytes()
+    folder = paths.VENVS / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
+    with exclusive(f"venv-{name}"):
+        run.command([sys.executable, recipe, "--install", folder])
+    return folder
+
+
 @contextlib.contextmanager
 def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
     """Run a stand-in gateway for each release until the block ends; yields what integration_config.yml gets."""
