@@ -73,9 +73,9 @@ def judge(answer: Answer, question: Question, key: str) -> Verdict:
             return Verdict(STRUCTURED, f"structured call to {', '.join(str(call.name) for call in answer.tool_calls)}")
         return Verdict(ABSENT, f"the answer has {faults[0]}")
     for where, text in (("text", answer.content), ("reasoning", answer.thoughts)):
-        leak = find_leak(text, list(offered))
+        leak = find_leak(text, question.tools)
         if leak:
-            return Verdict(LEAKED, f'the tool call came back as {where} ({leak}): "{quote(text, key, 120)}"')
+            return Verdict(LEAKED, f'the tool call came back as {where} ({leak.sign}): "{quote(text, key, 120)}"')
     said = quote(answer.content, key, 120)
     return Verdict(ABSENT, f'no tool call, but prose: "{said}"' if said else "no tool call and no text")
 
