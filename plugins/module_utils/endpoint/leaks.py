@@ -116,8 +116,13 @@ _LOOKALIKES = str.maketrans(
 )
 
 
+# How JSON encoders of Go and others write the brackets of tags.
+_ESCAPED_SIGN = re.compile(r"\\{1,4}u00(22|26|27|3c|3d|3e)", re.IGNORECASE)
+
+
 def normalise(text: str) -> str:
     """Return the text with the bars, quotes and brackets that only look like ASCII as ASCII, HTML entities resolved."""
+    text = _ESCAPED_SIGN.sub(lambda found: chr(int(found[1], 16)), text)
     return html.unescape(text).translate(_LOOKALIKES)
 
 
@@ -132,11 +137,11 @@ _MARKS = re.compile(
     r"|</?(?:[\w.-]{1,20}[:_.-])?(?:tool|function|func)[_-]?(?:calls?|uses?|invocations?|requests?)\b[^<>\n]{0,60}(?:>|\Z)"
     r"|<use_(?:mcp_)?tool>|<tool_code>|<tool_sep>|<arg_key>"
     # <function=name>, <invoke name="name">, <steptml:invoke name=
-    r"|<function=[\w.-]+>|<[\w:]{0,12}invoke\s+name\s*="
+    r"|<function=[\w.-]+(?:>|\Z)|<[\w:]{0,12}invoke\s+name\s*="
     r"|(?-i:(?<![\w\"'])\[/?(?:TOOL_CALLS?|TOOL_REQUEST|END_TOOL_REQUEST)\])|\[(?:called|calling) (?:function|tool)\b"
     r"|\[tool[_ ]calls?:|```tool_(?:calls?|code|request)\b|\bfunctools\s?\[\s*\{|\]<\]minimax\[>\["
     r"|<\|open\|>\s*(?:tools|call)\b|<\|constrain\|>|<\|channel\|>commentary\s+to=|to=functions\.\w|\bfunctions\.[\w-]+:\d"
-    r"|function call<\|role_sep|declaration:default_api|^[ \t]*call:\w+\{",
+    r"|function call<\|role_sep|declaration:default_api|^[ \t]*call:\w+\{|\b(?:brave_search|wolfram_alpha)\.call\(",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -166,7 +171,7 @@ _ARGUMENT_KEY = re.compile(_ARGUMENT_KEYS, re.IGNORECASE)
 # A value that documents a property instead of giving it: its type, or a placeholder.
 _TYPE = re.compile(
     r"[\"'`<\[{(&]{0,3}(?:str(?:ing)?|integer|int\d{0,2}|number|float|double|bool(?:ean)?|object|array|dict|null|none|undefined"
-    r"|required|optional)\b(?=\s*(?:[\"'`>)\]},;|/?=&(\[\n]|$))|[\"'`]{0,2}(?:<(?!escape)[a-z_][\w ./-]*>|\.\.\.|\u2026|your[ _])",
+    r"|required|optional)\b(?=\s*(?:[\"'`>)\]},;|/?!=&(\[\n]|$))|[\"'`]{0,2}(?:<(?!escape)[a-z_][\w ./-]*>|\.\.\.|\u2026|your[ _])",
     re.IGNORECASE,
 )
 # How a description begins, where nothing but the line tells the value's end.
@@ -174,7 +179,7 @@ _DESCRIPTION = re.compile(
     r"(?:the|an?|what|which|who|where|when|how|your|any|this|that|text|content|message|name|optional|required|used|specifies)\b",
     re.IGNORECASE,
 )
-_SCHEMA = re.compile(r"\{\s*[\"']?(?:type|description|anyOf|\$ref|title|enum)[\"']?\s*:")
+_SCHEMA = re.compile(r"\s*\{?\s*[\"']?(?:type|description|anyOf|\$ref|title|enum)[\"']?\s*:")
 
 
 def _is_word(name: str) -> bool:
@@ -214,6 +219,8 @@ def _sign_by_name(text: str, tools: Sequence[Tool]) -> str | None:
 # --- JSON ---------------------------------------------------------------------------------------------------------------
 
 _OPENING = re.compile(r"[{\[]")
+_NAME = re.compile(r"[\w.:/-]{1,128}")
+_CALL_TYPES = ("tool_call", "tool_use", "function_call")
 _DESCRIBING_KEYS = {"description", "input_schema", "inputSchema", "properties", "$schema"}
 
 
@@ -264,7 +271,9 @@ class _JsonCall:
         arguments = {key: value for key, value in content.items() if _ARGUMENT_KEY.fullmatch(key)}
         for key, value in content.items():
             tool = self._tool(value)
-            if tool and (self._takes_any(arguments, tool) or self._is_flat(content, key, tool)):
+            if tool and (
+                content.get("type") in _CALL_TYPES or self._takes_any(arguments, tool) or self._is_flat(content, key, tool)
+            ):
                 return tool.name
             tool = self._tool(key)
             if tool and isinstance(value, dict) and self._is_value_of(value, tool, alone=len(content) == 1):
@@ -272,9 +281,9 @@ class _JsonCall:
         # A tool that was not offered: only what nothing but a call looks like.
         for key in ("name", "tool", "tool_name", "function", "function_name", "recipient_name", "action"):
             name = content.get(key)
-            if isinstance(name, str) and name and not self._tool(name):
+            if isinstance(name, str) and _NAME.fullmatch(name) and not self._tool(name):
                 kinds = ("arguments",) if key == "name" else ("arguments", "args", "tool_input", "action_input")
-                if key.endswith("_name") or content.get("type") in ("function", "tool_use", "tool_call"):
+                if key.endswith("_name") or content.get("type") in ("function", *_CALL_TYPES):
                     kinds = (*kinds, "parameters", "input")
                 if any(self._looks_like_arguments(content.get(kind)) for kind in kinds):
                     return name
@@ -296,6 +305,8 @@ class _JsonCall:
             )
         if isinstance(value, str):
             return key == "arguments" or not any(_documents(value, tool, name, bare=True) for name in tool.properties)
+        if value is None:
+            return key == "arguments"
         if not isinstance(value, dict) or (
             not tool.properties.keys() & value.keys() and _DESCRIBING_KEYS & value.keys()
         ):
@@ -313,10 +324,15 @@ class _JsonCall:
         )
 
     def _is_flat(self, content: dict[str, Any], name_key: str, tool: Tool) -> bool:
-        """Tell whether the properties stand beside the name."""
-        values = {key: value for key, value in content.items() if key != name_key and key in tool.properties}
-        known_key = _TOOL_KEY.fullmatch(name_key) or not _is_word(tool.name)
-        return bool(values and known_key and self._has_values(values, tool))
+        """Tell whether the properties stand beside the name, or in an object beside it."""
+        if _is_word(tool.name) and not _TOOL_KEY.fullmatch(name_key):
+            return False
+        rest = {key: value for key, value in content.items() if key != name_key}
+        for candidate in (rest, *(value for value in rest.values() if isinstance(value, dict))):
+            values = {key: value for key, value in candidate.items() if key in tool.properties}
+            if values and self._has_values(values, tool):
+                return True
+        return False
 
     def _is_value_of(self, content: dict[str, Any], tool: Tool, alone: bool) -> bool:
         """Tell whether the properties stand under the name."""
@@ -343,8 +359,8 @@ _STEP = re.compile(
     # "id": "call_1" and index="1", but no schema's "type": "object" and no description
     r"|(?P<pair>[\"'](?!description|title)\w{1,24}[\"']\s?:\s?(?:[\"'](?!object)[\w.:-]{0,64}[\"']|\d+|null|true|false)"
     r"|(?!description|title)\w{1,24}\s?=\s?[\"'](?!object)[\w.:-]{0,40}[\"'])"
-    rf"|(?P<arguments>(?:with )?(?:{_ARGUMENT_KEYS})\b)|(?P<word>(?:json|yaml|xml|python)\b)|(?P<number>:\d+)"
-    r"|(?P<comma>,)|(?P<bullet>(?<=\n)[-*\u2022+]\s)|(?P<sign>[\"'`{}()\[\]:=|*_#>]{1,8}?)",
+    rf"|(?P<arguments>(?:with )?(?:{_ARGUMENT_KEYS})\b)|(?P<word>(?:json|yaml|xml|python|code)\b)|(?P<number>:\d+)"
+    r"|(?P<comma>,)|(?P<bullet>(?<=\n)[-*\u2022+]\s)|(?P<sign>->|[\"'`{}()\[\]:=|*_#>\u2192])",
     re.IGNORECASE,
 )
 # ReAct in other languages: a line that names nothing we know, and a bracket behind it.
@@ -360,9 +376,11 @@ _DEFINITION = (
     r"|\bimport\s+[{{\w, ]{{0,60}}\b({0})\b"
 )
 _LINE_START = re.compile(
-    rf"[\s>*_#`$!/\"'+@\[-]*(?:\d{{1,2}}[.)]\s)?(?:[\w ]{{1,24}}[:=][ \t*_`\"'/]*)?(?:await |print\(|call[ :])?{_NAMESPACE}"
+    rf"[\s>*_#`$!/\"'+@%{{\[-]*(?:\d{{1,2}}[.)]\s)?(?:[\w ]{{1,24}}[:=][ \t*_`\"'/]*)?(?:await |print\(|call[ :])?{_NAMESPACE}"
 )
 _POSITIONAL = re.compile(r"\(\s*(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}')\s*\)[\s`;\])]{0,4}(?:\n|$|</?\w|<\|)")
+# A text that is nothing but a name and something in parentheses or quotes.
+_WHOLE = re.compile(r"(\([^()\n]{1,400}\)|[ \t]+(?:\"[^\"\n]{1,400}\"|'[^'\n]{1,400}'))[\s`;\])]*")
 _HTML = r"(?!/?(?:a|b|i|p|div|span|t[dhr]|li|ul|code|pre|input|label|textarea|select|option|meta|button|form|h\d)\b)"
 
 
@@ -373,6 +391,7 @@ class _Way:
     opened: bool = False
     arguments: bool = False
     input_label: bool = False
+    comma: bool = False
     lines: bool = False
 
 
@@ -384,7 +403,7 @@ class _CallsInText:
         self.offered = offered
         names = "|".join(map(re.escape, sorted(offered, key=len, reverse=True))) or "(?!)"
         self.names = re.compile(
-            rf"(?<![\w.])(?<!\w-)(?:{_NAMESPACE}|function)({names})(?=json\s*[{{<]|(?!\w|-\w))(?::\d+\b)?"
+            rf"(?<![\w.])(?<!\w-)(?:{_NAMESPACE}|function)({names})(?=json\s*[{{<]|(?!\w|-\w))(?::\d+\b|\.call(?=\())?"
         )
         self.defined = {found[1] or found[2] for found in re.finditer(_DEFINITION.format(names), self.text)}
         self.is_diff = bool(re.search(r"^(?:@@ -\d|diff --git |--- a/)", self.text, re.MULTILINE))
@@ -461,8 +480,9 @@ class _CallsInText:
                 kind == "arguments" and way.lines and text[step.end() : step.end() + 3].lstrip("*_").startswith(":")
             )
             way.arguments |= kind == "arguments"
+            way.comma |= kind == "comma"
             position = step.end()
-        return self._cut_off(tool, way, position, slot, start)
+        return self._cut_off(tool, way, position, slot)
 
     def _counts(
         self, tool: Tool, key: re.Match[str], way: _Way, found: re.Match[str], slot: re.Match[str] | None
@@ -484,13 +504,15 @@ class _CallsInText:
             bare = key.lastgroup == "plain" and not re.match(r"[\"'`{\[<|>]", value)
             if _documents(value, tool, name, bare):
                 return False
-        behind = text[found.end() : found.end() + 2]
-        strong = way.opened or slot is not None or text[max(0, found.start() - 1) : found.start()] == "<"
-        if behind[:1] == " " and behind[1:] == "(" and not self._starts_line(found.start()):
+        before, behind = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 2]
+        strong = way.opened or slot is not None or before == "<"
+        if behind == " (" and (":" in key.group() or not self._starts_line(found.start())):
             return False
         if _is_word(tool.name) and not self._fits(tool, name, value):
             return False
-        if _is_word(tool.name) and (not self._starts_text(found.start()) or behind[:1] == "]"):
+        if _is_word(tool.name) and (re.match(r"[\"']?[:\]]", behind) or (before == "<" and key.lastgroup != "tag")):
+            return False
+        if _is_word(tool.name) and not self._starts_text(found.start()):
             named = slot is not None and (way.arguments or _TOOL_KEY.fullmatch(slot.group(1)) is not None)
             tagged = key.lastgroup in ("tag", "attribute") and slot is not None
             return named or tagged or behind[:1] in ("(", "{", "[") or bool(re.match(r":\d", found.group()[-2:]))
@@ -506,7 +528,7 @@ class _CallsInText:
             return not value or value.strip(" \"'`<>|{").startswith(tuple(schema["enum"]))
         return schema.get("type") != "string" or value[:1] not in ("[", "{")
 
-    def _cut_off(self, tool: Tool, way: _Way, position: int, slot: re.Match[str] | None, start: int) -> str | None:
+    def _cut_off(self, tool: Tool, way: _Way, position: int, slot: re.Match[str] | None) -> str | None:
         """Tell of a call whose properties never came: the text ends, or ReAct's input is a plain string."""
         rest = self.text[position : position + 64]
         named = slot is not None and (way.arguments or not _is_word(tool.name))
@@ -516,9 +538,11 @@ class _CallsInText:
             word = re.fullmatch(r"[\"'`]?(\w+)[\"']?:?\s*", rest)
             if word and any(own.startswith(word.group(1)) for own in tool.properties):
                 return f"the beginning of a call to {tool.name}"
-        if slot is not None and way.input_label and not way.opened and rest:
-            if not any(_documents(rest, tool, own, bare=True) or rest.startswith(own) for own in tool.properties):
-                return f"{tool.name} with its input"
+        if slot is not None and re.fullmatch(r"(?:a(?:rg(?:s|u\w*)?)?|param\w*|inp?u?)[\"']?", rest) and way.comma:
+            return f"the beginning of a call to {tool.name}"
+        described = any(_documents(rest, tool, own, bare=True) or rest.startswith(own) for own in tool.properties)
+        if slot is not None and way.input_label and not way.opened and rest and not described:
+            return f"{tool.name} with its input"
         return None
 
     def _lonely(self, tool: Tool, found: re.Match[str]) -> str | None:
@@ -529,9 +553,12 @@ class _CallsInText:
             return f"a call to {tool.name} as code"
         if not tool.required and self._starts_text(start) and re.fullmatch(r"\(\s*\)[\s`;\])]*", text[end : end + 16]):
             return f"a call to {tool.name} as code"
+        whole = _WHOLE.fullmatch(text, end) if self._starts_text(start) else None
+        if whole and not any(re.match(rf"\W{{0,3}}{re.escape(own)}\b", whole[1]) for own in tool.properties):
+            return f"a call to {tool.name} as code"
         if exact:
             return None
-        if re.match(r"[\"'`*_]*[ \t]*(?:\n|$)", text[end : end + 12]):
+        if re.match(r"[\"'`*_]*[ \t]*(?:\n|$|\[[^\]\n]{1,200}\])", text[end : end + 240]):
             line = text.rfind("\n", max(0, start - 60), start) + 1
             if re.fullmatch(r"[\s>*_#-]*action[*_]*\s*:[\s*_`\"']*", text[line:start], re.IGNORECASE):
                 return f"the action {tool.name}"
