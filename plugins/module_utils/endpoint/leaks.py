@@ -71,32 +71,31 @@ def remedy(leak: Leak, streamed: bool = False) -> str:
 
     """
     family = BY_NAME.get(leak.family)
-    vllm = f"--tool-call-parser {family.vllm}" if family and family.vllm else ""
-    note = f" {family.note}" if family and family.note and vllm else ""
+    vllm = family.vllm if family else ""
+    sglang = family.sglang if family else ""
     if streamed:
-        set_it = f"check that it runs with {vllm}{note}, or" if vllm else "try another --tool-call-parser, or"
         return (
             "The model and its template are good: the same call is right without streaming. What fails is the server's parser "
-            f"for streams. Update the server; with vLLM, {set_it} load a corrected parser with --tool-parser-plugin; with "
-            "SGLang, try another --tool-call-parser."
+            "for streams. Update the server; with vLLM, "
+            + (f"check that it runs with --tool-call-parser {vllm}" if vllm else "try another --tool-call-parser")
+            + ", or load a corrected parser with --tool-parser-plugin; with SGLang, "
+            + (f"check --tool-call-parser {sglang}." if sglang else "try another --tool-call-parser.")
         )
-    if family:
-        start_vllm = (
-            f"start vLLM with --enable-auto-tool-choice {vllm}{note}"
-            if vllm
-            else "vLLM needs a --tool-parser-plugin for this model"
+    if family is None:
+        engines = (
+            "vLLM with --enable-auto-tool-choice and the --tool-call-parser that the model card names (vLLM's page "
+            "'Tool Calling' lists them); SGLang with its --tool-call-parser; "
         )
-        start_sglang = f", SGLang with --tool-call-parser {family.sglang}" if family.sglang else ""
     else:
-        start_vllm = (
-            "start vLLM with --enable-auto-tool-choice and the --tool-call-parser that the model card names "
-            "(vLLM's page 'Tool Calling' lists them)"
-        )
-        start_sglang = ", SGLang with its --tool-call-parser"
+        note = f" {family.note}" if family.note else ""
+        engines = (
+            f"vLLM with --enable-auto-tool-choice --tool-call-parser {vllm}{note}; "
+            if vllm
+            else "vLLM with a --tool-parser-plugin for this model; "
+        ) + (f"SGLang with --tool-call-parser {sglang}; " if sglang else "")
     return (
-        f"The server has to parse this text: {start_vllm}{start_sglang}; llama.cpp with --jinja and, if that is not enough, the "
-        "model's own --chat-template-file; with Ollama, use a model whose template has {{ if .ToolCalls }} "
-        "('ollama show' lists tools)."
+        f"The server has to parse this text. Start {engines}llama.cpp with --jinja and, if that is not enough, the model's own "
+        "--chat-template-file; with Ollama, use a model whose template has {{ if .ToolCalls }} ('ollama show' lists tools)."
     )
 
 

@@ -112,7 +112,7 @@ FAMILIES = (
         r"(?-i:<TOOLCALL>)",
         "nemotron_json",
         "",
-        "from the file that the model ships, by --tool-parser-plugin",
+        "and --tool-parser-plugin with the parser that the model ships",
     ),
     _family("minicpm5", r"<function name=", "minicpm5", "minicpm5"),
     _family("olmo3", r"<function_calls>\s*[\w.]+\(", "olmo3"),

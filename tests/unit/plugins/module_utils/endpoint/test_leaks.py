@@ -124,7 +124,7 @@ def test_the_remedy_of_a_leaking_vllm_is_the_flag() -> None:
     leak = find_leak(LEAKS["Qwen3-Coder"], SMALL)
     assert leak
     assert (
-        "vLLM with --enable-auto-tool-choice --tool-call-parser qwen3_coder, SGLang with --tool-call-parser qwen3_coder"
+        "vLLM with --enable-auto-tool-choice --tool-call-parser qwen3_coder; SGLang with --tool-call-parser qwen3_coder"
         in remedy(leak)
     )
     streamed = remedy(leak, streamed=True)
