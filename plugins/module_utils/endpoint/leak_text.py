@@ -33,6 +33,7 @@ _STEP = re.compile(
     r"|(?P<pair>[\"'](?!description|title)\w{1,24}[\"']\s?:\s?(?:[\"'](?!object)[\w.:-]{0,64}[\"']|\d+|null|true|false)"
     r"|(?!description|title)\w{1,24}\s?=\s?[\"'](?!object)[\w.:-]{0,40}[\"'])"
     rf"|(?P<arguments>(?:with )?(?:{ARGUMENT_KEYS})\b)|(?P<word>(?:json|yaml|xml|python|code)\b)|(?P<number>:\d+)"
+    r"|(?P<id>\[CALL_ID\]\w{1,24})"
     r"|(?P<comma>,)|(?P<bullet>(?<=\n)[-*\u2022+]\s)|(?P<sign>->|[\"'`{}()\[\]:=|*_#>\u2192])",
     re.IGNORECASE,
 )
@@ -147,7 +148,9 @@ class CallInText:
                 position = label.end()
                 continue
             kind = step.lastgroup
-            if kind == "comma" and not (quoted or slot or way.opened):
+            if kind == "comma" and not (
+                quoted or slot or way.opened or text[step.end() : step.end() + 2].strip() == "{"
+            ):
                 break
             if kind == "pair" and way.arguments and re.match(r"[\"']?(?:name|type)\b", step.group()):
                 break  # A parameter is described, not given.

@@ -361,6 +361,48 @@ SIBLINGS = (
     "Thought: The action would be sessions_send.\nFinal Answer: I cannot.",
     "Question: what is an Action Input?\nAction Input: is the text behind the action.",
     "Action: none\nAction Input: none",
+    'Your request: send "hello" via sessions_send. Status: not done. Reason: no tool access.',
+    "I do not have a tool named `sessions_send`, so the message `hello` cannot be sent.",
+    "Here is how an agent would do that:\n\n1. Pick sessions_send.\n2. Put hello into message.\n3. Run it.",
+    "Which parameters? For sessions_send: message. For web_fetch: url. For memory_search: query.",
+    "sessions_send\nmemory_search\nweb_fetch",
+    "sessions_send: message\nmemory_search: query\nweb_fetch: url",
+    "sessions_send (message), memory_search (query), web_fetch (url)",
+    "Function | Argument\nsessions_send | message\nweb_fetch | url",
+    "sessions_send\n  Send a message to a session.\n  message: What to send.\nweb_fetch\n  url: The address of the page.",
+    '{"sessions_send": {"required": ["message"]}}',
+    (
+        '{"functions": [{"name": "sessions_send", "parameters": {"type": "objec'
+        't", "properties": {"message": {"type": "string"}}}}]}'
+    ),
+    '<tools>{"name": "sessions_send", "description": "x", "parameters": {"message": {"type": "string"}}}</tools>',
+    '<functions><function>{"name": "sessions_send", "description": "x"}</function></functions>',
+    '{"tools": {"sessions_send": true, "web_fetch": false}, "message": "ok"}',
+    'sessions_send={"type": "function"}',
+    'mock.patch("tools.sessions_send", return_value={"message": "ok"})',
+    'sessions_send.assert_called_with(message="hello")',
+    'expect(sessions_send).toHaveBeenCalledWith({ message: "hello" })',
+    'self.sessions_send(message="hello")',
+    'this.sessions_send({ message: "hello" })',
+    'tools.register("sessions_send", handler, {message: "string"})',
+    'register_tool(name="sessions_send", params={"message": str})',
+    "CREATE TABLE sessions_send (message TEXT NOT NULL, id INTEGER);",
+    "INSERT INTO sessions_send (message) VALUES ('hello');",
+    "sessions_send,message,hello\nweb_fetch,url,x",
+    '{"id": 7, "table": "sessions_send", "columns": ["message"]}',
+    'sessions_send_total{message="ok"} 3',
+    "ERROR sessions_send: message too long",
+    'The answer of sessions_send was: {"ok": true, "message": "sent"}',
+    'sessions_send returned {"status": "ok"}',
+    "sessions_send({...}) with message set",
+    "sessions_send({message}) is short for more.",
+    "for m in messages: print(m)",
+    "Use `sessions_send(message)`; `message` is a string.",
+    "type Message = { message: string }; // sessions_send",
+    "Je ne peux pas appeler sessions_send. Message : bonjour.",
+    "Ich w\xfcrde sessions_send mit der Nachricht hello aufrufen.",
+    "\u6211\u4f1a\u7528 sessions_send \u53d1\u9001 hello\u3002",
+    "\u53ef\u7528\u5de5\u5177\uff1asessions_send\uff08message\uff09\u3001web_fetch\uff08url\uff09",
 )
 
 # The border: calls as someone could read them, which have too little to go by. Said to be absent.
@@ -369,6 +411,9 @@ UNDECIDED = (
     '(sessions_send :message "hello")',
     "openclaw sessions_send --message hello",
     '{"sessions_send": "hello"}',
+    '(tool) sessions_send message="hello"',
+    "sessions_send;message=hello",
+    "sessions_send?message=hello",
 )
 
 ALL = {**HARMLESS, **{f"{number}: {text[:30]!r}": text for number, text in enumerate((*SIBLINGS, *UNDECIDED))}}
