@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Tool
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leak_words import (
+from .apis.dialect import Tool
+from .leak_words import (
     ARGUMENT_KEY,
     TOOL_KEY,
     documents,

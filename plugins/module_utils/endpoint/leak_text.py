@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Tool
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leak_words import (
+from .apis.dialect import Tool
+from .leak_words import (
     ARGUMENT_KEYS,
     NAME_KEYS,
     NAMESPACE,

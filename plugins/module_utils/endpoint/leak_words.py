@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Tool
+from .apis.dialect import Tool
 
 NAMESPACE = (
     r"(?:(?:functions?|default_api|tools?|api|multi_tool_use|plugins?|actions?|skills?|mcp)[.:/]|mcp__\w{1,30}?__){0,2}"

@@ -30,17 +30,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Tool
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leak_json import CallInJson, json_values
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leak_text import CallInText
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leak_words import NAMESPACE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.parsers import BY_NAME, family_of
+from .apis.dialect import Tool
+from .leak_json import CallInJson, json_values
+from .leak_text import CallInText
+from .leak_words import NAMESPACE
+from .parsers import BY_NAME, family_of
 
 # Characters that are looked at: 16 for each token of the largest budget, more than any answer with a call in it has.
 _LENGTH = 65536
 
 # How far a property may stand from its name: more than the longest header between the two (ids, indices, special tokens).
 _REACH = 320
+
 
 @dataclass(frozen=True)
 class Leak:

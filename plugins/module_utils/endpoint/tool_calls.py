@@ -66,9 +66,15 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
     for where, text in (("text", answer.content), ("reasoning", answer.thoughts)):
         leak = find_leak(text, question.tools)
         if leak:
-            return Verdict(LEAKED, f'the tool call came back as {where} ({leak.sign}): "{quote(text, key, 120)}"')
-    said = quote(answer.content, key, 120)
-    return Verdict(ABSENT, f'no tool call, but prose: "{said}"' if said else "no tool call and no text")
+            said = quote(text, dialect.key, 120)
+            return Verdict(LEAKED, f'the tool call came back as {where} ({leak.sign}): "{said}"', leak)
+    if answer.faults:
+        return Verdict(MALFORMED, answer.faults[0])
+    said = quote(answer.content, dialect.key, 120)
+    within = f" within {answer.budget} tokens" if answer.cut else ""
+    return Verdict(
+        ABSENT, f'no tool call{within}, but prose: "{said}"' if said else f"no tool call{within} and no text"
+    )
 
 
 def says_unsupported(server_message: str) -> bool:
