@@ -16,7 +16,7 @@ import misbehaviours
 import pytest
 import streamed_calls
 from broken_server import running
-from conftest import CHAT, MESSAGES, RESPONSES, Llama, prove
+from conftest import CHAT, MESSAGES, RESPONSES, prove
 
 API = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
 CASES = [(api, name) for api, streams in streamed_calls.STREAMS.items() for name in streams]
