@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import FAILED
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     Endpoint,
     open_conversation,
@@ -90,19 +90,30 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     """Return the checks of the model server: does it answer, and does its model?
 
     NemoClaw calls any answer healthy (nemoclaw-facts 14.1; NemoClaw #6192); here the model has to be served, and has to
-    answer a real question.
+    answer a real question, judged by the probes that the validation has. Tool calls are left to it, for their time.
     """
     backend, completion = Check("backend", url=endpoint.base_url), Check("completion", url=endpoint.base_url)
+    report = Report(endpoint.api, route["model"])
+    failure: Failure | None = None
     try:
         conversation = open_conversation(endpoint, endpoint.api, start_clock(endpoint))
         conversation.model = route["model"]
-        _run(backend, lambda probe: _serves_model(conversation, route["model"], probe))
-        if backend.state == HEALTHY:
-            _run(completion, lambda probe: _completes(conversation, probe))
-        else:
-            completion.detail = "the server did not pass its own check"
-    except Failure as failure:
+        Ladder(conversation, Demands(), report, ("models", "completion")).validate()
+    except Failure as found:
+        failure = found
+    if failure and not report.probes:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
+    for check, probe in zip((backend, completion), report.probes):
+        check.latency = probe.latency
+        if failure and probe.outcome == FAILED:
+            check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
+            check.detail = failure.message
+        elif probe.tries:
+            check.state, check.detail = HEALTHY, probe.reason
+    if completion.state == HEALTHY:
+        completion.detail = "answered a completion (tool calls are not asked here)"
+    elif completion.state == NOT_PROBED:
+        completion.detail = "the server did not pass its own check"
     return [backend, completion]
 
 
@@ -143,33 +154,3 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
 def _port(url: str) -> int:
     where = urlsplit(url)
     return where.port or {"https": 443}.get(where.scheme, 80)
-
-
-def _run(check: Check, look: Any) -> None:
-    probe = Probe(check.name, "")
-    try:
-        check.detail = look(probe)
-        check.state = HEALTHY
-    except Failure as failure:
-        check.state = _STATES.get(failure.code, UNHEALTHY)
-        check.code, check.detail = failure.code, failure.message
-    check.latency = probe.latency
-
-
-def _serves_model(conversation: Conversation, model: str, probe: Probe) -> str:
-    url = f"{conversation.client.base}{conversation.dialect.models_path}"
-    try:
-        listed = models.entries(conversation.get(url, probe), url)
-    except Failure as failure:
-        if failure.code != "not_found":
-            raise
-        return "the server does not list its models"
-    models.choose(model, listed, url, conversation.client.key)
-    return f"serves {model}"
-
-
-def _completes(conversation: Conversation, probe: Probe) -> str:
-    answer = conversation.ask(questions.COMPLETION, probe)
-    if not answer.content:
-        raise Failure("empty_answer", "The model answered with no text. Look at the server's log.")
-    return "answered a question"

@@ -18,7 +18,12 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import (
+    count_of,
+    list_of,
+    object_of,
+    parse_json,
+)
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
@@ -141,7 +146,12 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -
     """Return what an HTTP status other than 2xx means; what the server said is quoted without the key."""
     said = error_text(body, key)
     quoted = f" and said: {said.rstrip('.')}" if said else ""
-    details: dict[str, Any] = {"status": status, "server_message": said, "retry_after": _retry_after(headers)}
+    details: dict[str, Any] = {
+        "status": status,
+        "server_message": said,
+        "parameter": _named_parameter(body),
+        "retry_after": _retry_after(headers),
+    }
     answered = f"{url} answered HTTP {status}{quoted}"
     if status in (401, 403):
         remedy = (
@@ -175,6 +185,18 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -
 def _retry_after(headers: Any) -> int | None:
     """Return the seconds a server asks to wait; the date form is not worth its clock skew."""
     return count_of(headers.get("Retry-After"))
+
+
+def _named_parameter(body: bytes) -> str | None:
+    """Return the request's parameter that an error names: C(error.param) of OpenAI's shape, C(detail[].loc) of FastAPI's."""
+    try:
+        content = object_of(parse_json(body))
+    except ValueError:
+        return None
+    named = [object_of(content.get("error")).get("param"), content.get("param")]
+    for entry in map(object_of, list_of(content.get("detail"))):
+        named += list_of(entry.get("loc"))[1:2]
+    return next((quote(name, "", 60) for name in named if isinstance(name, str) and name), None)
 
 
 def error_text(body: bytes, key: str) -> str:

@@ -93,7 +93,17 @@ def test_every_probe_that_was_not_reached_says_so(run_module: RunModule) -> None
         ("models", "failed", False),
         *(
             (name, "skipped", True)
-            for name in ("warm_up", "completion", "streaming", "tool_call", "agent_tool_call", "context")
+            for name in (
+                "warm_up",
+                "completion",
+                "streaming",
+                "tool_call",
+                "tool_call_streamed",
+                "second_turn",
+                "context",
+                "agent_tool_call",
+                "agent_tool_call_streamed",
+            )
         ),
     ]
     assert result["failure"]["probe"] == "models"

