@@ -82,7 +82,11 @@ FAMILIES = (
     ),
     _family("internlm", r"<\|action_start\|>|<\|plugin\|>", "internlm", "interns1"),
     _family(
-        "cohere", r"<\|START_ACTION\|>", "cohere_command3", "cohere_command4", "(newer Command models: cohere_command4)"
+        "cohere",
+        r"<\|START_ACTION\|>",
+        "cohere_command3",
+        "cohere_command4",
+        "(newer ones: cohere_command4; both need cohere_melody)",
     ),
     _family("apertus", r"<\|tools_prefix\|>", "apertus", "apertus2509"),
     _family("gigachat3", r"<\|function_call\|>|function call<\|role_sep\|>", "gigachat3", "gigachat3"),
@@ -104,7 +108,11 @@ FAMILIES = (
     _family("glm47", r"<arg_key>", "glm47", "glm47", "(GLM 4.5 and 4.6: glm45)"),
     # NVIDIA's parser for Nemotron Nano 2 comes with the model, not with vLLM.
     _family(
-        "nemotron_v2", r"<TOOLCALL>", "nemotron_json", "", "from the file that the model ships, by --tool-parser-plugin"
+        "nemotron_v2",
+        r"(?-i:<TOOLCALL>)",
+        "nemotron_json",
+        "",
+        "and --tool-parser-plugin with the parser that the model ships",
     ),
     _family("minicpm5", r"<function name=", "minicpm5", "minicpm5"),
     _family("olmo3", r"<function_calls>\s*[\w.]+\(", "olmo3"),

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import FAILED
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import FAILED, PASSED
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     Endpoint,
@@ -104,12 +104,11 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     if failure and not report.probes:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
     for check, probe in zip((backend, completion), report.probes):
-        check.latency = probe.latency
         if failure and probe.outcome == FAILED:
             check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
-            check.detail = failure.message
-        elif probe.tries:
-            check.state, check.detail = HEALTHY, probe.reason
+            check.detail, check.latency = failure.message, probe.latency
+        elif probe.outcome == PASSED or (check is backend and probe.tries):
+            check.state, check.detail, check.latency = HEALTHY, probe.reason, probe.latency
     if completion.state == HEALTHY:
         completion.detail = "answered a completion (tool calls are not asked here)"
     elif completion.state == NOT_PROBED:
