@@ -169,7 +169,7 @@ def responses_merged(base_url: str) -> list[Call]:
         if event.type == "response.output_item.done":
             items.append(event.item)
         elif event.type == "response.completed":
-            return _responses_calls(items or event.response.output)
+            return _responses_calls(items)
     raise ValueError("no response.completed")
 
 

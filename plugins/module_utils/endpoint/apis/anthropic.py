@@ -101,6 +101,9 @@ class _MessageStream(StreamReader):
         if kind == "message":
             self.fault("its events have no name (no event: line), and clients pass over them")
             return False
+        if not content.get("type"):
+            self.fault("the data of its events has no type, and clients pass over them")
+            return False
         answer.events.add(kind)
         if kind == "message_start":
             answer.prompt_tokens = _prompt_tokens(object_of(content.get("message")))

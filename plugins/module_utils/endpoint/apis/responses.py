@@ -83,7 +83,10 @@ class _ResponseStream(StreamReader):
     def add(self, event: Event) -> bool:
         answer = self.answer
         content = self.dialect.event_object(event)
-        kind = str(content.get("type", event.type))
+        kind = str(content.get("type") or ("error" if event.type == "error" else ""))
+        if not kind:
+            self.fault("the data of its events has no type, and clients pass over them")
+            return False
         answer.events.add(kind)
         if kind == "response.output_text.delta":
             answer.text += text_of(content.get("delta"))
