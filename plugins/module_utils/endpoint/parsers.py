@@ -128,3 +128,45 @@ BY_NAME = {family.name: family for family in FAMILIES}
 def family_of(text: str) -> str:
     """Return the name of the family whose mark stands in the text, empty where none does."""
     return next((family.name for family in FAMILIES if family.mark.search(text)), "")
+
+
+# Where a call leaks as bare JSON, which many templates write, the name of the model tells its family (vLLM's page "Tool
+# Calling" lists them). The first that matches counts.
+_MODELS = tuple(
+    (re.compile(pattern, re.IGNORECASE), name)
+    for pattern, name in (
+        (r"qwen-?3[\w.-]*coder|qwen-?3\.[5-9]|nemotron-?3|mimo|step-?3\.5", "qwen3_coder"),
+        # DeepSeek's distillations have the templates of other families, without tools.
+        (r"distill", ""),
+        (r"qwen|qwq|hermes", "hermes"),
+        (r"llama-?4", "llama4"),
+        (r"llama-?3", "llama3"),
+        (r"mistral|mixtral|ministral|magistral|devstral", "mistral"),
+        (r"deepseek-?v4\.1", "deepseek_v41"),
+        (r"deepseek-?v4", "deepseek_v4"),
+        (r"deepseek-?v3\.2", "deepseek_v32"),
+        (r"deepseek-?v3\.1", "deepseek_v31"),
+        (r"deepseek-?(?:v3|r1)", "deepseek_v3"),
+        (r"kimi-?k3", "kimi_k3"),
+        (r"kimi-?k2", "kimi_k2"),
+        (r"glm-?4\.[56]", "glm45"),
+        (r"glm-?(?:4\.7|5)", "glm47"),
+        (r"gpt-?oss", "gpt-oss"),
+        (r"functiongemma", "functiongemma"),
+        (r"gemma-?4", "gemma4"),
+        (r"granite", "granite"),
+        (r"phi-?4-?mini", "phi4_mini"),
+        (r"minimax-?m3", "minimax_m3"),
+        (r"minimax-?m2", "minimax_m2"),
+        (r"lfm-?2", "lfm2"),
+        (r"seed-?oss", "seed_oss"),
+        (r"olmo-?3", "olmo3"),
+        (r"jamba", "jamba"),
+        (r"internlm", "internlm"),
+    )
+)
+
+
+def family_of_model(model: str) -> str:
+    """Return the name of the family that a model's name tells, empty where it tells none."""
+    return next((name for pattern, name in _MODELS if pattern.search(model)), "")
