@@ -86,7 +86,10 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
         look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),
         look(openshell, gateway.endpoint, sandbox="my-assistant"),
     ):
-        assert (check.state, check.detail) == ("healthy", "answered a question from inside my-assistant")
+        assert (check.state, check.detail) == (
+            "healthy",
+            "answered a completion from inside my-assistant (tool calls are not asked here)",
+        )
     _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
     assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
     sandbox.remove(openshell, sandbox.Wish("bare", timeout=20), False)

@@ -34,7 +34,7 @@ from .apis.dialect import Tool
 from .leak_json import CallInJson, json_values
 from .leak_text import CallInText
 from .leak_words import NAMESPACE
-from .parsers import BY_NAME, family_of
+from .parsers import BY_NAME, family_of, family_of_model
 
 # Characters that are looked at: 16 for each token of the largest budget, more than any answer with a call in it has.
 _LENGTH = 65536
@@ -65,15 +65,16 @@ def find_leak(text: str, tools: Sequence[Tool]) -> Leak | None:
     return Leak(sign, family_of(text)) if sign else None
 
 
-def remedy(leak: Leak, streamed: bool = False) -> str:
+def remedy(leak: Leak, streamed: bool = False, model: str = "") -> str:
     """Return what to do about a leak.
 
     Args:
         leak: What was found.
         streamed: The same call was right without streaming.
+        model: The name of the model, which tells the family where the text does not.
 
     """
-    family = BY_NAME.get(leak.family)
+    family = BY_NAME.get(leak.family or family_of_model(model))
     vllm = family.vllm if family else ""
     sglang = family.sglang if family else ""
     if streamed:

@@ -70,16 +70,16 @@ _SECOND_TURN_REMEDIES = {
 }
 
 
-def remedy_of_second_turn(what: str, verdict: Verdict | None) -> str:
+def remedy_of_second_turn(what: str, verdict: Verdict | None, model: str) -> str:
     """Return what to do about a second turn that went wrong; C(verdict) is that on a call which leaked there."""
-    return remedy(verdict, streamed=False) if verdict else _SECOND_TURN_REMEDIES[what]
+    return remedy(verdict, False, model) if verdict else _SECOND_TURN_REMEDIES[what]
 
 
-def remedy(verdict: Verdict, streamed: bool) -> str:
+def remedy(verdict: Verdict, streamed: bool, model: str = "") -> str:
     """Return what to do about a verdict; C(streamed): the unstreamed call was right."""
     if verdict.leak is not None:
         leading = "An agent would show this text instead of running the tool. "
-        return leading + remedy_of_leak(verdict.leak, streamed)
+        return leading + remedy_of_leak(verdict.leak, streamed, model)
     return _STREAM_REMEDY if streamed else _REMEDIES[verdict.kind]
 
 

@@ -201,7 +201,7 @@ class ToolProbes:
         return Failure(
             remedies.failure_code(verdict, stream),
             f"Model {self._report.model} at {self._report.base_url} gives no structured tool call on the {how}{label} "
-            f"request: {verdict.reason.rstrip('.')}. {remedies.remedy(verdict, stream)}",
+            f"request: {verdict.reason.rstrip('.')}. {remedies.remedy(verdict, stream, str(self._report.model))}",
             tool_calling=verdict.kind,
             reason=verdict.reason,
         )
@@ -210,7 +210,7 @@ class ToolProbes:
         return Failure(
             remedies.SECOND_TURN_FAILURE_CODES[kind],
             f"Model {self._report.model} at {self._report.base_url} calls a tool, but does not go on with its result: "
-            f"{what.rstrip('.')}. {remedies.remedy_of_second_turn(kind, verdict)}",
+            f"{what.rstrip('.')}. {remedies.remedy_of_second_turn(kind, verdict, str(self._report.model))}",
             reason=what,
         )
 

@@ -103,12 +103,12 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
         failure = found
     if failure and not report.probes:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
-    for check, probe in zip((backend, completion), report.probes):
-        if failure and probe.outcome == FAILED:
+    for check, entry in zip((backend, completion), report.probes):
+        if failure and entry.outcome == FAILED:
             check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
-            check.detail, check.latency = failure.message, probe.latency
-        elif probe.outcome == PASSED or (check is backend and probe.tries):
-            check.state, check.detail, check.latency = HEALTHY, probe.reason, probe.latency
+            check.detail, check.latency = failure.message, entry.latency
+        elif entry.outcome == PASSED or (check is backend and entry.tries):
+            check.state, check.detail, check.latency = HEALTHY, entry.reason, entry.latency
     if completion.state == HEALTHY:
         completion.detail = "answered a completion (tool calls are not asked here)"
     elif completion.state == NOT_PROBED:

@@ -27,6 +27,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
+# Characters of an error that are quoted, and how many of them from its end: template engines name the cause last.
+_SAID, _SAID_TAIL = 300, 120
+
 # Codes after which another API, another try or another rung of the ladder cannot help: the user has to change something.
 FINAL_CODES = frozenset(
     [
@@ -200,20 +203,20 @@ def _named_parameter(body: bytes) -> str | None:
 
 
 def error_text(body: bytes, key: str) -> str:
-    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else its first 200 characters."""
+    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else the body."""
     text = body.decode("utf-8", errors="replace")
     try:
         content = parse_json(text)
     except ValueError:
-        return quote(text, key)
+        return quote(text, key, _SAID, _SAID_TAIL)
     found = object_of(content)
     inner = found.get("error")
     candidates = [inner.get(name) for name in ("message", "details")] if isinstance(inner, dict) else [inner]
     candidates += [found.get(name) for name in ("message", "detail", "details")]
     for candidate in candidates:
         if isinstance(candidate, str) and candidate:
-            return quote(candidate, key)
-    return quote(text, key)
+            return quote(candidate, key, _SAID, _SAID_TAIL)
+    return quote(text, key, _SAID, _SAID_TAIL)
 
 
 def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:

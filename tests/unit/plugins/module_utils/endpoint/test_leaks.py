@@ -218,3 +218,29 @@ def test_random_text_never_raises() -> None:
     ]
     for _dummy in range(3000):
         find_leak("".join(source.choice(pieces) for _dummy in range(source.randrange(30))), AGENT)
+
+
+@pytest.mark.parametrize(
+    ("model", "flag"),
+    [
+        ("Qwen/Qwen3.6-27B-FP8", "--tool-call-parser qwen3_coder;"),
+        ("Qwen/Qwen2.5-14B-Instruct", "--tool-call-parser hermes;"),
+        ("qwen2.5:7b", "--tool-call-parser hermes;"),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "--tool-call-parser llama3_json with vLLM's tool_chat_template_llama3.1_json.jinja",
+        ),
+        ("mistralai/Mistral-Small-3.2-24B-Instruct-2506", "--tool-call-parser mistral,"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-4B-FP8", "--tool-call-parser qwen3_coder"),
+        ("openai/gpt-oss-20b", "--tool-call-parser openai"),
+        ("zai-org/GLM-4.7", "--tool-call-parser glm47"),
+        ("deepseek-ai/DeepSeek-V3.2", "--tool-call-parser deepseek_v32"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", "the --tool-call-parser that the model card names"),
+        ("lab/scripted", "the --tool-call-parser that the model card names"),
+    ],
+)
+def test_bare_json_leaves_the_family_to_the_models_name(model: str, flag: str) -> None:
+    said = remedy(Leak("the JSON of a call to sessions_send"), model=model)
+    start = f"Start vLLM with --enable-auto-tool-choice {flag}" if flag.startswith("--") else flag
+    assert start.rstrip(";,") in said
+    assert len(said.split()) <= 60
