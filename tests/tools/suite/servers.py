@@ -87,9 +87,9 @@ def openshell_home(run: Run) -> Path | None:
     return folder
 
 
-def weights_home(run: Run) -> Path:
-    """Return the folder of the real weights of weak models, made on first use: 330 MB are downloaded, in a quarter of a minute."""
-    return _installed(run, "weights", "weak_models.py")
+def weights_home(run: Run, *names: str) -> Path:
+    """Return the folder of the real weights of weak models, made on first use: 90 MB are downloaded, or 240 MB for gemma3."""
+    return _installed(run, "weights", "weak_models.py", *names)
 
 
 def clients_home(run: Run) -> Path:
@@ -97,13 +97,13 @@ def clients_home(run: Run) -> Path:
     return _installed(run, "clients", "client_libraries.py")
 
 
-def _installed(run: Run, name: str, program: str) -> Path:
-    """Return the folder that a program of tests/servers installs requirements-NAME.txt into."""
-    recipe = paths.REPO / "tests" / "servers" / program
-    content = recipe.read_bytes() + (recipe.parent / f"requirements-{name}.txt").read_bytes()
-    folder = paths.VENVS / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
-    with exclusive(f"venv-{name}"):
-        run.command([sys.executable, recipe, "--install", folder])
+def _installed(run: Run, recipe: str, program: str, *names: str) -> Path:
+    """Return the folder that a program of tests/servers installs what requirements-RECIPE.txt asks for into."""
+    path = paths.REPO / "tests" / "servers" / program
+    content = path.read_bytes() + (path.parent / f"requirements-{recipe}.txt").read_bytes()
+    folder = paths.VENVS / f"{'-'.join((recipe, *names))}-{hashlib.sha256(content).hexdigest()[:12]}"
+    with exclusive(f"venv-{recipe}"):
+        run.command([sys.executable, path, "--install", folder, *names])
     return folder
 
 
