@@ -41,10 +41,10 @@ def stop_all() -> None:
 
 
 @contextlib.contextmanager
-def exclusive(name: str) -> Iterator[None]:
+def exclusive(name: str, folder: Path = paths.LOCKS) -> Iterator[None]:
     """Hold a lock that also keeps a second bin/test in the same checkout out (fcntl locks end with the process)."""
-    paths.LOCKS.mkdir(parents=True, exist_ok=True)
-    with (paths.LOCKS / name).open("w", encoding="utf-8") as handle:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
