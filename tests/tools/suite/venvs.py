@@ -19,6 +19,9 @@ _PYTHONS = {
     # The tools take the core that the Python has: 2.21, or 2.19 on a machine with Debian 12's Python alone.
     "tools": ("3.12", "3.13", "3.11"),
     "servers": ("3.12", "3.11", "3.13"),
+    # The unit tests alone, on the newest Python, and with the oldest core.
+    "units-newest": ("3.13", "3.12"),
+    "units-oldest": ("3.11", "3.12"),
     # Python 3.12 lacks what this SDK imports (distutils).
     "docker-oldest": ("3.11", "3.10", "3.9"),
 }
