@@ -18,20 +18,16 @@ _REAL_PROCESSES, _PLAY_PROCESSES = 4, 3
 
 def units_quick(run: Run) -> None:
     """Run tests/unit on one Python, straight through pytest."""
-    _units(run, venvs.venv(run, "tools"), measured=False)
+    units_on(run, venvs.venv(run, "tools"))
 
 
 def units_newest(run: Run) -> None:
     """Run tests/unit on the newest Python and measure what they reach."""
-    _units(run, venvs.venv(run, "units-newest"), measured=True)
+    units_on(run, venvs.venv(run, "units-newest"), measured=True)
 
 
-def units_oldest_core(run: Run) -> None:
-    """Run tests/unit with the oldest core: the code of the controller (filters, callbacks) is imported with it."""
-    _units(run, venvs.venv(run, "units-oldest"), measured=False)
-
-
-def _units(run: Run, programs: paths.Path, measured: bool) -> None:
+def units_on(run: Run, programs: paths.Path, measured: bool = False) -> None:
+    """Run tests/unit with the Python of an environment."""
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
@@ -45,7 +41,7 @@ def _units(run: Run, programs: paths.Path, measured: bool) -> None:
         f"--junit-xml={report}",
         *_selected(run, root, ["tests/unit"]),
     ]
-    _judge(run, run.execute(argv, cwd=root, env=env), report)
+    judge(run, run.execute(argv, cwd=root, env=env), report)
 
 
 def _selected(run: Run, root: paths.Path, usual: Sequence[object]) -> list[object]:
@@ -56,7 +52,8 @@ def _selected(run: Run, root: paths.Path, usual: Sequence[object]) -> list[objec
     return [files[0].relative_to(root)] if files else ["-k", run.choice, *usual]
 
 
-def _judge(run: Run, status: int, report: paths.Path) -> None:
+def judge(run: Run, status: int, report: paths.Path) -> None:
+    """Count what pytest reports, and fail where it did not come that far."""
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
     # 1 is a failed test, which the report has; 5 is that there is none.
@@ -108,7 +105,7 @@ def _oldest_sdk(run: Run) -> None:
     # Its conftest is for the servers of the other files.
     chosen = ["--noconftest", "-k", "pulled or comes_back or one_shot or none", "tests/real/test_containers.py"]
     argv = [*homes.own(run), python, *PYTEST, f"--junit-xml={report}", *chosen]
-    _judge(run, run.execute(argv, cwd=root, env=env), report)
+    judge(run, run.execute(argv, cwd=root, env=env), report)
 
 
 def plays(run: Run) -> None:
@@ -150,4 +147,4 @@ def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> 
         f"--junit-xml={report}",
         *_selected(run, root, files),
     ]
-    _judge(run, run.execute(argv, cwd=root, env=env), report)
+    judge(run, run.execute(argv, cwd=root, env=env), report)

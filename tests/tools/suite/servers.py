@@ -66,7 +66,8 @@ def ollama_home(run: Run) -> Path | None:
     folder = paths.VENVS / f"ollama-{hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]}"
     with exclusive("venv-ollama", paths.VENVS / "locks"):
         run.command([sys.executable, recipe.parent / "ollama_server.py", "--install", folder])
-    return folder
+    # A process is told by its real path, whichever checkout the folder is reached from.
+    return folder.resolve()
 
 
 def openshell_home(run: Run) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ansible_test, checks, coverage, docker, engines, homes, molecule, packaging, pytests
+from . import ansible_test, bare, checks, coverage, docker, engines, homes, molecule, packaging, pytests
 from .model import Stage
 
 _SCENARIO, _TARGET, _EXPRESSION = "a scenario", "a target", "a file, or an expression as `pytest -k` takes it"
@@ -71,7 +71,13 @@ STAGES = (
     Stage(
         "units-3.9", "ansible-test units on the oldest Python; the middle ones compile", ansible_test.units, budget=150
     ),
-    Stage("units-3.11", "unit tests with the oldest ansible-core", pytests.units_oldest_core, budget=75),
+    Stage(
+        "units-bare",
+        "unit tests with the oldest ansible-core on a bare host, as root and as a plain user",
+        bare.units,
+        needs=("images",),
+        budget=150,
+    ),
     Stage("units-3.13", "unit tests on the newest Python, for the coverage", pytests.units_newest, budget=90),
     Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=180),
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest, budget=120),
