@@ -160,7 +160,7 @@ def test_the_signature_of_a_link_is_shown_nowhere(
         "jetpack_url": f"/srv/jetpack.tgz{query}",
         "checksum": f"sha256:{'0' * 64}",
     }
-    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port}
+    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port, "mode": "user"}
     if "inject_invocation" in PASS_VARS:  # newer cores have to be asked for it
         wish["_ansible_inject_invocation"] = True
     code, result = run_module(ollama_install, wish)
