@@ -120,8 +120,8 @@ def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> 
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
     measure, env = _measuring(run, root) if measured else ([], {})
-    folders = [tree.collections_path(root), str(root / "tests" / "servers"), env.get("PYTHONPATH")]
-    env["PYTHONPATH"] = ":".join(filter(None, folders))
+    folders = [tree.collections_path(root), *(str(root / "tests" / name) for name in ("servers", "tools"))]
+    env["PYTHONPATH"] = ":".join(folders)
     env["SCRIPTED_SERVERS_PYTHON"] = str(python)
     home = servers.ollama_home(run)
     if home:
@@ -138,6 +138,11 @@ def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> 
         run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
     # A file belongs to one process, which keeps its servers from test to test.
     parallel = ["-n", processes, "--dist", "loadfile"]
+    if homes.possible():
+        own = paths.HOMES / f"{run.name}-processes"
+        shutil.rmtree(own, ignore_errors=True)
+        env["OWN_HOMES"] = str(own)
+        parallel += ["-p", "own_home"]
     argv = [
         *homes.own(run),
         python,
