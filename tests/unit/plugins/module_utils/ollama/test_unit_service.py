@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import socket
 from pathlib import Path
 from typing import Any
@@ -349,11 +350,11 @@ def test_by_hand_on_loopback_is_accepted_with_a_warning(host: Host) -> None:
     assert "nothing starts it again" in report.warnings[0]
 
 
-@pytest.mark.parametrize(("uid", "code"), [(1000, "root_needed"), (0, "ollama_exposed")])
+@pytest.mark.parametrize(("user", "code"), [("nobody", "root_needed"), ("root", "ollama_exposed")])
 def test_an_exposed_daemon_that_we_may_not_see(
-    host: Host, monkeypatch: pytest.MonkeyPatch, uid: int, code: str
+    host: Host, monkeypatch: pytest.MonkeyPatch, user: str, code: str
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam(user).pw_uid)
     host.listen(ANY).service(pid=0)
     failure = host.failing()
     assert (failure.code, "become: true" in failure.message) == (code, code == "root_needed")
