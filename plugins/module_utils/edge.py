@@ -18,6 +18,7 @@ ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True},
     "ca_path": {"type": "path"},
     "validate_certs": {"type": "bool", "default": True},
+    "trusted_users": {"type": "list", "elements": "str", "default": []},
 }
 
 # The options of the doc fragment wait.

@@ -304,6 +304,7 @@ def main() -> None:
                 params["timeout"],
                 params["ca_path"],
                 params["validate_certs"],
+                tuple(params["trusted_users"]),
             ),
             Demands(params["require_tools"], params["min_context_window"], params["agent_prompt_tokens"]),
             report,

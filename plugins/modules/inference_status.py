@@ -206,9 +206,10 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
             params["timeout"],
             params["ca_path"],
             params["validate_certs"],
+            tuple(params["trusted_users"]),
         )
         checks += check_server(route, endpoint)
-        checks += check_proxy(route, params["token_path"] or token_path(account.home))
+        checks += check_proxy(route, params["token_path"] or token_path(account.home), account)
         if params["openshell"]:
             wanted = Wanted(params["backend"], params["gateway"], params["sandbox"])
             checks += check_gateway(Machine(), account, route, wanted, params["timeout"])

@@ -28,6 +28,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", 11434), Handler).serve_forever()
 """
 
+# Refuses strangers as the proxy does, and keeps whatever it is sent.
+IMPOSTOR = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        header = self.headers.get("Authorization", "")
+        with open("/tmp/impostor.log", "a") as log:
+            log.write(f"{header}|")
+        self.send_response(200 if header and "0" * 48 not in header else 401)
+        self.send_header("WWW-Authenticate", 'Bearer realm="nemoclaw.local_inference"')
+        self.end_headers()
+        self.wfile.write(b'{"data": [{"id": "m"}]}')
+    do_POST = do_GET
+http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+"""
+
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab_host.LabHost]:
@@ -66,6 +82,51 @@ def test_root_signals_the_proxy_and_not_the_nginx_of_the_distribution(host: lab_
     assert host.sh("systemctl show --property=MainPID --value nginx.service") == before
     assert host.sh("systemctl is-active nginx.service").strip() == "active"
     host.sh(f"systemctl stop nginx.service && systemctl mask nginx.service && systemctl start {UNIT}")
+
+
+@pytest.fixture
+def impostor(host: lab_host.LabHost) -> Iterator[str]:
+    """Have another user of the host listen on the proxy's port, and return the token."""
+    token = host.sh("cat /home/lab/.nemoclaw/ollama-proxy-token").strip()
+    host.sh("id mallory || useradd --create-home mallory")
+    host.put("/opt/impostor.py", IMPOSTOR)
+    host.sh(f"systemctl stop {UNIT}")
+    for port in (11435, 8080):
+        host.sh(f"systemd-run --quiet --uid mallory --unit impostor-{port} python3 /opt/impostor.py {port}")
+        host.sh(f"for i in $(seq 100); do ss -ltn | grep -q :{port} && exit 0; sleep 0.1; done; exit 1")
+    yield token
+    host.sh(f"systemctl stop impostor-11435 impostor-8080; rm -f /tmp/impostor.log; systemctl start {UNIT}")
+
+
+ROUTE = {
+    "provider": "ollama",
+    "base_url": "http://127.0.0.1:11434/v1",
+    "base_url_sandbox": "http://host.openshell.internal:11435/v1",
+    "model": "m",
+}
+
+
+def test_an_impostor_gets_no_token_and_no_key(host: lab_host.LabHost, impostor: str) -> None:
+    """Another user on the proxy's port, who refuses strangers as the proxy does: 0.1.0 called that healthy."""
+    record = {"nemoclaw.local_inference.inference_route": ROUTE}
+    assert host.play([record]).status == 0
+    shown = host.playbook("nemoclaw.local_inference.status")
+    assert (shown.status, "Inference (auth proxy): unhealthy" in shown.said) == (2, True), shown.said
+    assert "of the user mallory, who did not get to see the token" in shown.said
+    rotated = host.playbook("nemoclaw.local_inference.rotate_token")
+    assert (rotated.status, "mallory" in rotated.said) == (2, True), rotated.said
+    assert "The token was not rotated" in rotated.said
+    assert host.play([PROXY]).status == 2
+    assert host.sh("cat /home/lab/.nemoclaw/ollama-proxy-token").strip() == impostor
+    key = "canary-2f1c"
+    asked = {"base_url": "http://127.0.0.1:8080/v1", "model": "m", "api_key": key}
+    proved = host.play([{"nemoclaw.local_inference.endpoint_validate": asked}])
+    assert (proved.status, "listens on 0.0.0.0 port 8080" in proved.said) == (2, True), proved.said
+    seen = set(host.sh("cat /tmp/impostor.log").split("|"))
+    assert seen == {"", "Bearer " + "0" * 48}
+    trusted = host.play([{"nemoclaw.local_inference.endpoint_validate": {**asked, "trusted_users": ["mallory"]}}])
+    assert trusted.status == 2
+    assert f"Bearer {key}" in host.sh("cat /tmp/impostor.log").split("|")
 
 
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:

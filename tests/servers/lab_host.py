@@ -91,7 +91,17 @@ def booted(image: str, folder: Path) -> Iterator[LabHost]:
     """Have a host until the block ends."""
     name = f"nemoclaw-test-{secrets.token_hex(4)}"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    words = ["docker", "run", "--detach", "--name", name, "--hostname", name, "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN"]
+    words = [
+        "docker",
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--hostname",
+        name,
+        "--cap-add=SYS_ADMIN",
+        "--cap-add=NET_ADMIN",
+    ]
     words += ["--security-opt=seccomp=unconfined", "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
     words += ["--volume=/var/lib/docker", "--tmpfs=/run", "--tmpfs=/run/lock", image]
     subprocess.run(words, check=True, capture_output=True, timeout=60)

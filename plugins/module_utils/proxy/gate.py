@@ -35,6 +35,7 @@ _REMEDIES = {
     probe.REFUSED: "Look at its log with journalctl -u {unit}.",
     probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
     probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
+    probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the gate with systemctl restart {unit}.",
     probe.FOREIGN: "Stop what listens there ({owner}), or give the gate another port, then run the role proxy again.",
     probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
 }
@@ -169,7 +170,8 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         deadline.sleep(_BETWEEN_LOOKS_S)
         found = find_listeners(machine, {gate.port})
     address = probe.address_to_ask(found) or "127.0.0.1"
-    seen = probe.probe_until(deadline, address, gate.port, token, gate.probe_path, gate.serving)
+    trust = probe.trust_gate(gate_user)
+    seen = probe.probe_until(deadline, address, gate.port, token, trust, gate.probe_path, gate.serving)
     host = f"[{address}]" if ":" in address else address
     url = f"http://{host}:{gate.port}{gate.probe_path}"
     enforcing = (machine.read(_SELINUX) or "").strip() == "1"

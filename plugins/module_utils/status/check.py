@@ -19,8 +19,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     start_clock,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -31,6 +33,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     TOKEN_REJECTED,
     address_to_ask,
     probe,
+    trust_gate,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
 
@@ -106,12 +109,12 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     return [backend, completion]
 
 
-def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
+def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = GATE_USER) -> list[Check]:
     """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
     There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
     a gate that is not there are three states (nemoclaw-facts 14.1; NemoClaw #2553). NemoClaw's own Node proxy may hold
-    Ollama's port as well as ours.
+    Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = _port(route["base_url_sandbox"])
     if route["provider"] in _ELSEWHERE or port == _port(route["base_url_host"]):
@@ -129,7 +132,8 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
                 f"There is no token file {token_file}, so the gate cannot be asked as a sandbox asks it. Run the playbook "
                 "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
             )
-        seen = probe(address, port, token.value, path, ours=not is_ollama)
+        trust = trust_gate(gate_user, account if is_ollama else None)
+        seen = probe(address, port, token.value, trust, path, ours=not is_ollama)
         check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
         if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:

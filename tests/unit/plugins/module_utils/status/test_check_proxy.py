@@ -10,15 +10,23 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Protocol
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 TOKEN = "0123456789abcdef" * 3
-Gate = Callable[..., int]
+
+
+class Gate(Protocol):
+    """Serves a gate and returns its port; C(seen) holds the Authorization headers that any of them got."""
+
+    seen: list[str]
+
+    def __call__(self, status: int, path: str = "/api/tags") -> int: ...
 
 
 def route(port: int, **changes: str) -> dict[str, Any]:
@@ -31,7 +39,8 @@ def route(port: int, **changes: str) -> dict[str, Any]:
 
 
 def look(route: dict[str, Any], token: Path) -> list[Check]:
-    return check_proxy(route, str(token))
+    # The servers of this file are the gates: as if the gate's account were that of the tests.
+    return check_proxy(route, str(token), find_account(), find_account().name)
 
 
 @pytest.fixture
@@ -46,9 +55,12 @@ def gate() -> Iterator[Gate]:
     """Return a function that serves a gate which answers with a status to the token, and returns its port."""
     servers = []
 
+    seen: list[str] = []
+
     def serve(status: int, path: str = "/api/tags") -> int:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                seen.append(self.headers.get("Authorization", ""))
                 right = self.headers.get("Authorization") == f"Bearer {TOKEN}" and self.path == path
                 self.send_response(status if right else 401)
                 if not right:
@@ -63,7 +75,8 @@ def gate() -> Iterator[Gate]:
         servers.append(server)
         return int(server.server_address[1])
 
-    yield serve
+    serve.seen = seen  # type: ignore[attr-defined]
+    yield serve  # type: ignore[misc]
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -84,6 +97,18 @@ def test_the_states_of_a_gate(token: Path, gate: Gate, status: int, state: str, 
     (check,) = look(route(port), token)
     assert (check.name, check.state, check.code) == ("auth_proxy", state, code)
     assert check.url == f"http://127.0.0.1:{port}/api/tags"
+
+
+@pytest.mark.parametrize("provider", ["ollama", "vllm"])
+def test_whoever_else_holds_the_port_does_not_get_to_see_the_token(token: Path, gate: Gate, provider: str) -> None:
+    """It refuses strangers as the gate does, and would take the token: 0.1.0 sent it and called it healthy."""
+    path = "/api/tags" if provider == "ollama" else "/v1/models"
+    port = gate(200, path)
+    wanted = route(port, provider=provider)
+    (check,) = check_proxy(wanted, str(token), find_account())
+    assert (check.state, check.code) == ("unhealthy", "proxy_impostor")
+    assert find_account().name in check.detail
+    assert not any(TOKEN in seen for seen in gate.seen)
 
 
 @pytest.mark.parametrize("provider", ["vllm", "install-vllm", "nim"])
