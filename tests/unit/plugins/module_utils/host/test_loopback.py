@@ -54,11 +54,13 @@ def test_where_nobody_or_the_own_user_listens_a_key_may_be_sent() -> None:
 
 
 def test_who_took_a_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()) as connection:
-            assert find_server_uid(Machine(), connection, 0.1) is None, "nobody has taken it"
-            with listener.accept()[0]:
-                assert find_server_uid(Machine(), connection, 0.1) == os.geteuid()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as connection,
+    ):
+        assert find_server_uid(Machine(), connection, 0.1) is None, "nobody has taken it"
+        with listener.accept()[0]:
+            assert find_server_uid(Machine(), connection, 0.1) == os.geteuid()
 
 
 def test_who_took_a_connection_to_both_families() -> None:
