@@ -18,15 +18,29 @@ UNIT = "nemoclaw-ollama-proxy.service"
 OURS = "/run|/proc|/sys|/dev|/tmp|/var/tmp|/var/log/journal|/var/lib/nemoclaw-ollama-proxy|/var/lib/private|/etc/nemoclaw-ollama-proxy.*"
 # Owner and mode of every file and folder of the host.
 OWNERS = rf"find / -regextype egrep -regex '({OURS})(/.*)?' -prune -o -printf '%u:%g %m %p\n' | sort"
-SERVER = """
-import http.server
+# Stands for Ollama, which nothing of this file is about: it listens where OLLAMA_HOST says, and answers what tells it apart.
+OLLAMA = """
+import http.server, os, socket
+host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        answers = {"/api/version": b'{"version": "0.32.15"}', "/api/tags": b'{"models": []}'}
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"{}")
-http.server.ThreadingHTTPServer(("127.0.0.1", 11434), Handler).serve_forever()
+        self.wfile.write(answers.get(self.path, b"{}"))
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+Server((host.strip("[]"), int(port)), Handler).serve_forever()
 """
+OLLAMA_UNIT = """
+[Service]
+ExecStart=/usr/local/bin/ollama /opt/ollama.py
+User=ollama
+Environment=OLLAMA_HOST=127.0.0.1:11434
+[Install]
+WantedBy=multi-user.target
+"""
+OVERRIDE = "/etc/systemd/system/ollama.service.d/override.conf"
 
 # Refuses strangers as the proxy does, and keeps whatever it is sent.
 IMPOSTOR = """
@@ -50,8 +64,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab_host.LabHost]
     if "LAB_FIREWALL_IMAGE" not in os.environ:
         pytest.skip("LAB_FIREWALL_IMAGE names no image made by tests/lab_firewalls/build")
     with lab_host.booted(os.environ["LAB_FIREWALL_IMAGE"], tmp_path_factory.mktemp("hosts")) as made:
-        made.put("/opt/upstream.py", SERVER)
-        made.sh("apt-get update -qq && systemd-run --quiet --unit lab-upstream python3 /opt/upstream.py")
+        made.put("/opt/ollama.py", OLLAMA)
+        made.put("/etc/systemd/system/ollama.service", OLLAMA_UNIT)
+        made.sh("useradd --system ollama && install $(readlink -f /usr/bin/python3) /usr/local/bin/ollama")
+        made.sh("systemctl enable --now ollama.service && apt-get update -qq")
         played = made.play([PROXY])
         assert played.status == 0, played.said
         yield made
@@ -110,7 +126,7 @@ def test_an_impostor_gets_no_token_and_no_key(host: lab_host.LabHost, impostor: 
     """Another user on the proxy's port, who refuses strangers as the proxy does: 0.1.0 called that healthy."""
     record = {"nemoclaw.local_inference.inference_route": ROUTE}
     assert host.play([record]).status == 0
-    shown = host.playbook("nemoclaw.local_inference.status")
+    shown = host.playbook("nemoclaw.local_inference.status", "-e", "status_timeout=3")
     assert (shown.status, "Inference (auth proxy): unhealthy" in shown.said) == (2, True), shown.said
     assert "of the user mallory, who did not get to see the token" in shown.said
     rotated = host.playbook("nemoclaw.local_inference.rotate_token")
@@ -127,6 +143,50 @@ def test_an_impostor_gets_no_token_and_no_key(host: lab_host.LabHost, impostor: 
     trusted = host.play([{"nemoclaw.local_inference.endpoint_validate": {**asked, "trusted_users": ["mallory"]}}])
     assert trusted.status == 2
     assert f"Bearer {key}" in host.sh("cat /tmp/impostor.log").split("|")
+
+
+def listens(host: lab_host.LabHost, port: int) -> list[str]:
+    """Return the addresses on which somebody listens on the port, once there are any."""
+    waiting = f"for i in $(seq 100); do ss -ltnH sport = :{port} | grep -q . && break; sleep 0.1; done"
+    return sorted(
+        line.split()[3].rpartition(":")[0] for line in host.sh(f"{waiting}; ss -ltnH sport = :{port}").splitlines()
+    )
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "[::]"])
+def test_an_engine_that_left_loopback_is_said_and_brought_back(host: lab_host.LabHost, address: str) -> None:
+    """After the set-up: 0.1.0 ended green, and called it healthy."""
+    assert host.play([{"nemoclaw.local_inference.inference_route": ROUTE}]).status == 0
+    host.sh("rm -rf /etc/systemd/system/ollama.service.d")
+    host.put(OVERRIDE, f"[Service]\nEnvironment=OLLAMA_HOST={address}:11434\n")
+    host.sh("systemctl daemon-reload && systemctl restart ollama.service")
+    assert listens(host, 11434) in (["0.0.0.0"], ["*"])
+    shown = host.playbook("nemoclaw.local_inference.status", "-e", "status_timeout=3")
+    assert (shown.status, "Exposure: unhealthy" in shown.said) == (2, True), shown.said
+    checked = host.play([PROXY], "--check")
+    assert (checked.status, checked.changed > 0) == (0, True), checked.said
+    assert listens(host, 11434) in (["0.0.0.0"], ["*"])
+    played = host.play([PROXY])
+    assert (played.status, played.changed > 0) == (0, True), played.said
+    assert listens(host, 11434) == ["127.0.0.1"]
+    assert "Exposure" not in host.playbook("nemoclaw.local_inference.status", "-e", "status_timeout=3").said
+    again = host.play([PROXY])
+    assert (again.status, again.changed) == (0, 0), again.said
+
+
+def test_an_engine_that_is_not_ours_is_named(host: lab_host.LabHost) -> None:
+    host.sh("systemctl stop ollama.service")
+    host.sh("systemd-run --quiet --unit lab-other python3 -m http.server --bind 0.0.0.0 11434")
+    try:
+        assert listens(host, 11434) == ["0.0.0.0"]
+        for words in ([], ["--check"]):
+            played = host.play([PROXY], *words)
+            assert (played.status, played.changed) == (2, 0), played.said
+            assert "Port 11434 is open to the network" in played.said
+            assert "lab-other.service" in played.said
+        assert host.sh("systemctl is-active lab-other").strip() == "active"
+    finally:
+        host.sh("systemctl stop lab-other; systemctl start ollama.service")
 
 
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:

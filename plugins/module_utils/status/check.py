@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import require_loopback
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
@@ -36,6 +37,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     trust_gate,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"
@@ -142,6 +144,26 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]
+
+
+def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
+    """Return a check where the route's own server on this host can be reached past its gate, by sockets; else none.
+
+    A server that somebody else runs without a gate of ours is where its owner put it.
+    """
+    try:
+        server = parse_base_url(route["base_url_host"], route["api"])
+    except Failure:
+        return []  # the check of the server has said it
+    port = server.port
+    has_gate = route["provider"] not in _ELSEWHERE and port != _port(route["base_url_sandbox"])
+    if not server.is_loopback or not (has_gate or route.get("origin") == "managed"):
+        return []
+    try:
+        require_loopback(machine, port, has_gate)
+    except Failure as failure:
+        return [Check("exposure", UNHEALTHY, url=route["base_url_host"], code=failure.code, detail=failure.message)]
+    return []
 
 
 def _port(url: str) -> int:

@@ -10,12 +10,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+    Check,
+    check_exposure,
+    check_proxy,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 TOKEN = "0123456789abcdef" * 3
@@ -158,6 +163,50 @@ def test_a_token_that_is_gone_is_said(tmp_path: Path, gate: Gate) -> None:
 )
 def test_where_there_is_no_gate_none_is_looked_at(token: Path, changes: dict[str, str]) -> None:
     assert look(route(1, **changes), token) == []
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[str], int]]:
+    """Return a function that listens on an address and returns the port."""
+    listeners: list[socket.socket] = []
+
+    def listen(address: str) -> int:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listeners.append(socket.create_server((address, 0), family=family))
+        return int(listeners[-1].getsockname()[1])
+
+    yield listen
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "changes", "open_"),
+    [
+        ("127.0.0.1", {}, False),
+        ("0.0.0.0", {}, True),
+        ("::", {}, True),
+        ("::1", {}, False),
+        ("0.0.0.0", {"provider": "vllm"}, True),
+        ("::", {"provider": "nim"}, True),
+        ("0.0.0.0", {"provider": "custom"}, False),
+        # Without a gate the sandboxes come to the server itself.
+        ("0.0.0.0", {"provider": "install-vllm", "origin": "managed", "base_url_sandbox": None}, True),
+        ("0.0.0.0", {"provider": "vllm", "origin": "external", "base_url_sandbox": None}, False),
+    ],
+)
+def test_a_server_that_left_loopback_is_said(
+    listening: Callable[[str], int], address: str, changes: dict[str, Any], open_: bool
+) -> None:
+    """0.1.0 called it healthy: the gate was, and nobody looked beside it."""
+    port = listening(address)
+    wanted = {**route(1), "api": "openai-completions", "base_url_host": f"http://127.0.0.1:{port}/v1", **changes}
+    wanted["base_url_sandbox"] = wanted["base_url_sandbox"] or f"http://host.openshell.internal:{port}/v1"
+    found = check_exposure(Machine(), wanted)
+    assert [check.code for check in found] == (["engine_exposed"] if open_ else [])
+    if open_:
+        assert f"listens on {address}" in found[0].detail
+        assert find_account().name in found[0].detail
 
 
 def test_the_line_of_a_status() -> None:
