@@ -189,6 +189,35 @@ def test_an_engine_that_is_not_ours_is_named(host: lab_host.LabHost) -> None:
         host.sh("systemctl stop lab-other; systemctl start ollama.service")
 
 
+# At the moment between the look at the folder and the work on it, its owner puts a link to one of root's in its place.
+RACE = """
+import os, pathlib, sys
+sys.path.insert(0, "/opt/collections")
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import working_on
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import write_record
+make = pathlib.Path.mkdir
+def flip(self, *args, **words):
+    if self.name == ".nemoclaw":
+        self.parent.joinpath(self.name).symlink_to("/opt/of-root")
+    make(self, *args, **words)
+pathlib.Path.mkdir = flip
+path = "/home/racer/.nemoclaw/local-inference.json"
+with working_on(path, find_account("racer")):
+    write_record(path, {"model": "m"})
+"""
+
+
+def test_a_link_put_in_between_gains_nothing(host: lab_host.LabHost) -> None:
+    """0.1.0 gave the folder behind the link to the user."""
+    host.copy_code("/opt/collections")
+    host.put("/opt/race.py", RACE)
+    host.sh("useradd --create-home racer; mkdir -m 0755 /opt/of-root")
+    assert "cannot be written" in host.sh("python3 /opt/race.py", fails=True)
+    assert host.sh("stat -c '%U %a' /opt/of-root").strip() == "root 755"
+    assert host.sh("ls -A /opt/of-root") == ""
+
+
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:
     played = host.play([PROXY])
     assert (played.status, played.changed) == (0, 0), played.said

@@ -56,6 +56,15 @@ class LabHost:
         words = ["docker", "exec", "--interactive", self.name, "install", "-D", "-m", mode, "/dev/stdin", path]
         subprocess.run(words, input=content, text=True, check=True, capture_output=True, timeout=30)
 
+    def copy_code(self, folder: str) -> None:
+        """Put the collection's own code into a folder, from where Python on the host imports it."""
+        top = "ansible_collections/nemoclaw/local_inference"
+        packing = ["tar", "-C", str(COLLECTIONS.parent), "--exclude=__pycache__", "-ch", f"{top}/plugins"]
+        packed = subprocess.run(packing, check=True, capture_output=True, timeout=60).stdout
+        self.sh(f"mkdir -p {folder}")
+        words = ["docker", "exec", "--interactive", self.name, "tar", "-x", "-C", folder]
+        subprocess.run(words, input=packed, check=True, capture_output=True, timeout=60)
+
     def play(self, tasks: list[dict[str, Any]], *words: str, **settings: Any) -> Played:
         """Play tasks as the user lab over ssh, with C(words) as arguments of ansible-playbook."""
         playbook = self.folder / "play.yml"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult, run_command
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
 
 # Ansible's non-login shells often come without these, and tools are installed there.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -44,8 +45,7 @@ class Machine:
     def read(self, absolute: str, limit: int = DEFAULT_READ_LIMIT) -> str | None:
         """Return the first C(limit) bytes of a file as text without NULs, or None when it cannot be read."""
         try:
-            with self.path(absolute).open("rb") as stream:
-                return stream.read(limit).replace(b"\0", b"").decode("utf-8", "replace")
+            return read_file(self.path(absolute), limit).replace(b"\0", b"").decode("utf-8", "replace")
         except OSError:
             return None
 
