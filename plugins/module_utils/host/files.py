@@ -38,16 +38,21 @@ def working_on(path: str, account: Account) -> Iterator[bool]:
 
 
 def only_root_can_change(folder: str) -> bool:
-    """Tell whether a folder and all above it are root's, writable for nobody else, and no links."""
+    """Tell whether a folder and all above it are root's, writable for nobody else, and no links.
+
+    Above it, a folder such as /tmp will do: in one with the sticky bit nobody moves what is root's.
+    """
     handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in ("", *Path(folder).parts[1:]):
+        names = ("", *Path(folder).parts[1:])
+        for depth, name in enumerate(names, 1):
             if name:
                 below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
                 os.close(handle)
                 handle = below
             found = os.fstat(handle)
-            if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            is_shared = bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+            if found.st_uid != 0 or (is_shared and (depth == len(names) or not found.st_mode & stat.S_ISVTX)):
                 return False
     except OSError:  # not there, no folder, or a link
         return False

@@ -44,3 +44,16 @@ def test_only_ordinary_files_are_read(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             read_file(place)
     assert Machine(root=tmp_path).read("/pipe") is None
+
+
+def test_below_a_folder_with_the_sticky_bit_what_is_roots_stays_roots(tmp_path: Path) -> None:
+    is_roots = tmp_path.stat().st_uid == 0
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o755)
+    assert only_root_can_change(str(folder)) is is_roots
+    folder.chmod(0o1777)
+    assert not only_root_can_change(str(folder))
+    (folder / "below").mkdir(mode=0o755)
+    assert only_root_can_change(str(folder / "below")) is is_roots
+    folder.chmod(0o777)
+    assert not only_root_can_change(str(folder / "below"))

@@ -439,3 +439,27 @@ def test_the_gates_that_a_host_has(tmp_path: Path, config: str | None) -> None:
     assert seen["nginx"] == "/opt/nginx", "by the one name that it has for everybody"
     wanted = [("ollama", 11435, "/v1/models"), ("vllm", 18000, "/health")] if config else []
     assert [tuple(gate.values()) for gate in seen["gates"]] == wanted
+
+
+def test_the_nginx_that_root_runs_is_none_of_the_users(tmp_path: Path) -> None:
+    """The facts are gathered as the connecting user, with that user's PATH: 0.1.0 had root run what it found there."""
+    for folder in ("home/lab/bin", "usr/sbin"):
+        program = tmp_path / folder / "nginx"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    machine = Machine(root=tmp_path, environ={"PATH": "/home/lab/bin:/usr/bin"})
+    assert find_gate(machine)["nginx"] == "/usr/sbin/nginx"
+    (tmp_path / "usr/sbin/nginx").unlink()
+    assert find_gate(machine)["nginx"] is None
+
+
+def test_root_takes_no_program_from_a_folder_that_others_may_write_to(tmp_path: Path) -> None:
+    folder = tmp_path / "opt"
+    folder.mkdir()
+    (folder / "systemctl").write_text("#!/bin/sh\n")
+    (folder / "systemctl").chmod(0o755)
+    machine = Machine(root=tmp_path, environ={"PATH": "/opt"})
+    assert machine.find_command("systemctl") == "/opt/systemctl"
+    folder.chmod(0o777)
+    assert (machine.find_command("systemctl") is None) is (os.geteuid() == 0)
