@@ -234,7 +234,8 @@ class Job:
         raise Failure(
             "job_lost",
             f"{self.message} was under way in a process of its own, and that has ended without a word, and so has the one that was "
-            "started in its place: they were killed (perhaps for want of memory: journalctl -k). Run it again; what was downloaded is kept.",
+            "started in its place: they were killed (perhaps for want of memory: journalctl -k). Run it again; "
+            "what was downloaded is kept.",
         )
 
     def _progress(self) -> dict[str, Any]:
