@@ -159,7 +159,7 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import LINK_OPTION, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     DEFAULT_TIMEOUT,
     DIALECTS,
@@ -175,8 +175,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
     "user": {"type": "str"},
     "provider": {"type": "str"},
-    "base_url": {"type": "str"},
-    "base_url_sandbox": {"type": "str"},
+    "base_url": LINK_OPTION,
+    "base_url_sandbox": LINK_OPTION,
     "sandbox_host": {"type": "str", "default": SANDBOX_HOST},
     "model": {"type": "str"},
     "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},

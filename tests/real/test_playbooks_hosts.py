@@ -189,6 +189,12 @@ def test_an_engine_that_is_not_ours_is_named(host: lab_host.LabHost) -> None:
         host.sh("systemctl stop lab-other; systemctl start ollama.service")
 
 
+ASK = """
+import sys, http.client
+connection = http.client.HTTPConnection("127.0.0.1", 11435)
+connection.request("GET", "/v1/models", headers={"Authorization": "Bearer " + sys.stdin.read().strip()})
+print(connection.getresponse().status)
+"""
 # At the moment between the look at the folder and the work on it, its owner puts a link to one of root's in its place.
 RACE = """
 import os, pathlib, sys
@@ -216,6 +222,18 @@ def test_a_link_put_in_between_gains_nothing(host: lab_host.LabHost) -> None:
     assert "cannot be written" in host.sh("python3 /opt/race.py", fails=True)
     assert host.sh("stat -c '%U %a' /opt/of-root").strip() == "root 755"
     assert host.sh("ls -A /opt/of-root") == ""
+
+
+def test_a_rotation_is_taken_by_the_proxy(host: lab_host.LabHost) -> None:
+    """nginx reads its files anew, and the stamp of the unit says so: the next run of the role has nothing to tell it."""
+    token = "/home/lab/.nemoclaw/ollama-proxy-token"
+    before = host.sh(f"cat {token}")
+    rotated = host.playbook("nemoclaw.local_inference.rotate_token", "-e", "nemoclaw_drop_previous_token=true")
+    assert rotated.status == 0, rotated.said
+    assert host.sh(f"cat {token}") != before
+    host.put("/opt/ask.py", ASK)
+    assert host.sh(f"python3 /opt/ask.py < {token}").strip() == "200"
+    assert host.sh(f"echo {before.strip()} | python3 /opt/ask.py").strip() == "401"
 
 
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:

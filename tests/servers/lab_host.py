@@ -59,7 +59,7 @@ class LabHost:
     def copy_code(self, folder: str) -> None:
         """Put the collection's own code into a folder, from where Python on the host imports it."""
         top = "ansible_collections/nemoclaw/local_inference"
-        packing = ["tar", "-C", str(COLLECTIONS.parent), "--exclude=__pycache__", "-ch", f"{top}/plugins"]
+        packing = ["tar", "-C", str(COLLECTIONS), "--exclude=__pycache__", "-ch", f"{top}/plugins"]
         packed = subprocess.run(packing, check=True, capture_output=True, timeout=60).stdout
         self.sh(f"mkdir -p {folder}")
         words = ["docker", "exec", "--interactive", self.name, "tar", "-x", "-C", folder]
