@@ -24,6 +24,10 @@ _DAEMON_LIMIT_S = 1.0
 NO_DAEMON = {"OLLAMA_HOST": "127.0.0.1:9"}
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*[0-9A-Za-z])?)")
+# What can be compared with another version.
+_COMPARABLE = re.compile(r"v?\d{1,9}(\.\d{1,9}){1,3}([-+][0-9A-Za-z.+-]{1,64})?")
+# What an Ollama that was built from its source calls itself.
+_OLDEST = "0.0.0"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _OLLAMA_CLIENT = re.compile(r"^Warning: client version is (\S+)", re.MULTILINE)
 _OLLAMA_SERVER = re.compile(r"^ollama version is (\S+)", re.MULTILINE)
@@ -70,7 +74,7 @@ def parse_ollama_client_version(text: str) -> str | None:
     daemon answers; without that warning both are equal (ollama cmd/cmd.go, versionHandler; ollama issue 11023).
     """
     found = _OLLAMA_CLIENT.search(text) or _OLLAMA_SERVER.search(text)
-    return found[1] if found else None
+    return found[1] if found and _COMPARABLE.fullmatch(found[1]) else None
 
 
 def ask_ollama_daemon(
@@ -92,6 +96,10 @@ def ask_ollama_daemon(
     version = answer.get("version")
     if not isinstance(version, str):
         return None, f"Asked {url} for Ollama's version and got JSON without one: another server may hold the port."
+    if not _COMPARABLE.fullmatch(version):
+        return _OLDEST, (
+            f"Asked {url} for Ollama's version, and it names {_excerpt(version)!r}, which is none: it counts as older than any."
+        )
     return version, None
 
 

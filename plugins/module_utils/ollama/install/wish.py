@@ -106,7 +106,7 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
 
     """
     folder = check_writable(place)
-    sizes = [download.foresee(source, folder, wish.stall_timeout) for source in sources]
+    sizes = [download.foresee(source, wish.stall_timeout) for source in sources]
     result.size = None if None in sizes else sum(filter(None, sizes))
     if wish.method == "archive":
         download.check_room(folder, result.size)
