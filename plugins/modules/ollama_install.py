@@ -40,6 +40,13 @@ options:
       - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
     type: bool
     default: false
+  reinstall:
+    description:
+      - Whether Ollama is installed once more although its version is new enough, for one that is broken. It is then on every run.
+      - Without it that happens where files that this module installed are missing or have another size, and where O(checksum) is another
+        one than that of the archive with the same version that was installed.
+    type: bool
+    default: false
   version:
     description: The version that is installed, without wildcards.
     type: str
@@ -321,9 +328,9 @@ failure:
       type: str
       returned: for RV(failure.code=checksum_mismatch) and RV(failure.code=version_mismatch)
     path:
-      description: The program that is in the way.
+      description: The program that is in the way, or that is damaged.
       type: str
-      returned: for RV(failure.code=ollama_elsewhere)
+      returned: for RV(failure.code=ollama_elsewhere) and RV(failure.code=ollama_damaged)
     completed:
       description: Bytes that came.
       type: int
@@ -376,6 +383,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},
     "keep_previous": {"type": "bool", "default": False},
+    "reinstall": {"type": "bool", "default": False},
     "version": {"type": "str", "default": DEFAULT_VERSION},
     "minimum_version": {"type": "str"},
     "method": {"type": "str", "choices": ["archive", "script"], "default": "archive"},

@@ -162,7 +162,8 @@ def _without_answer(name: str, problem: str) -> Any:
     if name == "docker":
         return unreachable_engine("timeout", "none", problem)
     if name == "ollama":
-        return {"path": None, "client_version": None, "daemon_version": None, "problem": problem}
+        sides = dict.fromkeys(("path", "client_version", "daemon_version"))
+        return {**sides, "problem": problem, **dict.fromkeys(("kept_version", "damage", "checksum"))}
     if name == "vllm":
         return {"running": False, "port": None, "models": [], "model": None, "context_window": None, "problem": problem}
     if name == "wsl":

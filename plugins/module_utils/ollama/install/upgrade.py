@@ -89,8 +89,15 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
     return Running(port, version, unit, local.pid, program, find_account(owner), environment)
 
 
-def restart(machine: Machine, running: Running, minimum: str, timeout: float) -> None:
+def restart(machine: Machine, running: Running, minimum: str, timeout: float, afterwards: str) -> None:
     """Restart it, and wait until it says that it is new enough.
+
+    Args:
+        machine: The host.
+        running: The daemon.
+        minimum: The version that it has to have at least.
+        timeout: Seconds to wait for it.
+        afterwards: What the caller does where it is not, as a sentence.
 
     Raises:
         Failure: C(daemon_not_upgraded), or what systemd and the process say.
@@ -103,7 +110,7 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float) ->
     seen = f"it is still Ollama {version}" if version else f"it does not answer after {timeout:.0f} s"
     raise Failure(
         "daemon_not_upgraded",
-        f"Installed Ollama and restarted {running} on port {running.port}: {seen}. What was there before is back in its place. See "
+        f"Installed Ollama and restarted {running} on port {running.port}: {seen}. {afterwards} See "
         f"failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
         daemon_version=version,
         last_logs=Systemd(machine).last_logs(running.unit) if running.unit else [],
