@@ -516,6 +516,11 @@ ansible_facts:
               returned: success
               type: str
               sample: "Asked http://127.0.0.1:11434/api/version for Ollama's version, but it does not speak HTTP (BadStatusLine)."
+            recorded_version:
+              description: Version that M(nemoclaw.local_inference.ollama_install) installed, V(null) where somebody else installed it.
+              returned: success
+              type: str
+              sample: 0.32.9
             kept_version:
               description: Version that an upgrade replaced and nobody has settled yet, after a run broke off. V(null) without one.
               returned: success

@@ -46,6 +46,7 @@ HOST: dict[str, Any] = {
         "client_version": "0.32.9",
         "daemon_version": "0.32.9",
         "problem": None,
+        "recorded_version": None,
         "kept_version": None,
         "damage": None,
         "checksum": "sha256:00",
@@ -88,3 +89,25 @@ def resolve(*names: str, ollama: dict[str, Any] | None = None, host: dict[str, A
 )
 def test_what_has_ollama_installed(ollama: dict[str, Any], settings: dict[str, Any], wanted: bool) -> None:
     assert resolve("__ollama_wants_install", ollama=ollama, **settings) is wanted
+
+
+@pytest.mark.parametrize(
+    ("recorded", "changed", "before", "origin"),
+    [
+        (None, True, None, "managed"),
+        ("0.32.9", False, None, "managed"),  # the first installation was broken off before the route was recorded
+        (None, False, None, "external"),
+        (None, False, "managed", "managed"),
+        ("0.32.9", False, "external", "managed"),
+    ],
+)
+def test_whose_installation_is_recorded(recorded: str | None, changed: bool, before: str | None, origin: str) -> None:
+    route = {"provider_name": "ollama-local", "model": "m", "origin": before} if before else None
+    known = {
+        "__ollama_installed": {"changed": changed},
+        "__ollama_on_windows": {},
+        "__ollama_loaded": {"model": "m", "loaded": None},
+        "ollama_timeout": 180,
+    }
+    found = resolve("__ollama_route", ollama={"recorded_version": recorded}, host={"route": route}, **known)
+    assert found["origin"] == origin

@@ -163,7 +163,8 @@ def _without_answer(name: str, problem: str) -> Any:
         return unreachable_engine("timeout", "none", problem)
     if name == "ollama":
         sides = dict.fromkeys(("path", "client_version", "daemon_version"))
-        return {**sides, "problem": problem, **dict.fromkeys(("kept_version", "damage", "checksum"))}
+        recorded = dict.fromkeys(("recorded_version", "kept_version", "damage", "checksum"))
+        return {**sides, "problem": problem, **recorded}
     if name == "vllm":
         return {"running": False, "port": None, "models": [], "model": None, "context_window": None, "problem": problem}
     if name == "wsl":

@@ -47,7 +47,8 @@ def find_tool(machine: Machine, account: Account, name: str) -> dict[str, Any]:
 def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]:
     """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent.
 
-    And what the installation says of itself: C(kept_version), C(damage), C(checksum); each None where there is nothing to say.
+    And what the installation says of itself: C(recorded_version), C(kept_version), C(damage) and C(checksum); each None where there is
+    nothing to say.
     """
     client = find_ollama_client(machine, account)
     problems = [client["problem"]] if client["problem"] else []
@@ -69,6 +70,7 @@ def _describe_installation(machine: Machine, account: Account, path: str | None)
     places = [machine.path(prefix) for prefix in prefixes]
     manifest = next(filter(None, map(read_manifest, places)), None)
     return {
+        "recorded_version": manifest.version if manifest else None,
         "kept_version": next(filter(None, map(find_previous, places)), None),
         "damage": next(filter(None, map(find_damage, places)), None),
         "checksum": f"sha256:{manifest.sha256}" if manifest and manifest.sha256 else None,

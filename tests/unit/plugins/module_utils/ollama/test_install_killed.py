@@ -103,6 +103,8 @@ def kill_at(step: int, inside: Path, work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == KILLED
 
 
+# Threads of other tests' servers may be there; the child uses none of their locks.
+@pytest.mark.filterwarnings("ignore:This process")
 @pytest.mark.parametrize("works", [True, False])
 def test_an_upgrade_that_is_killed_at_any_step(tmp_path: Path, works: bool) -> None:
     expected = {}
