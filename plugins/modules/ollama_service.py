@@ -14,8 +14,11 @@ description:
   - Under systemd it writes a drop-in of its own, C(zz-nemoclaw.conf), beside those of the user, whose lines are never touched. The name
     comes after C(override.conf), so that its C(OLLAMA_HOST) is the last one. The unit is the one that the daemon really runs in.
   - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are
-    compared with what is wanted. Where a later file or an C(EnvironmentFile) would win, the module stops and names it.
-  - The daemon is restarted only where it is exposed, on another port, or lacks a variable, so loaded models stay loaded.
+    compared with what is wanted. Where a later file, an C(EnvironmentFile), the command itself or C(UnsetEnvironment) would win, the module
+    stops and names it with its line. A restart that would change nothing is not done.
+  - The daemon is restarted only where it is exposed, not on C(127.0.0.1), on another port, or lacks a variable, so loaded models stay
+    loaded.
+  - A service that has crashed three times is not waited for any longer, and the line of its journal that says why is in the message.
   - A service that does not answer with a changed drop-in gets the one before back, where it was on loopback with that.
   - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
     does not run is started. Nothing starts it after a reboot then, which RV(supervised) and a warning say.
@@ -59,7 +62,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - A file of the user that would win over the drop-in stops it in check mode too, as far as that stands in the files themselves.
+      - What would win over the drop-in stops it in check mode too.
   diff_mode:
     support: full
     details:
@@ -153,6 +156,12 @@ failure:
       description: The files that set what is wanted otherwise.
       type: list
       elements: str
+      returned: for RV(failure.code=drop_in_overruled)
+    places:
+      description: As RV(failure.files), each with its line.
+      type: list
+      elements: str
+      sample: ["/etc/ollama.d/lan.env:2"]
       returned: for RV(failure.code=drop_in_overruled)
 """
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import wish as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import presence
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
@@ -102,6 +104,12 @@ class Host:
             (self.root / f"proc/{PID}/cgroup").write_text(f"0::/system.slice/{cgroup}\n", encoding="utf-8")
         return self
 
+    def shown(self, line: str) -> Host:
+        """Have systemd say one thing more of the unit."""
+        with (self.root / "shown").open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        return self
+
     def make(self, state: str = "started", check: bool = False) -> tuple[Report, Found]:
         return converge(self.machine, find_account(), Wish(state, self.port, {}, True, 2), check)
 
@@ -122,6 +130,79 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, double: Any) -> Host:
     return Host(tmp_path, double)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_environment_file_of_a_pattern_that_opens_it_is_named_without_a_restart(host: Host, check: bool) -> None:
+    host.listen(ANY, "ollama").shown("EnvironmentFiles=/etc/ollama.d/*.env (ignore_errors=yes)")
+    (host.root / "etc/ollama.d").mkdir()
+    (host.root / "etc/ollama.d/lan.env").write_text("OLLAMA_HOST=0.0.0.0:11434\n", encoding="utf-8")
+    with pytest.raises(Failure) as failed:
+        host.make(check=check)
+    assert failed.value.code == "drop_in_overruled"
+    assert "/etc/ollama.d/lan.env:1 (OLLAMA_HOST=0.0.0.0:11434)" in failed.value.message
+    assert (host.files(), "restart ollama.service" in host.orders()) == ([], False)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_a_start_with_our_drop_in_did_not_close_is_not_restarted_again(host: Host, check: bool) -> None:
+    # ExecStart= is a script of the user's, which sets the address itself: systemd does not know.
+    host.listen(ANY, "ollama").make()
+    host.listen(ANY, "ollama").shown(f"ExecMainStartTimestampMonotonic={time.monotonic() * 1e6:.0f}")
+    (host.root / f"proc/{PID}/environ").write_bytes(b"PATH=/bin\0OLLAMA_HOST=0.0.0.0\0")
+    unit = host.root / "etc/systemd/system/ollama.service"
+    unit.write_text("[Service]\nExecStart=/opt/start-ollama.sh\n", encoding="utf-8")
+    host.shown(f"FragmentPath={unit.relative_to(host.root).as_posix().join(['/', ''])}")
+    with pytest.raises(Failure) as failed:
+        host.make(check=check)
+    assert failed.value.code == "drop_in_overruled"
+    assert f"process {PID} was given OLLAMA_HOST=0.0.0.0" in failed.value.message
+    assert "/etc/systemd/system/ollama.service:2" in failed.value.message
+    assert host.orders().count("restart ollama.service") == 1
+
+
+def test_a_service_on_the_loopback_of_ipv6_is_brought_to_127_0_0_1(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "identify", lambda daemon: None)  # the double is on 127.0.0.1
+    six = f"  0: 00000000000000000000000001000000:{host.port:04X} 00000000000000000000000000000000:0000 0A "
+    six += f"00000000:00000000 00:00000000 00000000 {os.getuid()} 0 77 1\n"
+    (host.root / "proc/net/tcp6").write_text(six, encoding="utf-8")
+    host.listen(LOOPBACK, "ollama")
+    (host.root / "proc/net/tcp").write_text("", encoding="utf-8")
+    report, found = host.make(check=True)
+    assert (report.actions[-1], found.is_local) == ("restart ollama.service", False)
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    script = script.replace(f"cp {host.root}/loopback", f": >{host.root}/proc/net/tcp6; cp {host.root}/loopback")
+    (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
+    report, found = host.make()
+    assert (report.restarted, found.is_local) == (True, True)
+    assert host.make()[0].actions == []
+
+
+def test_a_crash_loop_is_left_at_the_third_crash(host: Host) -> None:
+    # As systemd counts: 0 after the start by hand, one more for each start of its own.
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        host.port = closed.getsockname()[1]
+    host.service(pid=0)
+    journal = host.root / "usr/bin/journalctl"
+    said = "Error: mkdir /root/private/models: permission denied"
+    journal.write_text(
+        f"#!/bin/sh\necho 'Started ollama.service.'\necho '{said}'\necho 'ollama.service: Failed'\n", encoding="utf-8"
+    )
+    journal.chmod(0o755)
+    loop = f"""n=$(cat {host.root}/n 2>/dev/null || echo 0); echo $((n+1)) >{host.root}/n
+      sed 's/ActiveState=.*/ActiveState=activating/' {host.root}/shown; echo SubState=auto-restart; echo NRestarts=$((n/3)) ;;"""
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    script = script.replace(f"cat {host.root}/shown ;;", loop).replace(
+        f"cp {host.root}/loopback", f"rm -f {host.root}/n; : cp"
+    )
+    (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
+    started = time.monotonic()
+    with pytest.raises(Failure) as failed:
+        converge(host.machine, find_account(), Wish("started", host.port, {}, True, 60), False)
+    assert time.monotonic() - started < 20
+    assert failed.value.code == "ollama_not_started"
+    assert f"has crashed 3 times (success). Its log says: {said}." in failed.value.message
+    assert failed.value.details["last_logs"][1] == said
 
 
 @pytest.mark.parametrize("seen", ["ollama", None])
@@ -157,6 +238,7 @@ def test_the_users_own_unit_gets_the_drop_in(host: Host) -> None:
         ("zzz.conf", "[Service]\nEnvironment=\n", True),
         ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/ollama\n", True),
         ("aaa.conf", "[Service]\nEnvironmentFile=/etc/default/ollama\n", True),
+        ("aaa.conf", "[Service]\nEnvironmentFile=-/etc/default/oll*\n", True),
         ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/nothing\n", False),
         ("zzz.conf", "[Service]\n# Environment=OLLAMA_HOST=0.0.0.0\nEnvironment=A=1\n", False),
         ("zzz.txt", "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n", False),
