@@ -111,3 +111,40 @@ def test_whose_installation_is_recorded(recorded: str | None, changed: bool, bef
     }
     found = resolve("__ollama_route", ollama={"recorded_version": recorded}, host={"route": route}, **known)
     assert found["origin"] == origin
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, [16384, {}]),
+        ({"ollama_context_length": 8192}, [0, {"OLLAMA_CONTEXT_LENGTH": 8192}]),
+        ({"ollama_context_length": -1}, [0, {}]),
+    ],
+)
+def test_what_the_service_is_asked_for_about_the_context(settings: dict[str, Any], wanted: list[Any]) -> None:
+    assert resolve("__ollama_wanted_context", "__ollama_variables", **settings) == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "served", "wanted"),
+    [
+        ({}, None, "15m"),
+        ({}, "-1", "-1"),  # the owner's OLLAMA_KEEP_ALIVE
+        ({"ollama_keep_alive": "5m"}, "-1", "5m"),
+    ],
+)
+def test_how_long_the_model_stays(settings: dict[str, Any], served: str | None, wanted: str) -> None:
+    assert resolve("__ollama_keep_alive", __ollama_served={"keep_alive": served}, **settings) == wanted
+
+
+@pytest.mark.parametrize(
+    ("plan", "model", "wanted"),
+    [
+        ({"model": "qwen2.5:7b", "size": 4_683_073_184}, "auto", {"model": "qwen2.5:7b", "size": 4_683_073_184}),
+        ({"skipped": True}, "a:1b", {"model": "a:1b", "size": 0}),
+        ({"model": "a:1b", "size": None}, "a:1b", {"model": "a:1b", "size": 0}),
+        ({}, "auto", {"model": "", "size": 0}),
+    ],
+)
+def test_the_model_that_memory_is_estimated_for(plan: dict[str, Any], model: str, wanted: dict[str, Any]) -> None:
+    assert resolve("__ollama_expected", __ollama_plan=plan, ollama_model=model) == wanted

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import user_name
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
+_ESTABLISHED = "01"
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 # 150 bytes a line, listeners first: room for them even with 50,000 open connections behind them.
 _TABLE_LIMIT = 8 * 1024 * 1024
@@ -97,6 +98,25 @@ def find_listeners(machine: Machine, ports: Collection[int]) -> list[dict[str, A
             }
         )
     return rows
+
+
+def find_peers(machine: Machine, port: int) -> list[str]:
+    """Return the address of the other side of each connection to a port of this host that comes from elsewhere."""
+    peers = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (machine.read(table, _TABLE_LIMIT) or "").splitlines():
+            fields = line.split()
+            if len(fields) < 4 or fields[3] != _ESTABLISHED:
+                continue
+            try:
+                own, other = (_address(field.partition(":")[0]) for field in fields[1:3])
+                is_ours = int(fields[1].partition(":")[2], 16) == port
+            except ValueError:
+                continue
+            judged = _mapped(other) or other
+            if is_ours and not judged.is_loopback and judged != (_mapped(own) or own):
+                peers.append(str(judged))
+    return peers
 
 
 def find_owners(

@@ -118,6 +118,16 @@ def capabilities(daemon: Daemon, model: str) -> list[str] | None:
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else None
 
 
+def model_details(daemon: Daemon, model: str) -> dict[str, Any]:
+    """Return C(model_info), the metadata of a model's file; empty where the daemon does not tell.
+
+    Raises:
+        Failure: A code of Daemon.ask().
+
+    """
+    return object_of(object_of(daemon.ask("POST", "/api/show", {"model": model}).content).get("model_info"))
+
+
 def _add_capabilities(daemon: Daemon, found: dict[str, Any]) -> None:
     deadline = Deadline(_CAPABILITIES_LIMIT)
     for model in found["models"]:

@@ -34,6 +34,10 @@ _HEAD = f"""\
 # only way to it from the network. Changes here are lost: put your own settings into another file of this folder.
 [Service]
 """
+_ADOPTED = """\
+# What a daemon that was started by hand was given, and the service has to have in its place. Set in the inventory (ollama_environment), or
+# taken out here, it stays as you have it.
+"""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # DGX Spark needs it where Ollama brings that library (nemoclaw-facts 1.4).
 _SPARK_LIBRARY = "cuda_v13"
@@ -74,9 +78,28 @@ def spark_environment(machine: Machine, platform: str, binary: str | None) -> di
     return {"OLLAMA_LLM_LIBRARY": _SPARK_LIBRARY} if found else {}
 
 
-def render(environment: Mapping[str, str]) -> str:
-    """Return the text of the drop-in."""
-    return _HEAD + "".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in environment.items())
+def render(environment: Mapping[str, str], adopted: Mapping[str, str] | None = None) -> str:
+    """Return the text of the drop-in; C(adopted) is what a daemon was given that somebody started by hand."""
+    taken = _ADOPTED + _lines(adopted) if adopted else ""
+    return _HEAD + _lines(environment) + taken
+
+
+def variables(text: str) -> dict[str, str]:
+    """Return what a drop-in of ours sets."""
+    lines = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
+    found: dict[str, str] = {}
+    for line in lines:
+        found.update(parse_environment(line.replace("%%", "%")))
+    return found
+
+
+def adopted(text: str) -> dict[str, str]:
+    """Return what of it was taken over from a daemon that somebody started by hand."""
+    return variables(text.partition(_ADOPTED)[2])
+
+
+def _lines(environment: Mapping[str, str]) -> str:
+    return "".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in environment.items())
 
 
 def _quote(word: str) -> str:

@@ -18,6 +18,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     processes,
     unit_service,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.peers import announce
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.plan import VARIABLE, plan_context
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     UNIT,
     Found,
@@ -71,12 +73,16 @@ def _start_process(
         if Systemd.is_running(machine)
         else f"Ollama on port {wish.port} is a process and no service, since no systemd runs here: nothing starts it again after a reboot."
     )
+    local = processes.environment_of(machine, found.local.pid) if found.local else None
+    report.keep_alive = wish.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
     # Beside one that is right already, one on another address of loopback does no harm.
     stopped = found.open_strays if found.is_taken else found.misplaced_strays
     if found.is_taken and not found.exposed:
         return
     if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
+        announce(machine, found, wish.port, report)
+    chosen = plan_context(machine, found, None, wish, "")
     program: str | None = None
     environment = {"PATH": machine.environ.get("PATH", os.defpath)}
     if stopped:
@@ -84,6 +90,9 @@ def _start_process(
         account = find_account(first.owner)
         program = processes.program_of(machine, first.pid)
         environment = processes.environment_of(machine, first.pid) or environment
+    if chosen.length and VARIABLE not in environment:
+        report.context = chosen.reason
+        wanted = {**wanted, VARIABLE: str(chosen.length)}
     # Looked for as well where the program that runs was replaced by another.
     program = program or find_ollama_client(machine, account)["path"]
     if program is None and not found.is_taken:

@@ -18,6 +18,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     environment,
     processes,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.peers import announce
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.plan import (
+    VARIABLE,
+    own_setting,
+    plan_adoption,
+    plan_context,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     Found,
     refuse_what_is_not_ours,
@@ -36,8 +43,16 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
     program = processes.program_of(machine, own.pid) if own else None
     program = program or find_ollama_client(machine, find_account())["path"]
     spark = dropin.spark_environment(machine, read_platform(machine).name, program)
-    wanted = dropin.wanted_environment(wish.port, {**spark, **wish.environment})
-    report.after = dropin.render(wanted)
+    chosen = plan_context(machine, found, unit, wish, report.before)
+    context = {VARIABLE: chosen.length} if chosen.length else {}
+    wanted = dropin.wanted_environment(wish.port, {**spark, **context, **wish.environment})
+    adopted, warnings = plan_adoption(machine, found, unit, wanted, report.before)
+    report.context = chosen.reason
+    report.warnings += warnings
+    own_keep_alive = own_setting(machine, unit, "OLLAMA_KEEP_ALIVE")
+    report.keep_alive = wanted.get("OLLAMA_KEEP_ALIVE") or (own_keep_alive.value if own_keep_alive else None)
+    report.after = dropin.render(wanted, adopted)
+    wanted = {**wanted, **adopted}
     path = report.path or ""
     write = report.before != report.after
     needs = not found.is_taken if own is None else own.is_misplaced or _lacks(machine, own.pid, wanted, write)
@@ -47,11 +62,13 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
         report.plan(f"enable {unit.name}")
     if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
+        announce(machine, found, wish.port, report)
     for one in found.open_strays:
         report.plan(f"stop process {one.pid}")
     if own is None and found.is_taken:
         report.warnings.append(
-            f"Ollama on port {wish.port} is not the service {unit.name}, but {_named(found)}: nothing starts it again."
+            f"Ollama on port {wish.port} is not the service {unit.name}, but {_named(found)}: at the next boot the "
+            f"service runs in its place."
         )
     elif needs:
         report.plan(f"{'restart' if own else 'start'} {unit.name}")

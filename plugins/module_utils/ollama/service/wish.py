@@ -32,13 +32,22 @@ _ERROR = re.compile(r"^Error:|^panic:|^fatal|level=ERROR|permission denied", re.
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service."""
+    """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service.
+
+    Attributes:
+        least_context: Tokens of context that models get at least where nobody has set another length; 0 leaves it to Ollama.
+        model: The model that it is for, with C(model_bytes) where it is not on the host yet.
+
+    """
 
     state: str
     port: int
     environment: dict[str, Any]
     enabled: bool
     timeout: float
+    least_context: int = 0
+    model: str | None = None
+    model_bytes: int = 0
 
 
 @dataclass
@@ -52,6 +61,9 @@ class Report:
     before: str = ""
     after: str = ""
     path: str | None = None
+    context: str = ""  # what was decided about the context, as sentences
+    keep_alive: str | None = None  # what the service's owner has set
+    closed: dict[str, Any] | None = None  # what was open to the network, to whom, and who was connected
 
     def plan(self, action: str) -> None:
         """Note something that is done, or would be in check mode."""
