@@ -165,10 +165,14 @@ loaded:
   type: dict
   contains:
     name:
-      description: Name with its tag.
+      description: Name with its tag. Another one than RV(model), where that shares its weights and was loaded before.
       returned: always
       type: str
       sample: qwen2.5:7b
+    digest:
+      description: SHA-256 of the manifest of that one, null from a daemon that does not tell.
+      returned: always
+      type: str
     size:
       description: Bytes in memory.
       returned: always

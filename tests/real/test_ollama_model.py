@@ -17,7 +17,7 @@ import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
 
 MEGABYTES = 1_000_000
@@ -67,6 +67,25 @@ def test_from_nothing_to_deleted(ollama: ollama_server.Ollama, registry: model_r
     assert make(ollama, name, "absent")["changed"] is True
     assert make(ollama, name, "absent")["changed"] is False
     assert names(ollama) == []
+
+
+def test_the_weights_that_models_share(
+    ollama: ollama_server.Ollama, registry: model_registry.Registry, pull: Any
+) -> None:
+    name = registry.push("lab/shared", "1b")
+    other = registry.push("lab/other", "1b", padding=10)
+    for one in (name, other):
+        pull(one)
+    daemon = Daemon(parse_address(ollama.host))
+    assert daemon.ask("POST", "/api/copy", {"source": name, "destination": "copied:1b"}).status == 200
+    made = daemon.ask(
+        "POST", "/api/create", {"model": "spoken:1b", "from": name, "system": "Be brief.", "stream": False}
+    )
+    assert made.status == 200, made.error
+    digests = {one["name"]: one["digest"] for one in identify(daemon)[1]}
+    assert digests[name] == digests["copied:1b"] != digests["spoken:1b"]
+    assert weights_of(daemon, name) == weights_of(daemon, "copied:1b") == weights_of(daemon, "spoken:1b") is not None
+    assert weights_of(daemon, other) not in (None, weights_of(daemon, name))
 
 
 def test_latest_is_what_no_tag_means(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:

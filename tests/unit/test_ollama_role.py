@@ -148,3 +148,20 @@ def test_how_long_the_model_stays(settings: dict[str, Any], served: str | None, 
 )
 def test_the_model_that_memory_is_estimated_for(plan: dict[str, Any], model: str, wanted: dict[str, Any]) -> None:
     assert resolve("__ollama_expected", __ollama_plan=plan, ollama_model=model) == wanted
+
+
+@pytest.mark.parametrize(
+    ("loaded", "left"),
+    [
+        ({"model": "new:1b", "loaded": {"name": "new:1b"}}, True),
+        ({"model": "old:1b", "loaded": {"name": "old:1b"}}, False),
+        (
+            {"model": "new:1b", "loaded": {"name": "old:1b"}},
+            False,
+        ),  # they share a runner: unloading the one ends the other
+        ({"model": "new:1b", "loaded": None}, True),
+    ],
+)
+def test_whether_the_model_before_is_unloaded(loaded: dict[str, Any], left: bool) -> None:
+    route = {"provider_name": "ollama-local", "model": "old:1b", "base_url_host": "http://127.0.0.1:11434/v1"}
+    assert resolve("__ollama_is_left", host={"route": route}, __ollama_loaded=loaded) is left

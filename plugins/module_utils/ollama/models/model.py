@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.prog
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
     capabilities,
+    find_loaded,
     identify,
     loaded_models,
 )
@@ -185,7 +186,7 @@ def _take_back(daemon: Daemon, name: str) -> str:
 def _make_loaded(
     daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool, report: Report
 ) -> None:
-    entry = _find(loaded_models(daemon), name) if result["before"] != "absent" else None
+    entry = find_loaded(daemon, result["model"], result["digest"]) if result["before"] != "absent" else None
     result["after"] = "loaded"
     if entry is None:
         result["changed"] = True
@@ -195,7 +196,7 @@ def _make_loaded(
         # The daemon tells nothing more until it has loaded it.
         report(Position("load", message=f"Loading {name}"))
         loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
-        entry = _find(loaded_models(daemon), name)
+        entry = find_loaded(daemon, result["model"], result["digest"])
         if entry is None:
             raise Failure(
                 "model_not_loaded",
@@ -219,13 +220,18 @@ def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Best effort as on the page: a daemon that does not run has nothing loaded."""
     name = None if wish.name == ALL else _check_name(wish)
     try:
-        identify(daemon)
+        installed = identify(daemon)[1]
         found = loaded_models(daemon)
     except Failure as failure:
         if failure.code != "ollama_not_running":
             raise
-        found = []
-    wanted = [one["name"] for one in found if name is None or is_same(one["name"], str(name))]
+        installed, found = [], []
+    if name is None:
+        wanted = [one["name"] for one in found]
+    else:
+        listed = _find(installed, name)
+        entry = find_loaded(daemon, listed["name"], listed["digest"]) if found and listed else _find(found, name)
+        wanted = [entry["name"]] if entry else []
     result = _result(name, None)
     result.update(
         changed=bool(wanted),

@@ -48,6 +48,20 @@ def test_load_once(double: Any) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["weights", "copies"])
+def test_models_that_share_a_runner(double: Any, kind: str) -> None:
+    double.models["b:1b"] = ["completion", "tools"]
+    getattr(double, kind)["b:1b"] = "a:1b"
+    make(double, "a:1b")
+    second = make(double, "b:1b")
+    assert (second["model"], second["loaded"]["name"], second["changed"]) == ("b:1b", "a:1b", False)
+    assert make(double, "b:1b", "unloaded")["actions"] == ["unload a:1b"]
+    assert double.loaded == []
+    assert make(double, "b:1b")["loaded"]["name"] == "b:1b"
+    assert make(double, "a:1b", check=True)["changed"] is False
+    assert make(double, "plain", require_tools=False)["loaded"]["name"] == "plain:latest"
+
+
 def test_a_plan_for_a_host_without_ollama_asks_no_daemon() -> None:
     nobody = Daemon(parse_address("127.0.0.1:1"))
     wish = Wish("localhost:1/lab/new:1b", "loaded", allow_download=True)
