@@ -73,6 +73,7 @@ def converge(
     check_mode: bool,
     report: Report = silent,
     planning: bool = False,
+    check_room: Callable[[ModelName, Size], None] = lambda _name, _size: None,
 ) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
@@ -83,6 +84,7 @@ def converge(
         check_mode: Stop before the first change.
         report: Is told how far a download is, and that a load has begun.
         planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
+        check_room: Raises its Failure where a download would not fit on the disk.
 
     Raises:
         Failure: With the codes of docs/failure-codes.md, section Ollama.
@@ -105,7 +107,7 @@ def converge(
         loaded = [] if planning else loaded_models(daemon)
         chosen, reason = choose(wishes, loaded, find_gpus(), wish.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, wish, check_mode, report)
+    result = _make_present(daemon, name, installed, wish, check_mode, report, check_room)
     result["choice_reason"] = reason
     if wish.state == "loaded":
         _make_loaded(daemon, name, wish, result, check_mode, report)
@@ -132,6 +134,7 @@ def _make_present(
     wish: Wish,
     check_mode: bool,
     report: Report,
+    check_room: Callable[[ModelName, Size], None],
 ) -> dict[str, Any]:
     found = _find(installed, name)
     result = _result(name, found)
@@ -139,6 +142,7 @@ def _make_present(
         size = find_size(name, wish.insecure_registry)
         if not wish.allow_download:
             raise _no_consent(name, size)
+        check_room(name, size)
         result.update(
             changed=True, size=size.bytes, size_source=size.source, actions=[f"pull {name}, {size}"], after="present"
         )
