@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -27,9 +28,10 @@ loader = DataLoader()
 variables = {}
 for part in ("defaults", "vars"):
     variables.update(loader.load_from_file(f"{sys.argv[1]}/{part}/main.yml", trusted_as_template=True))
-case = json.load(sys.stdin)
-templar = Templar(loader=loader, variables={**variables, **case["known"]})
-print(json.dumps({name: templar.template(variables[name]) for name in case["asked"]}))
+for line in sys.stdin:
+    case = json.loads(line)
+    templar = Templar(loader=loader, variables={**variables, **case["known"]})
+    print(json.dumps({name: templar.template(variables[name]) for name in case["asked"]}), flush=True)
 """
 
 HOST: dict[str, Any] = {
@@ -56,18 +58,25 @@ HOST: dict[str, Any] = {
 }
 
 
+@functools.lru_cache(maxsize=1)
+def _resolver() -> subprocess.Popen[str]:
+    """Start the process that resolves for all tests; it ends with its standard input."""
+    command = [sys.executable, "-c", _RESOLVER, str(ROLE)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def resolve(*names: str, ollama: dict[str, Any] | None = None, host: dict[str, Any] | None = None, **known: Any) -> Any:
     facts = {**HOST, **(host or {}), "ollama": {**HOST["ollama"], **(ollama or {})}}
     known = {"ansible_check_mode": False, "ansible_facts": {"nemoclaw_host": facts}, **known}
-    answer = subprocess.run(
-        [sys.executable, "-c", _RESOLVER, str(ROLE)],
-        input=json.dumps({"known": known, "asked": names}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    found = json.loads(answer.stdout)
+    process = _resolver()
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps({"known": known, "asked": names}) + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        _resolver.cache_clear()
+        pytest.fail("the expressions cannot be resolved; see the standard error of the process above")
+    found = json.loads(line)
     return found[names[0]] if len(names) == 1 else [found[name] for name in names]
 
 
@@ -165,3 +174,39 @@ def test_the_model_that_memory_is_estimated_for(plan: dict[str, Any], model: str
 def test_whether_the_model_before_is_unloaded(loaded: dict[str, Any], left: bool) -> None:
     route = {"provider_name": "ollama-local", "model": "old:1b", "base_url_host": "http://127.0.0.1:11434/v1"}
     assert resolve("__ollama_is_left", host={"route": route}, __ollama_loaded=loaded) is left
+
+
+@pytest.mark.parametrize(
+    ("changed", "before", "check", "tried"),
+    [
+        (True, None, False, True),
+        (True, "other:1b", False, True),
+        (True, "bad:1b", False, False),  # the route that still holds uses it
+        (False, None, False, False),  # it was in memory before
+        (True, None, True, False),
+    ],
+)
+def test_which_refused_model_is_taken_out_of_memory(
+    changed: bool, before: str | None, check: bool, tried: bool
+) -> None:
+    route = {"provider_name": "ollama-local", "model": before} if before else None
+    loaded = {"changed": changed, "model": "bad:1b", "loaded": {"name": "bad:1b"}, "progress": None}
+    known = {"__ollama_loaded": loaded, "ansible_check_mode": check}
+    assert resolve("__ollama_is_tried_only", host={"route": route}, **known) is tried
+
+
+@pytest.mark.parametrize(
+    ("progress", "unloaded", "deleted", "said"),
+    [
+        (None, {"changed": True}, {"skipped": True}, "bad:1b was taken out of memory and stays on the disk (4.36 GB). 'ollama rm bad:1b'"),
+        ({"phase": "done"}, {"changed": True}, {"skipped": True}, "with ollama_remove_refused: true a run deletes what it has downloaded"),
+        ({"phase": "done"}, {"changed": True}, {"changed": True}, "What was downloaded of bad:1b is deleted again."),
+        ({"phase": "done"}, {"changed": True}, {"failure": {"code": "model_not_deleted"}}, "stays on the disk"),
+        (None, {"skipped": True}, {"skipped": True}, "bad:1b stays on the disk"),
+        (None, {"failure": {"code": "unload_failed"}}, {"skipped": True}, "bad:1b stays on the disk"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_refused_model(progress: Any, unloaded: Any, deleted: Any, said: str) -> None:
+    loaded = {"changed": True, "model": "bad:1b", "size": 4_683_087_332, "progress": progress}
+    known = {"__ollama_loaded": loaded, "__ollama_unloaded": unloaded, "__ollama_deleted": deleted}
+    assert said in resolve("__ollama_what_stays", **known)

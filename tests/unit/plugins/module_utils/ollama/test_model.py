@@ -118,6 +118,14 @@ def test_what_was_pulled_for_nothing_is_deleted(double: Any, status: int, left: 
     assert "deleted" not in failing(double, "plain").message
 
 
+def test_a_download_that_does_not_load_is_named(double: Any) -> None:
+    double.pull, double.load_error = [line("success")], (500, "llama runner process has terminated: exit status 2")
+    failure = failing(double, "localhost:1/lab/new:1b", allow_download=True)
+    assert (failure.code, "'ollama rm localhost:1/lab/new:1b'" in failure.message) == ("load_failed", True)
+    assert "stays on the disk (5.59 GiB)" in failure.message
+    assert "ollama rm" not in failing(double, "a:1b").message
+
+
 def test_a_model_that_is_not_deleted(double: Any) -> None:
     double.delete_status = 500
     failure = failing(double, "a:1b", "absent")
