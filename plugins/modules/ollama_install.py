@@ -378,6 +378,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import DEFAULT_VERSION
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.removal import remove
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.variables import name_variables
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -432,7 +433,7 @@ def main() -> None:
         check_ports([params["port"]])
         outcome = _bring(state, account, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
-        fail(module, failure)
+        fail(module, name_variables(failure))
     result = outcome.as_result()
     if not outcome.finished:
         module.exit_json(**result)

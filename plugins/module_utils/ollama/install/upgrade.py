@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     UNIT,
     Found,
     look,
+    named_holder,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
@@ -146,9 +147,9 @@ def do_restart(machine: Machine, running: Running) -> None:
 
 
 def _not_ours(found: Found, port: int, version: str) -> Failure:
-    holder = ", ".join(f"{one['process']} ({one['pid']})" for one in found.listeners if one["process"])
+    holder = ", ".join(dict.fromkeys(map(named_holder, found.listeners)))
     return Failure(
         "daemon_not_ours",
-        f"The daemon on port {port} ({holder or 'process unknown'}) runs Ollama {version} and has to be restarted, but it belongs to a "
+        f"The daemon on port {port} ({holder}) runs Ollama {version} and has to be restarted, but it belongs to a "
         "user's own systemd or to a container. Upgrade and restart it where it was started, or set restart: false. Nothing was changed.",
     )

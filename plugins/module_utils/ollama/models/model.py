@@ -93,7 +93,8 @@ def converge(
     if wish.timeout <= 0 or wish.stall_timeout <= 0:
         raise Failure(
             "timeout_invalid",
-            f"timeout is {wish.timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+            f"timeout (ollama_load_timeout) is {wish.timeout:g} and stall_timeout (ollama_stall_timeout) {wish.stall_timeout:g}: give both a "
+            "number of seconds above 0.",
         )
     if wish.state == "unloaded":
         return _unload(daemon, wish, check_mode)
@@ -226,7 +227,7 @@ def _make_loaded(
         share = 100 * entry["size_vram"] // entry["size"]
         result["warnings"].append(
             f"Only {share} % of {name} is in GPU memory ({format_bytes(entry['size_vram'])} of {format_bytes(entry['size'])}), the rest "
-            "runs on the CPU, which makes it slow. Free GPU memory, shorten the context (OLLAMA_CONTEXT_LENGTH), or choose a smaller model."
+            "runs on the CPU, which makes it slow. Free GPU memory, shorten the context (ollama_context_length), or choose a smaller model."
         )
 
 

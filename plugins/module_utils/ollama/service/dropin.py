@@ -61,8 +61,8 @@ def wanted_environment(port: int, more: Mapping[str, object]) -> dict[str, str]:
         if not _VARIABLE.fullmatch(name) or name == "OLLAMA_HOST" or not str(value).isprintable():
             raise Failure(
                 "environment_invalid",
-                f"The variable {name!r} cannot be set for the service: OLLAMA_HOST is set by the option port, names have letters, "
-                "digits and underscores, and values one line.",
+                f"The variable {name!r} cannot be set for the service: OLLAMA_HOST is set by the option port (ollama_port), names have "
+                "letters, digits and underscores, and values one line.",
             )
     return {"OLLAMA_HOST": f"127.0.0.1:{port}", **{name: str(value) for name, value in more.items()}}
 

@@ -24,6 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     UNIT,
     Found,
     look,
+    named_holder,
     prove,
     refuse_what_is_not_ours,
 )
@@ -139,7 +140,7 @@ def _refuse_to_stop(found: Found) -> None:
         raise Failure(
             "ollama_not_stopped",
             "Ollama runs, but not as a service of this system or a process that we may stop: "
-            + ", ".join(f"{one['address']} ({one['process'] or 'process unknown'})" for one in found.listeners)
+            + ", ".join(f"{one['address']} ({named_holder(one)})" for one in found.listeners)
             + ". Stop it where it was started, or run the task with become: true.",
         )
 
