@@ -84,8 +84,9 @@ def _refusal(daemon: Daemon, model: str, answer: Answer) -> Failure:
         )
     return Failure(
         "load_failed",
-        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). Where other "
-        "models do not load either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) installs it once more.",
+        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). Where no other "
+        "model loads either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) installs it once "
+        "more.",
         **details,
     )
 

@@ -93,8 +93,8 @@ def converge(
     if wish.timeout <= 0 or wish.stall_timeout <= 0:
         raise Failure(
             "timeout_invalid",
-            f"timeout (ollama_load_timeout) is {wish.timeout:g} and stall_timeout (ollama_stall_timeout) {wish.stall_timeout:g}: give both a "
-            "number of seconds above 0.",
+            f"timeout (ollama_load_timeout) is {wish.timeout:g} and stall_timeout (ollama_stall_timeout) {wish.stall_timeout:g}: give both "
+            "a number of seconds above 0.",
         )
     if wish.state == "unloaded":
         return _unload(daemon, wish, check_mode)
