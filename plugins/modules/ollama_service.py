@@ -22,7 +22,7 @@ description:
   - A service that does not answer with a changed drop-in gets the one before back, where it was on loopback with that.
   - Before a daemon is closed to the network, a warning says where it listened, and who was connected.
   - Where the service takes the place of a daemon that somebody started by hand, now or at the next boot, the C(OLLAMA_) variables of that
-    daemon go into the drop-in, its model store among them, if the service's user may write there.
+    daemon go into the drop-in, secrets excepted, its model store among them, if the service's user may write there.
   - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
     does not run is started. Nothing starts it after a reboot then, which RV(supervised) and a warning say.
   - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set where Ollama brings that library.

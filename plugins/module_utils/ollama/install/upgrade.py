@@ -23,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     named_holder,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import UnitStart, reason_in
 
 _POLL_S = 0.2
 
@@ -105,26 +106,32 @@ def restart(machine: Machine, running: Running, minimum: str, timeout: float, af
 
     """
     do_restart(machine, running)
-    version = await_answer(running.port, timeout)
+    start = UnitStart(Systemd(machine), running.unit) if running.unit else None
+    version = await_answer(running.port, timeout, start)
     if not is_older(version, minimum):
         return
-    seen = f"it is still Ollama {version}" if version else f"it does not answer after {timeout:.0f} s"
+    over = start.why_over() if start and version is None else None
+    logs = start.last_logs() if start else []
+    said = reason_in(logs) if version is None else None
+    seen = f"it is still Ollama {version}" if version else over or f"it does not answer after {timeout:.0f} s"
     raise Failure(
         "daemon_not_upgraded",
-        f"Installed Ollama and restarted {running} on port {running.port}: {seen}. {afterwards} See "
-        f"failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
+        f"Installed Ollama and restarted {running} on port {running.port}: {seen}.{f' Its log says: {said}.' if said else ''} {afterwards} "
+        f"See failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
         daemon_version=version,
-        last_logs=Systemd(machine).last_logs(running.unit) if running.unit else [],
+        last_logs=logs,
     )
 
 
-def await_answer(port: int, timeout: float) -> str | None:
-    """Wait for a daemon and return its version, None where none answers in time."""
+def await_answer(port: int, timeout: float, start: UnitStart | None = None) -> str | None:
+    """Wait for a daemon and return its version, None where none answers in time, or will any more."""
     deadline = Deadline(timeout)
     while deadline.remaining:
         version = ask_ollama_daemon(port)[0]
         if version:
             return version
+        if start and start.why_over():
+            return None
         deadline.sleep(_POLL_S)
     return None
 

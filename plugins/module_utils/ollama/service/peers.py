@@ -20,17 +20,17 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 _NAMED = 10
 
 
-def announce(machine: Machine, found: Found, port: int, report: Report) -> None:
+def announce(machine: Machine, found: Found, port: int, report: Report, check_mode: bool) -> None:
     """Put into the report what is open, to whom, and who is connected to it now."""
     clients = Counter(find_peers(machine, port))
     report.closed = {
         "listeners": found.open_listeners,
         "clients": [{"address": address, "connections": count} for address, count in sorted(clients.items())],
     }
-    report.warnings.append(describe(found.open_listeners, clients, port))
+    report.warnings.append(describe(found.open_listeners, clients, port, check_mode))
 
 
-def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int) -> str:
+def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int, check_mode: bool) -> str:
     """Return that as sentences."""
     where = ", ".join(f"{one['address']} ({named_holder(one)})" for one in listeners)
     every = any(one["scope"] == "any" for one in listeners)
@@ -38,8 +38,9 @@ def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int) 
     more = f" and {len(clients) - _NAMED} more" if len(clients) > _NAMED else ""
     connected = f"Connected just now: {', '.join(names)}{more}." if names else "Nobody was connected just now."
     whom = "every network of this host" if every else "the network of that address"
+    closed = "would be closed to them" if check_mode else "is closed to them now"
     return (
-        f"Ollama on port {port} was open without any password to {whom}: it listened on {where}, and whoever reaches it could use, pull "
-        f"and delete models. It is closed to them, and is on 127.0.0.1 alone. {connected} Whoever needs it from outside uses the auth "
-        "proxy with its token."
+        f"Ollama on port {port} was found open to {whom}, without any password: it listened on {where}, and whoever reaches it could use, "
+        f"pull and delete models. It {closed}, and on 127.0.0.1 alone. {connected} Whoever needs it from outside uses the auth proxy with "
+        "its token."
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -41,6 +42,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
 
 NOTHING = Choice(None, "")
+# A drop-in is readable by everybody: OLLAMA_API_KEY and its like stay out of it.
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH", re.IGNORECASE)
 
 
 def own_setting(machine: Machine, unit: UnitState, name: str) -> environment.Setting | None:
@@ -94,12 +97,10 @@ def plan_adoption(
     if stray is None or stray.is_contained or stray.origin.is_users:
         return adopted, []
     given = processes.environment_of(machine, stray.pid) or {}
+    known = ("OLLAMA_HOST", *wanted, *unit.environment)
     for name, value in given.items():
-        if (
-            name.startswith("OLLAMA_")
-            and name not in ("OLLAMA_HOST", *wanted, *unit.environment)
-            and value.isprintable()
-        ):
+        is_setting = name.startswith("OLLAMA_") and not _SECRET.search(name) and value.isprintable()
+        if is_setting and name not in known:
             adopted[name] = value
     warnings = []
     store = _store_of(stray, given)

@@ -82,7 +82,7 @@ def _start_process(
         return
     if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
-        announce(machine, found, wish.port, report)
+        announce(machine, found, wish.port, report, check_mode)
     chosen = plan_context(machine, found, None, wish, "")
     program: str | None = None
     environment = {"PATH": machine.environ.get("PATH", os.defpath)}

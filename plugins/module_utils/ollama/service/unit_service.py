@@ -62,7 +62,7 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
         report.plan(f"enable {unit.name}")
     if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
-        announce(machine, found, wish.port, report)
+        announce(machine, found, wish.port, report, check_mode)
     for one in found.open_strays:
         report.plan(f"stop process {one.pid}")
     if own is None and found.is_taken:

@@ -597,7 +597,8 @@ def test_the_environment_of_a_daemon_started_by_hand_goes_into_the_drop_in(host:
     host.listen(address, "ollama").service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
     store = host.root / "data/models"
     store.mkdir(parents=True)
-    given = "OLLAMA_HOST=0.0.0.0\0OLLAMA_MODELS=/data/models\0OLLAMA_NUM_PARALLEL=4\0HOME=/root\0PATH=/bin\0"
+    given = "OLLAMA_HOST=0.0.0.0\0OLLAMA_MODELS=/data/models\0OLLAMA_NUM_PARALLEL=4\0HOME=/root\0"
+    given += "OLLAMA_API_KEY=canary-5a\0PATH=/bin\0"
     (host.root / f"proc/{PID}/environ").write_text(given, encoding="utf-8")
     planned = host.make(check=True)[0]
     if address == LOOPBACK:
@@ -609,6 +610,7 @@ def test_the_environment_of_a_daemon_started_by_hand_goes_into_the_drop_in(host:
         assert drop_in(host) == wanted
     assert "OLLAMA_MODELS=/data/models" in planned.after
     assert "OLLAMA_NUM_PARALLEL=4" in planned.after
+    assert "canary" not in planned.after + str(planned.warnings)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
@@ -636,4 +638,5 @@ def test_what_was_open_is_said_with_who_was_connected(host: Host) -> None:
         assert f"it listened on 0.0.0.0 (ollama {PID} of user " in warning
         assert "Connected just now: 192.168.0.7 (2 connections)." in warning
         assert "auth proxy" in warning
+        assert ("would be closed" if check else "is closed to them now") in warning
     assert host.make()[0].closed is None
