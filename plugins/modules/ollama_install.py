@@ -38,6 +38,8 @@ options:
     description:
       - Whether what an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) below the prefix. RV(previous) names it.
       - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
+      - What is kept already stays so until then, since a run that was broken off has proved nothing. It comes back by itself where the next
+        installation fails.
     type: bool
     default: false
   reinstall:
