@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ _OWNER_SEARCH_S = 1.0
 # A server takes a connection within a millisecond; one that is stopped never does.
 _ACCEPT_S = 2.0
 _BETWEEN_LOOKS_S = 0.02
+
+
+# An address as text and a port.
+_End = tuple[str, int]
 
 
 class Listener(NamedTuple):
@@ -113,20 +117,35 @@ def find_server_uid(machine: Machine, connection: socket.socket, limit_s: float 
     ours, theirs = (_endpoint(name) for name in (connection.getsockname(), connection.getpeername()))
     deadline = time.monotonic() + limit_s
     while True:
-        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-            for line in (machine.read(table, _TABLE_LIMIT) or "").splitlines():
-                fields = line.split()
-                if len(fields) < 10 or fields[3] != _ESTABLISHED or fields[9] == "0":
-                    continue
-                try:
-                    ends = [(_plain(_address(host)), int(port, 16)) for host, port in map(_split, fields[1:3])]
-                    if ends == [theirs, ours]:
-                        return int(fields[7])
-                except ValueError:
-                    continue
+        for own, other, uid, inode in _connections(machine):
+            if (own, other) == (theirs, ours) and inode:
+                return uid
         if time.monotonic() > deadline:
             return None
         time.sleep(_BETWEEN_LOOKS_S)
+
+
+def find_peers(machine: Machine, port: int) -> list[str]:
+    """Return the address of the other side of each connection to a port of this host that comes from elsewhere."""
+    return [
+        other[0]
+        for own, other, _uid, _inode in _connections(machine)
+        if own[1] == port and not ipaddress.ip_address(other[0]).is_loopback and other[0] != own[0]
+    ]
+
+
+def _connections(machine: Machine) -> Iterator[tuple[_End, _End, int, int]]:
+    """Yield this end, the other end, the user id and the inode of each open connection; 0 until a process has taken it."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (machine.read(table, _TABLE_LIMIT) or "").splitlines():
+            fields = line.split()
+            if len(fields) < 10 or fields[3] != _ESTABLISHED:
+                continue
+            try:
+                own, other = ((_plain(_address(host)), int(port, 16)) for host, port in map(_split, fields[1:3]))
+                yield own, other, int(fields[7]), int(fields[9])
+            except ValueError:
+                continue
 
 
 def find_owners(

@@ -10,11 +10,17 @@ import dataclasses
 import http.client
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+    find_damage,
+    find_previous,
+    read_manifest,
+)
 
 # openshell needs about 13 ms, nemoclaw (a Node program) some hundred.
 _VERSION_LIMIT_S = 3.0
@@ -43,7 +49,11 @@ def find_tool(machine: Machine, account: Account, name: str) -> dict[str, Any]:
 
 
 def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]:
-    """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent."""
+    """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent.
+
+    And what the installation says of itself: C(recorded_version), C(kept_version), C(damage) and C(checksum); each None where there is
+    nothing to say.
+    """
     client = find_ollama_client(machine, account)
     problems = [client["problem"]] if client["problem"] else []
     daemon, daemon_problem = ask_ollama_daemon(port)
@@ -54,6 +64,20 @@ def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]
         "client_version": client["version"],
         "daemon_version": daemon,
         "problem": " ".join(problems) or None,
+        **_describe_installation(machine, account, client["path"]),
+    }
+
+
+def _describe_installation(machine: Machine, account: Account, path: str | None) -> dict[str, str | None]:
+    """Look where the program lies; without one, where an installation that was broken off may have left something."""
+    prefixes = [str(Path(path).parent.parent)] if path else ["/usr/local", f"{account.home}/.local"]
+    places = [machine.path(prefix) for prefix in prefixes]
+    manifest = next(filter(None, map(read_manifest, places)), None)
+    return {
+        "recorded_version": manifest.version if manifest else None,
+        "kept_version": next(filter(None, map(find_previous, places)), None),
+        "damage": next(filter(None, map(find_damage, places)), None),
+        "checksum": f"sha256:{manifest.sha256}" if manifest and manifest.sha256 else None,
     }
 
 

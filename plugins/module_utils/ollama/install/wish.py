@@ -38,6 +38,7 @@ class Wish:
     timeout: float
     stall_timeout: float
     keep_previous: bool = False
+    reinstall: bool = False
 
 
 @dataclass

@@ -174,6 +174,10 @@ def test_ollama_client_and_daemon(
         "client_version": "0.9.0",
         "daemon_version": "0.5.7",
         "problem": None,
+        "recorded_version": None,
+        "kept_version": None,
+        "damage": None,
+        "checksum": None,
     }
 
 
