@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..endpoint.validate import Endpoint
 from ..failure import Failure
 from ..ollama.daemon import Address, Daemon
 from ..ollama.models import model as models
 from ..ollama.service.service import converge as converge_service
 from ..ollama.service.wish import Wish as ServiceWish
+from ..route.route import build_route
 from .choice import install_reasons
 from .context import Context
 from .prove import endpoint_of, prove
-from .steps import model_steps, service_steps, step, verify
+from .steps import is_drift, model_steps, service_steps, step, verify
 
 # A daemon that does not run, or not yet: nothing can be said about its models before site has started it.
 _NOT_THERE = ("ollama_not_running", "ollama_unreachable", "ollama_timeout", "ollama_lost")
@@ -24,7 +26,7 @@ _NOT_THERE = ("ollama_not_running", "ollama_unreachable", "ollama_timeout", "oll
 
 def compare_ollama(at: Context) -> None:
     """Add the steps for Ollama of this Linux, and the route that it would get."""
-    if at.choice.side is not None:
+    if at.choice.side is not None and not at.is_gated:
         # Whose port it is that containers reach, a container is asked (way.yml, identity.yml), which a look cannot.
         at.steps += verify("windows", "on WSL, site asks from a container which Ollama answers there")
     if at.choice.is_windows:
@@ -40,10 +42,15 @@ def compare_ollama(at: Context) -> None:
                 "service", "start", f"once it is installed, Ollama is started on 127.0.0.1:{port} by a drop-in of ours"
             )
         )
-    loaded = _model(at, is_there)
-    if installs or not at.is_clean or loaded is None:
+    result = _model(at, is_there)
+    if installs or result is None or at.refusals:
         return
-    _prove(at, loaded)
+    if result["loaded"] and not at.steps:
+        _prove(at, result)
+    elif not is_drift(at.steps):
+        # Only what is in memory can be asked, and asking loads it. The record can be compared all the same.
+        endpoint, more = _route(at, at.recorded.get("context_window"))
+        at.route = build_route(model=str(result["model"]), api=endpoint.api, timeout=int(endpoint.timeout), **more)
 
 
 def _service(at: Context) -> None:
@@ -60,7 +67,7 @@ def _service(at: Context) -> None:
 
 
 def _model(at: Context, is_there: bool) -> dict[str, Any] | None:
-    """Return what is in memory where the model is, None where that is still to come."""
+    """Return what the module of the model says in check mode, None where that is still to come."""
     settings, host = at.settings, at.host
     wish = models.Wish(
         at.choice.model or models.AUTO,
@@ -83,7 +90,7 @@ def _model(at: Context, is_there: bool) -> dict[str, Any] | None:
             at.refusals.append(failure)
         return None
     at.steps += model_steps(result)
-    return result if result["loaded"] else None
+    return result
 
 
 def _prove(at: Context, result: dict[str, Any]) -> None:
@@ -99,20 +106,20 @@ def _prove(at: Context, result: dict[str, Any]) -> None:
             )
         )
         return
+    endpoint, more = _route(at, context)
+    prove(at, endpoint, str(result["model"]), more)
+
+
+def _route(at: Context, context: int | None) -> tuple[Endpoint, dict[str, Any]]:
+    """Return where the server is asked, and what of its route does not follow from the proof."""
+    settings = at.settings
     url = f"http://127.0.0.1:{settings['preflight_ollama_port']}/v1"
-    # An Ollama that is reached without the proxy is reached by another name (docs/decisions/0018).
     host, port = settings["ollama_sandbox_host"], settings["preflight_ollama_proxy_port"]
-    prove(
-        at,
-        endpoint_of(at, url, "openai-completions", ""),
-        str(result["model"]),
-        {
-            "provider": "ollama",
-            "base_url": url,
-            "base_url_sandbox": f"http://{host}:{port}/v1" if at.is_gated else None,
-            "context_window": context,
-            "origin": "managed"
-            if at.host["ollama"].get("recorded_version")
-            else at.recorded.get("origin") or "external",
-        },
-    )
+    is_ours = at.host["ollama"].get("recorded_version")
+    return endpoint_of(at, url, "openai-completions", ""), {
+        "provider": "ollama",
+        "base_url": url,
+        "base_url_sandbox": f"http://{host}:{port}/v1" if at.is_gated else None,
+        "context_window": context,
+        "origin": "managed" if is_ours else at.recorded.get("origin") or "external",
+    }

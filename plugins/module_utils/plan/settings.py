@@ -20,6 +20,7 @@ from ..route.providers import ALIASES, PROVIDERS
 from ..route.route import SANDBOX_HOST
 
 AUTO = "auto"
+_PREFIX = "nemoclaw_"
 # As Ansible reads a boolean.
 _TRUE = ("y", "yes", "on", "1", "true", "t", "1.0")
 _FALSE = ("n", "no", "off", "0", "false", "f", "0.0")
@@ -218,7 +219,7 @@ OTHER_NAMES = (
     "nemoclaw_host",
     "nemoclaw_route",
 )
-KNOWN_NAMES = frozenset((*OTHER_NAMES, *(one.wizard for one in _ALL if one.wizard.startswith("nemoclaw_"))))
+KNOWN_NAMES = frozenset((*OTHER_NAMES, *(one.wizard for one in _ALL if one.wizard.startswith(_PREFIX))))
 
 # Variables by which a role acts as another user, or keeps another record, than the plan looks for.
 APART = tuple(
@@ -280,15 +281,18 @@ def unknown_names(names: Iterable[str]) -> list[Failure]:
     """Return a refusal for each name that nothing reads, with the nearest that something does."""
     found = []
     for name in sorted(names):
-        if name.startswith("nemoclaw_") and name not in KNOWN_NAMES:
-            near = difflib.get_close_matches(name, sorted(KNOWN_NAMES), n=1, cutoff=0.6)
-            meant = f" Did you mean {near[0]}?" if near else ""
+        if name.startswith(_PREFIX) and name not in KNOWN_NAMES:
+            # Without the part that all have in common, which would make any two of them look alike.
+            own = {known[len(_PREFIX) :]: known for known in sorted(KNOWN_NAMES)}
+            near = difflib.get_close_matches(name[len(_PREFIX) :], own, n=1)
+            nearest = own[near[0]] if near else None
+            meant = f" Did you mean {nearest}?" if nearest else ""
             found.append(
                 Failure(
                     "setting_unknown",
                     f"The inventory sets {name}, and nothing in this collection reads it.{meant} Correct the name, or take it out.",
                     variable=name,
-                    nearest=near[0] if near else None,
+                    nearest=nearest,
                 )
             )
     return found
