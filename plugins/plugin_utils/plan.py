@@ -18,9 +18,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choi
     choose,
     install_reasons,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.context import NGINX
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.gate import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.files import (
     LOADED,
+    NGINX,
     TOKENS,
     UNIT_PATH,
     variant,

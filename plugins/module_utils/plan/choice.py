@@ -27,6 +27,8 @@ ROLES = {
 }
 WINDOWS_PROVIDERS = ("start-windows-ollama", "install-windows-ollama")
 MANAGED = ("install-vllm", "nim")
+# What leads the sandboxes.
+NO_BACKEND, OPENSHELL, NEMOCLAW = "none", "openshell", "nemoclaw"
 
 Host = Mapping[str, Any]
 
@@ -256,3 +258,14 @@ def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]
     if checksum and wanted not in ("", checksum) and ollama["client_version"] == settings["ollama_version"]:
         found.append("it was installed from another archive")
     return [*found, *(["ollama_reinstall is set"] if settings["ollama_reinstall"] else [])]
+
+
+def backend_of(host: Host, settings: Settings) -> str:
+    """Return what leads the sandboxes: the one that is named, else what is installed."""
+    named = str(settings["sandbox_backend"])
+    if named != AUTO:
+        return named
+    if (host["nemoclaw"] or {}).get("path"):
+        return NEMOCLAW
+    is_there = (host["openshell"] or {}).get("path") or settings["sandbox_install_openshell"]
+    return OPENSHELL if is_there else NO_BACKEND

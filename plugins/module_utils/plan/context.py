@@ -19,9 +19,6 @@ from .choice import Choice, Host, is_gated
 from .settings import Settings
 from .steps import Step
 
-# Takes the place of the path of nginx in the files that the controller renders, which does not know it before the look.
-NGINX = "@nginx@"
-
 
 @dataclass
 class Context:

@@ -14,27 +14,17 @@ from ..proxy.gate import Gate, compare_gates, free_ports
 from ..proxy.keep import keep_token
 from ..proxy.names import CONFIG, GATE_USER, UNIT
 from ..proxy.token import token_path
-from .context import NGINX, Context
+from .context import Context
+from .files import LOADED, NGINX, TOKENS, UNIT_PATH, variant
 from .refusals import gates
 from .steps import MODEL, NEW_STREAMS, Step, proxy_steps, step, verify
 
-# As roles/proxy/vars/main.yml has them; a test compares.
-UNIT_PATH = f"/etc/systemd/system/{UNIT}"
-TOKENS = "/etc/nemoclaw-ollama-proxy.tokens"
-LOADED = "/run/nemoclaw-ollama-proxy/loaded"
 # Where distributions have it, for a host that is still to get it.
 _USUAL_NGINX = "/usr/sbin/nginx"
 
 
-def variant(role: str, with_ollama: bool) -> str:
-    """Return which of the controller's files a host gets."""
-    return "ollama" if role == "ollama" else f"{role} beside ollama" if with_ollama else role
-
-
 def compare_proxy(at: Context) -> None:
-    """Add the steps for the auth proxy, where sandboxes come through it."""
-    if not at.is_gated:
-        return
+    """Add the steps for the auth proxy."""
     proxy = at.host["proxy"]
     if proxy is None:
         at.steps += verify("proxy", f"the auth proxy could not be looked at: {at.host['problems'].get('proxy')}")

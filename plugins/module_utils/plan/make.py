@@ -15,13 +15,9 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.facts import gather
 from ..host.machine import Machine
-from .choice import MANAGED, WINDOWS_PROVIDERS, choose, install_reasons
+from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
 from .context import Context, as_user
-from .gate import compare_proxy
-from .ollama import compare_ollama
-from .prove import compare_endpoint, compare_record, compare_server, look_at_status
 from .refusals import foresee, may_consult, missing_libraries
-from .sandbox import compare_sandbox
 from .settings import Settings
 from .steps import MODEL, Step, in_order, is_drift, step, verify
 
@@ -83,9 +79,8 @@ def make_plan(
         at.steps += verify(
             "server", f"{', '.join(apart)} name another user or record than nemoclaw_user and nemoclaw_route_path do"
         )
-    checks = [] if at.refusals else _compare(at)
-    if at.is_clean and at.recorded and at.route:
-        look_at_status(at, checks)
+    if not at.refusals:
+        _compare(at)
     return _result(at, kept)
 
 
@@ -117,26 +112,42 @@ def keep_what_is_recorded(settings: Settings, host: Mapping[str, Any], keep_rout
     return {} if keep_route else {name: settings[name] for name in kept}
 
 
-def _compare(at: Context) -> list[Any]:
-    """Compare everything that site would touch, and return the checks of the gateway."""
+def _compare(at: Context) -> None:
+    """Compare everything that site would touch, and look at the status where nothing is to be done.
+
+    The imports stand here because a module is compiled anew on each call: a host pays for what its own provider needs.
+    """
+    from .prove import compare_endpoint, compare_record, compare_server, look_at_status
+
     host, settings, choice = at.host, at.settings, at.choice
     for name in missing_libraries(host, settings, choice):
         reason = f"the modules of the provider {choice.provider} need it"
         at.steps.append(step("packages", "install", reason, after=f"python3-{name}", download_bytes=None))
     if choice.role == "ollama":
+        from .ollama import compare_ollama
+
         compare_ollama(at)
     elif choice.role == "endpoint":
         compare_endpoint(at)
     else:
         compare_server(at)
-    compare_proxy(at)
-    checks: list[Any] = compare_sandbox(at)
+    if at.is_gated:
+        from .gate import compare_proxy
+
+        compare_proxy(at)
+    checks: list[Any] = []
+    backend = backend_of(host, settings)
+    if backend != NO_BACKEND:
+        from .sandbox import compare_sandbox
+
+        checks += compare_sandbox(at, backend)
     compare_record(at)
     if at.route is None and not at.refusals:
         reason = "the route is recorded once the server is proved"
         at.steps.append(step("route", "record", reason, before=at.recorded.get("model"), after=choice.model or None))
     at.steps += _leave(at)
-    return checks
+    if at.is_clean and at.recorded and at.route:
+        look_at_status(at, checks)
 
 
 def _leave(at: Context) -> list[Step]:

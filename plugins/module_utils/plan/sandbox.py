@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..failure import Failure
 from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.registry import find_recorded
@@ -18,42 +16,31 @@ from ..openshell.sandboxes import find_sandbox
 from ..proxy.token import read_token, token_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
+from .choice import NEMOCLAW, OPENSHELL
 from .context import Context
 from .refusals import endpoint_key
 from .steps import step, verify
 
 # NemoClaw's name for a first sandbox.
 _FIRST = "my-assistant"
-_NONE, _OPENSHELL, _NEMOCLAW = "none", "openshell", "nemoclaw"
 
 
-def backend_of(host: Any, settings: Any) -> str:
-    """Return which of the two leads the sandboxes: the one that is named, else what is installed."""
-    named = str(settings["sandbox_backend"])
-    if named != "auto":
-        return named
-    if (host["nemoclaw"] or {}).get("path"):
-        return _NEMOCLAW
-    return _OPENSHELL if (host["openshell"] or {}).get("path") or settings["sandbox_install_openshell"] else _NONE
-
-
-def compare_sandbox(at: Context) -> list[Check]:
+def compare_sandbox(at: Context, backend: str) -> list[Check]:
     """Add the steps that lead the sandboxes to the route, complete the route, and return the checks of the gateway for the status."""
-    backend = backend_of(at.host, at.settings)
-    if at.route is None or backend == _NONE:
+    if at.route is None:
         return []
-    if at.settings["sandbox_install_openshell"] and backend == _OPENSHELL:
+    if at.settings["sandbox_install_openshell"] and backend == OPENSHELL:
         at.steps += verify("sandbox", "sandbox_install_openshell is set, and site compares the release of OpenShell")
-    gateway = at.settings["sandbox_gateway"] or (GATEWAY if backend == _NEMOCLAW else "")
+    gateway = at.settings["sandbox_gateway"] or (GATEWAY if backend == NEMOCLAW else "")
     try:
         cli = find_openshell(at.machine, at.account, gateway=gateway or None)
         return _compare(at, cli, backend, gateway)
     except Failure as failure:
         never_used = not at.settings["sandbox_gateway"] and not at.recorded.get("gateway")
         absent = failure.code == "openshell_missing" or (failure.code == "openshell_gateway_unset" and never_used)
-        if absent and backend == _OPENSHELL and at.settings["sandbox_backend"] == "auto":
+        if absent and backend == OPENSHELL and at.settings["sandbox_backend"] == "auto":
             return []
-        if backend == _NEMOCLAW and failure.code in (
+        if backend == NEMOCLAW and failure.code in (
             "openshell_missing",
             "openshell_gateway_unset",
             "openshell_gateway_down",
@@ -67,9 +54,9 @@ def compare_sandbox(at: Context) -> list[Check]:
 def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Check]:
     route, settings = at.route or {}, at.settings
     known = at.recorded.get("sandbox") if gateway in ("", at.recorded.get("gateway")) else None
-    name = settings["sandbox_name"] or ((known or _FIRST) if backend == _NEMOCLAW else "")
+    name = settings["sandbox_name"] or ((known or _FIRST) if backend == NEMOCLAW else "")
     own = name or known or ""
-    if backend == _NEMOCLAW:
+    if backend == NEMOCLAW:
         _nemoclaw(at, name)
     shared = "allow" if settings["sandbox_change_shared_route"] else "refuse"
     wish = openshell_route.Wish(
@@ -82,7 +69,7 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
         at.steps.append(step("sandbox", "route", "inference.local does not lead there", before=words, after=after))
-    if settings["sandbox_name"] and backend == _OPENSHELL and find_sandbox(cli, settings["sandbox_name"]) is None:
+    if settings["sandbox_name"] and backend == OPENSHELL and find_sandbox(cli, settings["sandbox_name"]) is None:
         at.steps.append(
             step("sandbox", "create", f"there is no sandbox {settings['sandbox_name']}", after=settings["sandbox_name"])
         )

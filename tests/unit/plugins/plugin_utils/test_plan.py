@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import gate, make, steps
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import files, make, steps
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import names
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines
@@ -72,9 +72,9 @@ def plan_of(**more: Any) -> dict[str, Any]:
 
 def test_the_plan_and_the_role_use_the_same_names() -> None:
     variables = yaml.safe_load((ROLES / "proxy" / "vars" / "main.yml").read_text(encoding="utf-8"))
-    assert variables["__proxy_unit_path"] == gate.UNIT_PATH
-    assert variables["__proxy_tokens"] == gate.TOKENS
-    assert variables["__proxy_loaded"] == gate.LOADED
+    assert variables["__proxy_unit_path"] == files.UNIT_PATH
+    assert variables["__proxy_tokens"] == files.TOKENS
+    assert variables["__proxy_loaded"] == files.LOADED
     assert variables["__proxy_not_passed_on"] == plan._NOT_PASSED_ON
 
 
@@ -93,18 +93,18 @@ def test_the_plan_and_the_role_use_the_same_names() -> None:
 def test_the_files_of_the_proxy(variables: dict[str, Any], variants: list[str]) -> None:
     found = plan.proxy_files(settings_of(**variables))
     assert sorted(found) == variants
-    for files in found.values():
-        config, unit = files
-        assert (config["path"], unit["path"]) == (names.CONFIG, gate.UNIT_PATH)
-        assert f"include {gate.TOKENS};" in config["content"]
+    for made in found.values():
+        config, unit = made
+        assert (config["path"], unit["path"]) == (names.CONFIG, files.UNIT_PATH)
+        assert f"include {files.TOKENS};" in config["content"]
         assert "ExecStart=@nginx@ -c" in unit["content"]
 
 
 def test_each_server_behind_the_proxy_has_its_paths_and_its_port() -> None:
-    files = plan.proxy_files(
+    made = plan.proxy_files(
         settings_of(nemoclaw_provider="vllm", vllm_gate_port=11440, proxy_listen=["127.0.0.1", "[::1]"])
     )
-    config = files["vllm beside ollama"][0]["content"]
+    config = made["vllm beside ollama"][0]["content"]
     assert all(f"listen {address}:{port};" in config for address in ("127.0.0.1", "[::1]") for port in (11435, 11440))
     assert "location = /v1/chat/completions {" in config
 
