@@ -215,7 +215,6 @@ SETTINGS: dict[str, Setting] = {one.name: one for one in _ALL}
 OTHER_NAMES = (
     "nemoclaw_hosts",
     "nemoclaw_drop_previous_token",
-    "nemoclaw_profile",
     "nemoclaw_host",
     "nemoclaw_route",
 )
