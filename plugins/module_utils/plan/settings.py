@@ -52,10 +52,9 @@ class Setting:
     secret: bool = False
     least: int | None = None
 
-    @property
-    def shown(self) -> str:
-        """How a message calls it: as the user writes it, for all roles where there is such a name."""
-        return self.wizard or self.name
+
+class _TooSmall(ValueError):
+    """A time limit that leaves no time."""
 
 
 def _wizard(name: str, wizard: str, kind: str = "str", default: Any = "", **more: Any) -> Setting:
@@ -309,9 +308,8 @@ def read(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         except ValueError as error:
             variable = origins[one.name]
             shown = "(a secret)" if one.secret else repr(values[one.name])
-            settings.problems.append(
-                Failure("setting_invalid", f"{variable} is {shown}, and {error}", variable=variable)
-            )
+            code = "timeout_invalid" if isinstance(error, _TooSmall) else "setting_invalid"
+            settings.problems.append(Failure(code, f"{variable} is {shown}, and {error}", variable=variable))
     # One variable for several roles is wrong once.
     settings.problems = list({one.message: one for one in settings.problems}.values())
     return settings
@@ -369,7 +367,7 @@ def _number(one: Setting, value: Any) -> int:
     except ValueError:
         raise ValueError("it has to be a whole number.") from None
     if one.least is not None and number < one.least:
-        raise ValueError(f"it has to be {one.least} or more.")
+        raise _TooSmall(f"it has to be {one.least} or more.")
     is_port = one.name.endswith("_port") and (number or one.default)
     if is_port and not _PORTS[0] <= number <= _PORTS[1]:
         raise ValueError(f"ports have to lie between {_PORTS[0]} and {_PORTS[1]}.")
