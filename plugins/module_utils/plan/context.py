@@ -114,7 +114,6 @@ def _work_as(account: Account, work: Callable[[], dict[str, Any]], writing: int)
         os.setgroups(account.groups)
         os.setgid(account.gid)
         os.setuid(account.uid)
-        os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
         try:
             answer: dict[str, Any] = {"result": work()}
         except Failure as failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,9 +35,11 @@ def look_at_host(machine: Machine, account: Account, settings: Settings) -> dict
     gated = (settings["vllm_gate_port"], settings["nim_gate_port"])
     backends = [one.get("port") for one in settings["proxy_backends"] if isinstance(one, Mapping)]
     ports = sorted({int(port) for port in (*(settings[name] for name in names), *gated, *backends) if port})
+    # Under sudo the environment is root's, and some look into the home that it names.
+    own = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}
     work = partial(
         gather,
-        machine,
+        replace(machine, environ={**machine.environ, **own}),
         account,
         ports,
         settings["preflight_ollama_port"],

@@ -5,24 +5,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
+from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_plan
 
 MakeHost = Callable[..., "dict[str, Any]"]
 MakeSettings = Callable[..., Settings]
-
-GPU = {
-    "index": 0,
-    "uuid": "GPU-1",
-    "name": "NVIDIA H200",
-    "memory_mib": 143_000,
-    "memory_total_mib": 143_000,
-    "compute_capability": "9.0",
-    "trusted": True,
-    "unified_memory": False,
-}
 
 
 def _host(**more: Any) -> dict[str, Any]:
@@ -69,3 +61,18 @@ def make_host() -> MakeHost:
 def make_settings() -> MakeSettings:
     """Return a function that gives the settings of an inventory, and of an environment as the first argument."""
     return _settings
+
+
+@pytest.fixture
+def run_plan(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Return a function that runs the module as Ansible does, and gives exit code and result."""
+
+    def run(args: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        with patch_module_args(args), pytest.raises(SystemExit) as ended:
+            inference_plan.main()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
