@@ -107,9 +107,9 @@ def _provider(host: Host, settings: Settings, keep_route: bool) -> tuple[str, st
         return wanted, f"as {settings.given.get('preflight_provider', 'nemoclaw_provider')} says"
     if keep_route and route:
         return route["provider"], "as the recorded route has it"
-    if settings["endpoint_url"]:
-        origin = settings.given.get("endpoint_url", "nemoclaw_endpoint_url")
-        return "custom", f"because {origin} is set and nemoclaw_provider is not"
+    # One that comes from the record itself says nothing.
+    if settings.is_given("endpoint_url"):
+        return "custom", f"because {settings.given['endpoint_url']} is set and nemoclaw_provider is not"
     if route.get("provider") in ("custom", "anthropicCompatible"):
         return route["provider"], "as the recorded route has it, and nothing says otherwise"
     return _found(host, route)

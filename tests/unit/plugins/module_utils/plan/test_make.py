@@ -88,6 +88,18 @@ def test_a_server_that_does_not_answer_is_a_refusal(plan: Make) -> None:
     assert codes(plan({}, nemoclaw_endpoint_url=NOBODY)) == ["connection_refused"]
 
 
+@pytest.mark.parametrize("provider", ["custom", "anthropicCompatible"])
+def test_a_recorded_server_is_kept_with_its_provider(plan: Make, provider: str) -> None:
+    base = NOBODY if provider == "custom" else NOBODY[: -len("/v1")]
+    api = "openai-completions" if provider == "custom" else "anthropic-messages"
+    route = {"provider": provider, "base_url_host": base, "base_url_sandbox": base, "model": "m", "api": api, "timeout": 9}
+    found = plan({"route": {**route, "provider_name": "compatible-endpoint", "container": None}})
+    assert found["choice"]["provider"] == provider
+    assert found["choice"]["reason"].startswith("as the recorded route has it")
+    assert found["kept"]["endpoint_url"] == base
+    assert codes(found) == ["connection_refused"], "it was asked there"
+
+
 def test_a_managed_container_is_for_its_module(plan: Make) -> None:
     found = plan(
         {**GPUS, "python": {"libraries": {"docker": "7.1.0"}}},
