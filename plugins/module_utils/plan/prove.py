@@ -145,7 +145,7 @@ def look_at_status(at: Context, gateway_checks: list[Check]) -> None:
         Check("completion", HEALTHY, url=url, detail=said),
     ]
     token_file = at.settings["sandbox_token_path"] or at.settings["proxy_token_path"] or token_path(at.account.home)
-    proxy_checks = check_proxy(route, token_file)
+    proxy_checks = check_proxy(route, token_file, at.account)
     for check in (*proxy_checks, *gateway_checks):
         if check.state not in (HEALTHY, NOT_PROBED):
             component = "proxy" if check in proxy_checks else "sandbox"
