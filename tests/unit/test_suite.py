@@ -29,8 +29,12 @@ def stage(name: str, load: float = 1.0, needs: tuple[str, ...] = ()) -> Stage:
     ("words", "wanted"),
     [
         (["docs", "lint"], [("lint", ""), ("docs", "")]),  # in the order of the stages
-        (["molecule"], [("molecule-wsl", ""), ("molecule-hosts", ""), ("molecule-ollama", "")]),
-        (["molecule:endpoint"], [("molecule-wsl", "endpoint")]),  # whichever lab: it has what any scenario needs
+        (["molecule"], [("tarball", ""), ("molecule-wsl", ""), ("molecule-hosts", ""), ("molecule-ollama", "")]),
+        (
+            ["molecule:endpoint"],
+            [("tarball", ""), ("molecule-wsl", "endpoint")],
+        ),  # whichever lab: it has what any needs
+        (["galaxy-importer", "tarball"], [("tarball", ""), ("galaxy-importer", "")]),
         (["integration"], [("integration-1", ""), ("integration-2", "")]),
         (["plays:status or site"], [("plays", "status or site")]),
         (["units"], [("units-3.9", ""), ("units-bare", ""), ("units-3.13", "")]),  # units-quick is in units-3.13
@@ -57,11 +61,12 @@ def test_needs_name_stages() -> None:
     ("running", "jobs", "wanted"),
     [
         ([], 2, ["waits-1", "waits-2", "computes"]),
+        ([stage("x")], 1, ["waits-1"]),
         ([stage("x")], 2, ["waits-1", "waits-2"]),
-        ([stage("x"), stage("y")], 2, []),
-        ([stage("computes-2")], 1, []),
+        ([stage("x"), stage("y")], 2, ["waits-1"]),
+        ([stage("x"), stage("y", 1.2)], 2, []),
         ([], 0.1, ["waits-1"]),  # one runs on any machine
-        ([stage("first", 0.2)], 2, ["waits-1", "waits-2"]),
+        ([stage("first", 0.2)], 2, ["waits-1", "waits-2", "computes"]),
     ],
 )
 def test_stages_that_start(running: list[Stage], jobs: float, wanted: list[str]) -> None:

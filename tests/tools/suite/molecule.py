@@ -39,7 +39,7 @@ def _scenarios(lab_name: str) -> list[str]:
 def _molecule(run: Run, scenarios: list[str]) -> None:
     """Run scenarios with the collection as it is installed from the tarball, then search the log for the keys."""
     if not paths.INSTALLED.exists():
-        raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball molecule`")
+        raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball`")
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
     images = (
