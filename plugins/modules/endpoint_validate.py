@@ -10,12 +10,18 @@ module: endpoint_validate
 version_added: "0.1.0"
 short_description: Prove that a model server works for an agent
 description:
-  - Climbs a ladder of probes against an OpenAI- or Anthropic-compatible server, from the target. The models list, a warm-up,
-    a completion with real content, streaming, a structured tool call on a small request and on one that is shaped like an
-    agent's (14 tools and a long system prompt), and the context size where the server tells it.
-  - Reasoning that eats up its token budget gets larger ones (256, 1024, 4096). HTTP 429, 5xx, lost connections and time-outs
-    are tried again within O(timeout). Authentication, address and configuration failures stop at once.
-  - Tool calls that come back as text (a leak) are recognised in code fences, arrays, template tags, reasoning and prose.
+  - Asks an OpenAI- or Anthropic-compatible server, from the target, what an agent asks it. The models list, a warm-up, a
+    completion with real content, streaming, a structured tool call on a small request and on one that is shaped like an
+    agent's (14 tools and a long system prompt), each unstreamed and streamed, the second turn with the tool's result, and the
+    context size where the server tells it.
+  - A call is judged as a client would. It needs an offered name, an id, and arguments of the API's JSON type that satisfy the
+    tool's schema. What only the stream gets wrong has failure codes and remedies of its own.
+  - An answer that its token budget cut gets larger ones (256, 1024, 4096). HTTP 429, 5xx, lost connections and time-outs
+    are tried again within O(timeout). Parameters that the server refuses by name fall away. Authentication, address and
+    configuration failures stop at once.
+  - Tool calls that come back as text (a leak) are told by the names of the offered tools and their properties, in whatever
+    format, in text and in reasoning.
+  - C(docs/validation.md) has what each probe asks and costs.
   - Web proxies from the environment are used, except for addresses of the host itself and of private networks.
 options:
   base_url:
@@ -41,13 +47,13 @@ options:
     choices: [openai-completions, openai-responses, anthropic-messages]
     default: openai-completions
   timeout:
-    description: Seconds for the whole ladder, loading of the model included.
+    description: Seconds for all probes together, loading of the model included.
     type: int
     default: 180
   require_tools:
     description:
       - Whether the model has to give structured tool calls.
-      - With V(false) a missing or leaked call is a warning.
+      - With V(false) the first probe with tools that does not hold is a warning, and the later ones are not asked.
     type: bool
     default: true
   min_context_window:
@@ -157,19 +163,21 @@ context_window:
   sample: 32768
 tool_calling:
   description:
-    - V(structured), V(absent) (prose or nothing), V(leaked) (a call as text) or V(unsupported) (the server refuses tools). The
-      worst of both tool probes.
+    - V(structured), V(malformed) (a call that no client can use), V(absent) (prose or nothing), V(leaked) (a call as text) or
+      V(unsupported) (the server refuses tools, or fails to stream them). The worst of all probes with tools.
   returned: always
   type: str
   sample: structured
 probes:
-  description: The rungs of the ladder, in order, those not reached included.
+  description: The probes, in order, those not reached included.
   returned: always
   type: list
   elements: dict
   contains:
     name:
-      description: V(models), V(warm_up), V(completion), V(streaming), V(tool_call), V(agent_tool_call) or V(context).
+      description: >-
+        V(models), V(warm_up), V(completion), V(streaming), V(tool_call), V(tool_call_streamed), V(second_turn), V(context),
+        V(agent_tool_call) or V(agent_tool_call_streamed).
       type: str
       returned: always
     api:
@@ -199,7 +207,7 @@ probes:
     tool_calling:
       description: As RV(tool_calling), for this request.
       type: str
-      returned: for V(tool_call) and V(agent_tool_call), when reached
+      returned: for the four probes that ask for a call, when asked
     deltas:
       description: Pieces of text in the stream.
       type: int
@@ -232,7 +240,7 @@ failure:
       type: str
       returned: always
     probe:
-      description: The rung it happened on.
+      description: The probe it happened on.
       type: str
       returned: when a probe failed
     status:
@@ -241,6 +249,10 @@ failure:
       returned: when the server refused
     server_message:
       description: What the server said, shortened, without the key.
+      type: str
+      returned: when the server refused
+    parameter:
+      description: The parameter that the server's error names, null without one.
       type: str
       returned: when the server refused
     served_models:
@@ -258,7 +270,12 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    ENDPOINT_OPTIONS,
+    LINK_OPTION,
+    create_module,
+    fail,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
@@ -272,7 +289,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "base_url": {"type": "str", "required": True},
+    "base_url": {**LINK_OPTION, "required": True},
     "model": {"type": "str"},
     "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
     "timeout": {"type": "int", "default": DEFAULT_TIMEOUT},
@@ -304,6 +321,7 @@ def main() -> None:
                 params["timeout"],
                 params["ca_path"],
                 params["validate_certs"],
+                tuple(params["trusted_users"]),
             ),
             Demands(params["require_tools"], params["min_context_window"], params["agent_prompt_tokens"]),
             report,

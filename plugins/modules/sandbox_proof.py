@@ -10,7 +10,8 @@ module: sandbox_proof
 version_added: "0.1.0"
 short_description: Prove a route from inside a sandbox of OpenShell
 description:
-  - Asks the model at C(https://inference.local) from inside a sandbox, as its agent will, for an answer and for a tool call.
+  - Asks the model at C(https://inference.local) from inside a sandbox, as its agent will, for an answer, for a tool call unstreamed and
+    streamed, and for an answer to the tool's result.
   - Everything between is proved with it. The gateway's route, its provider with the key, the way through the host's firewall, the token
     gate and the server.
   - The questions and the verdicts are those of M(nemoclaw.local_inference.endpoint_validate).
@@ -90,7 +91,7 @@ reason:
   returned: success
   type: str
 tool_calling:
-  description: V(structured), V(absent), V(leaked) or V(unsupported); null where no tool call was asked for.
+  description: V(structured), V(malformed), V(absent), V(leaked) or V(unsupported); null where no tool call was asked for.
   returned: always
   type: str
   sample: structured

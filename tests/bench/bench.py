@@ -1,8 +1,7 @@
 """Measure what users wait for, against the bars of the design (docs/benchmarks.md has the last figures).
 
-Each figure is measured beside its floor in the same run, the two taking turns, so that a busy machine slows both:
-  ladder   the whole probe ladder over a server that answers at once, beside the same number of bare HTTP requests
-  imports  interpreter start and imports of each module's main(), beside the bare interpreter
+Each figure is measured beside its floor in the same run, the two taking turns, so that a busy machine slows both: here interpreter start
+and imports of each module's main(), beside the bare interpreter; ladder.py, proxy.py and fleet.py do the same for what they measure.
 
 Run it as `python tests/bench/bench.py` with ansible-core and jmespath importable, and the collection on PYTHONPATH
 (docs/benchmarks.md). Prints minimum, median and maximum; never fails on a slow machine.
@@ -10,8 +9,6 @@ Run it as `python tests/bench/bench.py` with ansible-core and jmespath importabl
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import statistics
 import subprocess
@@ -22,40 +19,6 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.nemoclaw.local_inference.plugins"
 RUNS = int(os.environ.get("BENCH_RUNS", "15"))
-
-# Requests that the ladder sends when all goes well: models, warm-up, completion, streaming and two tool calls.
-LADDER_REQUESTS = 6
-
-
-def main() -> None:
-    """Run both benchmarks."""
-    ladder()
-    imports()
-
-
-def ladder() -> None:
-    """Time the ladder's climb and as many bare requests, in turn, over one server."""
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint, validate
-
-    command = [sys.executable, str(TOP / "tests" / "servers" / "broken_server.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        root_url = server.stdout.readline().strip()
-        endpoint = Endpoint(f"{root_url}/good/v1")
-
-        def climb() -> None:
-            validate(endpoint, Demands(), Report("openai-completions", None))
-
-        def bare() -> None:
-            for _dummy in range(LADDER_REQUESTS):
-                connection = http.client.HTTPConnection(root_url.removeprefix("http://"))
-                connection.request("GET", "/good/v1/models")
-                json.load(connection.getresponse())
-                connection.close()
-
-        show("ladder, whole climb (bar: 2 s)", *in_turn(climb, bare))
-        server.terminate()
 
 
 def imports() -> None:
@@ -91,4 +54,4 @@ def show(name: str, subject: list[float], floor: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    imports()

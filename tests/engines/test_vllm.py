@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import last_sign, read_phase
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import PHASES
-from conftest import prove
+from conftest import APIS, CHAT, MESSAGES, RESPONSES, prove
 from test_playbooks import KEY, Controller, forms_of
 
 # The ladder gives a server that has just started time for its first answer.
@@ -63,18 +63,62 @@ def test_its_log_is_read_as_it_goes(server: vllm_server.Vllm) -> None:
     )
 
 
-def test_its_own_parser_makes_the_calls(server: vllm_server.Vllm) -> None:
-    outcome = prove(server.base_url, model=vllm_server.MODEL, timeout=TIMEOUT)
+def at(server: vllm_server.Vllm, api: str) -> str:
+    """Return the base URL of a server as the API wants it."""
+    return server.base_url.removesuffix("/v1") if api == MESSAGES else server.base_url
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_its_own_parser_makes_the_calls(server: vllm_server.Vllm, api: str) -> None:
+    outcome = prove(at(server, api), api, model=vllm_server.MODEL, timeout=TIMEOUT)
     assert outcome.code is None, outcome.message
-    assert outcome.result["tool_calling"] == "structured"
-    assert outcome.outcomes["agent_tool_call"] == "passed"
+    assert (outcome.result["api"], outcome.result["tool_calling"]) == (api, "structured"), outcome.result[
+        "fallback_reason"
+    ]
+    assert set(outcome.outcomes.values()) == {"passed"}
+    assert {"tool_call_streamed", "second_turn", "agent_tool_call_streamed"} <= set(outcome.outcomes)
     assert outcome.result["context_window"] == find_vllm(server.port)["context_window"]
+    assert outcome.warnings == []
 
 
-def test_without_a_parser_calls_leak(keyed: vllm_server.Vllm) -> None:
-    outcome = prove(keyed.base_url, model=vllm_server.MODEL, api_key=KEY, timeout=TIMEOUT)
-    assert outcome.code is not None
-    assert outcome.result["tool_calling"] != "structured"
+@pytest.mark.parametrize("api", [CHAT, RESPONSES])
+def test_without_a_parser_it_refuses_tools(keyed: vllm_server.Vllm, api: str) -> None:
+    outcome = prove(at(keyed, api), api, model=vllm_server.MODEL, api_key=KEY, timeout=TIMEOUT)
+    assert (outcome.code, outcome.result["tool_calling"]) == ("tool_calls_unsupported", "unsupported")
+    assert "--enable-auto-tool-choice" in outcome.message
+    assert "--tool-call-parser" in outcome.message
+
+
+def test_its_anthropic_api_wants_the_key_in_another_header(keyed: vllm_server.Vllm) -> None:
+    outcome = prove(at(keyed, MESSAGES), MESSAGES, model=vllm_server.MODEL, api_key=KEY, timeout=TIMEOUT)
+    assert outcome.code == "auth_failed"
+    assert "Authorization: Bearer" in outcome.message
+
+
+# What is started, and the probe that fails first: with tool_choice "required" vLLM's grammar makes the model write what its parser reads.
+@pytest.mark.parametrize(
+    ("behaviour", "parser", "probe", "code", "named"),
+    [
+        # The model writes as Hermes and Qwen do, its parser is another's.
+        ("good", "pythonic", "agent_tool_call", "tool_calls_leaked", "--tool-call-parser hermes"),
+        # It is read without a stream, and in a stream it is not: other faults, other codes, on vLLM's own parsers.
+        ("arguments_first", "hermes", "agent_tool_call_streamed", "tool_calls_stream_malformed", "--tool-call-parser"),
+        ("json_after_text", "llama3_json", "agent_tool_call_streamed", "tool_calls_stream_leaked", "stream"),
+        ("functools", "phi4_mini_json", "agent_tool_call_streamed", "tool_calls_stream_absent", "stream"),
+        # It calls, and then refuses the id that it gave the call itself, as Mistral's templates do.
+        ("refuses_ids", "hermes", "second_turn", "second_turn_refused", "template"),
+        ("calls_again", "hermes", "second_turn", "second_turn_loops", "template"),
+    ],
+)
+def test_what_its_parsers_and_templates_break(behaviour: str, parser: str, probe: str, code: str, named: str) -> None:
+    arguments = ("--enable-auto-tool-choice", "--tool-call-parser", parser)
+    with vllm_server.serving(behaviour=behaviour, arguments=arguments) as running:
+        for api in (CHAT, MESSAGES):
+            outcome = prove(at(running, api), api, model=vllm_server.MODEL, timeout=TIMEOUT)
+            assert outcome.code == code, f"{api}: {outcome.message or outcome.outcomes}"
+            assert outcome.outcomes[probe] == "failed"
+            assert named in outcome.message
+            assert "larger one" not in outcome.message
 
 
 def test_why_its_own_key_is_not_enough(keyed: vllm_server.Vllm) -> None:

@@ -20,9 +20,21 @@ from conftest import APIS, CHAT, KEY, MESSAGES, RESPONSES, Outcome, prove
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
-import misbehaviours
+from broken_server import BEHAVIOURS
 
 BOTH = (CHAT, MESSAGES)
+PROBES = (
+    "models",
+    "warm_up",
+    "completion",
+    "streaming",
+    "tool_call",
+    "tool_call_streamed",
+    "second_turn",
+    "context",
+    "agent_tool_call",
+    "agent_tool_call_streamed",
+)
 
 
 def asked(broken: str, behaviour: str, api: str, **options: Any) -> Outcome:
@@ -48,7 +60,7 @@ def received(broken: str, outcome: Outcome) -> list[dict[str, Any]]:
 # behaviour: the code, the rung it fails on, a piece of the sentence
 FAILURES = {
     "html": ("not_json", "models", "a web page"),
-    "html_404": ("not_found", "warm_up", "HTTP 404"),
+    "html_404": ("not_found", "models", "HTTP 404"),
     "wrong_json": ("wrong_shape", "models", "no list of models"),
     "not_http": ("not_http", "models", "SSH-2.0-OpenSSH"),
     "not_utf8": ("not_json", "models", "not JSON"),
@@ -82,10 +94,35 @@ FAILURES = {
     "context_exceeded_llama": ("context_too_small", "agent_tool_call", "--ctx-size"),
     "tools_unsupported": ("tool_calls_unsupported", "tool_call", "does not support tools"),
     "vllm_no_parser": ("tool_calls_unsupported", "tool_call", "--enable-auto-tool-choice"),
-    "malformed_tool_arguments": ("tool_calls_absent", "tool_call", "not a JSON object"),
-    "unoffered_tool": ("tool_calls_absent", "tool_call", "rm_rf"),
     "leak": ("tool_calls_leaked", "tool_call", "--tool-call-parser"),
     "tool_call_in_reasoning": ("tool_calls_leaked", "tool_call", "reasoning"),
+    # It called, but wrongly
+    "malformed_tool_arguments": ("tool_calls_malformed", "tool_call", "are not"),
+    "unoffered_tool": ("tool_calls_malformed", "tool_call", "rm_rf"),
+    "missing_argument": ("tool_calls_malformed", "tool_call", "lack message"),
+    "argument_of_wrong_type": ("tool_calls_malformed", "tool_call", "have integer instead of string as message"),
+    "swapped_arguments": ("tool_calls_malformed", "tool_call", "whose arguments are not"),
+    "null_arguments": ("tool_calls_malformed", "tool_call", "but null"),
+    "empty_id": ("tool_calls_malformed", "tool_call", "without an id"),
+    "null_id": ("tool_calls_malformed", "tool_call", "without an id"),
+    "two_calls_one_id": ("tool_calls_malformed", "tool_call", "two calls with the same id"),
+    "null_name": ("tool_calls_malformed", "tool_call", "without a name"),
+    # Right without streaming, and wrong with it
+    "stream_leaks": ("tool_calls_stream_leaked", "tool_call_streamed", "--tool-call-parser hermes"),
+    "stream_prose": ("tool_calls_stream_absent", "tool_call_streamed", "streaming parser"),
+    "stream_nothing": ("tool_calls_stream_absent", "tool_call_streamed", "no tool call and no text"),
+    "stream_loses_arguments": ("tool_calls_stream_malformed", "tool_call_streamed", "lack message"),
+    "stream_arguments_elsewhere": ("tool_calls_stream_malformed", "tool_call_streamed", "streaming parser"),
+    "stream_name_doubled": ("tool_calls_stream_malformed", "tool_call_streamed", "sessions_sendsessions_send"),
+    "stream_error_in_call": ("tool_calls_stream_failed", "tool_call_streamed", "list index out of range"),
+    "stream_refuses_tools": ("tool_calls_stream_failed", "tool_call_streamed", "not supported when tools are given"),
+    "agent_stream_leaks": ("tool_calls_stream_leaked", "agent_tool_call_streamed", "agent-shaped"),
+    # The second turn
+    "result_refused": ("second_turn_refused", "second_turn", "--chat-template"),
+    "calls_for_ever": ("second_turn_loops", "second_turn", "3 times in a row"),
+    "silent_after_result": ("second_turn_empty", "second_turn", "says nothing"),
+    "leaks_after_result": ("second_turn_leaked", "second_turn", "--tool-call-parser hermes"),
+    "small_window": ("context_too_small", "agent_tool_call", "--max-model-len, to 16384"),
 }
 
 # behaviour: what it does to one API alone
@@ -95,25 +132,60 @@ FAILURES_OF_ONE_API = {
     ("anthropic_leak", MESSAGES): ("tool_calls_leaked", "tool_call", "sessions_send"),
     ("anthropic_truncated_stream", MESSAGES): ("stream_incomplete", "streaming", "broke off"),
     ("anthropic_401", MESSAGES): ("auth_failed", "models", "invalid x-api-key"),
+    ("anthropic_bearer", MESSAGES): ("auth_failed", "models", "takes the key as 'Authorization: Bearer'"),
+    ("anthropic_unnamed_events", MESSAGES): ("stream_events_missing", "streaming", "its events have no name"),
+    ("null_type", CHAT): ("tool_calls_malformed", "tool_call", "of type None"),
+    ("deprecated_function_call", CHAT): ("tool_calls_malformed", "tool_call", "of type function_call"),
+    ("doubly_encoded_arguments", CHAT): ("tool_calls_malformed", "tool_call", "but string"),
+    ("stream_name_in_pieces", CHAT): (
+        "tool_calls_stream_malformed",
+        "tool_call_streamed",
+        "the name of a call changes",
+    ),
+    ("stream_without_finish", CHAT): ("tool_calls_stream_malformed", "tool_call_streamed", "without a finish reason"),
+    ("stream_without_finish", MESSAGES): (
+        "tool_calls_stream_malformed",
+        "tool_call_streamed",
+        "without a finish reason",
+    ),
+    ("prompt_cut", CHAT): ("context_too_small", "agent_tool_call", "the server read 2050 tokens"),
 }
 
 # behaviour, API: it passes all the same
 PASSES = [
     *(("good", api) for api in APIS),
     ("reasoning_field", CHAT),
-    ("max_tokens_refused", CHAT),
-    ("object_arguments", CHAT),
-    *(("no_models", api) for api in APIS),
+    ("thinks_in_parts", CHAT),
+    *((f"{name}_refused", CHAT) for name in ("max_tokens", "required", "stream_options", "all")),
+    *((f"{name}_refused", api) for name in ("temperature", "tool_choice") for api in APIS),
+    *((name, api) for name in ("no_models", "models_patterns", "models_empty", "models_null") for api in APIS),
+    *((name, api) for name in ("models_403", "models_401", "models_html", "models_500") for api in BOTH),
+    ("models_silent", CHAT),
     *(("status_429_once", api) for api in BOTH),
     ("anthropic_overloaded", MESSAGES),
     ("anthropic_leak", CHAT),
+    ("stream_in_one_piece", CHAT),
+    *((name, api) for name in ("cut_before_the_call", "cut_inside_the_call", "calls_once_more") for api in APIS),
 ]
+
+# behaviour, API: it passes, and the user reads why that is not quite right
+WARNINGS = {
+    ("finish_stop", CHAT): "OpenClaw drops such a call",
+    ("finish_stop", MESSAGES): "'end_turn' instead of 'tool_use'",
+    ("stream_name_repeated", CHAT): "the name of a call is sent again",
+    ("stream_without_index", CHAT): "have no index",
+    **{("stream_called_json", api): "should be text/event-stream" for api in APIS},
+    **{("thinks_aloud", api): "--reasoning-parser" for api in APIS},
+    ("prompt_cut_call", CHAT): "the server read 2050 tokens",
+}
 
 
 def test_every_behaviour_is_tested() -> None:
-    named = {*FAILURES, *(name for name, _api in FAILURES_OF_ONE_API), *(name for name, _api in PASSES)}
-    own_test = {"status_502", "status_503_twice", "responses_without_deltas", "missing_argument"}
-    assert named | own_test == set(misbehaviours.BEHAVIOURS)
+    tables = (FAILURES_OF_ONE_API, PASSES, WARNINGS)
+    named = {*FAILURES, *(name for table in tables for name, _api in table)}
+    own_test = {"status_502", "status_503_twice", "responses_without_deltas"}
+    own_test |= {"stream_call_at_the_end", "stream_hangs"}
+    assert named | own_test == set(BEHAVIOURS)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -129,8 +201,10 @@ def test_it_fails_in_time_and_says_what_to_do(broken: str, behaviour: str, api: 
     if rung:
         assert outcome.failure.details["probe"] == rung
         assert outcome.probe(rung)["outcome"] == "failed"
-    after = [probe["outcome"] for probe in outcome.result["probes"][-7:]]
-    assert after[after.index("failed") + 1 :] == ["skipped"] * (6 - after.index("failed"))
+    after = [probe["outcome"] for probe in outcome.result["probes"][-len(PROBES) :]]
+    assert set(after[after.index("failed") + 1 :]) <= {"skipped"}
+    if outcome.code.startswith(("tool_calls_malformed", "tool_calls_stream")):
+        assert "hoose a" not in outcome.message, "the model did call: another one is no remedy"
 
 
 @pytest.mark.parametrize(("behaviour", "api"), FAILURES_OF_ONE_API)
@@ -145,6 +219,16 @@ def test_what_one_api_gets_wrong(broken: str, behaviour: str, api: str) -> None:
 def test_what_passes_all_the_same(broken: str, behaviour: str, api: str) -> None:
     outcome = asked(broken, behaviour, api, timeout=20)
     assert (outcome.code, outcome.result["api"]) == (None, api), outcome.message
+    assert outcome.result["tool_calling"] == "structured"
+    assert outcome.warnings == []
+
+
+@pytest.mark.parametrize(("behaviour", "api"), WARNINGS)
+def test_what_passes_with_a_warning(broken: str, behaviour: str, api: str) -> None:
+    outcome = asked(broken, behaviour, api)
+    assert (outcome.code, outcome.result["api"]) == (None, api), outcome.message
+    (warning,) = outcome.warnings
+    assert WARNINGS[behaviour, api] in warning
 
 
 def test_a_server_that_loads_is_waited_for(broken: str) -> None:
@@ -153,7 +237,7 @@ def test_a_server_that_loads_is_waited_for(broken: str) -> None:
     assert [outcome.probe(name)["tries"] for name in ("models", "warm_up", "completion")] == [3, 3, 1]
 
 
-@pytest.mark.parametrize("behaviour", ["chat_only", "responses_without_deltas"])
+@pytest.mark.parametrize("behaviour", ["chat_only", "responses_without_deltas", "stream_call_at_the_end"])
 def test_responses_are_taken_only_when_they_are_complete(broken: str, behaviour: str) -> None:
     outcome = asked(broken, behaviour, RESPONSES)
     result = outcome.result
@@ -198,7 +282,7 @@ def test_a_url_that_leads_to_nothing_at_all(broken: str) -> None:
 @pytest.mark.parametrize("api", APIS)
 def test_the_key_goes_where_it_belongs(broken: str, api: str) -> None:
     requests = received(broken, asked(broken, "good", api))
-    assert len(requests) == 6
+    assert len(requests) == len(PROBES) - 1, "the list has the context, so that costs no request"
     for request in requests:
         headers = {name.lower(): value for name, value in request["headers"].items()}
         if api == MESSAGES:
@@ -234,8 +318,54 @@ def test_the_key_that_a_server_repeats_is_masked(broken: str) -> None:
 
 @pytest.mark.parametrize("api", BOTH)
 def test_a_final_failure_is_not_tried_again(broken: str, api: str) -> None:
-    for behaviour in ("status_401", "html", "not_http", "redirect", "huge", "deep_json", "status_429_long"):
+    for behaviour in ("not_http", "redirect", "status_429_long"):
         assert len(received(broken, asked(broken, behaviour, api))) == 1, behaviour
+    for behaviour in ("html", "huge", "deep_json"):
+        assert len(received(broken, asked(broken, behaviour, api))) == 2, f"{behaviour}: the list, and one question"
+        assert len(received(broken, asked(broken, behaviour, api, model=None))) == 1, f"{behaviour}: no model to ask"
+    # Of an Anthropic-compatible server it is asked besides whether it wants the key in the other header.
+    assert len(received(broken, asked(broken, "status_401", api))) == (3 if api == MESSAGES else 2)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_every_tool_question_is_asked_streamed_and_unstreamed(broken: str, api: str) -> None:
+    bodies = [
+        json.loads(request["body"]) for request in received(broken, asked(broken, "good", api)) if request["body"]
+    ]
+    asked_with_tools = [(len(body["tools"]), body["stream"]) for body in bodies if body.get("tools")]
+    assert asked_with_tools == [(3, False), (3, True), (3, True), (14, False), (14, True)]
+    result = json.dumps(bodies[-3])
+    assert "call_1" in result or "toolu_1" in result, "the id that was given comes back"
+    assert "The message was delivered." in result
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["vllm_no_parser", "leak", "stream_leaks", "stream_error_in_call", "calls_for_ever"]
+)
+@pytest.mark.parametrize("api", APIS)
+def test_plain_chat_waives_every_probe_with_tools(broken: str, behaviour: str, api: str) -> None:
+    outcome = asked(broken, behaviour, api, require_tools=False)
+    assert outcome.code is None, outcome.message
+    (warning,) = outcome.warnings
+    assert "nemoclaw_require_tools" in warning
+    outcomes = [outcome.probe(name)["outcome"] for name in PROBES]
+    waived = outcomes.index("warned")
+    later = [name for name in PROBES[waived + 1 :] if name != "context"]
+    assert {outcome.probe(name)["outcome"] for name in later} <= {"skipped"}
+    assert not later or "not asked" in outcome.probe(later[0])["reason"], "no tokens for what was waived"
+
+
+@pytest.mark.parametrize("behaviour", ["small_window", "context_exceeded_vllm"])
+def test_plain_chat_waives_the_length_of_an_agents_prompt(broken: str, behaviour: str) -> None:
+    outcome = asked(broken, behaviour, CHAT, require_tools=False)
+    assert outcome.code is None, outcome.message
+    assert outcome.probe("agent_tool_call")["outcome"] == "warned"
+
+
+def test_a_stream_that_hangs_where_the_whole_answer_was_quick(broken: str) -> None:
+    outcome = asked(broken, "stream_hangs", CHAT, timeout=4)
+    assert outcome.code == "tool_calls_stream_failed"
+    assert "did not finish its answer" in outcome.message
 
 
 def test_nothing_is_left_running_after_a_time_out(broken: str) -> None:
@@ -248,10 +378,3 @@ def test_nothing_is_left_running_after_a_time_out(broken: str) -> None:
             break
         deadline.wait(0.1)
     assert threading.active_count() <= before, "a connection was not let go of, so the server goes on generating"
-
-
-@pytest.mark.parametrize("behaviour", ["missing_argument"])
-@pytest.mark.parametrize("api", APIS)
-def test_a_call_without_its_argument_is_still_a_call(broken: str, behaviour: str, api: str) -> None:
-    """The model's choice is poor, but the server hands on what the agent can answer with an error."""
-    assert asked(broken, behaviour, api).result["tool_calling"] == "structured"

@@ -27,7 +27,7 @@ CALL = wire_formats.Answer(call=("sessions_send", '{"message": "hello"}'))
 def speaking(
     entry: dict[str, Any], text: wire_formats.Answer, call: wire_formats.Answer = CALL, **elsewhere: Any
 ) -> Iterator[str]:
-    """Serve one model that says the text, or makes the call where tools are offered; GET /NAME gives elsewhere[NAME]."""
+    """Serve one model that says the text, or calls where tools are offered and none was called; GET /NAME gives elsewhere[NAME]."""
     pages = {"/v1/models": {"object": "list", "data": [entry]}}
     pages |= {f"/{name.replace('__', '/')}": content for name, content in elsewhere.items()}
 
@@ -37,7 +37,8 @@ def speaking(
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = call if body.get("tools") else text
+            has_result = any(message["role"] == "tool" for message in body["messages"])
+            answer = call if body.get("tools") and not has_result else text
             if self.path != "/v1/chat/completions":
                 self.reply(501, b"{}")
             elif body["stream"]:

@@ -65,6 +65,8 @@ def test_an_answer_and_a_tool_call(openshell: OpenShell, llama: Llama, api: str,
     assert [(probe.name, probe.outcome, probe.status) for probe in report.probes] == [
         ("completion", "passed", 200),
         ("tool_call", "passed", 200),
+        ("tool_call_streamed", "passed", 200),
+        ("second_turn", "passed", 200),
     ]
     assert report.tool_calling == "structured"
     assert report.base_url == ("https://inference.local" if api == MESSAGES else "https://inference.local/v1")
@@ -74,7 +76,7 @@ def test_a_key_with_quotes_arrives_as_it_is(openshell: OpenShell, llama: Llama) 
     key = "a'b\"c%s%%d$HOME`id`"
     lead(openshell, llama("good", api_key=key).base_url, key=f"{key}\n")
     make(openshell)
-    assert prove(openshell, rungs=proof.COMPLETION).probes[0].outcome == "passed"
+    assert prove(openshell, probes=proof.COMPLETION).probes[0].outcome == "passed"
 
 
 def test_four_failures_are_told_apart(openshell: OpenShell, llama: Llama) -> None:
@@ -123,7 +125,7 @@ def test_a_gate_before_a_dead_server(openshell: OpenShell, broken: str) -> None:
 def test_a_model_that_still_loads_is_waited_for(openshell: OpenShell, broken: str) -> None:
     lead(openshell, f"{broken}/status_503_twice~{openshell.release}/v1")
     make(openshell)
-    completion = prove(openshell, rungs=proof.COMPLETION).probes[0]
+    completion = prove(openshell, probes=proof.COMPLETION).probes[0]
     assert (completion.outcome, completion.tries) == ("passed", 3)
 
 

@@ -34,7 +34,11 @@ def look(
 def test_healthy(llama: Llama, api: str) -> None:
     backend, completion = look(url(llama("good"), api), api)
     assert (backend.state, backend.detail, backend.code) == ("healthy", "serves scripted", None)
-    assert (completion.state, completion.detail, completion.code) == ("healthy", "answered a question", None)
+    assert (completion.state, completion.detail, completion.code) == (
+        "healthy",
+        "answered a completion (tool calls are not asked here)",
+        None,
+    )
     assert backend.latency is not None
     assert completion.latency is not None
 

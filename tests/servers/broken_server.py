@@ -5,8 +5,9 @@
 A model server that misbehaves on request: a double, because no real server does.
 
 http://127.0.0.1:PORT/<behaviour>/v1 is a base URL for OpenAI, http://127.0.0.1:PORT/<behaviour> one for Anthropic. The
-behaviours are in misbehaviours.py; `good` misbehaves in nothing and answers at once, for benchmarks. `<behaviour>~<anything>` is
-an instance with its own count of requests ("fails twice"). What a server is asked that this one does not know, it refuses with 501.
+behaviours are in misbehaviours.py and tool_misbehaviours.py; `good` misbehaves in nothing and answers at once, for benchmarks.
+`<behaviour>~<anything>` is an instance with its own count of requests ("fails twice"). What a server is asked that this one does
+not know, it refuses with 501.
 
 GET /__requests returns what was received, newest last (?under=/good~1/ narrows); DELETE forgets it and all counts.
 
@@ -32,6 +33,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import misbehaviours
 import wire_formats
+from tool_misbehaviours import TOOL_BEHAVIOURS
 
 ENDPOINTS = {
     ("GET", "/v1/models"): "models",
@@ -40,6 +42,7 @@ ENDPOINTS = {
     ("POST", "/v1/messages"): "messages",
 }
 KEPT_REQUESTS = 1000
+BEHAVIOURS = {**misbehaviours.BEHAVIOURS, **TOOL_BEHAVIOURS}
 
 
 class BrokenServer(ThreadingHTTPServer):
@@ -91,7 +94,7 @@ class Exchange(BaseHTTPRequestHandler):
             self._requests(parse_qs(url.query).get("under", ["/"])[0])
             return
         _root, instance, path = (url.path.rstrip("/") + "//").split("/", 2)
-        behaviour = misbehaviours.BEHAVIOURS.get(instance.partition("~")[0])
+        behaviour = BEHAVIOURS.get(instance.partition("~")[0])
         self.endpoint = ENDPOINTS.get((self.command, "/" + path.rstrip("/")), "")
         with self.server.lock:
             self.server.attempts[instance, self.endpoint] += 1
@@ -127,6 +130,17 @@ class Exchange(BaseHTTPRequestHandler):
     @property
     def tools(self) -> list[Any]:
         return self.body.get("tools") or []
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the result of a tool is given back: a message, an item or a block of that kind."""
+        kinds = ('"role": "tool"', '"type": "function_call_output"', '"type": "tool_result"')
+        return any(kind in json.dumps(self.body) for kind in kinds)
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether tools are offered, and none has been called yet."""
+        return bool(self.tools) and not self.has_result
 
     @property
     def budget(self) -> int:
@@ -225,7 +239,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the behaviours and end")
     options = parser.parse_args()
     if options.list:
-        for name, behaviour in misbehaviours.BEHAVIOURS.items():
+        for name, behaviour in BEHAVIOURS.items():
             print(f"{name:26} {behaviour.summary}")
         return
     server = BrokenServer(options.port)

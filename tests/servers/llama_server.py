@@ -46,6 +46,13 @@ class Server:
     def base_url(self) -> str:
         return f"{self.root_url}/v1"
 
+    def generated(self) -> int:
+        """Return how many tokens it has generated since its start."""
+        with _opener().open(f"{self.root_url}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        name = "llamacpp:tokens_predicted_total "
+        return next(int(float(line[len(name) :])) for line in text.splitlines() if line.startswith(name))
+
 
 def cached_model(behaviour: str, cache_dir: Path, python: str) -> Path:
     """Return the model file of a behaviour, built where the cache has none made from the present sources."""
@@ -64,22 +71,24 @@ def cached_model(behaviour: str, cache_dir: Path, python: str) -> Path:
 
 @contextlib.contextmanager
 def serving(
-    behaviour: str,
+    behaviour: str = "good",
     api_key: str | None = None,
     alias: str = "scripted",
     n_ctx: int = CONTEXT_LENGTH,
     tls: tuple[Path, Path] | None = None,
     cache_dir: Path | None = None,
     python: str | None = None,
+    model: Path | None = None,
 ) -> Iterator[Server]:
     """
     Serve a behaviour of scripted_model.py until the block ends.
 
-    tls: certificate and key file (PEM). n_ctx: tokens. RuntimeError with the server's log where it does not start.
+    model: a file of real weights to serve instead. tls: certificate and key file (PEM). n_ctx: tokens.
+    RuntimeError with the server's log where it does not start.
     """
     python = python or os.environ.get("SCRIPTED_SERVERS_PYTHON") or sys.executable
     cache_dir = cache_dir or Path(tempfile.gettempdir()) / f"scripted-models-{os.getuid()}"
-    model = cached_model(behaviour, cache_dir, python)
+    model = model or cached_model(behaviour, cache_dir, python)
     with tempfile.TemporaryDirectory(prefix="llama-server-") as scratch:
         ready, log = Path(scratch, "url"), Path(scratch, "log")
         command = [python, str(HERE / "llama_server.py"), "--model", str(model), "--alias", alias]
@@ -132,6 +141,7 @@ def run(options: argparse.Namespace) -> None:
     params.n_ctx = options.n_ctx
     params.n_parallel = 1
     params.use_jinja = True
+    params.endpoint_metrics = True  # /metrics counts the tokens
     # Two threads wait for each other after every operation: on a busy machine that costs up to a hundred times the work.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     key = options.api_key_file.read_text(encoding="utf-8").strip() if options.api_key_file else ""
@@ -160,8 +170,12 @@ def run(options: argparse.Namespace) -> None:
     os._exit(0)
 
 
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+
+
 def _wait_until_healthy(root_url: str, stop: threading.Event) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+    opener = _opener()
     deadline = time.monotonic() + START_LIMIT
     while not stop.is_set():
         try:

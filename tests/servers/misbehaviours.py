@@ -40,7 +40,7 @@ def good(exchange: Exchange) -> None:
     if exchange.endpoint == "models":
         exchange.json(200, wire_formats.models(MODEL))
     else:
-        exchange.answer(CALL if exchange.tools else TEXT)
+        exchange.answer(CALL if exchange.wants_call else TEXT)
 
 
 # Makers of actions: each returns what to do, so that the table below reads as a list of facts.
@@ -48,7 +48,7 @@ def good(exchange: Exchange) -> None:
 
 def says(with_tools: Answer, without: Answer = TEXT) -> Action:
     """Answer requests that offer tools with one thing and the others with another."""
-    return lambda exchange: exchange.answer(with_tools if exchange.tools else without)
+    return lambda exchange: exchange.answer(with_tools if exchange.wants_call else without)
 
 
 def always(status: int, answer: Any, **headers: str) -> Action:
@@ -65,7 +65,7 @@ def at_first(times: int, action: Action) -> Action:
 
 
 def with_tools(action: Action) -> Action:
-    return lambda exchange: action(exchange) if exchange.tools else good(exchange)
+    return lambda exchange: action(exchange) if exchange.wants_call else good(exchange)
 
 
 def when_streaming(action: Action) -> Action:
@@ -218,6 +218,70 @@ def other_models(exchange: Exchange) -> None:
         exchange.json(404, error(message, "NotFoundError", 404, param="model"))
 
 
+def refuses(*parameters: str) -> Action:
+    """Refuse the first of the parameters that a request has, as OpenAI's reasoning models do, one at a time."""
+
+    def action(exchange: Exchange) -> None:
+        name = next((name for name in parameters if name in exchange.body), "")
+        if not name:
+            good(exchange)
+            return
+        message = f"Unsupported value: '{name}' is not supported with this model."
+        exchange.json(400, error(message, "invalid_request_error", "unsupported_value"))
+
+    return action
+
+
+def refuses_temperature_as_reported(exchange: Exchange) -> None:
+    if "temperature" in exchange.body:
+        exchange.json(400, error("temperature does not support 0 with this model", "invalid_request_error", 400))
+    else:
+        good(exchange)
+
+
+def refuses_as_fastapi(exchange: Exchange) -> None:
+    """422 with the place of the fault, and with the whole request echoed, which names every parameter."""
+    if exchange.body.get("tool_choice") != "required":
+        good(exchange)
+        return
+    detail = {"type": "literal_error", "loc": ["body", "tool_choice"], "msg": "Input should be 'none' or 'auto'"}
+    exchange.json(422, {"detail": [{**detail, "input": exchange.body}]})
+
+
+def listing(*names: str) -> Action:
+    """List other names than the model's."""
+    entries = [{"id": name, "object": "model", "created": 1700000000, "owned_by": "openai"} for name in names]
+    return always(200, {"object": "list", "data": entries})
+
+
+def thinks_in_parts(exchange: Exchange) -> None:
+    """Mistral's shape: reasoning as parts of the content, 300 tokens of it before every answer."""
+    if exchange.budget > 300:
+        good(exchange)
+        return
+    answer = wire_formats.chat(Answer(cut=True), exchange.model)
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "The user wants " * 50}]}
+    if exchange.streams:
+        delta = {"index": 0, "delta": {"content": [thought]}, "finish_reason": "length"}
+        exchange.stream([wire_formats.event({**answer, "choices": [delta]}), wire_formats.event("[DONE]")])
+    else:
+        answer["choices"][0]["message"]["content"] = [thought]
+        exchange.json(200, answer)
+
+
+def stream_called_json(exchange: Exchange) -> None:
+    """A right event stream under a wrong Content-Type."""
+    exchange.whole(200, b"".join(exchange.events(CALL if exchange.wants_call else TEXT)), "application/json")
+
+
+def takes_bearer(exchange: Exchange) -> None:
+    """Anthropic's API behind a proxy that wants OpenAI's header."""
+    if exchange.headers.get("Authorization"):
+        good(exchange)
+    else:
+        exchange.json(401, anthropic_error("authentication_error", "Missing Authorization header"))
+
+
 def old_budget_refused(exchange: Exchange) -> None:
     if "max_tokens" not in exchange.body:
         good(exchange)
@@ -246,12 +310,6 @@ def thinks_in_reasoning_field(exchange: Exchange) -> None:
 def content_parts(exchange: Exchange) -> None:
     answer = wire_formats.chat(TEXT, exchange.model)
     answer["choices"][0]["message"]["content"] = [{"type": "text", "text": LEAKED}]
-    exchange.json(200, answer)
-
-
-def object_arguments(exchange: Exchange) -> None:
-    answer = wire_formats.chat(CALL, exchange.model)
-    answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = {"message": "hello"}
     exchange.json(200, answer)
 
 
@@ -291,6 +349,8 @@ CONTEXT_VLLM = (
 )
 CONTEXT_LLAMA = "request (6700 tokens) exceeds the available context size (4096 tokens), try increasing it"
 TOO_LONG_LLAMA = error(CONTEXT_LLAMA, "exceed_context_size_error", 400, n_prompt_tokens=6700, n_ctx=4096)
+LLAMA_ENTRY = {"id": MODEL, "object": "model", "created": 1700000000, "owned_by": "llamacpp", "meta": {"n_ctx": 32768}}
+LLAMA_MODELS = always(200, {"object": "list", "data": [LLAMA_ENTRY]})
 TOOLS_UNSUPPORTED = error("registry.ollama.ai/library/scripted:latest does not support tools", "api_error", None)
 CALL_IN_REASONING = Answer(reasoning=f"I should send it. <tool_call>{LEAKED}</tool_call>")
 
@@ -331,6 +391,14 @@ BEHAVIOURS: dict[str, Behaviour] = {
     # Models and APIs
     "no_models": Behaviour("404 for the list of models", {"models": NOT_FOUND}),
     "other_models": Behaviour("serves other models, 404 for ours", on_all(other_models)),
+    "models_patterns": Behaviour("lists patterns, as LiteLLM", {"models": listing("openai/*", "*")}),
+    "models_empty": Behaviour("lists no model", {"models": listing()}),
+    "models_null": Behaviour("lists null", {"models": always(200, {"object": "list", "data": None})}),
+    "models_403": Behaviour("403 for the list", {"models": always(403, error("Not allowed", "permission_error", 403))}),
+    "models_401": Behaviour("401 for the list", {"models": always(401, error("Not allowed", "permission_error", 401))}),
+    "models_html": Behaviour("a web page for the list", {"models": page(200)}),
+    "models_500": Behaviour("500 for the list", {"models": FAILED}),
+    "models_silent": Behaviour("never lists its models", {"models": silent}),
     "chat_only": Behaviour("404 for Responses and Messages", {"responses": NOT_FOUND, "messages": NOT_FOUND}),
     "responses_without_deltas": Behaviour(
         "Responses streams without text deltas", {"responses": when_streaming(responses_without_deltas)}
@@ -348,20 +416,29 @@ BEHAVIOURS: dict[str, Behaviour] = {
         on_answers(when_long(always(400, error(CONTEXT_VLLM, "BadRequestError", 400, param="input_tokens")))),
     ),
     "context_exceeded_llama": Behaviour(
-        "400 for long prompts, llama.cpp's words", on_answers(when_long(always(400, TOO_LONG_LLAMA)))
+        "400 for long prompts, llama.cpp's words",
+        {**on_answers(when_long(always(400, TOO_LONG_LLAMA))), "models": LLAMA_MODELS},
     ),
     "max_tokens_refused": Behaviour("400 for max_tokens", {"chat": old_budget_refused}),
+    "temperature_refused": Behaviour("400 for temperature", on_answers(refuses_temperature_as_reported)),
+    "tool_choice_refused": Behaviour("400 for tool_choice, whatever it is", on_answers(refuses("tool_choice"))),
+    "required_refused": Behaviour("422 for tool_choice required, FastAPI's shape", {"chat": refuses_as_fastapi}),
+    "stream_options_refused": Behaviour("400 for stream_options", {"chat": refuses("stream_options")}),
+    "all_refused": Behaviour(
+        "400 for each optional parameter",
+        {"chat": refuses("temperature", "tool_choice", "stream_options", "max_tokens")},
+    ),
+    "thinks_in_parts": Behaviour("300 tokens of thinking parts first", {"chat": thinks_in_parts}),
+    "thinks_aloud": Behaviour(
+        "reasoning as text, its first mark missing",
+        on_answers(says(CALL, Answer(text="Okay, the user wants one word. </think>OK"))),
+    ),
+    "stream_called_json": Behaviour("streams under application/json", on_answers(when_streaming(stream_called_json))),
     # Tools
     "tools_unsupported": Behaviour(
         "400 for tools, Ollama's words", on_answers(with_tools(always(400, TOOLS_UNSUPPORTED)))
     ),
     "vllm_no_parser": Behaviour("400 for tools, vLLM's words", on_answers(with_tools(no_parser))),
-    "malformed_tool_arguments": Behaviour(
-        "calls with arguments that are no JSON", on_answers(says(Answer(call=("sessions_send", '{"message": "hel'))))
-    ),
-    "unoffered_tool": Behaviour("calls a tool of its own", on_answers(says(Answer(call=("rm_rf", '{"path": "/"}'))))),
-    "missing_argument": Behaviour("calls without the argument", on_answers(says(Answer(call=("sessions_send", "{}"))))),
-    "object_arguments": Behaviour("arguments as an object, not a string", {"chat": with_tools(object_arguments)}),
     "leak": Behaviour("calls as text", on_answers(says(Answer(text=LEAKED)))),
     "leak_in_parts": Behaviour("calls as text in a list of parts", {"chat": with_tools(content_parts)}),
     "tool_call_in_reasoning": Behaviour("calls inside the reasoning", on_answers(says(CALL_IN_REASONING))),
@@ -369,6 +446,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "anthropic_leak": Behaviour("calls as text", {"messages": says(Answer(text=LEAKED))}),
     "anthropic_truncated_stream": Behaviour("cut streams", {"messages": when_streaming(cut_stream)}),
     "anthropic_overloaded": Behaviour("529, once", {"messages": at_first(1, OVERLOADED)}),
+    "anthropic_bearer": Behaviour("takes the key as Bearer alone", on_all(takes_bearer)),
     "anthropic_401": Behaviour(
         "401, Anthropic's words", on_all(always(401, anthropic_error("authentication_error", "invalid x-api-key")))
     ),

@@ -6,7 +6,8 @@ Write a model file whose answers we choose, for the real llama.cpp server.
 
 The model is a one-layer llama whose attention and feed-forward weights are all zero. What is left is a bigram table: the
 next token depends on the last one alone. The chat template ends with a control token that says what was asked for (no
-tools, a few, or more than MANY_TOOLS), and the output matrix chains that token to the pieces of the scripted answer.
+tools, a few, more than MANY_TOOLS, or a tool's result came last), and the output matrix chains that token to the pieces of
+the scripted answer.
 So everything after the weights is real: template, tokenizer, grammar, tool-call and reasoning parser, streaming.
 
     python scripted_model.py --behaviour good --out good.gguf
@@ -30,16 +31,35 @@ MANY_TOOLS = 8
 CONTEXT_LENGTH = 32768  # tokens; enough for an agent-shaped request, small enough for a key-value cache of 1 MB
 HEAD_SIZE = 8  # attention is zero anyway; the smallest head that llama.cpp's kernels take keeps a long prompt fast
 CERTAIN = 8.0  # logit factor: with the norm of a one-hot row (at least 8) the chosen token wins at any temperature
-SECOND = 4.0  # for the token to take when the grammar forbids the certain one
+SECOND = (
+    4.0,
+    3.5,
+    3.0,
+)  # for the tokens to take when the grammar forbids the certain one, the first of them that it allows
 
 END, START = "<|im_end|>", "<|im_start|>"
-TRIGGERS = ("<|plain|>", "<|few|>", "<|many|>")  # no tools, up to MANY_TOOLS, more
+TRIGGERS = ("<|plain|>", "<|few|>", "<|many|>", "<|told|>")  # no tools, up to MANY_TOOLS, more; the result of a call
 
 PLAIN = ("Hello", ", I am", " a scripted", " model.")
 CALL = ('<tool_call>\n{"name": "sessions_send", ', '"arguments": {"message": "hello"}}', "\n</tool_call>")
 LEAK = ('{"name": "sessions_send", "arguments": ', '{"message": "hello"}}')
+SECOND_CALL = "\n" + "".join(CALL)  # one token: each piece has one successor
+SENTENCE = "I will send it.\n"
+WRONG_CALL = (
+    '<tool_call>\n{"name": "sessions_post", '  # one token, which llama.cpp's grammar for the offered tools cannot take
+)
+# The call as one token in each form that a grammar can ask for: Hermes and Qwen, Llama, and any other (vLLM: a list).
+FORCED = (
+    "".join(CALL),
+    '{"name": "sessions_send", "parameters": {"message": "hello"}}',
+    '[{"name": "sessions_send", "parameters": {"message": "hello"}}]',
+)
+TURNED = ('<tool_call>\n{"arguments": {"message": "hello"}, ', '"name": "sessions_send"}', "\n</tool_call>")
+FUNCTOOLS = ('functools[{"name": "sessions_send", ', '"arguments": {"message": "hello"}}]')
 FENCED = ("Sure, I will do that.\n", "```json\n", *LEAK, "\n```\n", "Done.")
+TOLD = ("The message", " was sent.")
 PROSE = ("I have sent", " hello", " for you.")
+ALOUD = ("The user", " wants a greeting.", "\n</think>\n\n")
 # 300 thoughts, one token each: more than the first budget of the reasoning ladder (256), less than the second (1024).
 THOUGHTS = tuple(f"Thought {i} of 300: what does the user want?\n" for i in range(1, 301))
 TOOL_THOUGHTS = tuple(f"Thought {i} of 300: which tool fits?\n" for i in range(1, 301))
@@ -48,18 +68,24 @@ TOOL_THOUGHTS = tuple(f"Thought {i} of 300: which tool fits?\n" for i in range(1
 @dataclass(frozen=True)
 class Behaviour:
     """
-    What the model answers without tools, with a few and with many: pieces of text, one token each.
+    What the model answers without tools, with a few, with many, and to the result of a call: pieces of text, one token each.
 
     A chain that ends with a piece it already had is a loop: that answer never ends. A piece can have one successor only.
     tool_format: the template shows how this model writes a tool call, so llama.cpp parses calls and can force them. Without,
     llama.cpp hands every answer out as text, even with tool_choice "required": the usual cause of leaked calls.
+    takes_results: the template renders the role tool; without, it raises an exception, as those of older models do, and
+    llama.cpp then cannot parse calls either. strict_ids: it takes ids of nine letters alone, as Mistral's do; llama.cpp and vLLM
+    make longer ones, so they refuse the result of a call that they made themselves.
     """
 
     summary: str
     plain: tuple[str, ...] = PLAIN
     few: tuple[str, ...] = CALL
     many: tuple[str, ...] = CALL
+    told: tuple[str, ...] = TOLD
     tool_format: bool = True
+    takes_results: bool = True
+    strict_ids: bool = False
 
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -73,6 +99,35 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "prose": Behaviour("claims to have acted, calls nothing", few=PROSE, many=PROSE, tool_format=False),
     "empty": Behaviour("ends at once", plain=(), few=(), many=(), tool_format=False),
+    "calls_again": Behaviour("answers the result of a call with the same call", told=CALL),
+    "silent_after_result": Behaviour("has nothing to say to the result of a call", told=()),
+    "leaks_after_result": Behaviour("answers the result of a call with a call as JSON text", told=LEAK),
+    "thinks_after_result": Behaviour(
+        "300 tokens of reasoning before the answer to the result of a call",
+        told=("<think>\nSent. ", *TOOL_THOUGHTS, "\n</think>\n", *TOLD),
+    ),
+    "refuses_results": Behaviour("its template takes no role tool; calls leak", takes_results=False),
+    "refuses_ids": Behaviour("its template refuses the ids that the server makes", strict_ids=True),
+    "talks_and_calls": Behaviour("a sentence before each call", few=(SENTENCE, *CALL), many=(SENTENCE, *CALL)),
+    "calls_twice": Behaviour("two calls in one answer", few=(*CALL, SECOND_CALL), many=(*CALL, SECOND_CALL)),
+    "breaks_in_call": Behaviour(
+        "the server's grammar gives up in the middle of an answer",
+        few=(SENTENCE, WRONG_CALL),
+        many=(SENTENCE, WRONG_CALL),
+    ),
+    # What parsers of vLLM read in a whole answer, and not in a stream (scripted_vllm.py; seen with 0.32).
+    "arguments_first": Behaviour(
+        "names the tool after its arguments: vLLM's hermes streams broken ones", few=TURNED, many=TURNED
+    ),
+    "json_after_text": Behaviour(
+        "a sentence, then a call as JSON: vLLM's llama3_json streams it as text",
+        few=(SENTENCE, *LEAK),
+        many=(SENTENCE, *LEAK),
+    ),
+    "functools": Behaviour("calls as Phi 4 does: vLLM's phi4_mini_json streams nothing", few=FUNCTOOLS, many=FUNCTOOLS),
+    "thinks_aloud": Behaviour(
+        "a thought as text that ends with </think>, as where the template opened it", plain=(*ALOUD, *PLAIN)
+    ),
     "thinks": Behaviour(
         "301 tokens of reasoning before each answer",
         plain=("<think>\n", *THOUGHTS, "</think>\n\n", *PLAIN),
@@ -121,17 +176,19 @@ JSON_PIECES = (
 )
 
 
-def template(tool_format: bool) -> str:
-    """Return the Jinja chat template: Hermes and Qwen style, with or without the parts that show a tool call."""
-    text = (HERE / "template.jinja").read_text(encoding="utf-8")
-    parts = text.split("{# tool format #}\n")  # the marker stands before and after each part that can be left out
-    return "".join(parts if tool_format else parts[::2]).replace("MANY_TOOLS", str(MANY_TOOLS))
+def template(spec: Behaviour) -> str:
+    """Return the Jinja chat template: Hermes and Qwen style, with the parts that the behaviour has."""
+    text = (HERE / "template.jinja").read_text(encoding="utf-8").replace("MANY_TOOLS", str(MANY_TOOLS))
+    for name, kept in (("tool format", spec.tool_format), ("results", spec.takes_results), ("ids", spec.strict_ids)):
+        parts = text.split(f"{{# {name} #}}\n")  # the marker stands before and after each part that can be left out
+        text = "".join(parts if kept else parts[::2])
+    return text
 
 
 def transitions(behaviour: Behaviour) -> dict[str, str]:
     """Return the bigram table: trigger or piece -> next piece or END. ValueError where a piece would need two successors."""
     table: dict[str, str] = {}
-    for trigger, chain in zip(TRIGGERS, (behaviour.plain, behaviour.few, behaviour.many)):
+    for trigger, chain in zip(TRIGGERS, (behaviour.plain, behaviour.few, behaviour.many, behaviour.told)):
         looping = bool(chain) and chain[-1] in chain[:-1]
         steps = (trigger, *chain) if looping else (trigger, *chain, END)
         for current, following in zip(steps, steps[1:]):
@@ -139,6 +196,8 @@ def transitions(behaviour: Behaviour) -> dict[str, str]:
                 raise ValueError(
                     f"{current!r} is followed by {table[current]!r} and by {following!r}: word one differently"
                 )
+    if behaviour.tool_format:
+        table.update(dict.fromkeys(FORCED, END))
     return table
 
 
@@ -208,10 +267,11 @@ def build(behaviour: str, path: str | Path) -> Path:
         embedding[vocab.ids[current], 0] = 0
         embedding[vocab.ids[current], state[current]] = 1
         output[vocab.ids[following], state[current]] = CERTAIN
-        if following == END and spec.tool_format:
-            # tool_choice "required" forbids the end before a call: do what a trained model does then, make the call.
-            output[vocab.ids[CALL[0]], state[current]] = SECOND
-    _write(Path(path), behaviour, vocab, template(spec.tool_format), embedding, output)
+        if spec.tool_format:
+            # tool_choice "required" has a grammar, which forbids what is no call and the end before it: the model then does what a
+            # trained one does, it makes the call.
+            output[[vocab.ids[call] for call in FORCED], state[current]] = SECOND
+    _write(Path(path), behaviour, vocab, template(spec), embedding, output)
     return Path(path)
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from safetensors.numpy import save_file
 from scripted_model import (
     BEHAVIOURS,
-    CALL,
     CERTAIN,
     CONTEXT_LENGTH,
     END,
+    FORCED,
     SECOND,
     START,
     TRIGGERS,
@@ -32,6 +32,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 # The kernels that vLLM has for the CPU take no smaller heads.
 HEAD_SIZE = 64
+# vLLM's llama3_json does not start without it.
+PYTHON_TAG = "<|python_tag|>"
 
 
 def make_tokenizer(table: dict[str, str]) -> Tokenizer:
@@ -40,7 +42,7 @@ def make_tokenizer(table: dict[str, str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    control = (END, START, *TRIGGERS)
+    control = (END, START, *TRIGGERS, PYTHON_TAG)
     tokenizer.add_special_tokens(list(control))
     # Of the bytes the alphabet has all; the keys of those above 127 are escapes.
     texts = [
@@ -68,12 +70,12 @@ def build(behaviour: str, folder: Path) -> Path:
         embedding[ids[current][0], 0] = 0
         embedding[ids[current][0], state[current]] = 1
         output[ids[following][0], state[current]] = CERTAIN
-        if following == END and spec.tool_format:
-            output[ids[CALL[0]][0], state[current]] = SECOND
+        if spec.tool_format:
+            output[[ids[call][0] for call in FORCED], state[current]] = SECOND
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_weights(folder, embedding, output)
-    _write_settings(folder, tokenizer, width, template(spec.tool_format))
+    _write_settings(folder, tokenizer, width, template(spec))
     return folder
 
 

@@ -107,13 +107,15 @@ def responses_events(answer: Answer, model: str) -> list[bytes]:
     ]
     for index, item in enumerate(done["output"]):
         place = {"item_id": item["id"], "output_index": index}
-        steps.append({"type": "response.output_item.added", "output_index": index, "item": item})
+        begun_item = {**item, "arguments": "", "status": "in_progress"} if item["type"] == "function_call" else item
+        steps.append({"type": "response.output_item.added", "output_index": index, "item": begun_item})
         if item["type"] == "message":
             place = {**place, "content_index": 0}
             steps += [{"type": "response.output_text.delta", **place, "delta": piece} for piece in pieces(answer.text)]
             steps.append({"type": "response.output_text.done", **place, "text": answer.text})
         elif item["type"] == "function_call":
             steps.append({"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]})
+            steps.append({"type": "response.function_call_arguments.done", **place, "arguments": item["arguments"]})
         steps.append({"type": "response.output_item.done", "output_index": index, "item": item})
     last = "response.incomplete" if answer.cut else "response.completed"
     steps.append({"type": last, "response": done})

@@ -276,7 +276,9 @@ def _codes_in(node: ast.AST) -> Iterator[str]:
             value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant) and key.value == "code"
         ]
     elif (
-        isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FAILURE_CODES"
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id.endswith("FAILURE_CODES")
     ):
         found += node.value.values if isinstance(node.value, ast.Dict) else []
     elif isinstance(node, ast.Assign):

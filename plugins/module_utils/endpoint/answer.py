@@ -6,63 +6,77 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import parse_json
+from . import reasoning
 
-# Reasoning that the server did not take out of the text (NemoClaw #6915). An unclosed block eats the rest.
-_THINK = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
+# Characters at the end of a text that do not come back by chance.
+_CIRCLE = 64
 
 
 @dataclass
 class ToolCall:
-    """One structured call: C(arguments) as the server sent them, JSON text or an object."""
+    """One structured call: every field as the server sent it, whatever its type.
 
-    name: Any
-    arguments: Any
+    C(arguments) is a string of JSON in OpenAI's APIs and an object in Anthropic's. C(id) is what the result of the tool
+    refers to: C(id), or C(call_id) in the Responses API.
+    """
+
+    name: Any = None
+    arguments: Any = None
+    id: Any = None
     kind: Any = "function"
-
-    def parsed_arguments(self) -> dict[str, Any] | None:
-        """Return the arguments as an agent would read them, None when it could not."""
-        arguments = self.arguments
-        if isinstance(arguments, str):
-            try:
-                arguments = parse_json(arguments)
-            except ValueError:
-                return None
-        return arguments if isinstance(arguments, dict) else None
 
 
 @dataclass
 class Answer:
     """One answer: its text, its reasoning, its structured tool calls.
 
-    C(cut) is true when the server says that the token budget ended the answer; C(complete) is false when a stream
-    ended before its end was announced. C(deltas) counts the pieces of text in a stream,
-    C(events) has the types of its events.
+    C(finish) is the reason for its end in the API's words, empty without one. C(cut) is true when that reason is the token
+    budget, which was C(budget). C(complete) is false when a stream ended before its end was announced; C(faults) says
+    what in a stream no client can put together, C(oddities) what some clients cannot. C(deltas) counts the pieces of text
+    in a stream, C(events) has the types of its events, C(first_delta) and C(last_delta) are seconds from the request.
+    C(prompt_tokens) is the server's count.
     """
 
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
+    finish: str = ""
     cut: bool = False
+    budget: int = 0
     complete: bool = True
+    faults: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
     deltas: int = 0
     events: set[str] = field(default_factory=set)
+    first_delta: float = 0.0
+    last_delta: float = 0.0
+    prompt_tokens: int | None = None
 
     @property
     def content(self) -> str:
         """The text without inline reasoning."""
-        return _THINK.sub("", self.text).strip()
+        return reasoning.split(self.text)[0]
+
+    @property
+    def inline_reasoning(self) -> str:
+        """The reasoning that stands inside the text, where a user would read it."""
+        return reasoning.split(self.text)[1].strip()
 
     @property
     def thoughts(self) -> str:
         """All reasoning, from its own field and from inside the text."""
-        return self.reasoning + "".join(_THINK.findall(self.text))
+        return self.reasoning + reasoning.split(self.text)[1]
 
     @property
-    def is_reasoning_only(self) -> bool:
-        """True when the budget went into reasoning: a larger one may bring the answer (page; NemoClaw #3341)."""
-        return not self.content and not self.tool_calls and bool(self.thoughts.strip()) and self.cut
+    def goes_in_circles(self) -> bool:
+        """Whether the end of the text was said before, twice at least: a model that lost its way, which no budget brings back."""
+        end = self.text[-_CIRCLE:]
+        return len(end) == _CIRCLE and self.text.count(end) > 2
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is text or a tool call."""
+        return bool(self.content or self.tool_calls)

@@ -7,25 +7,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable, Protocol
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, Question
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import BUDGETS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import mask
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.retry import (
-    SHARE_OF_A_TRY,
-    with_retries,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
+from ..clock import Deadline
+from ..failure import Failure
+from ..transport import sse, trouble
+from ..transport.credentials import mask
+from ..transport.retry import SHARE_OF_A_TRY, with_retries
+from ..transport.url import BaseUrl
+from .answer import Answer
+from .apis.dialect import Dialect, Question
+from .parameters import MOST_FORMS, without_refused
+from .probe import Probe
+from .questions import BUDGETS
 
 # A stream that was asked for so many tokens and sends more than this many events for each has no end.
 _EVENTS_PER_TOKEN = 4
@@ -33,6 +30,9 @@ _EVENTS_OF_ITS_OWN = 64
 
 # Seconds for what a validation can do without.
 OPTIONAL_LIMIT = 5.0
+
+# Failures of a larger budget after which the answer to the smaller one is what there is to judge.
+_BUDGET_REFUSED = ("timeout", "bad_request")
 
 
 class Answering(Protocol):
@@ -47,7 +47,7 @@ class Answering(Protocol):
     def chunks(self) -> Iterator[bytes]: ...
 
 
-class Way(Protocol):
+class Connection(Protocol):
     """How requests get to the server: from this host (Client), or from inside a sandbox (openshell/inside.py)."""
 
     base: BaseUrl
@@ -55,93 +55,115 @@ class Way(Protocol):
     deadline: Deadline
 
     def open(self, method: str, url: str, body: Any = None, limit: float | None = None) -> Answering: ...
-
-
-@dataclass
-class StreamTimes:
-    """Seconds from the request to the first and the last piece of text."""
-
-    first_delta: float | None = None
-    last_delta: float | None = None
+    def with_headers(self, headers: dict[str, str]) -> Connection: ...
 
 
 class Conversation:
-    """Requests over one API, with what was learnt on the way: the budget that the model needs.
+    """Requests over one API, with what was learnt on the way: the budget that the model needs, the parameters it takes.
 
-    Every request is noted on the probe: its tries, the latency of the last one, and its HTTP status.
+    Every request is noted on its probe: its tries, the latency of the last one, and its HTTP status. C(remarks) collects
+    what works although it should not be so.
     """
 
-    def __init__(self, client: Way, dialect: Dialect) -> None:
+    def __init__(self, client: Connection, dialect: Dialect) -> None:
         self.client = client
         self.dialect = dialect
         self.model = ""
+        self.remarks: list[str] = []
         self._budget = BUDGETS[0]
 
-    def get(self, url: str, probe: Probe) -> dict[str, Any]:
-        """Return the JSON object at a URL, trying again where that can help."""
-        return with_retries(lambda limit: self._read(probe, "GET", url, None, limit), self.client.deadline)
+    def get(self, url: str, probe: Probe, limit: float | None = None, final: Collection[str] = ()) -> dict[str, Any]:
+        """Return the JSON object at a URL, trying again where that can help.
+
+        Args:
+            url: The full URL.
+            probe: Where the tries are noted.
+            limit: Seconds for each try.
+            final: Codes that are not worth another try.
+
+        """
+
+        def attempt(share: float) -> dict[str, Any]:
+            return self._read(probe, "GET", url, None, min(share, limit or share))
+
+        return with_retries(attempt, self.client.deadline, final=final)
 
     def get_once(self, url: str, probe: Probe) -> dict[str, Any]:
         """Return the JSON object at a URL that is nice to have, without waiting for it to come back."""
         return self._read(probe, "GET", url, None, OPTIONAL_LIMIT)
 
-    def ask(self, question: Question, probe: Probe, budget: int | None = None, share: float = SHARE_OF_A_TRY) -> Answer:
-        """Return the answer; reasoning that ate its budget gets the larger ones, unless a budget is given."""
-        return self._with_budgets(partial(self._ask_once, question, probe), budget, share)
+    def with_bearer(self) -> Conversation | None:
+        """Return the same conversation with the key in OpenAI's header, None where it is there already or there is none."""
+        headers = self.dialect.bearer_headers()
+        if headers is None:
+            return None
+        other = Conversation(self.client.with_headers(headers), self.dialect)
+        other.model = self.model
+        return other
 
-    def stream(self, question: Question, probe: Probe) -> tuple[Answer, StreamTimes]:
-        """Return the answer of a streamed request, and when its text came."""
-        times = StreamTimes()
+    def ask_once(self, question: Question, probe: Probe, budget: int, share: float = SHARE_OF_A_TRY) -> Answer:
+        """Return the answer that fits into a budget of tokens."""
+        return with_retries(
+            partial(self._in_an_accepted_form, question, probe, budget, False), self.client.deadline, share
+        )
 
-        def attempt(tokens: int, limit: float) -> Answer:
-            times.first_delta = times.last_delta = None
-            return self._stream_once(question, probe, tokens, limit, times)
+    def ask(
+        self,
+        question: Question,
+        probe: Probe,
+        stream: bool = False,
+        enough: Callable[[Answer], bool] = lambda answer: answer.says_something,
+    ) -> Answer:
+        """Return the answer; one that its budget cut before there was enough of it gets larger ones.
 
-        return self._with_budgets(attempt, None, SHARE_OF_A_TRY), times
-
-    def _with_budgets(self, attempt: Callable[[int, float], Answer], budget: int | None, share: float) -> Answer:
-        """Call the attempt with a token budget and a time limit, with larger budgets while they go into reasoning."""
-        for tokens in [budget] if budget else [size for size in BUDGETS if size >= self._budget]:
-            answer = with_retries(partial(attempt, tokens), self.client.deadline, share)
-            if not budget:
-                self._budget = tokens
-            if not answer.is_reasoning_only:
+        The page asks for that where reasoning ate the budget; which field or text the reasoning stands in does not matter.
+        """
+        answer: Answer | None = None
+        for tokens in [size for size in BUDGETS if size >= self._budget]:
+            attempt = partial(self._in_an_accepted_form, question, probe, tokens, stream)
+            try:
+                answer = with_retries(attempt, self.client.deadline, final=_BUDGET_REFUSED if answer else ())
+            except Failure as failure:
+                if answer is None or failure.code not in _BUDGET_REFUSED:
+                    raise
                 break
+            self._budget = answer.budget = tokens
+            # A second budget for the benefit of the doubt, no third one.
+            lost = answer.goes_in_circles and tokens > BUDGETS[0]
+            if not answer.cut or enough(answer) or lost:
+                break
+        assert answer is not None
         return answer
 
-    def _ask_once(self, question: Question, probe: Probe, tokens: int, limit: float) -> Answer:
-        url = f"{self.client.base}{self.dialect.path}"
-        try:
-            content = self._read(probe, "POST", url, self.dialect.request(self.model, question, tokens, False), limit)
-        except Failure as failure:
-            said = failure.details.get("server_message", "")
-            if (
-                failure.code == "bad_request"
-                and "max_completion_tokens" in said
-                and self.dialect.budget_field == "max_tokens"
-            ):
-                self.dialect.budget_field = "max_completion_tokens"
-            elif failure.code == "bad_request" and "tool_choice" in said and question.tool_required:
-                question = replace(question, tool_required=False)
-            else:
-                raise
-            content = self._read(probe, "POST", url, self.dialect.request(self.model, question, tokens, False), limit)
-        return self.dialect.answer(content)
+    def _in_an_accepted_form(self, question: Question, probe: Probe, tokens: int, stream: bool, limit: float) -> Answer:
+        """Return the answer; parameters that the server refuses fall away one by one, for this and for later requests."""
+        exchange = self._stream if stream else self._whole
+        for _dummy in range(MOST_FORMS):
+            body = self.dialect.request(self.model, question, tokens, stream)
+            try:
+                return exchange(body, tokens, probe, limit)
+            except Failure as failure:
+                form = None
+                if failure.code == "bad_request":
+                    named = failure.details.get("parameter") or ""
+                    form = without_refused(self.dialect.form, body, failure.details.get("server_message", ""), named)
+                if form is None:
+                    raise
+                self.dialect.form = form
+        return exchange(self.dialect.request(self.model, question, tokens, stream), tokens, probe, limit)
 
-    def _stream_once(self, question: Question, probe: Probe, tokens: int, limit: float, times: StreamTimes) -> Answer:
+    def _whole(self, body: dict[str, Any], _tokens: int, probe: Probe, limit: float) -> Answer:
         url = f"{self.client.base}{self.dialect.path}"
-        body = self.dialect.request(self.model, question, tokens, True)
+        return self.dialect.answer(self._read(probe, "POST", url, body, limit))
+
+    def _stream(self, body: dict[str, Any], tokens: int, probe: Probe, limit: float) -> Answer:
+        url = f"{self.client.base}{self.dialect.path}"
         started = time.monotonic()
-        answer = Answer(complete=False)
+        reader = self.dialect.stream_reader()
+        answer = reader.answer
         with self._exchange(probe, "POST", url, body, limit) as reply:
-            kind = reply.headers.get("Content-Type", "")
-            if "json" in kind or "html" in kind:
-                raise Failure(
-                    "stream_unsupported",
-                    f"{url} was asked to stream and answered with {kind.partition(';')[0]} in one piece. Agents read streams: "
-                    "switch streaming on in the server, or in what stands between it and this host.",
-                )
-            for count, event in enumerate(sse.events(reply.chunks())):
+            kind = reply.headers.get("Content-Type") or ""
+            for count, event in enumerate(sse.events(_event_stream(reply.chunks(), url, self.client.key))):
                 if count > tokens * _EVENTS_PER_TOKEN + _EVENTS_OF_ITS_OWN:
                     raise Failure(
                         "stream_endless",
@@ -149,29 +171,41 @@ class Conversation:
                         "ignores the limit: look at its version, or at what stands between it and this host.",
                     )
                 before = answer.deltas
-                ended = self.dialect.add_event(event, answer)
+                ended = reader.add(event)
                 if answer.deltas > before:
-                    times.last_delta = time.monotonic() - started
-                    times.first_delta = times.first_delta or times.last_delta
+                    answer.last_delta = time.monotonic() - started
+                    answer.first_delta = answer.first_delta or answer.last_delta
                 if ended:
                     break
-        self._check_stream(url, answer)
+        self._check_stream(url, answer, calls_wanted="tools" in body)
+        if "json" in kind or "html" in kind:
+            self.remark(
+                f"{url} streams, but calls its stream {kind.partition(';')[0]}: clients that believe the header do not "
+                "read it. It should be text/event-stream: look at the server, or at what stands between it and this host."
+            )
         return answer
 
-    def _check_stream(self, url: str, answer: Answer) -> None:
+    def remark(self, what: str) -> None:
+        """Note what works although it should not be so, once."""
+        if what not in self.remarks:
+            self.remarks.append(what)
+
+    def _check_stream(self, url: str, answer: Answer, calls_wanted: bool) -> None:
+        missing = [name for name in self.dialect.required_events if name not in answer.events]
+        lacks_text = answer.complete and not answer.cut and not calls_wanted
+        if missing and not answer.tool_calls and (lacks_text or answer.faults):
+            faults = f"; {answer.faults[0]}" if answer.faults else ""
+            raise Failure(
+                "stream_events_missing",
+                f"The stream of {url} has no event {', '.join(missing)}, which the agent waits for "
+                f"(it sent: {', '.join(sorted(answer.events)) or 'none'}{faults}).",
+                missing_events=missing,
+            )
         if not answer.complete:
             raise Failure(
                 "stream_incomplete",
                 f"The stream of {url} broke off after {answer.deltas} pieces of text, before its end was announced. Look at the "
                 "server's log, and at the time-outs and the buffering of any proxy between.",
-            )
-        missing = [name for name in self.dialect.required_events if name not in answer.events]
-        if missing and not answer.is_reasoning_only:
-            raise Failure(
-                "stream_events_missing",
-                f"The stream of {url} has no event {', '.join(missing)}, which the agent waits for "
-                f"(it sent: {', '.join(sorted(answer.events)) or 'none'}).",
-                missing_events=missing,
             )
 
     def _read(self, probe: Probe, method: str, url: str, body: Any, limit: float) -> dict[str, Any]:
@@ -195,3 +229,34 @@ class Conversation:
             raise
         finally:
             probe.latency = time.monotonic() - started
+
+
+def _event_stream(chunks: Iterable[bytes], url: str, key: str) -> Iterator[bytes]:
+    """Yield the bytes of a reply that is an event stream, whatever its headers say.
+
+    Raises:
+        Failure: C(stream_unsupported) for JSON or a web page in one piece, C(error_in_answer) for an error in that JSON.
+
+    """
+    chunks = iter(chunks)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if not start:
+            continue
+        if start in b"{[<":
+            whole = head + b"".join(chunks)
+            try:
+                trouble.parse_object(whole, url, key)
+            except Failure as failure:
+                if failure.code == "error_in_answer":
+                    raise
+            raise Failure(
+                "stream_unsupported",
+                f"{url} was asked to stream and answered in one piece, without events. Agents read streams: "
+                "switch streaming on in the server, or in what stands between it and this host.",
+            )
+        yield head
+        yield from chunks
+        return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 try:
     import jmespath

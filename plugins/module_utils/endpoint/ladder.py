@@ -2,42 +2,44 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The probe ladder: each rung proves one thing that an agent needs, and no later rung means much without the earlier.
+"""The probe ladder: each probe proves one thing that an agent needs, and no later one means much without the earlier.
 
-models -> warm-up -> completion -> streaming -> tool call -> agent-shaped tool call -> context size
+models -> warm-up -> completion -> streaming -> tool call -> tool call, streamed -> second turn -> context size
+-> agent-shaped tool call -> agent-shaped tool call, streamed
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions, tool_calls
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Question
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import (
-    FAILED,
-    PASSED,
-    SKIPPED,
-    WARNED,
-    Probe,
+from ..failure import Failure
+from . import models, questions
+from .context import Context
+from .conversation import Conversation
+from .probe import FAILED, PASSED, WARNED, Probe
+from .report import Report
+from .tool_probes import ToolProbes
+
+# What can be wrong with a list of models on a server that answers all the same: routers forbid it, leave it empty, or have
+# none. Where the model was named, the first question to it decides.
+_DOUBTFUL = (
+    "auth_failed",
+    "bad_request",
+    "body_too_large",
+    "connection_lost",
+    "error_in_answer",
+    "no_models",
+    "not_found",
+    "not_json",
+    "server_error",
+    "timeout",
+    "wrong_shape",
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
-# pains E 34: OpenClaw's floor; below it the agent's own prompt leaves no room for work.
-CONTEXT_FLOOR = 16384
-
-# A model that answers the same question in prose three times has no tool calls to give (nemoclaw-facts 4.5 tries four
-# times, to bridge a cold load; ours is warm by then).
-_ABSENT_TRIES = 3
-
-# How servers say that a prompt is longer than their context: vLLM, llama.cpp, Ollama and routers.
-_CONTEXT_EXCEEDED = re.compile(
-    r"context (?:length|size|window)|maximum context|exceeds? the (?:available )?context|prompt is too long", re.I
-)
+# Seconds for such a list, which no server has to load a model for.
+_LIST_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Demands:
 
 
 class Ladder:
-    """Climbs one API of one server.
+    """The probes of one API of one server, in their order.
 
     Args:
-        conversation: The way to the server.
+        conversation: The connection to the server.
         demands: What must hold.
-        report: Filled rung by rung.
-        only: Names of the rungs to climb; by default all. Without C(warm_up) the conversation knows its model already.
+        report: Filled probe by probe.
+        only: Names of the probes to run; by default all. Without C(warm_up) the conversation knows its model already.
 
     """
 
@@ -66,54 +68,81 @@ class Ladder:
         self.conversation = conversation
         self.demands = demands
         self.report = report
-        self.entry: dict[str, Any] = {}
-        rungs: list[tuple[str, Callable[[Probe], None]]] = [
+        self._entry: dict[str, Any] = {}
+        # What was wrong with the list of models, until the model answers.
+        self._doubt: Failure | None = None
+        self._size = Context(report)
+        tools = ToolProbes(conversation, report, self._size, demands.require_tools, demands.agent_prompt_tokens)
+        probes: list[tuple[str, Callable[[Probe], None]]] = [
             ("models", self._models),
             ("warm_up", self._warm_up),
             ("completion", self._completion),
             ("streaming", self._streaming),
-            ("tool_call", self._tool_call),
-            ("agent_tool_call", self._agent_tool_call),
+            ("tool_call", tools.small),
+            ("tool_call_streamed", tools.small_streamed),
+            ("second_turn", tools.second_turn),
             ("context", self._context),
+            ("agent_tool_call", tools.agent_shaped),
+            ("agent_tool_call_streamed", tools.agent_shaped_streamed),
         ]
         api = conversation.dialect.name
-        self._rungs = [(Probe(name, api), rung) for name, rung in rungs if not only or name in only]
+        self._probes = [(Probe(name, api), run) for name, run in probes if not only or name in only]
 
-    def climb(self) -> None:
-        """Climb to the top.
+    def validate(self) -> None:
+        """Run the probes.
 
         Raises:
-            Failure: At the first rung that does not hold; the probes above it stay C(skipped).
+            Failure: At the first probe that does not hold; those after it stay C(skipped).
 
         """
-        self.report.probes += [probe for probe, _rung in self._rungs]
-        for probe, rung in self._rungs:
+        self.report.probes += [probe for probe, _run in self._probes]
+        for probe, run in self._probes:
             try:
-                rung(probe)
-            except Failure as failure:
-                probe.outcome = FAILED
-                probe.reason = failure.details.pop("reason", failure.message)
-                failure.details.setdefault("probe", probe.name)
-                raise
+                run(probe)
+                if probe.outcome == PASSED:
+                    self._doubt = None
+            except Failure as found:
+                failure, failed = self._cause(found, probe)
+                failed.outcome = FAILED
+                failed.reason = failure.details.pop("reason", failure.message)
+                failure.details.setdefault("probe", failed.name)
+                raise failure from None
+            finally:
+                for remark in self.conversation.remarks:
+                    self.report.warn(remark)
+
+    def _cause(self, failure: Failure, probe: Probe) -> tuple[Failure, Probe]:
+        """Return what to report for a failure, and of which probe: the first question confirms what the list said."""
+        doubt = self._doubt
+        if doubt is not None:
+            refused = failure.code in ("bad_request", "not_found") and doubt.code in ("model_not_served", "no_models")
+            if refused or doubt.code == failure.code:
+                failure, probe = doubt, self._probes[0][0]
+        if failure.code == "auth_failed":
+            self._check_for_bearer(failure)
+        return failure, probe
 
     def _models(self, probe: Probe) -> None:
-        client = self.conversation.client
+        client, named = self.conversation.client, self.report.model
         url = f"{client.base}{self.conversation.dialect.models_path}"
+        served: list[dict[str, Any]] = []
         try:
-            served = models.entries(self.conversation.get(url, probe), url)
+            limit, final = (_LIST_LIMIT, _DOUBTFUL) if named else (None, ())
+            served = models.entries(self.conversation.get(url, probe, limit, final), url)
+            self._entry = models.choose(named, served, url, client.key)
         except Failure as failure:
-            if failure.code != "not_found":
+            if failure.code == "not_found":
+                self._check_for_v1(failure)
+                if not named:
+                    failure.message += " If the server only lacks a list of models, name the model: set nemoclaw_model."
+            doubtful = failure.code in _DOUBTFUL or (failure.code == "model_not_served" and models.has_patterns(served))
+            if not named or not doubtful:
                 raise
-            self._check_for_v1(failure)
-            if not self.report.model:
-                failure.message += " If the server only lacks a list of models, name the model: set nemoclaw_model."
-                raise
-            self._pass(probe, f"{url} answered {probe.status}: the server does not list its models")
-            probe.outcome = SKIPPED
+            self._doubt = failure
+            probe.reason = f"the list of models does not decide, the model itself is asked: {failure.message}"
             return
-        self.entry = models.choose(self.report.model, served, url, client.key)
         self.report.models = [str(entry["id"]) for entry in served]
-        self.report.model = str(self.entry["id"]) if not self.report.model else self.report.model
+        self.report.model = named if named else str(self._entry["id"])
         self._pass(probe, f"serves {self.report.model}" + (f" and {len(served) - 1} more" if len(served) > 1 else ""))
 
     def _check_for_v1(self, failure: Failure) -> None:
@@ -131,124 +160,90 @@ class Ladder:
             status=404,
         ) from failure
 
+    def _check_for_bearer(self, failure: Failure) -> None:
+        """Name the header that an Anthropic-compatible server takes the key in, where it is not Anthropic's own."""
+        other = self.conversation.with_bearer()
+        if other is None:
+            return
+        try:
+            other.ask_once(questions.WARM_UP, Probe("warm_up", ""), questions.WARM_UP_BUDGET)
+        except Failure:
+            return
+        failure.message = (
+            f"{self.conversation.client.base} takes the key as 'Authorization: Bearer', and refuses it as 'x-api-key', the header "
+            "of the Anthropic API, which OpenShell sends too. Let the server accept x-api-key, or use its OpenAI-compatible "
+            "API, if it has one, with the provider custom."
+        )
+
     def _warm_up(self, probe: Probe) -> None:
         # The first answer may wait for a load of minutes, so it may take all the time there is.
         self.conversation.model = str(self.report.model)
-        self.conversation.ask(questions.WARM_UP, probe, questions.WARM_UP_BUDGET, share=1.0)
+        self.conversation.ask_once(questions.WARM_UP, probe, questions.WARM_UP_BUDGET, share=1.0)
         self._pass(probe, "the model is loaded and answers")
 
     def _completion(self, probe: Probe) -> None:
         answer = self.conversation.ask(questions.COMPLETION, probe)
-        if answer.is_reasoning_only:
+        if not answer.content and answer.cut:
             raise Failure(
                 "reasoning_only",
-                f"The model spent {questions.BUDGETS[-1]} tokens on reasoning and never answered a one-word question. Limit or "
-                "switch off its reasoning in the server, or choose another model.",
+                f"The model spent {answer.budget} tokens on reasoning and never answered a one-word question. Limit or "
+                "switch off its reasoning in the server, raise nemoclaw_local_inference_timeout where it is slow, or choose "
+                "another model.",
             )
         if not answer.content:
             raise Failure(
                 "empty_answer",
                 "The model answered with no text. Look at the chat template and the server's log, or choose another model.",
             )
-        if not answer.reasoning and answer.thoughts:
-            self.report.warnings.append(
-                "The model's reasoning stands inside its text, in <think> tags. Start the server with the model's reasoning "
-                "parser, or the agent will show it."
-            )
+        self._warn_of_reasoning(answer.inline_reasoning)
         self._pass(probe, "answers with text")
 
     def _streaming(self, probe: Probe) -> None:
-        answer, times = self.conversation.stream(questions.STREAMING, probe)
+        answer = self.conversation.ask(questions.STREAMING, probe, stream=True)
         if not answer.content:
             raise Failure(
                 "empty_answer", "The stream ended without any text. Look at the server's log, or choose another model."
             )
+        self._warn_of_reasoning(answer.inline_reasoning)
         probe.extras = {
             "deltas": answer.deltas,
-            "first_delta": round(times.first_delta or 0, 3),
-            "last_delta": round(times.last_delta or 0, 3),
+            "first_delta": round(answer.first_delta, 3),
+            "last_delta": round(answer.last_delta, 3),
         }
-        self._pass(
-            probe, f"{answer.deltas} pieces, after {times.first_delta or 0:.2f} s to {times.last_delta or 0:.2f} s"
-        )
+        self._pass(probe, f"{answer.deltas} pieces, after {answer.first_delta:.2f} s to {answer.last_delta:.2f} s")
 
-    def _tool_call(self, probe: Probe) -> None:
-        self._judge(probe, questions.SMALL_TOOL_CALL)
-
-    def _agent_tool_call(self, probe: Probe) -> None:
-        self._judge(probe, questions.agent_tool_call(self.demands.agent_prompt_tokens))
-
-    def _judge(self, probe: Probe, question: Question) -> None:
-        verdict = self._verdict(probe, question)
-        probe.extras = {"tool_calling": verdict.kind}
-        if verdict.kind == tool_calls.STRUCTURED:
-            self._pass(probe, verdict.reason)
-        elif self.demands.require_tools:
-            raise Failure(
-                tool_calls.FAILURE_CODES[verdict.kind],
-                f"Model {self.report.model} at {self.report.base_url} gives no structured tool call on the "
-                f"{'agent-shaped' if len(question.tools) > 3 else 'small'} request: {verdict.reason}. "
-                f"{tool_calls.REMEDIES[verdict.kind]}",
-                tool_calling=verdict.kind,
-                reason=verdict.reason,
+    def _warn_of_reasoning(self, inline: str) -> None:
+        if inline:
+            self.report.warn(
+                "The model's reasoning stands inside its text, where the agent shows it. Start the server with the reasoning "
+                "parser of the model (vLLM and SGLang --reasoning-parser, llama.cpp --jinja with --reasoning-format auto)."
             )
-        else:
-            probe.outcome, probe.reason = WARNED, verdict.reason
-            self.report.warnings.append(
-                f"Tool calls are {verdict.kind}, which nemoclaw_require_tools allows: {verdict.reason}."
-            )
-
-    def _verdict(self, probe: Probe, question: Question) -> tool_calls.Verdict:
-        for _dummy in range(_ABSENT_TRIES):
-            try:
-                answer = self.conversation.ask(question, probe)
-            except Failure as failure:
-                said = failure.details.get("server_message") or failure.message
-                if failure.code in ("bad_request", "server_error", "error_in_answer"):
-                    if _CONTEXT_EXCEEDED.search(said):
-                        raise self._context_failure(f"it refuses the agent-shaped request: {said}") from failure
-                    if tool_calls.says_unsupported(said):
-                        return tool_calls.Verdict(tool_calls.UNSUPPORTED, f"the server refuses tools: {said}")
-                raise
-            verdict = tool_calls.judge(answer, question, self.conversation.client.key)
-            if verdict.kind != tool_calls.ABSENT:
-                break
-        return verdict
 
     def _context(self, probe: Probe) -> None:
-        window = models.context_window(self.entry) or self._context_elsewhere(probe)
-        self.report.context_window = window
+        self._size.learn(self._entry, self._context_elsewhere(probe))
+        window = self.report.context_window = self._size.window
         if window is None:
             probe.reason = "the server does not tell its context size"
             return
         if window < self.demands.min_context_window:
-            raise self._context_failure(
+            raise self._size.failure(
                 f"its context holds {window} tokens, {self.demands.min_context_window} are asked for"
             )
         self._pass(probe, f"{window} tokens")
-        if window < CONTEXT_FLOOR:
+        small = self._size.below_floor()
+        if small:
             probe.outcome = WARNED
-            self.report.warnings.append(
-                f"The context holds {window} tokens; agents want {CONTEXT_FLOOR} or more. Raise it in the server (vLLM "
-                "--max-model-len, llama.cpp --ctx-size, Ollama OLLAMA_CONTEXT_LENGTH)."
-            )
+            self.report.warn(small)
 
     def _context_elsewhere(self, probe: Probe) -> int | None:
-        path = models.context_source(self.entry)
+        path = None if models.context_window(self._entry) else models.context_source(self._entry)
         if path is None:
             return None
         try:
             content = self.conversation.get_once(f"{self.conversation.client.base.root}{path}", probe)
         except Failure:
             return None
-        return models.context_from_source(content, str(self.entry["id"]))
-
-    def _context_failure(self, what: str) -> Failure:
-        return Failure(
-            "context_too_small",
-            f"Model {self.report.model} at {self.report.base_url} has too little context for an agent: {what}. Raise it in the "
-            "server (vLLM --max-model-len, llama.cpp --ctx-size, Ollama OLLAMA_CONTEXT_LENGTH), or choose another model.",
-        )
+        return models.context_from_source(content, str(self._entry["id"]))
 
     @staticmethod
     def _pass(probe: Probe, reason: str) -> None:

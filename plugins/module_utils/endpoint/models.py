@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..failure import Failure
+from ..transport.credentials import quote
+from ..untrusted import list_of, object_of
 
 # Most names that an error message lists.
 _SHOWN = 20
@@ -62,6 +62,11 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
         "them, or load that model into the server.",
         served_models=names,
     )
+
+
+def has_patterns(served: list[dict[str, Any]]) -> bool:
+    """Tell whether a router lists patterns instead of names, C(openai/*): then the list does not say what is served."""
+    return any("*" in str(entry["id"]) for entry in served)
 
 
 def context_window(entry: dict[str, Any]) -> int | None:

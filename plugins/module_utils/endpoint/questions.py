@@ -10,7 +10,7 @@ the tools and the length of system prompt that an OpenClaw agent sends with its 
 
 from __future__ import annotations
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Question, Tool
+from .apis.dialect import Question, Tool
 
 # nemoclaw-facts 3.5: enough for a greeting, the answer is thrown away.
 WARM_UP_BUDGET = 16
@@ -27,7 +27,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 WARM_UP = Question("Hello.")
 COMPLETION = Question("Reply with the single word OK.")
-STREAMING = Question("Count from one to five in words.")
+STREAMING = Question("Count from one to three in words.")
 
 _CALL = "Send the word hello to the current session with the sessions_send tool. Do not answer in prose."
 _SYSTEM = (
@@ -129,6 +129,14 @@ _AGENT_TOOLS = (
 )
 
 SMALL_TOOL_CALL = Question(_CALL, _SYSTEM, _SMALL_TOOLS, tool_required=True)
+
+# The second turn: what the user said does not forbid an answer, and the model is free to give one. Its C(turns) are added.
+SECOND_TURN = Question(
+    "Send the word hello to the current session with the sessions_send tool. When it was sent, say so in one short sentence.",
+    _SYSTEM,
+    _SMALL_TOOLS,
+)
+TOOL_RESULT = '{"status": "sent", "detail": "The message was delivered."}'
 
 _INSTRUCTIONS = """\
 You are a personal agent that runs inside a sandbox on the user's own machine. You work with tools.

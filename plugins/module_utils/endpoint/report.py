@@ -9,15 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.tool_calls import (
-    ABSENT,
-    LEAKED,
-    STRUCTURED,
-    UNSUPPORTED,
-)
-
-_BEST_FIRST = (STRUCTURED, ABSENT, LEAKED, UNSUPPORTED)
+from .probe import Probe
+from .tool_calls import BEST_FIRST
 
 
 @dataclass
@@ -43,7 +36,12 @@ class Report:
             for probe in self.probes
             if probe.api == self.api and probe.extras.get("tool_calling")
         ]
-        return max(verdicts, key=_BEST_FIRST.index) if verdicts else None
+        return max(verdicts, key=BEST_FIRST.index) if verdicts else None
+
+    def warn(self, what: str | None) -> None:
+        """Add a warning, once; nothing for None."""
+        if what and what not in self.warnings:
+            self.warnings.append(what)
 
     def as_result(self) -> dict[str, Any]:
         """Return the result keys of the module."""

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.accounts import find_account
+from ..host.loopback import require_trusted_listener
+from ..host.machine import Machine
+from ..transport.client import Client
+from ..transport.credentials import PLACEHOLDERS, clean_key
+from ..transport.trouble import FINAL_CODES
+from ..transport.url import parse_base_url
+from .apis.anthropic import AnthropicMessages
+from .apis.chat import ChatCompletions
+from .apis.dialect import Dialect
+from .apis.responses import Responses
+from .conversation import Conversation
+from .ladder import Demands, Ladder
+from .report import Report
 
 DIALECTS: dict[str, type[Dialect]] = {
     dialect.name: dialect for dialect in (ChatCompletions, Responses, AnthropicMessages)
@@ -40,6 +43,7 @@ class Endpoint:
     timeout: float = DEFAULT_TIMEOUT
     ca_path: str | None = None
     validate_certs: bool = True
+    trusted_users: tuple[str, ...] = ()
 
 
 def start_clock(endpoint: Endpoint) -> Deadline:
@@ -63,7 +67,7 @@ def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conve
     """Return a conversation with the server over one API.
 
     Raises:
-        Failure: C(api_unsupported), C(key_invalid) or a URL code; nothing was sent then.
+        Failure: C(api_unsupported), C(key_invalid), C(listener_untrusted) or a URL code; nothing was sent then.
 
     """
     if api not in DIALECTS:
@@ -71,6 +75,9 @@ def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conve
     key = clean_key(endpoint.api_key)
     dialect = DIALECTS[api](key)
     base = parse_base_url(endpoint.base_url, api)
+    # A certificate that was checked says more of the server than who holds its port.
+    if key and key not in PLACEHOLDERS and not (base.scheme == "https" and endpoint.validate_certs):
+        require_trusted_listener(Machine(), base, find_account(), endpoint.trusted_users)
     return Conversation(
         Client(base, dialect.headers(), key, deadline, endpoint.ca_path, endpoint.validate_certs), dialect
     )
@@ -93,18 +100,18 @@ def validate(endpoint: Endpoint, demands: Demands, report: Report) -> None:
             return
         conversation = open_conversation(endpoint, report.api, deadline)
         report.base_url = str(conversation.client.base)
-        Ladder(conversation, demands, report).climb()
+        Ladder(conversation, demands, report).validate()
     finally:
         report.elapsed = deadline.elapsed
 
 
 def _try_responses(endpoint: Endpoint, demands: Demands, report: Report) -> bool:
-    """Climb over the Responses API within half of the time, so that the way back has the other half."""
+    """Validate over the Responses API within half of the time, so that the way back has the other half."""
     conversation = open_conversation(endpoint, Responses.name, Deadline(endpoint.timeout / 2))
     report.base_url = str(conversation.client.base)
     report.api = Responses.name
     try:
-        Ladder(conversation, demands, report).climb()
+        Ladder(conversation, demands, report).validate()
     except Failure as failure:
         if failure.code in FINAL_CODES:
             raise

@@ -91,6 +91,10 @@ class SandboxClient:
         self._cli = cli
         self._sandbox = sandbox
 
+    def with_headers(self, _headers: dict[str, str]) -> SandboxClient:
+        """Return the client itself: which header carries the key is the supervisor's choice."""
+        return self
+
     def open(self, method: str, url: str, body: Any = None, limit: float | None = None) -> SandboxReply:
         """Send one request and return the reply.
 

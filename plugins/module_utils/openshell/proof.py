@@ -4,7 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """The end proof: what the agent will do, done from where it will do it (pains 20; NemoClaw #3625).
 
-The same rungs as for the server itself, with the same questions and the same verdicts, over another way.
+The same probes as for the server itself, with the same questions and the same verdicts, over another path. The agent-shaped
+request is left to the proof of the server: what lies between does not look at its length.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
 
 COMPLETION = ("completion",)
-RUNGS = (*COMPLETION, "tool_call")
+PROBES = (*COMPLETION, "tool_call", "tool_call_streamed", "second_turn")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Wish:
     timeout: float = 180
     settle: float = 0
     require_tools: bool = True
-    rungs: tuple[str, ...] = RUNGS
+    probes: tuple[str, ...] = PROBES
 
 
 def choose_sandbox(cli: OpenShell, wanted: str | None) -> str | None:
@@ -65,7 +66,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     """Ask the model from inside the sandbox; the report shows how far it came.
 
     Raises:
-        Failure: The codes of SandboxClient.open, and those of the rungs, such as C(tool_calls_leaked).
+        Failure: The codes of SandboxClient.open, and those of the probes, such as C(tool_calls_leaked).
 
     """
     deadline = Deadline(wish.timeout + wish.settle)
@@ -77,7 +78,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     conversation.model = wish.model
     report.base_url = str(client.base)
     try:
-        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.rungs).climb()
+        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.probes).validate()
     except Failure as failure:
         failure.details.setdefault("sandbox", sandbox)
         raise

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import models, questions
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import Probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import FAILED, PASSED
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     Endpoint,
     open_conversation,
     start_clock,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import require_loopback
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -31,8 +34,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     TOKEN_REJECTED,
     address_to_ask,
     probe,
+    trust_gate,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"
@@ -90,28 +95,38 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     """Return the checks of the model server: does it answer, and does its model?
 
     NemoClaw calls any answer healthy (nemoclaw-facts 14.1; NemoClaw #6192); here the model has to be served, and has to
-    answer a real question.
+    answer a real question, judged by the probes that the validation has. Tool calls are left to it, for their time.
     """
     backend, completion = Check("backend", url=endpoint.base_url), Check("completion", url=endpoint.base_url)
+    report = Report(endpoint.api, route["model"])
+    failure: Failure | None = None
     try:
         conversation = open_conversation(endpoint, endpoint.api, start_clock(endpoint))
         conversation.model = route["model"]
-        _run(backend, lambda probe: _serves_model(conversation, route["model"], probe))
-        if backend.state == HEALTHY:
-            _run(completion, lambda probe: _completes(conversation, probe))
-        else:
-            completion.detail = "the server did not pass its own check"
-    except Failure as failure:
+        Ladder(conversation, Demands(), report, ("models", "completion")).validate()
+    except Failure as found:
+        failure = found
+    if failure and not report.probes:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
+    for check, entry in zip((backend, completion), report.probes):
+        if failure and entry.outcome == FAILED:
+            check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
+            check.detail, check.latency = failure.message, entry.latency
+        elif entry.outcome == PASSED or (check is backend and entry.tries):
+            check.state, check.detail, check.latency = HEALTHY, entry.reason, entry.latency
+    if completion.state == HEALTHY:
+        completion.detail = "answered a completion (tool calls are not asked here)"
+    elif completion.state == NOT_PROBED:
+        completion.detail = "the server did not pass its own check"
     return [backend, completion]
 
 
-def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
+def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = GATE_USER) -> list[Check]:
     """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
     There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
     a gate that is not there are three states (nemoclaw-facts 14.1; NemoClaw #2553). NemoClaw's own Node proxy may hold
-    Ollama's port as well as ours.
+    Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = _port(route["base_url_sandbox"])
     if route["provider"] in _ELSEWHERE or port == _port(route["base_url_host"]):
@@ -129,7 +144,8 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
                 f"There is no token file {token_file}, so the gate cannot be asked as a sandbox asks it. Run the playbook "
                 "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
             )
-        seen = probe(address, port, token.value, path, ours=not is_ollama)
+        trust = trust_gate(gate_user, account if is_ollama else None)
+        seen = probe(address, port, token.value, trust, path, ours=not is_ollama)
         check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
         if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
@@ -140,36 +156,26 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
     return [check]
 
 
+def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
+    """Return a check where the route's own server on this host can be reached past its gate, by sockets; else none.
+
+    A server that somebody else runs without a gate of ours is where its owner put it.
+    """
+    try:
+        server = parse_base_url(route["base_url_host"], route["api"])
+    except Failure:
+        return []  # the check of the server has said it
+    port = server.port
+    has_gate = route["provider"] not in _ELSEWHERE and port != _port(route["base_url_sandbox"])
+    if not server.is_loopback or not (has_gate or route.get("origin") == "managed"):
+        return []
+    try:
+        require_loopback(machine, port, has_gate)
+    except Failure as failure:
+        return [Check("exposure", UNHEALTHY, url=route["base_url_host"], code=failure.code, detail=failure.message)]
+    return []
+
+
 def _port(url: str) -> int:
     where = urlsplit(url)
     return where.port or {"https": 443}.get(where.scheme, 80)
-
-
-def _run(check: Check, look: Any) -> None:
-    probe = Probe(check.name, "")
-    try:
-        check.detail = look(probe)
-        check.state = HEALTHY
-    except Failure as failure:
-        check.state = _STATES.get(failure.code, UNHEALTHY)
-        check.code, check.detail = failure.code, failure.message
-    check.latency = probe.latency
-
-
-def _serves_model(conversation: Conversation, model: str, probe: Probe) -> str:
-    url = f"{conversation.client.base}{conversation.dialect.models_path}"
-    try:
-        listed = models.entries(conversation.get(url, probe), url)
-    except Failure as failure:
-        if failure.code != "not_found":
-            raise
-        return "the server does not list its models"
-    models.choose(model, listed, url, conversation.client.key)
-    return f"serves {model}"
-
-
-def _completes(conversation: Conversation, probe: Probe) -> str:
-    answer = conversation.ask(questions.COMPLETION, probe)
-    if not answer.content:
-        raise Failure("empty_answer", "The model answered with no text. Look at the server's log.")
-    return "answered a question"

@@ -126,9 +126,9 @@ def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, ti
             check.state, check.detail = NOT_PROBED, "the gateway has no sandbox that is ready, so none was asked"
             return check
         proof.prove(
-            cli, name, proof.Wish(route["model"], route["api"], timeout=timeout, rungs=proof.COMPLETION), report
+            cli, name, proof.Wish(route["model"], route["api"], timeout=timeout, probes=proof.COMPLETION), report
         )
-        check.detail = f"answered a question from inside {name}"
+        check.detail = f"answered a completion from inside {name} (tool calls are not asked here)"
     except Failure as failure:
         check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
         check.detail = failure.message

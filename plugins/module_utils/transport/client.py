@@ -86,6 +86,10 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise exchange.failure(error) from error
 
+    def with_headers(self, headers: dict[str, str]) -> Client:
+        """Return a client for the same server that sends these headers instead."""
+        return Client(self.base, headers, self.key, self.deadline, *self._tls)
+
     def _prepare(self) -> urllib.request.OpenerDirector:
         """Resolve and check the address, and decide on the web proxy, once for all exchanges."""
         if self._opener is None:
@@ -147,14 +151,17 @@ class _Exchange:
         if host != self.client.base.host:
             self.proxy = f"{host}:{port}"
         candidates = self.client.addresses_for(host)
+        refused: ConnectionRefusedError | None = None
         for candidate in candidates:
             # Zero would mean "do not wait" and fail with an error of its own.
             patience = max(min(CONNECT_LIMIT, self._deadline.remaining), 0.001)
             try:
                 connection = socket.create_connection((candidate, port), patience, source)
-            except OSError:
+            except OSError as error:
+                # A refusal says more than the address of a family that the host does not have.
+                refused = error if isinstance(error, ConnectionRefusedError) else refused
                 if candidate == candidates[-1] or self.timed_out:
-                    raise
+                    raise refused or error from None
                 continue
             break
         # A duplicate, because TLS takes the socket object away while it shakes hands.

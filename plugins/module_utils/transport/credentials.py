@@ -47,12 +47,16 @@ def mask(text: str, key: str) -> str:
     return text.replace(key, MASK)
 
 
-def quote(text: str, key: str, limit: int = 200) -> str:
+def quote(text: str, key: str, limit: int = 200, tail: int = 0) -> str:
     """Return what a server said as it may be shown: on one line, printable, short, without the key.
+
+    C(limit) is the most characters; of a longer text the last C(tail) are kept as well.
 
     The text comes from outside, so it must not be able to paint on an operator's terminal. 200 characters are
     nemoclaw-facts 8.2.
     """
     line = " ".join(mask(text, key).split())
     line = "".join(character if character.isprintable() else "?" for character in line)
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    if len(line) <= limit:
+        return line
+    return f"{line[: limit - tail - 1]}…{line[-tail:] if tail else ''}"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Callable, TypeVar
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
@@ -24,13 +25,19 @@ _WAITS = (1, 2, 4, 8, 15)
 SHARE_OF_A_TRY = 2 / 3
 
 
-def with_retries(attempt: Callable[[float], Result], deadline: Deadline, share: float = SHARE_OF_A_TRY) -> Result:
+def with_retries(
+    attempt: Callable[[float], Result],
+    deadline: Deadline,
+    share: float = SHARE_OF_A_TRY,
+    final: Collection[str] = (),
+) -> Result:
     """Return what the attempt returns, trying again while that can help and the deadline allows it.
 
     Args:
         attempt: Called with the seconds it may take.
         deadline: The limit over everything.
         share: How much of the remaining time one attempt may take.
+        final: Codes that are not worth another try this time.
 
     Raises:
         Failure: The last one; its sentence counts the tries when there were several.
@@ -44,7 +51,8 @@ def with_retries(attempt: Callable[[float], Result], deadline: Deadline, share: 
         except Failure as failure:
             wait = float(_WAITS[min(tries, len(_WAITS)) - 1])
             wait = max(wait, failure.details.get("retry_after") or 0)
-            if tries >= _TRIES.get(failure.code, 1) or wait >= deadline.remaining:
+            most = 1 if failure.code in final else _TRIES.get(failure.code, 1)
+            if tries >= most or wait >= deadline.remaining:
                 if tries > 1:
                     failure.message += (
                         f" This was try {tries}, {deadline.elapsed:.0f} s into the limit of {deadline.seconds:.0f} s."

@@ -18,9 +18,17 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import (
+    count_of,
+    list_of,
+    object_of,
+    parse_json,
+)
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+# Characters of an error that are quoted, and how many of them from its end: template engines name the cause last.
+_SAID, _SAID_TAIL = 300, 120
 
 # Codes after which another API, another try or another rung of the ladder cannot help: the user has to change something.
 FINAL_CODES = frozenset(
@@ -141,7 +149,12 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -
     """Return what an HTTP status other than 2xx means; what the server said is quoted without the key."""
     said = error_text(body, key)
     quoted = f" and said: {said.rstrip('.')}" if said else ""
-    details: dict[str, Any] = {"status": status, "server_message": said, "retry_after": _retry_after(headers)}
+    details: dict[str, Any] = {
+        "status": status,
+        "server_message": said,
+        "parameter": _named_parameter(body),
+        "retry_after": _retry_after(headers),
+    }
     answered = f"{url} answered HTTP {status}{quoted}"
     if status in (401, 403):
         remedy = (
@@ -177,21 +190,33 @@ def _retry_after(headers: Any) -> int | None:
     return count_of(headers.get("Retry-After"))
 
 
+def _named_parameter(body: bytes) -> str | None:
+    """Return the request's parameter that an error names: C(error.param) of OpenAI's shape, C(detail[].loc) of FastAPI's."""
+    try:
+        content = object_of(parse_json(body))
+    except ValueError:
+        return None
+    named = [object_of(content.get("error")).get("param"), content.get("param")]
+    for entry in map(object_of, list_of(content.get("detail"))):
+        named += list_of(entry.get("loc"))[1:2]
+    return next((quote(name, "", 60) for name in named if isinstance(name, str) and name), None)
+
+
 def error_text(body: bytes, key: str) -> str:
-    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else its first 200 characters."""
+    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else the body."""
     text = body.decode("utf-8", errors="replace")
     try:
         content = parse_json(text)
     except ValueError:
-        return quote(text, key)
+        return quote(text, key, _SAID, _SAID_TAIL)
     found = object_of(content)
     inner = found.get("error")
     candidates = [inner.get(name) for name in ("message", "details")] if isinstance(inner, dict) else [inner]
     candidates += [found.get(name) for name in ("message", "detail", "details")]
     for candidate in candidates:
         if isinstance(candidate, str) and candidate:
-            return quote(candidate, key)
-    return quote(text, key)
+            return quote(candidate, key, _SAID, _SAID_TAIL)
+    return quote(text, key, _SAID, _SAID_TAIL)
 
 
 def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import hashlib
 import platform
 import shutil
 
-from . import paths, pythons, tree, venvs
+from . import paths, pythons, servers, tree, venvs
 from .model import StageSkipped
 from .pytests import PYTEST
 from .run import PYTEST_FAULTS, Run, exclusive
 
 
 def engines(run: Run) -> None:
-    """Run tests/engines: the collection against the real vLLM on the CPU, with the scripted model."""
+    """Run tests/engines: the collection against the real vLLM on the CPU, with the scripted model, and all the weak models."""
     if platform.machine() != "x86_64":
         raise StageSkipped("tests/requirements/engines.txt is for x86_64")
     home = _vllm_home(run)
@@ -23,7 +23,9 @@ def engines(run: Run) -> None:
     report.unlink(missing_ok=True)
     folders = [tree.collections_path(root), *(str(root / "tests" / name) for name in ("servers", "real"))]
     env = {"PYTHONPATH": ":".join(folders), "SCRIPTED_SERVERS_PYTHON": str(python), "VLLM_TEST_HOME": str(home)}
-    run.execute([python, *PYTEST, f"--junit-xml={report}", "tests/engines"], cwd=root, env=env)
+    env["WEAK_MODELS_HOME"] = str(servers.weights_home(run, "smollm2", "gemma3"))
+    chosen = ["tests/engines", "tests/real/test_weak_models.py"]
+    run.execute([python, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
 

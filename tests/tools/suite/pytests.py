@@ -131,6 +131,8 @@ def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> 
     home = servers.ollama_home(run)
     if home:
         env["OLLAMA_TEST_HOME"] = str(home)
+    env["WEAK_MODELS_HOME"] = str(servers.weights_home(run, "smollm2"))
+    env["CLIENT_LIBRARIES_HOME"] = str(servers.clients_home(run))
     # What a user sees of a play is looked at with both ends of what we support.
     env["OLDEST_CORE"] = str(venvs.venv(run, f"core-{venvs.OLDEST_CORE}"))
     openshell = servers.openshell_home(run)

@@ -88,6 +88,26 @@ def openshell_home(run: Run) -> Path | None:
     return folder
 
 
+def weights_home(run: Run, *names: str) -> Path:
+    """Return the folder of the real weights of weak models, made on first use: 90 MB are downloaded, or 240 MB for gemma3."""
+    return _installed(run, "weights", "weak_models.py", *names)
+
+
+def clients_home(run: Run) -> Path:
+    """Return the environment of the client libraries, made on first use: 10 MB are downloaded, in a quarter of a minute."""
+    return _installed(run, "clients", "client_libraries.py")
+
+
+def _installed(run: Run, recipe: str, program: str, *names: str) -> Path:
+    """Return the folder that a program of tests/servers installs what requirements-RECIPE.txt asks for into."""
+    path = paths.REPO / "tests" / "servers" / program
+    content = path.read_bytes() + (path.parent / f"requirements-{recipe}.txt").read_bytes()
+    folder = paths.VENVS / f"{'-'.join((recipe, *names))}-{hashlib.sha256(content).hexdigest()[:12]}"
+    with exclusive(f"venv-{recipe}"):
+        run.command([sys.executable, path, "--install", folder, *names])
+    return folder
+
+
 @contextlib.contextmanager
 def openshell(run: Run, home: Path) -> Iterator[list[dict[str, str]]]:
     """Run a stand-in gateway for each release until the block ends; yields what integration_config.yml gets."""

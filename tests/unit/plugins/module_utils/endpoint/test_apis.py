@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, tool_calls
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
@@ -34,12 +34,21 @@ def recorded(name: str) -> Answer:
 
 def replayed(content: bytes, dialect: Dialect) -> tuple[Answer, list[str]]:
     """Return the answer in a stream, and the types of the events until its end."""
-    answer, seen = Answer(complete=False), []
+    reader, seen = dialect.stream_reader(), []
     for event in sse.events([content]):
         seen.append(event.type)
-        if dialect.add_event(event, answer):
+        if reader.add(event):
             break
-    return answer, seen
+    return reader.answer, seen
+
+
+def streamed(name: str, *contents: Any) -> Answer:
+    """Return the answer in a stream of JSON events, each named as its API names it."""
+    lines = []
+    for content in contents:
+        kind = content.get("type") if isinstance(content, dict) and name != "chat" else None
+        lines.append((f"event: {kind}\n" if kind else "") + f"data: {json.dumps(content)}\n\n")
+    return replayed("".join(lines).encode(), DIALECTS[name]())[0]
 
 
 @pytest.mark.parametrize("name", ["chat", "responses", "messages"])
@@ -51,7 +60,10 @@ def test_recorded_text(name: str) -> None:
 @pytest.mark.parametrize("name", ["chat_tools", "responses_tools", "messages_tools"])
 def test_recorded_tool_call(name: str) -> None:
     (call,) = recorded(name).tool_calls
-    assert (call.kind, call.name, call.parsed_arguments()) == ("function", "sessions_send", {"message": "hello"})
+    assert (call.kind, call.name) == ("function", "sessions_send")
+    arguments = call.arguments if name == "messages_tools" else json.loads(call.arguments)
+    assert arguments == {"message": "hello"}
+    assert call.id
 
 
 @pytest.mark.parametrize("name", ["chat_tools_leaked", "messages_tools_leaked"])
@@ -66,14 +78,15 @@ def test_recorded_reasoning_that_ate_its_budget(name: str) -> None:
     answer = recorded(name)
     assert answer.content == ""
     assert answer.reasoning.startswith("Hm. Let me see.")
-    assert answer.is_reasoning_only, "llama.cpp calls the cut answer of the Responses API completed"
+    assert answer.cut, "llama.cpp calls the cut answer of the Responses API completed"
+    assert not answer.says_something
 
 
 def test_recorded_text_that_was_cut() -> None:
     answer = recorded("chat_cut")
     assert answer.cut
     assert HELLO.startswith(answer.content)
-    assert not answer.is_reasoning_only
+    assert answer.says_something
 
 
 @pytest.mark.parametrize("name", ["chat", "responses", "messages"])
@@ -90,8 +103,8 @@ def test_recorded_stream(name: str) -> None:
 def test_a_stream_that_breaks_off_anywhere_is_not_complete(name: str) -> None:
     content = (FIXTURES / f"{name}_stream.sse").read_bytes()
     last = content.rstrip().rindex(b"\n\n")
-    # Chat completions announce the end with the finish reason; [DONE] behind it may be missing.
-    end = content.rindex(b"\n\n", 0, last) if name == "chat" else last
+    # The finish reason announces the end; what is behind it may be missing. Responses have one event for both.
+    end = last if name == "responses" else content.rindex(b"\n\n", 0, last)
     for at in range(0, end, 97):
         answer, _seen = replayed(content[:at], DIALECTS[name]())
         assert not answer.complete, f"complete after {at} of {len(content)} bytes"
@@ -99,14 +112,15 @@ def test_a_stream_that_breaks_off_anywhere_is_not_complete(name: str) -> None:
 
 def test_recorded_stream_of_reasoning() -> None:
     answer, _seen = replayed((FIXTURES / "chat_thinks_stream.sse").read_bytes(), ChatCompletions())
-    assert (answer.content, answer.deltas, answer.complete) == ("", 0, True)
-    assert answer.is_reasoning_only
+    assert (answer.content, answer.deltas, answer.complete, answer.cut) == ("", 0, True, True)
 
 
 @pytest.mark.parametrize("name", ["chat", "responses", "messages"])
 def test_recorded_stream_of_a_tool_call(name: str) -> None:
     answer, _seen = replayed((FIXTURES / f"{name}_tools_stream.sse").read_bytes(), DIALECTS[name]())
-    assert (answer.content, answer.complete) == ("", True)
+    assert (answer.content, answer.complete, answer.faults, answer.oddities) == ("", True, [], [])
+    verdict = tool_calls.judge(answer, questions.SMALL_TOOL_CALL, DIALECTS[name](), streamed=True)
+    assert verdict.kind == tool_calls.STRUCTURED, verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -172,6 +186,10 @@ def stream_events(name: str, odd: Any) -> list[Any]:
             {"choices": [odd]},
             {"choices": [{"delta": odd, "finish_reason": odd}]},
             {"choices": [{"delta": {"content": odd, "reasoning": odd, "tool_calls": odd}}], "usage": odd},
+            {"choices": [{"delta": {"tool_calls": [odd]}}], "usage": {"prompt_tokens": odd}},
+            {"choices": [{"delta": {"tool_calls": [{"index": odd, "id": odd, "type": odd, "function": odd}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": odd, "arguments": odd}}]}}]},
+            {"choices": [{"delta": {"function_call": {"name": odd, "arguments": odd}}}]},
             {"error": odd},
             {"error": {"message": odd}},
         ]
@@ -182,6 +200,15 @@ def stream_events(name: str, odd: Any) -> list[Any]:
             {"type": "response.output_text.delta", "delta": odd},
             {"type": "response.reasoning_text.delta", "delta": odd},
             {"type": "response.completed", "response": odd},
+            {"type": "response.completed", "response": {"output": [odd], "usage": odd, "status": odd}},
+            {"type": "response.output_item.added", "output_index": odd, "item": odd},
+            {
+                "type": "response.output_item.done",
+                "output_index": odd,
+                "item": {"type": "function_call", "name": odd, "id": odd},
+            },
+            {"type": "response.function_call_arguments.delta", "output_index": odd, "item_id": odd, "delta": odd},
+            {"type": "response.function_call_arguments.done", "output_index": odd, "arguments": odd},
             {"type": "response.incomplete", "response": {"status": "incomplete", "incomplete_details": odd}},
             {"type": "response.failed", "response": odd},
             {"type": "response.failed", "response": {"error": odd}},
@@ -192,6 +219,10 @@ def stream_events(name: str, odd: Any) -> list[Any]:
         {"type": odd, "delta": odd},
         {"type": "content_block_delta", "delta": odd},
         {"type": "content_block_delta", "delta": {"text": odd, "thinking": odd}},
+        {"type": "content_block_delta", "index": odd, "delta": {"partial_json": odd}},
+        {"type": "content_block_start", "index": odd, "content_block": odd},
+        {"type": "content_block_start", "content_block": {"type": "tool_use", "name": odd, "id": odd, "input": odd}},
+        {"type": "message_start", "message": {"usage": odd}},
         {"type": "message_delta", "delta": odd},
         {"type": "error", "error": odd},
     ]
@@ -206,26 +237,29 @@ def test_odd_answers_end_in_an_answer_or_a_failure(name: str, odd: Any) -> None:
             assert failure.code == "wrong_shape", content
         else:
             assert isinstance(answer.content + answer.thoughts, str), content
-            assert answer.is_reasoning_only in (True, False)
+            judged = tool_calls.judge(answer, questions.SMALL_TOOL_CALL, DIALECTS[name]())
+            assert judged.kind in tool_calls.BEST_FIRST, content
+            assert judged.reason.isprintable(), content
 
 
 @pytest.mark.parametrize(("name", "odd"), list(itertools.product(DIALECTS, ODD)))
 def test_odd_events_end_in_an_answer_or_a_failure(name: str, odd: Any) -> None:
     for content in stream_events(name, odd):
-        answer = Answer(complete=False)
         try:
-            DIALECTS[name]().add_event(sse.Event("message", json.dumps(content)), answer)
+            answer = streamed(name, content, *({"type": end} for end in ("message_stop", "response.completed")))
         except Failure as failure:
             assert failure.code in ("stream_malformed", "error_in_answer"), content
         else:
             assert isinstance(answer.content + answer.thoughts, str), content
+            judged = tool_calls.judge(answer, questions.SMALL_TOOL_CALL, DIALECTS[name](), streamed=True)
+            assert judged.reason.isprintable(), content
 
 
 @pytest.mark.parametrize("data", ["", "x", "[", "[" * 100_000, "null", "[]", '"text"', "[DONE"])
 @pytest.mark.parametrize("name", DIALECTS)
 def test_an_event_that_is_no_json_object(name: str, data: str) -> None:
     with pytest.raises(Failure) as failed:
-        DIALECTS[name]().add_event(sse.Event("message", data), Answer(complete=False))
+        DIALECTS[name]().stream_reader().add(sse.Event("ping", data))
     assert failed.value.code == "stream_malformed"
 
 
@@ -244,7 +278,7 @@ def test_an_event_that_is_no_json_object(name: str, data: str) -> None:
 )
 def test_an_error_in_a_stream_is_quoted_without_the_key(name: str, event: dict[str, Any]) -> None:
     with pytest.raises(Failure) as failed:
-        DIALECTS[name]("k-1234567").add_event(sse.Event("error", json.dumps(event)), Answer(complete=False))
+        DIALECTS[name]("k-1234567").stream_reader().add(sse.Event("error", json.dumps(event)))
     assert failed.value.code == "error_in_answer"
     assert "Out of ******** ?[2J memory" in failed.value.message
 
@@ -279,7 +313,7 @@ def test_headers(name: str, headers: dict[str, str]) -> None:
 def test_a_request_has_a_budget_and_what_was_asked(name: str, stream: bool) -> None:
     dialect = DIALECTS[name]()
     plain = dialect.request("m", questions.COMPLETION, 256, stream)
-    assert (plain["model"], plain["stream"], plain[dialect.budget_field]) == ("m", stream, 256)
+    assert (plain["model"], plain["stream"], plain[dialect.form.budget_field]) == ("m", stream, 256)
     assert not {"tools", "tool_choice"} & set(plain)
     small = dialect.request("m", questions.SMALL_TOOL_CALL, 256, stream)
     agent = dialect.request("m", questions.agent_tool_call(100), 256, stream)

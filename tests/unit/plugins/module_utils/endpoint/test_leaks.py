@@ -10,11 +10,19 @@ import random
 import time
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import find_leak
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import Leak, find_leak, remedy
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.parsers import BY_NAME, FAMILIES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import (
+    SMALL_TOOL_CALL,
+    agent_tool_call,
+)
 
-OFFERED = ["sessions_send", "memory_search", "web_fetch"]
+SMALL = SMALL_TOOL_CALL.tools
+AGENT = agent_tool_call(100).tools
 CALL = '{"name": "sessions_send", "arguments": {"message": "hello"}}'
+ARGUMENTS = '{"message": "hello"}'
 QUOTED_CALL = json.dumps({"name": "sessions_send", "arguments": json.dumps({"message": "hello"})})
+BAR, BLANK = "\uff5c", "\u2581"
 
 LEAKS = {
     "bare JSON": CALL,
@@ -66,52 +74,69 @@ LEAKS = {
     "reasoning around it": f"<think>The user wants me to send it.</think>{CALL}",
 }
 
-HARMLESS = {
-    "nothing": "",
-    "a word": "OK",
-    "a sentence about the tool": "I would use the sessions_send tool with the message hello.",
-    "the tool in backticks": "Call `sessions_send` to send `hello`.",
-    "a JSON answer": '{"answer": 42, "unit": "GiB"}',
-    "a person in JSON": '{"name": "Ada", "age": 36}',
-    "people in JSON": '[{"name": "Ada"}, {"name": "Grace", "role": "admiral"}]',
-    "parameters of something else": '{"name": "backup", "parameters": {"depth": 3}}',
-    "an input of something else": '{"name": "form", "input": {"type": "text"}}',
-    "a tool name without arguments": '{"name": "sessions_send"}',
-    "arguments without a name": '{"arguments": {"message": "hello"}}',
-    "a list of tools": '["sessions_send", "memory_search"]',
-    "Python": "def send(message):\n    return {'name': message, 'arguments': [1, 2]}",
-    "a shell line": 'if [ -n "$name" ]; then echo {a,b}; fi',
-    "brackets": "[1] {see} [[x]] }{ ][",
-    "HTML": "<p>A <b>tool</b> call is <i>structured</i>.</p>",
-    "the word in prose": "A tool_call is a message; TOOL CALLS are many. Function calls cost time.",
-    "the function without arguments": "sessions_send() takes one argument, the message.",
-    "the function with a positional argument": "You would write sessions_send(message) here.",
-    "a function of another name": "my_sessions_send(message='x')",
-    "a comparison": "a >>> b, and sessions_send >= 1",
-}
+# Names that are English words.
 
 
+@pytest.mark.parametrize("tools", [SMALL, AGENT], ids=["small", "agent"])
 @pytest.mark.parametrize("text", LEAKS.values(), ids=LEAKS)
-def test_a_leak_is_seen(text: str) -> None:
-    assert find_leak(text, OFFERED)
+def test_a_leak_is_seen(text: str, tools: tuple) -> None:
+    assert find_leak(text, tools)
 
 
-@pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS)
-def test_other_text_is_no_leak(text: str) -> None:
-    assert find_leak(text, OFFERED) is None
+def test_other_tools_have_other_names() -> None:
+    assert find_leak(CALL, SMALL[1:]), "a tool that was not offered"
+    assert find_leak('sessions_send\n{"message": "hello"}', SMALL[1:]) is None
+    assert find_leak('web_fetch\n{"message": "hello"}', SMALL) is None, "not its own property"
+    assert find_leak("sessions_send", ()) is None
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         (CALL, "the JSON of a call to sessions_send"),
-        (f"[TOOL_CALLS]{CALL}", "the marker [TOOL_CALLS]"),
-        (CALL[:-10], "the beginning of the JSON of a call to sessions_send"),
-        ('web_fetch(url="x")', "a call to web_fetch as code"),
+        (f"[TOOL_CALLS]{CALL}", "the mark [TOOL_CALLS]"),
+        (CALL[:-10], "sessions_send near its property message"),
+        (CALL[:-24], "the beginning of a call to sessions_send"),
+        ('web_fetch(url="x")', "web_fetch near its property url"),
+        ('web_fetch("x")', "a call to web_fetch as code"),
+        ("Action: web_fetch\nAction Input: example.com", "web_fetch with its input"),
     ],
 )
 def test_the_reason_names_what_was_seen(text: str, shown: str) -> None:
-    assert find_leak(text, OFFERED) == shown
+    leak = find_leak(text, SMALL)
+    assert leak
+    assert leak.sign == shown
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("family", ["", *BY_NAME])
+def test_the_remedy_is_short_and_names_the_flags(family: str, streamed: bool) -> None:
+    text = remedy(Leak("a sign", family), streamed)
+    assert len(text.split()) <= 60
+    assert "--tool-call-parser" in text or "--tool-parser-plugin" in text
+    assert "vLLM" in text
+    if family and BY_NAME[family].vllm:
+        assert f"--tool-call-parser {BY_NAME[family].vllm}" in text
+    if not streamed:
+        assert "--jinja" in text
+        assert ".ToolCalls" in text
+
+
+def test_the_remedy_of_a_leaking_vllm_is_the_flag() -> None:
+    leak = find_leak(LEAKS["Qwen3-Coder"], SMALL)
+    assert leak
+    assert (
+        "vLLM with --enable-auto-tool-choice --tool-call-parser qwen3_coder; SGLang with --tool-call-parser qwen3_coder"
+        in remedy(leak)
+    )
+    streamed = remedy(leak, streamed=True)
+    assert "Update the server" in streamed
+    assert "The model and its template are good" in streamed
+    assert "--tool-parser-plugin" in streamed
+
+
+def test_the_names_of_families_are_unique() -> None:
+    assert len(BY_NAME) == len(FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -127,17 +152,38 @@ def test_the_reason_names_what_was_seen(text: str, shown: str) -> None:
         '"name": "' * 20_000,
         "<think>" * 20_000,
         "sessions_send(" * 20_000,
+        "sessions_send " * 20_000,
+        "sessions_send, " * 20_000,
+        "sessions_send\n" * 20_000,
+        "read" + " " * 70_000,
+        "read(" * 20_000,
+        "sessions_send" + "()[]{}<>:=" * 8_000,
+        "<" * 70_000,
+        "<|" * 40_000,
+        "<tool" * 20_000,
+        "&lt;" * 20_000,
+        "\\" * 70_000,
+        "\n" * 70_000,
+        "`" * 70_000,
+        "a" * 70_000,
+        "message: " * 10_000,
+        '"query": "x", sessions_send ' * 3_000,
+        "sessions_send <a " * 5_000,
+        'sessions_send "message" ' * 3_000,
+        "'message': 'x', 'name': '" * 3_000,
+        "-read " * 12_000,
+        "</think>" * 10_000,
     ],
-    ids=lambda text: f"{text[:12]}... of {len(text)}",
+    ids=lambda text: f"{text[:12]!r}... of {len(text)}",
 )
 def test_a_model_that_lost_its_way_costs_neither_a_crash_nor_time(text: str) -> None:
     started = time.process_time()
-    assert find_leak(text, OFFERED) is None
+    assert find_leak(text, AGENT) is None
     assert time.process_time() - started < 10, "minutes, once"
 
 
 def test_a_call_deep_inside_is_found() -> None:
-    assert find_leak("[" * 200 + CALL + "]" * 200, OFFERED)
+    assert find_leak("[" * 200 + CALL + "]" * 200, SMALL)
 
 
 def test_random_text_never_raises() -> None:
@@ -146,6 +192,17 @@ def test_random_text_never_raises() -> None:
         '{"name":',
         '"sessions_send"',
         ',"arguments":',
+        "sessions_send",
+        "read",
+        "message",
+        "<tool",
+        "<|",
+        "|>",
+        "--",
+        "=",
+        "```",
+        "(",
+        "\n",
         "{",
         "}",
         "[",
@@ -160,4 +217,30 @@ def test_random_text_never_raises() -> None:
         "null",
     ]
     for _dummy in range(3000):
-        find_leak("".join(source.choice(pieces) for _dummy in range(source.randrange(30))), OFFERED)
+        find_leak("".join(source.choice(pieces) for _dummy in range(source.randrange(30))), AGENT)
+
+
+@pytest.mark.parametrize(
+    ("model", "flag"),
+    [
+        ("Qwen/Qwen3.6-27B-FP8", "--tool-call-parser qwen3_coder;"),
+        ("Qwen/Qwen2.5-14B-Instruct", "--tool-call-parser hermes;"),
+        ("qwen2.5:7b", "--tool-call-parser hermes;"),
+        (
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "--tool-call-parser llama3_json with vLLM's tool_chat_template_llama3.1_json.jinja",
+        ),
+        ("mistralai/Mistral-Small-3.2-24B-Instruct-2506", "--tool-call-parser mistral,"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-4B-FP8", "--tool-call-parser qwen3_coder"),
+        ("openai/gpt-oss-20b", "--tool-call-parser openai"),
+        ("zai-org/GLM-4.7", "--tool-call-parser glm47"),
+        ("deepseek-ai/DeepSeek-V3.2", "--tool-call-parser deepseek_v32"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", "the --tool-call-parser that the model card names"),
+        ("lab/scripted", "the --tool-call-parser that the model card names"),
+    ],
+)
+def test_bare_json_leaves_the_family_to_the_models_name(model: str, flag: str) -> None:
+    said = remedy(Leak("the JSON of a call to sessions_send"), model=model)
+    start = f"Start vLLM with --enable-auto-tool-choice {flag}" if flag.startswith("--") else flag
+    assert start.rstrip(";,") in said
+    assert len(said.split()) <= 60

@@ -5,62 +5,167 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, tool_calls
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, remedies, tool_calls
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer, ToolCall
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import Leak
 
 GOOD = '{"message": "hello"}'
 LEAK = '{"name": "sessions_send", "arguments": {"message": "hello"}}'
 
 
-def judged(answer: Answer, key: str = "") -> tool_calls.Verdict:
-    return tool_calls.judge(answer, questions.SMALL_TOOL_CALL, key)
+def judged(
+    answer: Answer, key: str = "", api: type[Dialect] = ChatCompletions, streamed: bool = False
+) -> tool_calls.Verdict:
+    return tool_calls.judge(answer, questions.SMALL_TOOL_CALL, api(key), streamed)
+
+
+def call(
+    name: Any = "sessions_send", arguments: Any = GOOD, identifier: Any = "call_1", kind: Any = "function"
+) -> ToolCall:
+    return ToolCall(name, arguments, identifier, kind)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(tool_calls=[ToolCall("sessions_send", GOOD)]),
-        Answer(tool_calls=[ToolCall("sessions_send", {"message": "hello"})]),
-        Answer(tool_calls=[ToolCall("sessions_send", '{"message": "hello", "more": 1}')]),
-        Answer(tool_calls=[ToolCall("sessions_send", GOOD), ToolCall("web_fetch", '{"url": "http://h"}')]),
-        Answer(text="I send it.", tool_calls=[ToolCall("sessions_send", GOOD)]),
-        Answer(text=LEAK, tool_calls=[ToolCall("sessions_send", GOOD)]),
+        Answer(tool_calls=[call()]),
+        Answer(tool_calls=[call(arguments='{"message": "hello", "more": 1}')]),
+        Answer(tool_calls=[call(arguments='{"message": ""}')]),
+        Answer(tool_calls=[call(), call("web_fetch", '{"url": "http://h"}', "call_2")]),
+        Answer(tool_calls=[call(identifier="8")]),
+        Answer(text="I send it.", tool_calls=[call()]),
+        Answer(text=LEAK, tool_calls=[call()]),
     ],
 )
 def test_a_call_that_an_agent_can_run_is_structured(answer: Answer) -> None:
     verdict = judged(answer)
-    assert verdict.kind == tool_calls.STRUCTURED
+    assert verdict.kind == tool_calls.STRUCTURED, verdict.reason
     assert "sessions_send" in verdict.reason
 
 
 @pytest.mark.parametrize(
-    ("call", "fault"),
+    ("wrong", "fault"),
     [
-        (ToolCall("rm_rf", "{}"), "rm_rf, which was not offered"),
-        (ToolCall("Sessions_Send", GOOD), "not offered"),
-        (ToolCall("sessions_send", '{"message": "hel'), "not a JSON object"),
-        (ToolCall("sessions_send", "hello"), "not a JSON object"),
-        (ToolCall("sessions_send", '["hello"]'), "not a JSON object"),
-        (ToolCall("sessions_send", ""), "not a JSON object"),
-        (ToolCall("sessions_send", None), "not a JSON object"),
-        (ToolCall("sessions_send", 3), "not a JSON object"),
-        (ToolCall("sessions_send", "[" * 100_000), "not a JSON object"),
-        (ToolCall("", GOOD), "without a name"),
-        (ToolCall(None, GOOD), "without a name"),
-        (ToolCall(["sessions_send"], GOOD), "without a name"),
-        (ToolCall("sessions_send", GOOD, "custom"), "without type function"),
-        (ToolCall("sessions_send", GOOD, None), "without type function"),
+        (call("rm_rf", "{}"), "rm_rf, which was not offered"),
+        (call("Sessions_Send"), "not offered"),
+        (call("sessions_sendsessions_send"), "not offered"),
+        (call(arguments='{"message": "hel'), "are not JSON"),
+        (call(arguments="hello"), "are not JSON"),
+        (call(arguments=""), "are not JSON"),
+        (call(arguments="[" * 100_000), "are not JSON"),
+        (call(arguments='{"message": "a"}{"message": "b"}'), "are not JSON"),
+        (call(arguments='["hello"]'), "not a JSON object, but array"),
+        (call(arguments='"{}"'), "not a JSON object, but string"),
+        (call(arguments="null"), "not a JSON object, but null"),
+        (call(arguments=None), "not text with JSON in it, but null"),
+        (call(arguments=3), "but integer"),
+        (call(arguments={"message": "hello"}), "but object"),
+        (call(arguments="{}"), "lack message"),
+        (call(arguments='{"text": "hello"}'), "lack message"),
+        (call(arguments='{"message": null}'), "have null instead of string as message"),
+        (call(arguments='{"message": ["hello"]}'), "have array instead of string"),
+        (call(""), "without a name"),
+        (call(None), "without a name"),
+        (call(["sessions_send"]), "without a name"),
+        (call(kind="custom"), "of type custom"),
+        (call(kind=None), "of type None"),
+        (call(identifier=""), "without an id"),
+        (call(identifier=" "), "without an id"),
+        (call(identifier=None), "without an id"),
+        (call(identifier=7), "without an id"),
     ],
 )
-def test_a_call_that_no_agent_can_run_is_none(call: ToolCall, fault: str) -> None:
-    verdict = judged(Answer(tool_calls=[call]))
-    assert verdict.kind == tool_calls.ABSENT
+def test_a_call_that_no_agent_can_run_is_malformed(wrong: ToolCall, fault: str) -> None:
+    verdict = judged(Answer(tool_calls=[wrong]))
+    assert verdict.kind == tool_calls.MALFORMED
     assert fault in verdict.reason
-    both = judged(Answer(tool_calls=[ToolCall("sessions_send", GOOD), call]))
-    assert both.kind == tool_calls.ABSENT, "one good call does not make up for a bad one"
+    both = judged(Answer(tool_calls=[call(identifier="call_0"), wrong]))
+    assert both.kind == tool_calls.MALFORMED, "one good call does not make up for a bad one"
+
+
+def test_two_calls_need_two_ids() -> None:
+    assert "the same id, call_1" in judged(Answer(tool_calls=[call(), call()])).reason
+
+
+def test_a_call_that_came_wrongly_is_never_blamed_on_the_model() -> None:
+    for streamed in (False, True):
+        said = remedies.remedy(judged(Answer(tool_calls=[call(kind=None)])), streamed)
+        assert "--tool-call-parser" in said
+        assert "Choose a model" not in said
+        assert "another model" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({"message": "hello"}, tool_calls.STRUCTURED),
+        ('{"message": "hello"}', tool_calls.MALFORMED),
+        ({}, tool_calls.MALFORMED),
+        (None, tool_calls.MALFORMED),
+        ([{"message": "hello"}], tool_calls.MALFORMED),
+        ({"message": {"text": "hello"}}, tool_calls.MALFORMED),
+    ],
+)
+def test_anthropics_input_is_an_object(arguments: Any, kind: str) -> None:
+    assert judged(Answer(tool_calls=[call(arguments=arguments)]), api=AnthropicMessages).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind"),
+    [
+        ("read", {"path": "a"}, tool_calls.STRUCTURED),
+        ("read", {"path": "a", "offset": 3}, tool_calls.STRUCTURED),
+        ("read", {"path": "a", "offset": 3.0}, tool_calls.STRUCTURED),
+        ("read", {"path": "a", "offset": None}, tool_calls.STRUCTURED),
+        ("read", {"path": "a", "offset": "3"}, tool_calls.MALFORMED),
+        ("read", {"path": "a", "offset": 3.5}, tool_calls.MALFORMED),
+        ("read", {"path": "a", "offset": True}, tool_calls.MALFORMED),
+        ("exec", {"command": "ls", "background": False, "timeout": 1.5}, tool_calls.STRUCTURED),
+        ("exec", {"command": "ls", "background": 1}, tool_calls.MALFORMED),
+        ("exec", {"command": "ls", "background": "true"}, tool_calls.MALFORMED),
+        ("process", {"action": "poll"}, tool_calls.STRUCTURED),
+        ("process", {"action": "sing"}, tool_calls.MALFORMED),
+        ("sessions_list", {}, tool_calls.STRUCTURED),
+    ],
+)
+def test_arguments_satisfy_the_schema(tool: str, arguments: dict[str, Any], kind: str) -> None:
+    question = questions.agent_tool_call(100)
+    verdict = tool_calls.judge(Answer(tool_calls=[call(tool, json.dumps(arguments))]), question, ChatCompletions())
+    assert verdict.kind == kind, verdict.reason
+
+
+def test_a_streamed_call_needs_an_end() -> None:
+    answer = Answer(tool_calls=[call()])
+    assert judged(answer).kind == tool_calls.STRUCTURED
+    assert "without a finish reason" in judged(answer, streamed=True).reason
+    answer.finish = "tool_calls"
+    assert judged(answer, streamed=True).kind == tool_calls.STRUCTURED
+
+
+@pytest.mark.parametrize(
+    ("api", "finish", "warned"),
+    [
+        (ChatCompletions, "tool_calls", False),
+        (ChatCompletions, "stop", True),
+        (ChatCompletions, "function_call", True),
+        (ChatCompletions, "", True),
+        (AnthropicMessages, "tool_use", False),
+        (AnthropicMessages, "end_turn", True),
+        (Responses, "completed", False),
+        (Responses, "in_progress", True),
+    ],
+)
+def test_a_wrong_finish_reason_names_the_agents_it_breaks(api: type[Dialect], finish: str, warned: bool) -> None:
+    warning = tool_calls.finish_warning(Answer(tool_calls=[call()], finish=finish), api())
+    assert ("OpenClaw" in warning if warning else False) == warned
 
 
 @pytest.mark.parametrize(
@@ -85,6 +190,9 @@ def test_the_reason_holds_neither_the_key_nor_a_terminal_sequence() -> None:
     for answer in (
         Answer(text="\x1b[2Jyour key k-123456 \u202e is nice"),
         Answer(tool_calls=[ToolCall("k-123456\x1b[2J", "{}")]),
+        Answer(tool_calls=[call(arguments="k-123456\x1b[2J")]),
+        Answer(tool_calls=[call(kind="k-123456\x1b[2J")]),
+        Answer(tool_calls=[call(identifier="k-123456\x1b[2J")] * 2),
         Answer(text=f"k-123456 {LEAK}\x1b"),
     ):
         verdict = judged(answer, "k-123456")
@@ -114,8 +222,14 @@ def test_other_refusals_are_not_about_tools(said: str) -> None:
 
 
 def test_every_verdict_but_the_good_one_has_a_code_and_a_remedy() -> None:
-    bad = {tool_calls.ABSENT, tool_calls.LEAKED, tool_calls.UNSUPPORTED}
-    assert set(tool_calls.FAILURE_CODES) == set(tool_calls.REMEDIES) == bad
+    for kind in set(tool_calls.BEST_FIRST) - {tool_calls.STRUCTURED}:
+        leak = Leak("the mark", "hermes") if kind == tool_calls.LEAKED else None
+        for streamed in (False, True):
+            verdict = tool_calls.Verdict(kind, "why", leak)
+            assert remedies.failure_code(verdict, streamed).startswith(
+                "tool_calls_stream_" if streamed else "tool_calls_"
+            )
+            assert len(remedies.remedy(verdict, streamed)) > 80
 
 
 @pytest.mark.parametrize(
@@ -127,7 +241,18 @@ def test_every_verdict_but_the_good_one_has_a_code_and_a_remedy() -> None:
         ("<think>Hm.</think>A<think>Ho.</think>B", "X", "AB", "XHm.Ho."),
         ("A<think>never closed", "", "A", "never closed"),
         ("<think></think>", "", "", ""),
-        ("no open tag</think>Hello.", "", "no open tag</think>Hello.", ""),
+        ("no open tag</think>Hello.", "", "Hello.", "no open tag"),
+        ("Okay, the user... </think>OK", "", "OK", "Okay, the user... "),
+        ("<thinking>Hm.</thinking>Hello.", "", "Hello.", "Hm."),
+        ("[THINK]Hm.[/THINK]Hello.", "", "Hello.", "Hm."),
+        ("\u25c1think\u25b7Hm.\u25c1/think\u25b7Hello.", "", "Hello.", "Hm."),
+        ("<seed:think>Hm.</seed:think>Hello.", "", "Hello.", "Hm."),
+        ("<|START_THINKING|>Hm.<|END_THINKING|>Hello.", "", "Hello.", "Hm."),
+        ("<|channel>thought\nHm.<channel|>Hello.", "", "Hello.", "\nHm."),
+        ("<|channel|>analysis<|message|>Hm.<|end|>Hello.", "", "Hello.", "Hm."),
+        ("<|channel|>analysis<|message|>never closed", "", "", "never closed"),
+        ("analysisHm.assistantfinalHello.", "", "Hello.", "Hm."),
+        ("An analysis of </b> and <i>think</i>.", "", "An analysis of </b> and <i>think</i>.", ""),
     ],
 )
 def test_reasoning_is_taken_out_of_the_text(text: str, reasoning: str, content: str, thoughts: str) -> None:
@@ -138,17 +263,28 @@ def test_reasoning_is_taken_out_of_the_text(text: str, reasoning: str, content: 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"reasoning": "Hm.", "cut": True}, True),
-        ({"text": "<think>Hm.", "cut": True}, True),
-        ({"reasoning": "Hm.", "cut": False}, False),
-        ({"reasoning": "Hm.", "text": "Hello.", "cut": True}, False),
-        ({"reasoning": " \n", "cut": True}, False),
-        ({"cut": True}, False),
-        ({"reasoning": "Hm.", "cut": True, "tool_calls": [ToolCall("a", "{}")]}, False),
+        ({"reasoning": "Hm."}, False),
+        ({"text": "<think>Hm."}, False),
+        ({"text": " \n"}, False),
+        ({"reasoning": "Hm.", "text": "Hello."}, True),
+        ({"reasoning": "Hm.", "tool_calls": [ToolCall("a", "{}")]}, True),
     ],
 )
-def test_only_reasoning_that_was_cut_is_worth_a_larger_budget(fields: dict[str, Any], expected: bool) -> None:
-    assert Answer(**fields).is_reasoning_only is expected
+def test_reasoning_says_nothing(fields: dict[str, Any], expected: bool) -> None:
+    assert Answer(**fields).says_something is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I will send the message now, and then I will say that it was sent. " * 9, True),
+        ("".join(f"{number}. I think about what the user wants of me here and now.\n" for number in range(40)), False),
+        ("OK " * 10, False),
+        ("", False),
+    ],
+)
+def test_a_model_that_goes_in_circles(text: str, expected: bool) -> None:
+    assert Answer(text=text).goes_in_circles is expected
 
 
 def test_the_agent_shaped_question_is_one() -> None:

@@ -180,8 +180,8 @@ def test_error_text_finds_the_reason(body: Any, text: str) -> None:
         (b"\x1b[31mred\x07", "?[31mred?"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         ("a\u202eb\u2028c".encode(), "a?b c"),
-        (b"x" * 1000, "x" * 199 + "\u2026"),
-        (b"[" * 200_000, "[" * 199 + "\u2026"),
+        (b"x" * 1000 + b"why", "x" * 179 + "\u2026" + "x" * 117 + "why"),
+        (b"[" * 200_000, "[" * 179 + "\u2026" + "[" * 120),
         (f"your key {KEY} is wrong".encode(), "your key ******** is wrong"),
     ],
 )
