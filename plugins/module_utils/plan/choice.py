@@ -69,6 +69,11 @@ class Choice:
         """Whether Ollama runs on Windows."""
         return self.side is not None and self.side.name == "windows"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether Ollama runs in this Linux, and that is known."""
+        return self.side is None or self.side.name == "wsl"
+
     def as_result(self) -> dict[str, Any]:
         """Return it as the module gives it back."""
         return {
@@ -243,7 +248,7 @@ def is_gated(host: Host, choice: Choice, settings: Settings) -> bool:
 
 def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]:
     """Return why Ollama has to be installed, upgraded or repaired here, empty where it has not: program and daemon both count."""
-    if choice.role != "ollama" or choice.is_windows:
+    if choice.role != "ollama" or not choice.is_here:
         return []
     ollama = host["ollama"]
     versions = [one for one in (ollama["client_version"], ollama["daemon_version"]) if one]

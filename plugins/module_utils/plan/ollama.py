@@ -29,7 +29,7 @@ def compare_ollama(at: Context) -> None:
     if at.choice.side is not None and not at.is_gated:
         # Whose port it is that containers reach, a container is asked (way.yml, identity.yml), which a look cannot.
         at.steps += verify("windows", "on WSL, site asks from a container which Ollama answers there")
-    if at.choice.is_windows:
+    if not at.choice.is_here:
         return
     installs = install_reasons(at.host, at.choice, at.settings)
     is_there = bool(at.host["ollama"]["client_version"] or at.host["ollama"]["daemon_version"])

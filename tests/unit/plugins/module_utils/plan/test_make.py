@@ -92,7 +92,14 @@ def test_a_server_that_does_not_answer_is_a_refusal(plan: Make) -> None:
 def test_a_recorded_server_is_kept_with_its_provider(plan: Make, provider: str) -> None:
     base = NOBODY if provider == "custom" else NOBODY[: -len("/v1")]
     api = "openai-completions" if provider == "custom" else "anthropic-messages"
-    route = {"provider": provider, "base_url_host": base, "base_url_sandbox": base, "model": "m", "api": api, "timeout": 9}
+    route = {
+        "provider": provider,
+        "base_url_host": base,
+        "base_url_sandbox": base,
+        "model": "m",
+        "api": api,
+        "timeout": 9,
+    }
     found = plan({"route": {**route, "provider_name": "compatible-endpoint", "container": None}})
     assert found["choice"]["provider"] == provider
     assert found["choice"]["reason"].startswith("as the recorded route has it")
@@ -110,6 +117,13 @@ def test_a_managed_container_is_for_its_module(plan: Make) -> None:
     assert ids(found) == ["route.record"]
     found = plan(GPUS, nemoclaw_provider="nim", nemoclaw_experimental=True)
     assert (found["consult"], ids(found)) == ([], ["packages.install", "route.record"])
+
+
+def test_where_only_windows_could_tell_nothing_is_said_of_this_linux(plan: Make) -> None:
+    wsl = {"version": 2, "distro": "Debian", "networking_mode": "nat", "interop": True}
+    found = plan({"wsl": wsl, "docker": {"kind": "desktop"}}, nemoclaw_provider="ollama", **MODEL)
+    assert (found["choice"]["side"], codes(found), found["consult"]) == ("unknown", [], ["ollama_windows"])
+    assert ids(found) == ["windows.verify", "route.record"]
 
 
 def test_what_stands_against_it_leaves_the_comparison_out(plan: Make) -> None:
