@@ -84,6 +84,13 @@ def test_a_bare_host_without_consent_is_refused(plan: Make) -> None:
     assert found["consult"] == []
 
 
+def test_an_ollama_that_did_not_tell_its_version_in_time_is_not_taken_for_none(plan: Make) -> None:
+    ollama = {"path": "/usr/local/bin/ollama", "problem": "Asked for the version of ollama: it did not end within 3 s."}
+    found = plan({"ollama": ollama, "proxy": None}, nemoclaw_yes=True, **MODEL)
+    assert found["consult"] == []
+    assert ids(found) == ["ollama.verify", "proxy.verify", "route.record"]
+
+
 def test_a_server_that_does_not_answer_is_a_refusal(plan: Make) -> None:
     assert codes(plan({}, nemoclaw_endpoint_url=NOBODY)) == ["connection_refused"]
 
