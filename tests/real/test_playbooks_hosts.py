@@ -257,6 +257,14 @@ def test_a_rotation_is_taken_by_the_proxy(host: lab_host.LabHost) -> None:
     assert host.sh(f"echo {before.strip()} | python3 /opt/ask.py").strip() == "401"
 
 
+def test_one_ordinary_user_becomes_another(host: lab_host.LabHost) -> None:
+    """With Ansible's own default, and no ACLs on the host: 0.1.0 ended in Ansible's error about temporary files."""
+    host.sh("id other || useradd --create-home other")
+    shown = host.playbook("nemoclaw.local_inference.status", "-e", "nemoclaw_user=other", ANSIBLE_PIPELINING="false")
+    assert (shown.status, "temporary files" in shown.said) == (2, False), shown.said
+    assert "There is no route record /home/other/.nemoclaw/local-inference.json" in shown.said
+
+
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:
     played = host.play([PROXY])
     assert (played.status, played.changed) == (0, 0), played.said
