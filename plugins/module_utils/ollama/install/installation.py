@@ -313,6 +313,7 @@ class Installation:
                 with acting_as(account):
                     layout.write_manifest(staging.tree, self._version, sources[0].sha256)
                     staging.swap()
+                    layout.copy_manifest(self._place)
                 if needs_unit:
                     unit_file.make(machine, self._prefix)
                 if running:
@@ -355,6 +356,7 @@ class Installation:
                     self._reload()
                 self._prove_script(source, running)
                 layout.write_manifest(self._place, self._version, None)
+                layout.copy_manifest(self._place)
             except (Failure, OSError):
                 self._undo_script(kept, before, running)
                 raise

@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -80,7 +81,8 @@ class Host:
     @property
     def content(self) -> dict[str, str]:
         """Return every file below the prefix."""
-        files = (path for path in self.prefix.rglob("*") if path.is_file() and path.name != layout.MANIFEST.name)
+        manifests = (layout.MANIFEST.name, layout.MANIFEST_COPY.name)
+        files = (path for path in self.prefix.rglob("*") if path.is_file() and path.name not in manifests)
         return {str(path.relative_to(self.prefix)): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -148,6 +150,7 @@ def test_a_kept_version_comes_back_where_the_next_run_cannot_install(tmp_path: P
     [
         (lambda prefix: (prefix / "lib/ollama/new.so").unlink(), "new.so is missing"),
         (lambda prefix: (prefix / "lib/ollama/new.so").write_text("n"), "new.so has 1 bytes instead of 6"),
+        (lambda prefix: shutil.rmtree(prefix / "lib/ollama"), "lib/ollama/base.so is missing"),
         (lambda prefix: None, None),
     ],
 )
@@ -190,7 +193,9 @@ def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_pa
 def test_what_another_installer_made_is_left_alone(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation().converge(False)
-    (host.prefix / layout.MANIFEST).write_text("{", encoding="utf-8")
+    (host.prefix / layout.MANIFEST).write_text("{", encoding="utf-8")  # or none at all
+    with (host.prefix / "bin/ollama").open("a", encoding="utf-8") as program:
+        program.write("# another build\n")
     (host.prefix / "lib/ollama/new.so").unlink()
     assert (host.facts()["damage"], host.facts()["checksum"]) == (None, None)
     assert not host.installation().converge(False).changed
