@@ -111,19 +111,17 @@ class Installation:
         if result.path != self._program:  # another's, which check_place() would refuse to replace
             return None
         manifest = layout.read_manifest(self._place)
-        damage = layout.find_damage(self._place)
-        if damage and release.is_older(self._version, str(result.version)):
+        reason = layout.find_damage(self._place) or ("that was asked for" if self._wish.reinstall else None)
+        if reason and release.is_older(self._version, str(result.version)):
             raise Failure(
                 "ollama_damaged",
-                f"Compared Ollama {result.version} in {self._prefix} with what was recorded when it was installed: {damage}. It is newer "
-                f"than the version {self._version} that would be installed instead. Set version (ollama_version) to {result.version}, with "
-                "its checksum, to have it repaired. Nothing was changed.",
+                f"Ollama {result.version} in {self._prefix} has to be installed once more ({reason}), and it is newer than the version "
+                f"{self._version} that would be installed. Set version (ollama_version) to {result.version}, with its checksum. Nothing "
+                "was changed.",
                 path=self._program,
             )
-        if damage:
-            return damage
-        if self._wish.reinstall:
-            return "that was asked for"
+        if reason:
+            return reason
         wanted = self._wish.checksum or ""
         if manifest and manifest.sha256 and self._version == manifest.version and self._wish.method == "archive":
             found = f"sha256:{manifest.sha256}"

@@ -178,6 +178,14 @@ def test_a_damaged_newer_one_is_not_replaced_by_an_older_one(tmp_path: Path) -> 
     assert f"ollama_version) to {NEW}" in failed.value.message
 
 
+def test_installed_again_never_means_an_older_one(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.installation().converge(False)
+    with pytest.raises(Failure) as failed:
+        host.installation(OLD, reinstall=True).converge(False)
+    assert (failed.value.code, "that was asked for" in failed.value.message) == ("ollama_damaged", True)
+
+
 def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation(archive=pack(tmp_path / "no-runner.tgz", NEW, "other.so")).converge(False)
