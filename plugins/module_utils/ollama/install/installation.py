@@ -39,6 +39,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
 
+# Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
+_ASK_LIMIT_S = 30.0
 _UNDONE = "What was there before is back in its place."
 
 
@@ -206,7 +208,7 @@ class Installation:
             machine = Machine(
                 machine.root, {**machine.environ, "PATH": f"{self._prefix}/bin"}, architecture=machine.architecture
             )
-        client = find_ollama_client(machine, self._account)
+        client = find_ollama_client(machine, self._account, _ASK_LIMIT_S)
         if self._wish.prefix and client["path"] != self._program:
             client = {"path": None, "version": None}
         return client["path"], client["version"], ask_ollama_daemon(self._wish.port)[0]
@@ -253,12 +255,12 @@ class Installation:
                 foresee(self._machine, self._wish, self._place, sources, result)
             return
         # One that does not tell its version is nothing to go back to, and one that is kept already was the last to be proved.
-        # What is damaged is none either.
+        # What is installed once more, because it is broken, is none either.
         keeps = (
             self._wish.keep_previous
             and result.previous_version is not None
             and result.previous is None
-            and layout.find_damage(self._place) is None
+            and reason is None
         )
         if keeps:
             self._keep(result, str(result.previous_version))

@@ -5,7 +5,7 @@
 """Where an installation of Ollama lies below its prefix, and what it says of itself: its manifest, and the version kept beside it.
 
 The manifest lies in the library folder, which every installer of Ollama replaces as a whole: what somebody else installs has none. A copy
-beside that folder tells of an installation that has lost all of it; it counts as long as the program is the one that was installed.
+beside that folder tells of an installation that has lost all of it. Both count as long as the program is the one that was installed.
 """
 
 from __future__ import annotations
@@ -79,13 +79,10 @@ def copy_manifest(prefix: Path) -> None:
 
 
 def read_manifest(prefix: Path) -> Manifest | None:
-    """Return what was recorded, None where nothing was, or where it cannot be read."""
-    inside = _read(prefix / MANIFEST)
-    if inside is not None:
-        return inside
-    beside = _read(prefix / MANIFEST_COPY)
+    """Return what was recorded, None where nothing was, it cannot be read, or somebody has put another program there since."""
     name = str(PROGRAM)
-    return beside if beside and _difference(prefix, name, beside.files.get(name, 0)) is None else None
+    found = (_read(prefix / path) for path in (MANIFEST, MANIFEST_COPY))
+    return next((one for one in found if one and _difference(prefix, name, one.files.get(name, 0)) is None), None)
 
 
 def _read(path: Path) -> Manifest | None:

@@ -198,6 +198,14 @@ def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_pa
     assert host.installation(reinstall=True).converge(False).actions[0].endswith("since that was asked for")
 
 
+def test_a_program_that_is_slow_to_tell_its_version_is_kept_all_the_same(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.installation(OLD).converge(False)
+    program = host.prefix / "bin/ollama"
+    program.write_text(f"#!/bin/sh\nsleep 3.2\necho ollama version is {OLD}\n", encoding="utf-8")
+    assert host.installation().converge(False).previous == OLD
+
+
 def test_what_another_installer_made_is_left_alone(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation().converge(False)
