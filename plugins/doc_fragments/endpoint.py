@@ -24,4 +24,12 @@ options:
     description: Whether the server's certificate has to be valid and made for its name.
     type: bool
     default: true
+  trusted_users:
+    description:
+      - Users of the target whose servers on its loopback may be sent O(api_key), besides root, the user that the module runs as, and the
+        accounts of services.
+      - Not asked for a server with HTTPS and O(validate_certs=true).
+    type: list
+    elements: str
+    default: []
 """

@@ -18,6 +18,7 @@ ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
     "api_key": {"type": "str", "no_log": True},
     "ca_path": {"type": "path"},
     "validate_certs": {"type": "bool", "default": True},
+    "trusted_users": {"type": "list", "elements": "str", "default": []},
 }
 
 # The options of the doc fragment wait.
@@ -55,12 +56,15 @@ CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
 # Where an archive is. What follows the question mark may be the signature of a link that is only lent, so Ansible may not write the
 # option to the host's log, which it does before the module can say anything; create_module() gives the rest of it free.
 LINK_OPTION: dict[str, Any] = {"type": "str", "no_log": True}
-_LINKS = ("url", "jetpack_url")
+# The same holds for the base URL of a server, of which people paste the query with the key in it.
+_LINKS = ("url", "jetpack_url", "base_url", "base_url_sandbox", "hf_endpoint")
 
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
     """Return a module that supports check mode and does not take a placeholder for a secret."""
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
+    # A key from a file ends with a line end, and is sent and quoted without it.
+    module.no_log_values |= {value.strip() for value in module.no_log_values if value.strip()}
     # A user who follows the page gives "dummy" to an open server. Masked everywhere, it would spoil URLs and names.
     module.no_log_values -= set(PLACEHOLDERS)
     for name in _LINKS:
@@ -68,7 +72,8 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
         if url and url in module.no_log_values:
             # Masked as a whole, it would be missing in every message.
             module.no_log_values.discard(url)
-            module.no_log_values |= {f"?{query}" for query in url.split("?", 1)[1:]}
+            module.no_log_values.discard(url.strip())
+            module.no_log_values |= {f"?{query}" for query in url.split("?", 1)[1:] if query}
     # Ansible would add owner, mode and size of the file that a result calls `path`, over our own results of these names.
     module.add_path_info = lambda result: result
     return module

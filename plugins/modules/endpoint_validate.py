@@ -270,7 +270,12 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+    ENDPOINT_OPTIONS,
+    LINK_OPTION,
+    create_module,
+    fail,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
@@ -284,7 +289,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "base_url": {"type": "str", "required": True},
+    "base_url": {**LINK_OPTION, "required": True},
     "model": {"type": "str"},
     "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
     "timeout": {"type": "int", "default": DEFAULT_TIMEOUT},
@@ -316,6 +321,7 @@ def main() -> None:
                 params["timeout"],
                 params["ca_path"],
                 params["validate_certs"],
+                tuple(params["trusted_users"]),
             ),
             Demands(params["require_tools"], params["min_context_window"], params["agent_prompt_tokens"]),
             report,

@@ -516,6 +516,28 @@ ansible_facts:
               returned: success
               type: str
               sample: "Asked http://127.0.0.1:11434/api/version for Ollama's version, but it does not speak HTTP (BadStatusLine)."
+            recorded_version:
+              description: Version that M(nemoclaw.local_inference.ollama_install) installed, V(null) where somebody else installed it.
+              returned: success
+              type: str
+              sample: 0.32.9
+            kept_version:
+              description: Version that an upgrade replaced and nobody has settled yet, after a run broke off. V(null) without one.
+              returned: success
+              type: str
+              sample: 0.31.1
+            damage:
+              description:
+                - How the installation differs from what M(nemoclaw.local_inference.ollama_install) recorded of it. V(null) where it does
+                  not, and where another program installed it.
+              returned: success
+              type: str
+              sample: /usr/local/lib/ollama/libggml-base.so is missing
+            checksum:
+              description: SHA-256 of the archive that it was installed from, V(null) where nobody recorded it.
+              returned: success
+              type: str
+              sample: sha256:5d747a43369f61e38f20b5a39fcc5c90647e562cdc61e2e56034f1c5b113d540
             windows:
               description:
                 - On WSL, the Ollama of Windows as far as this Linux reaches it. V(null) elsewhere.

@@ -29,7 +29,8 @@ options:
     type: path
   user:
     description:
-      - Who owns the record, and whose home it lies in.
+      - Who owns the record, and whose home it lies in. Run as root, the module reads and writes it with the rights of this user, except
+        where root alone can change O(path) and all above it.
       - By default the user that the module runs as.
     type: str
   provider:
@@ -158,13 +159,14 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import LINK_OPTION, create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
     DEFAULT_TIMEOUT,
     DIALECTS,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import working_on
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
 
@@ -173,8 +175,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
     "user": {"type": "str"},
     "provider": {"type": "str"},
-    "base_url": {"type": "str"},
-    "base_url_sandbox": {"type": "str"},
+    "base_url": LINK_OPTION,
+    "base_url_sandbox": LINK_OPTION,
     "sandbox_host": {"type": "str", "default": SANDBOX_HOST},
     "model": {"type": "str"},
     "api": {"type": "str", "choices": list(DIALECTS), "default": "openai-completions"},
@@ -197,16 +199,19 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     wanted = None
     if params["state"] == "present":
         wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
-    found, before = _current(path)
-    after = record.render(wanted) if wanted else ""
-    changed = (
-        after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.uid)
-    )
-    if changed and not check_mode:
-        if wanted is None:
-            record.remove_record(path)
-        else:
-            record.write_record(path, wanted, owner.uid, owner.gid)
+    with working_on(path, owner) as as_owner:
+        found, before = _current(path)
+        after = record.render(wanted) if wanted else ""
+        changed = (
+            after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.uid)
+        )
+        if changed and not check_mode:
+            if wanted is None:
+                record.remove_record(path)
+            elif as_owner:
+                record.write_record(path, wanted)
+            else:
+                record.write_record(path, wanted, owner.uid, owner.gid)
     return {
         "changed": changed,
         "route": wanted,

@@ -118,7 +118,8 @@ checks:
   contains:
     name:
       description:
-        - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy, V(gateway) unless
+        - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy,
+          V(exposure) where the server can be reached past that proxy (it is left out where it cannot), V(gateway) unless
           O(openshell) is false, and V(sandbox) where the gateway leads to the recorded route.
       type: str
       returned: always
@@ -167,6 +168,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     NOT_PROBED,
     UNHEALTHY,
     Check,
+    check_exposure,
     check_proxy,
     check_server,
 )
@@ -206,9 +208,11 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
             params["timeout"],
             params["ca_path"],
             params["validate_certs"],
+            tuple(params["trusted_users"]),
         )
         checks += check_server(route, endpoint)
-        checks += check_proxy(route, params["token_path"] or token_path(account.home))
+        checks += check_proxy(route, params["token_path"] or token_path(account.home), account)
+        checks += check_exposure(Machine(), route)
         if params["openshell"]:
             wanted = Wanted(params["backend"], params["gateway"], params["sandbox"])
             checks += check_gateway(Machine(), account, route, wanted, params["timeout"])

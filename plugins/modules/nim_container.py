@@ -86,7 +86,7 @@ attributes:
     support: full
   action_group:
     support: full
-    membership: [nemoclaw.local_inference.all]
+    membership: [nemoclaw.local_inference.containers, nemoclaw.local_inference.all]
 requirements:
   - the Python libraries C(docker) 5.0.3 or newer and C(requests) on the host; the role preflight installs the distribution's packages
 seealso:

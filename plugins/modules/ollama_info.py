@@ -204,6 +204,10 @@ loaded:
       returned: success
       type: str
       sample: qwen2.5:7b
+    digest:
+      description: SHA-256 of the manifest, null from a daemon that does not tell.
+      returned: success
+      type: str
     size:
       description: Bytes in memory.
       returned: success

@@ -38,6 +38,15 @@ options:
     description:
       - Whether what an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) below the prefix. RV(previous) names it.
       - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
+      - What is kept already stays so until then, since a run that was broken off has proved nothing. It comes back by itself where the next
+        installation fails.
+    type: bool
+    default: false
+  reinstall:
+    description:
+      - Whether Ollama is installed once more although its version is new enough, for one that is broken. It is then on every run.
+      - Without it that happens where files that this module installed are missing or have another size, and where O(checksum) is another
+        one than that of the archive with the same version that was installed.
     type: bool
     default: false
   version:
@@ -321,9 +330,9 @@ failure:
       type: str
       returned: for RV(failure.code=checksum_mismatch) and RV(failure.code=version_mismatch)
     path:
-      description: The program that is in the way.
+      description: The program that is in the way, or that is damaged.
       type: str
-      returned: for RV(failure.code=ollama_elsewhere)
+      returned: for RV(failure.code=ollama_elsewhere) and RV(failure.code=ollama_damaged)
     completed:
       description: Bytes that came.
       type: int
@@ -371,11 +380,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import DEFAULT_VERSION
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.removal import remove
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.variables import name_variables
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},
     "keep_previous": {"type": "bool", "default": False},
+    "reinstall": {"type": "bool", "default": False},
     "version": {"type": "str", "default": DEFAULT_VERSION},
     "minimum_version": {"type": "str"},
     "method": {"type": "str", "choices": ["archive", "script"], "default": "archive"},
@@ -424,7 +435,7 @@ def main() -> None:
         check_ports([params["port"]])
         outcome = _bring(state, account, Wish(**params), module.check_mode, wait, folder)
     except Failure as failure:
-        fail(module, failure)
+        fail(module, name_variables(failure))
     result = outcome.as_result()
     if not outcome.finished:
         module.exit_json(**result)

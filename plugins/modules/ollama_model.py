@@ -69,6 +69,12 @@ options:
       - V(-1) keeps it until it is unloaded. A model that is loaded already keeps its time.
     type: str
     default: 15m
+  models_path:
+    description:
+      - Where the daemon keeps its models, for the check whether a download has room there (C(disk_too_small)). A part that an earlier
+        try has left is counted in.
+      - By default it is found from the daemon's process or its service. For a daemon that is not on this host nothing is checked.
+    type: path
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
   - nemoclaw.local_inference.wait
@@ -165,10 +171,14 @@ loaded:
   type: dict
   contains:
     name:
-      description: Name with its tag.
+      description: Name with its tag. Another one than RV(model), where that shares its weights and was loaded before.
       returned: always
       type: str
       sample: qwen2.5:7b
+    digest:
+      description: SHA-256 of the manifest of that one, null from a daemon that does not tell.
+      returned: always
+      type: str
     size:
       description: Bytes in memory.
       returned: always
@@ -260,6 +270,14 @@ failure:
       description: Bytes that would have to be downloaded, null where nobody knows.
       type: int
       returned: for RV(failure.code=download_not_allowed)
+    free:
+      description: Bytes that are free.
+      type: int
+      returned: for RV(failure.code=disk_too_small)
+    needed:
+      description: Bytes that are needed.
+      type: int
+      returned: for RV(failure.code=disk_too_small)
     server_message:
       description: What the daemon said.
       type: str
@@ -289,7 +307,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     Daemon,
     parse_address,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import store as store_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -301,6 +322,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "timeout": {"type": "int", "default": 600},
     "stall_timeout": {"type": "int", "default": 120},
     "keep_alive": {"type": "str", "default": "15m"},
+    "models_path": {"type": "path"},
     **WAIT_OPTIONS,
 }
 _VERBS = {"present": "Pulling", "loaded": "Loading", "unloaded": "Unloading", "absent": "Deleting"}
@@ -310,10 +332,10 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = dict(module.params)
-    wait, folder = params.pop("wait"), params.pop("jobs_path")
+    wait, folder, store = params.pop("wait"), params.pop("jobs_path"), params.pop("models_path")
     try:
         daemon = Daemon(parse_address(params.pop("host")))
-        outcome = _bring(daemon, Wish(**params), module.check_mode, wait, folder)
+        outcome = _bring(daemon, Wish(**params), module.check_mode, wait, folder, store)
     except Failure as failure:
         fail(module, failure)
     result = outcome.as_result()
@@ -326,12 +348,21 @@ def main() -> None:
     module.exit_json(**result, diff=diff if result["changed"] else {"before": "", "after": ""})
 
 
-def _bring(daemon: Daemon, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
+def _bring(
+    daemon: Daemon, wish: Wish, check_mode: bool, wait: int | None, folder: str | None, store: str | None
+) -> Outcome:
     machine = Machine()
     planning = check_mode and _is_not_installed(machine, daemon.address)
 
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
-        return converge(daemon, wish, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning)
+        return converge(
+            daemon, wish, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning, check_room
+        )
+
+    def check_room(name: ModelName, size: Size) -> None:
+        place = store or store_module.find_store(machine, daemon.address, find_account())
+        if place:
+            store_module.check_room(name, size, place, machine)
 
     def plan() -> dict[str, Any] | None:
         result = act(True)

@@ -14,9 +14,15 @@ description:
   - Under systemd it writes a drop-in of its own, C(zz-nemoclaw.conf), beside those of the user, whose lines are never touched. The name
     comes after C(override.conf), so that its C(OLLAMA_HOST) is the last one. The unit is the one that the daemon really runs in.
   - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are
-    compared with what is wanted. Where a later file or an C(EnvironmentFile) would win, the module stops and names it.
-  - The daemon is restarted only where it is exposed, on another port, or lacks a variable, so loaded models stay loaded.
+    compared with what is wanted. Where a later file, an C(EnvironmentFile), the command itself or C(UnsetEnvironment) would win, the module
+    stops and names it with its line. A restart that would change nothing is not done.
+  - The daemon is restarted only where it is exposed, not on C(127.0.0.1), on another port, or lacks a variable, so loaded models stay
+    loaded.
+  - A service that has crashed three times is not waited for any longer, and the line of its journal that says why is in the message.
   - A service that does not answer with a changed drop-in gets the one before back, where it was on loopback with that.
+  - Before a daemon is closed to the network, a warning says where it listened, and who was connected.
+  - Where the service takes the place of a daemon that somebody started by hand, now or at the next boot, the C(OLLAMA_) variables of that
+    daemon go into the drop-in, secrets excepted, its model store among them, if the service's user may write there.
   - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
     does not run is started. Nothing starts it after a reboot then, which RV(supervised) and a warning say.
   - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set where Ollama brings that library.
@@ -44,6 +50,22 @@ options:
       - C(OLLAMA_HOST) is set by O(port). No secrets, since the drop-in is readable by everybody.
     type: dict
     default: {}
+  least_context_length:
+    description:
+      - Tokens of context that models have to get at least. Where nobody has set C(OLLAMA_CONTEXT_LENGTH), in O(environment) or in a file of
+        the service, and Ollama's own default on this host is less, it is set to this, as far as the host has memory for O(model).
+        RV(context) says what was decided, and why.
+      - Ollama takes 4096 tokens where there are less than 23 GiB of GPU memory, and cuts an agent's prompt without a word.
+      - V(0) leaves it to Ollama.
+    type: int
+    default: 0
+  model:
+    description: The model whose memory is estimated for that.
+    type: str
+  model_bytes:
+    description: What it weighs, where it is not on the host yet; 0 where nobody knows.
+    type: int
+    default: 0
   user:
     description:
       - As whom a daemon is started where there is no service, and whose C(~/.local/bin) is searched for the program.
@@ -59,7 +81,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - A file of the user that would win over the drop-in stops it in check mode too, as far as that stands in the files themselves.
+      - What would win over the drop-in stops it in check mode too.
   diff_mode:
     support: full
     details:
@@ -97,6 +119,34 @@ listeners:
   type: list
   elements: dict
   sample: [{port: 11434, address: 127.0.0.1, family: ipv4, scope: loopback, uid: 998, user: ollama, pid: 812, process: ollama}]
+context:
+  description: What was decided about the context of models, as sentences; empty where there is nothing to say.
+  returned: success
+  type: str
+  sample: >-
+    Models get a context of 16384 tokens (OLLAMA_CONTEXT_LENGTH), since an agent's prompts need that and Ollama's default on this host
+    is 4096.
+keep_alive:
+  description: What C(OLLAMA_KEEP_ALIVE) is set to for the service, null where nobody has set it.
+  returned: success
+  type: str
+  sample: "-1"
+closed:
+  description: What was open to the network and was closed, or would be in check mode; null where nothing was.
+  returned: success
+  type: dict
+  contains:
+    listeners:
+      description: As RV(listeners), those that were open.
+      returned: always
+      type: list
+      elements: dict
+    clients:
+      description: Who was connected from elsewhere at that moment, C(address) and number of C(connections).
+      returned: always
+      type: list
+      elements: dict
+      sample: [{address: 192.168.1.20, connections: 2}]
 restarted:
   description: Whether a running daemon was restarted, which takes its models out of memory.
   returned: success
@@ -154,6 +204,12 @@ failure:
       type: list
       elements: str
       returned: for RV(failure.code=drop_in_overruled)
+    places:
+      description: As RV(failure.files), each with its line.
+      type: list
+      elements: str
+      sample: ["/etc/ollama.d/lan.env:2"]
+      returned: for RV(failure.code=drop_in_overruled)
 """
 
 from typing import Any
@@ -171,6 +227,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
     "enabled": {"type": "bool", "default": True},
     "environment": {"type": "dict", "default": {}},
+    "least_context_length": {"type": "int", "default": 0},
+    "model": {"type": "str"},
+    "model_bytes": {"type": "int", "default": 0},
     "user": {"type": "str"},
     "timeout": {"type": "int", "default": 60},
 }
@@ -183,6 +242,7 @@ def main() -> None:
     try:
         account = find_account(params.pop("user"))
         check_ports([params["port"]])
+        params["least_context"] = params.pop("least_context_length")
         report, found = converge(Machine(), account, Wish(**params), module.check_mode)
     except Failure as failure:
         fail(module, failure)
@@ -193,6 +253,9 @@ def main() -> None:
         restarted=report.restarted,
         actions=report.actions,
         listeners=found.listeners,
+        context=report.context,
+        keep_alive=report.keep_alive,
+        closed=report.closed,
         supervised=bool(found.own or any(one.origin.is_users for one in found.holders)) if found.running else None,
         unit=found.unit.name if found.unit else None,
         drop_in=report.path,

@@ -13,6 +13,9 @@ description:
   - O(state=free) looks who holds the ports of the gate before it is started. The gate itself is fine. A proxy of NemoClaw's own
     (C(ollama-auth-proxy.js), a Node process of O(user)) is stopped, since the gate takes its place with the same token file.
     Anybody else is named and left alone, and the module fails.
+  - O(state=loopback) judges by the sockets of the host whether the servers behind the gates can be reached past them. An Ollama that
+    can be is brought back to loopback, as M(nemoclaw.local_inference.ollama_service) does it. Another server is named with the reason,
+    and the module fails.
   - O(state=compared) tells in one look whether everything is as it has to be, so that a converged host needs no task for each
     file and service. It changes nothing, and what is wrong is an answer.
   - O(state=serving) asks each gate without a token, with a wrong one and with the right one, and tells apart a gate that serves,
@@ -21,7 +24,7 @@ options:
   state:
     description: What to see to.
     type: str
-    choices: [free, compared, serving]
+    choices: [free, loopback, compared, serving]
     default: serving
   files:
     description: What O(state=compared) compares, the files of root with mode 0644 that make the gate.
@@ -62,6 +65,9 @@ options:
             down is a warning.
         type: bool
         default: false
+      upstream_port:
+        description: Port of the server behind the gate, which O(state=loopback) and O(state=compared) look at.
+        type: int
   path:
     description:
       - The token file.
@@ -90,7 +96,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - In check mode O(state=free) stops nothing. The other states only read.
+      - In check mode O(state=free) stops nothing, and O(state=loopback) restarts nothing. The other states only read.
   diff_mode:
     support: none
   idempotent:
@@ -126,6 +132,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+actions:
+  description: What was done to bring a server back to loopback, or would be in check mode.
+  returned: with O(state=loopback)
+  type: list
+  elements: str
+  sample: []
 stopped:
   description: Process ids of the NemoClaw proxies that were stopped, or would be in check mode.
   returned: with O(state=free)
@@ -163,6 +175,12 @@ found:
       description: What it holds, null where it is not there or no text.
       type: str
       returned: always
+exposed:
+  description: The listeners by which others than this host reach a server behind a gate, past it. As C(nemoclaw_host.listeners).
+  returned: with O(state=compared)
+  type: list
+  elements: dict
+  sample: []
 gates:
   description: What was seen of each gate. With O(state=compared), empty unless it is converged.
   returned: with O(state=serving) and O(state=compared)
@@ -204,8 +222,11 @@ failure:
   description:
     - What stopped it, with C(code) and C(message).
     - The code is C(port_taken), C(proxy_refused) (nothing listens), C(proxy_silent), C(proxy_open) (no token is asked for),
-      C(proxy_foreign) (somebody else's server) or C(token_rejected), besides those of M(nemoclaw.local_inference.proxy_token).
+      C(proxy_foreign) (somebody else's server),
+      C(proxy_impostor) (another user's process that answers as the gate does) or C(token_rejected), besides
+      those of M(nemoclaw.local_inference.proxy_token).
     - With O(gates[].serving) also C(backend_down), C(backend_refuses) or C(backend_unproved).
+    - With O(state=loopback) C(engine_exposed), and those of M(nemoclaw.local_inference.ollama_service).
   returned: on failure
   type: dict
 """
@@ -215,11 +236,14 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.behind import bring_to_loopback
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import (
     Gate,
     compare_gates,
     free_ports,
     prove_gates,
+    upstream_ports,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER, UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
@@ -230,7 +254,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import token_path
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["free", "compared", "serving"], "default": "serving"},
+    "state": {"type": "str", "choices": ["free", "loopback", "compared", "serving"], "default": "serving"},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -246,6 +270,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "port": {"type": "int", "required": True},
             "probe_path": {"type": "str", "default": DEFAULT_PATH},
             "serving": {"type": "bool", "default": False},
+            "upstream_port": {"type": "int"},
         },
     },
     "path": {"type": "path"},
@@ -266,6 +291,9 @@ def main() -> None:
         if params["state"] == "free":
             stopped = free_ports(gates, account, params["gate_user"], module.check_mode)
             module.exit_json(changed=bool(stopped), stopped=stopped)
+        if params["state"] == "loopback":
+            actions = bring_to_loopback(Machine(), account, upstream_ports(gates), module.check_mode)
+            module.exit_json(changed=bool(actions), actions=actions)
         path = params["path"] or token_path(account.home)
         known = (gates, account, path, params["gate_user"], params["unit"])
         if params["state"] == "compared":

@@ -61,7 +61,7 @@ options:
     type: path
   gate_loaded:
     description:
-      - File that is touched whenever nginx reads its configuration.
+      - File with what C(sha256sum) prints of O(gate_config) and O(gate_path), written whenever nginx reads them.
       - With it, RV(gate_changed) is true as well where an earlier run was broken off before nginx read what it had written.
     type: path
   return_content:

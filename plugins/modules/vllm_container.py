@@ -298,6 +298,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import alone, run, wish_options
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
     CONTAINER_OPTIONS,
+    LINK_OPTION,
     WAIT_OPTIONS,
     create_module,
     fail,
@@ -319,7 +320,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "extra_args": {"type": "list", "elements": "str", "default": []},
     "cache_dir": {"type": "str"},
     "hf_token": {"type": "str", "no_log": True},
-    "hf_endpoint": {"type": "str"},
+    "hf_endpoint": LINK_OPTION,
     "ngc_api_key": {"type": "str", "no_log": True},
     "remove_weights": {"type": "bool", "default": False},
 }

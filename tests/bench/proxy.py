@@ -167,6 +167,9 @@ def gate_config(tokens: Path, token: str, port: int, behind: int) -> str:
         "__proxy_realm": "bench",
         "__proxy_listen": ["127.0.0.1"],
         "__proxy_gates": [gate],
+        "__proxy_account": "root",
+        "__proxy_pid": f"{tokens}.pid",
+        "__proxy_temp": tokens.parent / "temp",
     }
     return template.render(**defaults, **names) + "daemon off;\n"
 
@@ -182,8 +185,7 @@ def nginx(folder: Path, name: str, port: int, config: str) -> Iterator[int]:
     path = folder / f"{name}.conf"
     path.write_text(config, encoding="utf-8")
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    extra = [] if name == "backend" else ["-g", f"pid {folder}/{name}.pid; user root;"]
-    with running([program, "-c", path, *extra], port) as process:
+    with running([program, "-c", path], port) as process:
         yield process
 
 

@@ -410,7 +410,27 @@ def test_a_new_daemon_that_does_not_start_gives_way_to_the_old_one(running: Host
         running.install(broken, timeout=2)
     assert failed.value.code == "daemon_not_upgraded"
     assert running.version == OLD
-    assert sorted(path.name for path in (running.prefix / "lib" / "ollama").iterdir()) == ["libggml-base.so", "old.so"]
+    assert sorted(path.name for path in (running.prefix / "lib" / "ollama").iterdir()) == [
+        "libggml-base.so",
+        "nemoclaw-manifest.json",
+        "old.so",
+    ]
+    deadline = Deadline(20)
+    while ask_ollama_daemon(running.port)[0] is None and deadline.remaining:
+        deadline.sleep(0.05)
+    assert ask_ollama_daemon(running.port) == (OLD, None)
+
+
+@without_systemd
+def test_what_a_run_left_that_was_broken_off_before_the_restart(running: Host, tmp_path: Path) -> None:
+    program = b'#!/bin/sh\n[ "$1" = serve ] && { echo no >&2; exit 1; }\necho ollama version is 0.9.3\n'
+    broken = ollama_archives.pack(tmp_path / "dies.tgz", {"bin/ollama": program, "lib/ollama/new.so": b""})
+    running.install(broken, keep_previous=True, restart=False)
+    with pytest.raises(Failure) as failed:
+        running.install(broken, keep_previous=True, timeout=2)
+    assert failed.value.code == "daemon_not_upgraded"
+    assert f"Ollama {OLD}, which served before an earlier run was broken off, is back" in failed.value.message
+    assert (running.version, running.names) == (OLD, ["bin", "lib"])
     deadline = Deadline(20)
     while ask_ollama_daemon(running.port)[0] is None and deadline.remaining:
         deadline.sleep(0.05)

@@ -6,19 +6,30 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import healthy_process
 import model_registry
 import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.store import (
+    check_room,
+    find_store,
+)
 
 MEGABYTES = 1_000_000
 
@@ -67,6 +78,25 @@ def test_from_nothing_to_deleted(ollama: ollama_server.Ollama, registry: model_r
     assert make(ollama, name, "absent")["changed"] is True
     assert make(ollama, name, "absent")["changed"] is False
     assert names(ollama) == []
+
+
+def test_the_weights_that_models_share(
+    ollama: ollama_server.Ollama, registry: model_registry.Registry, pull: Any
+) -> None:
+    name = registry.push("lab/shared", "1b")
+    other = registry.push("lab/other", "1b", padding=10)
+    for one in (name, other):
+        pull(one)
+    daemon = Daemon(parse_address(ollama.host))
+    assert daemon.ask("POST", "/api/copy", {"source": name, "destination": "copied:1b"}).status == 200
+    made = daemon.ask(
+        "POST", "/api/create", {"model": "spoken:1b", "from": name, "system": "Be brief.", "stream": False}
+    )
+    assert made.status == 200, made.error
+    digests = {one["name"]: one["digest"] for one in identify(daemon)[1]}
+    assert digests[name] == digests["copied:1b"] != digests["spoken:1b"]
+    assert weights_of(daemon, name) == weights_of(daemon, "copied:1b") == weights_of(daemon, "spoken:1b") is not None
+    assert weights_of(daemon, other) not in (None, weights_of(daemon, name))
 
 
 def test_latest_is_what_no_tag_means(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
@@ -138,14 +168,94 @@ def test_a_registry_with_a_password(ollama: ollama_server.Ollama) -> None:
 
 def test_plain_http_without_consent_to_it(ollama: ollama_server.Ollama, registry: model_registry.Registry) -> None:
     name = registry.push("lab/http", "1b")
-    failure = failing(ollama, name, insecure_registry=False)
-    assert (failure.code, "insecure_registry" in failure.message) == ("registry_insecure", True)
+    for check in (True, False):
+        failure = failing(ollama, name, insecure_registry=False, check=check)
+        assert (failure.code, "ollama_insecure_registry" in failure.message) == ("registry_insecure", True)
+    # Nor is a daemon needed to notice it: Ollama may not be installed yet.
+    nobody = Daemon(parse_address(f"127.0.0.1:{ollama_server.free_port()}"))
+    with pytest.raises(Failure) as failed:
+        converge(nobody, Wish(name, "loaded", allow_download=True), dict, check_mode=True, planning=True)
+    assert failed.value.code == "registry_insecure"
+
+
+def test_a_registry_that_does_not_redirect(ollama: ollama_server.Ollama) -> None:
+    with model_registry.serving(redirects=False) as registry:
+        failure = failing(ollama, registry.push("lab/direct", "1b"))
+    assert failure.code == "registry_without_redirect"
+    assert "no Location header" in failure.message and "Air gap" in failure.message
+
+
+def test_the_registry_of_the_user_guide(ollama: ollama_server.Ollama, tmp_path: Path) -> None:
+    """The registry runs by the guide's file with the places of this test; a file server has the part of its nginx (root, one location)."""
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    recipe, site = re.findall(r"```(?:yaml|nginx)\n(# /etc/.*?)```", guide, re.DOTALL)
+    root, port = re.search(r"root (\S+);", site), ollama_server.free_port()
+    assert root and f"rootdirectory: {root[1]}\n" in recipe
+    assert "location /docker/registry/v2/blobs/ {" in site
+    with model_registry.ContentServer(str(tmp_path / "store")) as content:
+        threading.Thread(target=content.serve_forever, daemon=True).start()
+        places = {
+            root[1]: content.store,
+            "blobs.lab.example:5001": f"127.0.0.1:{content.server_address[1]}",
+            "addr: :5000": f"addr: 127.0.0.1:{port}",
+        }
+        for old, new in places.items():
+            assert old in recipe
+            recipe = recipe.replace(old, new)
+        (tmp_path / "config.yml").write_text(recipe, encoding="utf-8")
+        process = subprocess.Popen(
+            [model_registry.PROGRAM, "serve", tmp_path / "config.yml"], stderr=subprocess.DEVNULL
+        )
+        try:
+            healthy_process.wait_for(process, (port, "/v2/"), tmp_path / "config.yml", 20)
+            name = model_registry.Registry(port, content).push("lab/guide", "1b", padding=MEGABYTES)
+            assert make(ollama, name)["progress"]["percent"] == 100
+            assert name in names(ollama)
+        finally:
+            process.terminate()
+            process.wait(10)
+            content.shutdown()
 
 
 def test_a_registry_that_is_not_there(ollama: ollama_server.Ollama) -> None:
     failure = failing(ollama, f"localhost:{ollama_server.free_port()}/lab/x:1b")
     assert failure.code == "registry_unreachable"
     assert failing(ollama, "localhost:1/lab/x:1b", allow_download=False).details["size_source"] == "unknown"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_disk_that_is_too_small_is_noticed_before_the_first_byte(
+    swift: model_registry.Registry, ollama: ollama_server.Ollama
+) -> None:
+    name = swift.push("lab/large", "1b", padding=30 * MEGABYTES)
+    machine, daemon = Machine(), parse_address(ollama.host)
+    assert find_store(machine, daemon, find_account()) == str(ollama.store)
+
+    def check(name: ModelName, size: Size) -> None:
+        check_room(name, size, str(ollama.store), machine)
+
+    wish = Wish(name, "present", allow_download=True, insecure_registry=True, stall_timeout=2, timeout=30)
+    ollama.store.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", ollama.store], check=False).returncode:
+        pytest.skip("this machine may not mount")
+    try:
+        sent = swift.content.sent
+        for check_mode in (True, False):
+            with pytest.raises(Failure) as failed:
+                converge(Daemon(daemon), wish, dict, check_mode, check_room=check)
+            assert failed.value.code == "disk_too_small"
+            assert "OLLAMA_MODELS" in failed.value.message and failed.value.message.endswith("Nothing was downloaded.")
+        assert swift.content.sent == sent
+        # What an earlier try has left counts: with two thirds of it there, the rest has room.
+        subprocess.run(["mount", "-o", "remount,size=40m", ollama.store], check=True)
+        swift.content.rate, swift.content.silent_after = 40 * MEGABYTES, sent + 20 * MEGABYTES
+        with pytest.raises(Failure):
+            converge(Daemon(daemon), wish, dict, False, check_room=check)
+        swift.content.rate = swift.content.silent_after = None
+        subprocess.run(["mount", "-o", "remount,size=33m", ollama.store], check=True)
+        assert converge(Daemon(daemon), wish, dict, False, check_room=check)["changed"]
+    finally:
+        subprocess.run(["umount", "--lazy", ollama.store], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")

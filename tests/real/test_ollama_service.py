@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,28 @@ def test_exposed_and_brought_back_with_its_own_settings(ollama_home: Path, ports
         assert addresses(port) == []
 
 
+def test_on_the_loopback_of_ipv6_and_brought_to_127_0_0_1(ollama_home: Path, ports: list[int], tmp_path: Path) -> None:
+    port = ollama_server.free_port()
+    ports.append(port)
+    with ollama_server.serving(ollama_home) as other:
+        environment = {**other.environment, "OLLAMA_HOST": f"[::1]:{port}", "OLLAMA_MODELS": str(tmp_path / "models")}
+        before = subprocess.Popen([other.binary, "serve"], env=environment, stderr=subprocess.DEVNULL)
+    while addresses(port) != ["::1"]:
+        time.sleep(0.05)
+    try:
+        planned, _found = make(port, check=True)
+        report, found = make(port)
+        assert (
+            report.actions == planned.actions == [f"stop process {before.pid}", f"start {other.binary} serve as root"]
+        )
+        assert (addresses(port), found.is_local) == (["127.0.0.1"], True)
+        assert f"OLLAMA_MODELS={tmp_path}/models" in Path(f"/proc/{pid_of(found)}/environ").read_text(encoding="utf-8")
+        assert not make(port)[0].changed
+    finally:
+        before.kill()
+        before.wait()
+
+
 def test_started_where_none_runs(ollama_home: Path, ports: list[int], tmp_path: Path) -> None:
     with ollama_server.serving(ollama_home) as other:
         (tmp_path / "ollama").symlink_to(other.binary)
@@ -90,12 +114,15 @@ def test_started_where_none_runs(ollama_home: Path, ports: list[int], tmp_path: 
 
 def test_a_program_that_ends_at_once(tmp_path: Path) -> None:
     program = tmp_path / "ollama"
-    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    program.write_text("#!/bin/sh\necho Error: no room for models >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     machine = Machine(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    started = time.monotonic()
     with pytest.raises(Failure) as failed:
-        make(ollama_server.free_port(), machine=machine, environment={"HOME": str(tmp_path)}, timeout=1)
+        make(ollama_server.free_port(), machine=machine, environment={"HOME": str(tmp_path)}, timeout=60)
     assert failed.value.code == "ollama_not_started"
+    assert "the process ended with exit code 1. Its log says: Error: no room for models." in failed.value.message
+    assert time.monotonic() - started < 20
 
 
 def test_nothing_installed(tmp_path: Path) -> None:

@@ -98,3 +98,22 @@ def test_a_host_that_can_have_no_gate_is_told_so_and_how_open_it_is(tmp_path: Pa
     assert "a process of the user 1000 listens on ::. Stop it" in said["open-and-unseen"]
     assert "look with ss -ltn whether port 11434 is open" in said["not-looked-up"]
     assert "this host does not have, and no package manager that could install it was found" in said["bare"]
+
+
+def test_a_rotation_passes_over_a_host_without_a_proxy(tmp_path: Path) -> None:
+    """Of a fleet, some hosts use a server elsewhere: in 0.1.0 they failed."""
+    (tmp_path / "ansible.cfg").touch()
+    ours = ("ANSIBLE_", "NEMOCLAW_", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+        "ANSIBLE_HOME": str(tmp_path / "ansible"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", "without-proxy,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command += ["-e", "nemoclaw_drop_previous_token=true", "nemoclaw.local_inference.rotate_token"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    said = " ".join(done.stdout.split())
+    assert (done.returncode, "This host has no proxy" in said, "changed=0" in said) == (0, True, True), said

@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.fingerprints import state_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Certificates, Llama
-from test_playbooks import KEY, Controller, forms_of, new_controller
+from test_playbooks import KEY, Controller, forms_of, new_controller, roles_play
 
 RELEASE = "0.0.83"
 PROVIDER = "compatible-endpoint"
@@ -281,6 +281,22 @@ def unusable(led: Controller, server: openshell_parts.Gateway, what: str, folder
     return wrapped(led.folder, server, f'[ "$1" = --version ] && {{ echo "openshell {what}"; exit 0; }}')
 
 
+def leading_elsewhere(led: Controller, settings: dict[str, str]) -> str:
+    """Return a playbook with what switch_model does once a server is proved: the role sandbox is given the route to it."""
+    url = settings["NEMOCLAW_ENDPOINT_URL"]
+    wanted = build_route(
+        provider="custom",
+        base_url=url,
+        base_url_sandbox=url.replace("127.0.0.1", "host.openshell.internal"),
+        model=settings["NEMOCLAW_MODEL"],
+        api="openai-completions",
+        timeout=180,
+    )
+    key = "{{ lookup('ansible.builtin.env', 'COMPATIBLE_API_KEY') }}"
+    path = str(led.record)
+    return roles_play(led, "sandbox", sandbox_route=wanted, sandbox_route_path=path, sandbox_credential=key)
+
+
 @pytest.mark.parametrize(
     ("what", "code"),
     [
@@ -297,7 +313,7 @@ def test_an_openshell_that_cannot_be_used_leaves_the_route(
     """Also for sandbox_backend: auto. Sandboxes may run, and would go on to a server that makes way for the new one."""
     before = state(led, server)
     settings = {**another_server(llama), **unusable(led, server, what, tmp_path)}
-    assert led.play("switch_model", **settings) == 2
+    assert led.play(leading_elsewhere(led, settings), **settings) == 2
     assert f'"code": "{code}"' in led.output
     assert state(led, server) == before
 
@@ -311,7 +327,8 @@ def test_a_gateway_that_is_not_trusted_leaves_the_route(
     shutil.copy(certificates.stranger / "tls.crt", known / "ca.crt")
     with openshell_parts.serving(RELEASE, tls=certificates.server) as secured:
         config = register(tmp_path / "config", secured, known)
-        assert led.play("switch_model", XDG_CONFIG_HOME=config, **another_server(llama)) == 2
+        settings = another_server(llama)
+        assert led.play(leading_elsewhere(led, settings), XDG_CONFIG_HOME=config, **settings) == 2
     assert '"code": "openshell_gateway_tls"' in led.output
     assert state(led, server) == before
 

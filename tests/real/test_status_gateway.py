@@ -14,6 +14,7 @@ from typing import Any
 import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
@@ -141,7 +142,12 @@ def test_four_troubles_are_four_lines(openshell: OpenShell, gateway: openshell_p
     with HTTPServer(("127.0.0.1", 0), Gate) as refusing:
         threading.Thread(target=refusing.serve_forever, args=[0.05], daemon=True).start()
         troubles = [
-            check_proxy({**wanted, "base_url_sandbox": f"http://host.openshell.internal:{port}/v1"}, str(token))
+            check_proxy(
+                {**wanted, "base_url_sandbox": f"http://host.openshell.internal:{port}/v1"},
+                str(token),
+                find_account(),
+                find_account().name,
+            )
             for port in (1, refusing.server_address[1])
         ]
         refusing.shutdown()

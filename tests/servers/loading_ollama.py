@@ -13,6 +13,7 @@ context_length in /api/ps, which later versions add. Standard library only, so t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ class LoadingOllama(ThreadingHTTPServer):
     message of a load), `forgets` (says it has loaded and has not), `keeps` (says it has unloaded and has not), `pull` (the lines that
     a pull answers), `brings` (what the model can do that a pull brings), `delete_status` (what a deletion is answered with), `endings`
     (how many pulls are taken down by an earlier one that is being ended), `released` (an event; a load waits until it is set, as it is
-    at first).
+    at first), `weights` (model -> the model whose file it shares, as `FROM` makes it), `copies` (the same, as `ollama cp` makes it). Models
+    that share a file share a runner, which is listed by the name that it was loaded under.
     """
 
     daemon_threads = True
@@ -48,6 +50,8 @@ class LoadingOllama(ThreadingHTTPServer):
         self.brings: list[str] | None = ["completion", "tools"]
         self.delete_status = 200
         self.endings = 0
+        self.weights: dict[str, str] = {}
+        self.copies: dict[str, str] = {}
         self.released = threading.Event()
         self.released.set()
         super().__init__(("127.0.0.1", 0), _Exchange)
@@ -58,6 +62,10 @@ class LoadingOllama(ThreadingHTTPServer):
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Exchange(BaseHTTPRequestHandler):
@@ -99,7 +107,9 @@ class _Exchange(BaseHTTPRequestHandler):
             self._json(404, {"error": f"model '{body['model']}' not found"})
             return
         found = self.server.models[body["model"]]
-        self._json(200, {"template": "", "details": {}, **({} if found is None else {"capabilities": found})})
+        modelfile = f"# Modelfile\nFROM /models/blobs/sha256-{_digest(self._file(body['model']))}\nTEMPLATE x\n"
+        more = {} if found is None else {"capabilities": found}
+        self._json(200, {"template": "", "modelfile": modelfile, "details": {}, **more})
 
     def _post_api_generate(self, body: Any) -> None:
         name = body["model"]
@@ -108,15 +118,15 @@ class _Exchange(BaseHTTPRequestHandler):
         elif name not in self.server.models:
             self._json(404, {"error": f"model '{name}' not found"})
         elif body.get("keep_alive") == 0:
-            if name in self.server.loaded and not self.server.keeps:
-                self.server.loaded.remove(name)
+            if not self.server.keeps:
+                self.server.loaded = [one for one in self.server.loaded if self._file(one) != self._file(name)]
             self._json(200, {"model": name, "response": "", "done": True, "done_reason": "unload"})
         elif not self.server.released.wait(_PATIENCE):
             self._json(500, {"error": "the test has forgotten its load"})
         elif self.server.load_error:
             self._json(self.server.load_error[0], {"error": self.server.load_error[1]})
         else:
-            if name not in self.server.loaded and not self.server.forgets:
+            if self._file(name) not in map(self._file, self.server.loaded) and not self.server.forgets:
                 self.server.loaded.append(name)
             self._json(200, {"model": name, "response": "", "done": True, "done_reason": "load"})
 
@@ -141,7 +151,11 @@ class _Exchange(BaseHTTPRequestHandler):
         self._send(200, b"", "text/plain")
 
     def _tag(self, name: str) -> dict[str, Any]:
-        return {"name": name, "model": name, "size": SIZE, "digest": "ab" * 32, "details": {"parameter_size": "7.6B"}}
+        digest = _digest(f"manifest of {self.server.copies.get(name, name)}")
+        return {"name": name, "model": name, "size": SIZE, "digest": digest, "details": {"parameter_size": "7.6B"}}
+
+    def _file(self, name: str) -> str:
+        return {**self.server.weights, **self.server.copies}.get(name, name)
 
     def _json(self, status: int, answer: Any) -> None:
         self._send(status, json.dumps(answer).encode(), "application/json; charset=utf-8")

@@ -237,19 +237,23 @@ def htpasswd_line(user: str, password: str) -> str:
 
 
 @contextlib.contextmanager
-def serving(port: int = 0, htpasswd: str | None = None) -> Iterator[Registry]:
-    """Run a registry with an empty store until the block ends; with htpasswd (a file's text) it wants a password."""
+def serving(port: int = 0, htpasswd: str | None = None, redirects: bool = True) -> Iterator[Registry]:
+    """
+    Run a registry with an empty store until the block ends; with htpasswd (a file's text) it wants a password, and without redirects it
+    serves the files itself.
+    """
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="model-registry-") as scratch, ContentServer(f"{scratch}/store") as content:
         threading.Thread(target=content.serve_forever, daemon=True).start()
         content_url = f"http://127.0.0.1:{content.server_address[1]}/"
-        config = {
+        config: dict[str, Any] = {
             "version": 0.1,
             "log": {"level": "error", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": f"{scratch}/store"}},
-            "middleware": {"storage": [{"name": "redirect", "options": {"baseurl": content_url}}]},
             "http": {"addr": f"127.0.0.1:{port}"},
         }
+        if redirects:
+            config["middleware"] = {"storage": [{"name": "redirect", "options": {"baseurl": content_url}}]}
         if htpasswd:
             Path(scratch, "htpasswd").write_text(htpasswd, encoding="utf-8")
             config["auth"] = {"htpasswd": {"realm": "lab", "path": f"{scratch}/htpasswd"}}

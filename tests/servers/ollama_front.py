@@ -98,7 +98,7 @@ class _Exchange(BaseHTTPRequestHandler):
         elif self.server.load_error:
             self._answer(500, {"error": self.server.load_error})
         else:
-            length = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 32768)
+            length = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 4096)
             more = {"size_vram": model["size"], "context_length": length, "expires_at": "2100-01-01T00:00:00Z"}
             self.server.loaded[model["name"]] = {**model, **more}
             self._answer(200, {"model": wish["model"], "response": "", "done": True, "done_reason": "load"})

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
-Render the tables of variables in README.md and docs/variables.md from the roles' argument_specs and defaults.
+Render the tables of variables in the README.md of each role and in docs/variables.md from the argument_specs and defaults.
 
     python tests/tools/render_variables.py           writes the tables
     python tests/tools/render_variables.py --check   exits 1 with a diff where a table is not what it would write
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import yaml
 
@@ -134,15 +134,14 @@ def _read(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
-def role_tables(repo: Path) -> str:
-    """Return a section for each entry point of each role."""
+def role_tables(entry_points: dict[str, Any]) -> str:
+    """Return a section for each entry point of a role; that of C(main) needs no heading of its own."""
     sections = []
-    for role, entry_points in load_specs(repo).items():
-        for entry_point, spec in entry_points.items():
-            where = "" if entry_point == "main" else f", `tasks_from: {entry_point}`"
-            lines = [f"### Role `{role}`{where}", "", f"{to_markdown(spec['short_description'])}.", ""]
-            lines += ["| variable | type | default | what it does |", "|---|---|---|---|"]
-            sections.append("\n".join([*lines, *rows(spec.get("options", {}))]))
+    for entry_point, spec in entry_points.items():
+        heading = [] if entry_point == "main" else [f"### `tasks_from: {entry_point}`", ""]
+        lines = [*heading, f"{to_markdown(spec['short_description'])}.", ""]
+        lines += ["| variable | type | default | what it does |", "|---|---|---|---|"]
+        sections.append("\n".join([*lines, *rows(spec.get("options", {}))]))
     return "\n\n".join(sections)
 
 
@@ -190,7 +189,10 @@ def settings_table(repo: Path) -> str:
     return "\n".join(lines)
 
 
-TARGETS: dict[str, Callable[[Path], str]] = {"README.md": role_tables, "docs/variables.md": settings_table}
+def tables(repo: Path) -> dict[str, str]:
+    """Return each page that has tables, and what they have to be."""
+    pages = {f"roles/{role}/README.md": role_tables(specs) for role, specs in load_specs(repo).items()}
+    return {**pages, "docs/variables.md": settings_table(repo)}
 
 
 def rendered(text: str, table: str) -> str:
@@ -212,10 +214,10 @@ def main(arguments: list[str], repo: Path = REPO) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; show what differs and exit with 1")
     check = parser.parse_args(arguments).check
     stale = False
-    for name, table in TARGETS.items():
+    for name, table in tables(repo).items():
         path = repo / name
         before = path.read_text(encoding="utf-8")
-        after = rendered(before, table(repo))
+        after = rendered(before, table)
         if after != before and check:
             stale = True
             lines = before.splitlines(keepends=True), after.splitlines(keepends=True)

@@ -44,7 +44,7 @@ def repo(tmp_path):
         "roles/x/meta/argument_specs.yml": SPECS,
         "roles/x/defaults/main.yml": DEFAULTS,
         "playbooks/site.yml": "---\n# nemoclaw_other is only mentioned\n- name: Go\n  vars:\n    a: '{{ nemoclaw_model }}'\n",
-        "README.md": PAGE,
+        "roles/x/README.md": PAGE,
         "docs/variables.md": PAGE,
     }.items():
         path = tmp_path / name
@@ -105,13 +105,13 @@ def test_default_is_readable(option, shown):
 def test_check_notices_a_stale_table_and_writes_nothing(repo, capsys):
     assert render_variables.main(["--check"], repo) == 1
     assert "+| `x_model` | str | `nemoclaw_model`, then `NEMOCLAW_MODEL`, then `tiny` |" in capsys.readouterr().out
-    assert (repo / "README.md").read_text(encoding="utf-8") == PAGE
+    assert (repo / "roles/x/README.md").read_text(encoding="utf-8") == PAGE
 
 
 def test_what_was_written_passes_the_check(repo):
     assert render_variables.main([], repo) == 0
     assert render_variables.main(["--check"], repo) == 0
-    for name in ("README.md", "docs/variables.md"):
+    for name in ("roles/x/README.md", "docs/variables.md"):
         text = (repo / name).read_text(encoding="utf-8")
         assert text.startswith("# A page\n") and text.endswith("\n\nThe end.\n")
     row = "| `nemoclaw_model` | `NEMOCLAW_MODEL` | `tiny` | Model ID. | `x_model`, playbook `site` |"
@@ -120,12 +120,12 @@ def test_what_was_written_passes_the_check(repo):
 
 def test_secret_without_a_specified_default_shows_what_it_looks_at(repo):
     render_variables.main([], repo)
-    text = (repo / "README.md").read_text(encoding="utf-8")
+    text = (repo / "roles/x/README.md").read_text(encoding="utf-8")
     assert "| `x_key` | str | `compatible_api_key`, then `COMPATIBLE_API_KEY` | The key. |" in text
 
 
 def test_page_without_markers_is_refused(repo):
-    (repo / "README.md").write_text("# A page\n", encoding="utf-8")
+    (repo / "roles/x/README.md").write_text("# A page\n", encoding="utf-8")
     with pytest.raises(ValueError, match="variables:start"):
         render_variables.main([], repo)
 

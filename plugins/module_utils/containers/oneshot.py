@@ -55,6 +55,25 @@ def run(
 
     """
     _begin(engine, spec)
+    try:
+        _watch(engine, spec, measure, stall_s, message, report, sleep)
+    except Failure:
+        raise
+    except BaseException:
+        # Broken off (Ctrl-C): nobody would remove it after its end, and the engine shows its environment, with the user's token.
+        engine.remove(spec.name)
+        raise
+
+
+def _watch(
+    engine: Engine,
+    spec: Spec,
+    measure: Callable[[], Amount],
+    stall_s: float,
+    message: str,
+    report: Report,
+    sleep: Callable[[float], None],
+) -> None:
     while True:
         found = engine.container(spec.name)
         state = object_of((found or {}).get("State"))

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from ..clock import Deadline
 from ..failure import Failure
+from ..host.accounts import find_account
+from ..host.loopback import require_trusted_listener
+from ..host.machine import Machine
 from ..transport.client import Client
-from ..transport.credentials import clean_key
+from ..transport.credentials import PLACEHOLDERS, clean_key
 from ..transport.trouble import FINAL_CODES
 from ..transport.url import parse_base_url
 from .apis.anthropic import AnthropicMessages
@@ -40,6 +43,7 @@ class Endpoint:
     timeout: float = DEFAULT_TIMEOUT
     ca_path: str | None = None
     validate_certs: bool = True
+    trusted_users: tuple[str, ...] = ()
 
 
 def start_clock(endpoint: Endpoint) -> Deadline:
@@ -63,7 +67,7 @@ def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conve
     """Return a conversation with the server over one API.
 
     Raises:
-        Failure: C(api_unsupported), C(key_invalid) or a URL code; nothing was sent then.
+        Failure: C(api_unsupported), C(key_invalid), C(listener_untrusted) or a URL code; nothing was sent then.
 
     """
     if api not in DIALECTS:
@@ -71,6 +75,9 @@ def open_conversation(endpoint: Endpoint, api: str, deadline: Deadline) -> Conve
     key = clean_key(endpoint.api_key)
     dialect = DIALECTS[api](key)
     base = parse_base_url(endpoint.base_url, api)
+    # A certificate that was checked says more of the server than who holds its port.
+    if key and key not in PLACEHOLDERS and not (base.scheme == "https" and endpoint.validate_certs):
+        require_trusted_listener(Machine(), base, find_account(), endpoint.trusted_users)
     return Conversation(
         Client(base, dialect.headers(), key, deadline, endpoint.ca_path, endpoint.validate_certs), dialect
     )

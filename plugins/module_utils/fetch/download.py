@@ -13,6 +13,7 @@ import http.client
 import os
 import socket
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -25,7 +26,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.tro
     status_failure,
     transfer_failure,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import is_local
 
@@ -77,7 +78,7 @@ def measure(source: Source, stall: float) -> int | None:
         raise transfer_failure(source, error, stall, 0, None) from error
 
 
-def foresee(source: Source, folder: Path, stall: float) -> int | None:
+def foresee(source: Source, stall: float) -> int | None:
     """Return the size of a file without fetching it; one on this host is read, and its checksum proved.
 
     Raises:
@@ -86,8 +87,9 @@ def foresee(source: Source, folder: Path, stall: float) -> int | None:
     """
     if not source.path:
         return measure(source, stall)
-    file, size = fetch(source, folder, stall, silent)
+    file, digest = _open_local(source, None)
     file.close()
+    _check_sum(source, digest, size := measure(source, stall) or 0)
     return size
 
 
@@ -113,14 +115,14 @@ def check_room(folder: Path, size: int | None, have: int = 0) -> None:
 
 
 def fetch(source: Source, folder: Path, stall: float, report: Report) -> Fetched:
-    """Open a file with its checksum proved; nobody has read from it before.
+    """Open a file with its checksum proved; nobody has read from it before, and nobody else can write to it.
 
     There is no limit on the whole, because a large file over a slow line may take hours: only on the time without a byte.
     What came before a connection broke is kept in the folder, and the next try goes on from there.
 
     Args:
         source: What to fetch.
-        folder: Where it is put; a local file is read where it lies.
+        folder: Where it is put; a local file with a checksum is copied there.
         stall: Seconds without a byte after which it is given up.
         report: Is told the position as the download goes on, in the phase C(download).
 
@@ -130,7 +132,7 @@ def fetch(source: Source, folder: Path, stall: float, report: Report) -> Fetched
 
     """
     if source.path:
-        file, digest = _open_local(source)
+        file, digest = _open_local(source, folder)
     else:
         part = folder / f"{source.sha256}.part"
         if source.sha256 is None:
@@ -139,29 +141,65 @@ def fetch(source: Source, folder: Path, stall: float, report: Report) -> Fetched
         if source.sha256 in (None, digest):
             part.unlink()  # the open file stays readable, and nothing is left behind
     size = os.fstat(file.fileno()).st_size
-    if source.sha256 not in (None, digest):
+    try:
+        _check_sum(source, digest, size)
+    except Failure:
         file.close()
         if not source.path:
             part.unlink()
+        raise
+    file.seek(0)
+    return Fetched(file, size)
+
+
+def _check_sum(source: Source, digest: str, size: int) -> None:
+    if source.sha256 not in (None, digest):
         raise Failure(
             "checksum_mismatch",
             f"{source} has the SHA-256 {digest} and not {source.sha256} ({format_bytes(size)}). What was there before is untouched. "
             "Correct the checksum if it belongs to another version; else the file was changed on its way, or is not whole.",
             found=digest,
         )
-    file.seek(0)
-    return Fetched(file, size)
 
 
-def _open_local(source: Source) -> tuple[IO[bytes], str]:
+def _open_local(source: Source, folder: Path | None) -> tuple[IO[bytes], str]:
+    """Open a file of this host, and return its SHA-256.
+
+    What has a checksum is copied while it is hashed, to a file in C(folder) without a name: whoever may write to the original could
+    change it between the proof and the unpacking.
+    """
     digest = hashlib.sha256()
     try:
-        file = Path(source.path or "").open("rb")  # noqa: SIM115 - the caller reads on
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        file: IO[bytes] = Path(source.path or "").open("rb")  # noqa: SIM115 - the caller reads on
     except OSError as error:
         raise _unreadable(source, error) from error
-    return file, digest.hexdigest()
+    copy = tempfile.TemporaryFile(dir=folder) if folder and source.sha256 else None  # noqa: SIM115 - likewise
+    while True:
+        try:
+            chunk = file.read(_CHUNK)
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        if not chunk:
+            break
+        digest.update(chunk)
+        if copy:
+            try:
+                copy.write(chunk)
+            except OSError as error:
+                raise _unkept(source, folder, error) from error
+    if copy is None:
+        return file, digest.hexdigest()
+    file.close()
+    copy.flush()
+    return copy, digest.hexdigest()
+
+
+def _unkept(source: Source, folder: Path | None, error: OSError) -> Failure:
+    if not full(error):
+        raise error
+    return Failure(
+        "disk_full", f"Copied {source} to {folder}: the disk was full. Free space there; nothing was changed."
+    )
 
 
 def _unreadable(source: Source, error: OSError) -> Failure:

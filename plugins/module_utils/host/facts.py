@@ -162,7 +162,9 @@ def _without_answer(name: str, problem: str) -> Any:
     if name == "docker":
         return unreachable_engine("timeout", "none", problem)
     if name == "ollama":
-        return {"path": None, "client_version": None, "daemon_version": None, "problem": problem}
+        sides = dict.fromkeys(("path", "client_version", "daemon_version"))
+        recorded = dict.fromkeys(("recorded_version", "kept_version", "damage", "checksum"))
+        return {**sides, "problem": problem, **recorded}
     if name == "vllm":
         return {"running": False, "port": None, "models": [], "model": None, "context_window": None, "problem": problem}
     if name == "wsl":

@@ -2,13 +2,77 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Replace a file in one step: whoever reads it sees the old content or the new, never a part."""
+"""Files that others may touch as well: replaced in one step, read without waiting, and never by root in a user's own folder.
+
+Whoever reads a file sees the old content or the new, never a part. What lies in a folder of a user is written and read with that
+user's rights: root that looked first and wrote then could be led to anywhere by a link that is put there in between.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+
+# Far more than any record, list or configuration that we read has.
+READ_LIMIT = 4 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def working_on(path: str, account: Account) -> Iterator[bool]:
+    """Work on a file of C(account) until the block ends, and tell whether that is done with the account's rights.
+
+    Root keeps its own only where nobody else can change any part of the path.
+    """
+    if os.geteuid() == 0 and account.uid != 0 and only_root_can_change(str(Path(path).parent)):
+        yield False
+        return
+    with acting_as(account):
+        yield True
+
+
+def only_root_can_change(folder: str) -> bool:
+    """Tell whether a folder and all above it are root's, writable for nobody else, and no links.
+
+    Above it, a folder such as /tmp will do: in one with the sticky bit nobody moves what is root's.
+    """
+    handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = ("", *Path(folder).parts[1:])
+        for depth, name in enumerate(names, 1):
+            if name:
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+                os.close(handle)
+                handle = below
+            found = os.fstat(handle)
+            is_shared = bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+            if found.st_uid != 0 or (is_shared and (depth == len(names) or not found.st_mode & stat.S_ISVTX)):
+                return False
+    except OSError:  # not there, no folder, or a link
+        return False
+    finally:
+        os.close(handle)
+    return Path(folder).is_absolute()
+
+
+def read_file(path: str | Path, limit: int = READ_LIMIT) -> bytes:
+    """Return the first C(limit) bytes of an ordinary file.
+
+    Raises:
+        OSError: It cannot be read, or is another kind: a pipe without a writer would be waited for without end.
+
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        return file.read(limit)
 
 
 def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) -> None:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import (
     GpuRow,
+    ask_mig,
     ask_nvidia_smi,
     find_nvidia_smi,
 )
@@ -30,9 +31,15 @@ _KNOWN_NAME = re.compile(
 # The Windows-on-ARM nvidia-smi stand-in and some real unified-memory machines share this name (upstream 3510, 3988).
 _SHIM_NAME = re.compile(r"\bJMJWOA-Generic-", re.IGNORECASE)
 _UNIFIED_NAME = re.compile(r"GB10|Thor|Orin|Xavier|Jetson|Tegra", re.IGNORECASE)
+# A part of a GPU that a hypervisor gives to a virtual machine: its memory and the licence that it needs end the name
+# (NVIDIA's documentation of vGPU, "Virtual GPU Types").
+_VGPU_NAME = re.compile(r"^(NVIDIA )?(GRID\s+\S+|[A-Z]+\d+\S*)-\d+[QCAB]$")
+# Those that MIG can divide (NVIDIA's MIG user guide, "Supported GPUs"): only they are asked for it.
+_MIG_NAME = re.compile(r"\b(A100|A30|H100|H200|H20|B200|B300|GB200|GB300|RTX PRO 6000)\b", re.IGNORECASE)
 _VOUCHING_PLATFORMS = ("dgx-spark", "dgx-station", "jetson")
 _UNIFIED_PLATFORMS = ("dgx-spark", "jetson")
 _DRIVER_PROC = "/proc/driver/nvidia"
+_DRIVER_LINE = re.compile(r"^(?:Model|GPU UUID):\s*(\S.*?)\s*$", re.MULTILINE)
 _PCI_DEVICES = "/sys/bus/pci/devices"
 
 
@@ -50,11 +57,27 @@ def find_gpus(machine: Machine, platform_name: str, memory: Memory) -> dict[str,
         rows = [_tegra_row(machine)]
     # On ARM only the kernel driver's own folder tells a GPU from a stand-in (upstream 3988, 4424).
     genuine = machine.architecture != "aarch64" or machine.exists(_DRIVER_PROC)
-    return describe_gpus(rows, platform_name, genuine, memory, problem)
+    divided: set[int] = set()
+    if path is not None and any(_MIG_NAME.search(row.name) for row in rows):
+        divided = ask_mig(machine, path)
+    return describe_gpus(rows, platform_name, genuine, memory, problem, _known_to_driver(machine), divided)
+
+
+def _known_to_driver(machine: Machine) -> set[str]:
+    """Return the names and UUIDs of the GPUs that the kernel's driver itself tells: no list of names has a vGPU's, or next year's."""
+    folder = f"{_DRIVER_PROC}/gpus"
+    texts = (machine.read(f"{folder}/{slot}/information") or "" for slot in machine.names(folder))
+    return {found for text in texts for found in _DRIVER_LINE.findall(text)}
 
 
 def describe_gpus(
-    rows: Sequence[GpuRow], platform_name: str, driver_is_genuine: bool, memory: Memory, problem: str | None = None
+    rows: Sequence[GpuRow],
+    platform_name: str,
+    driver_is_genuine: bool,
+    memory: Memory,
+    problem: str | None = None,
+    known_to_driver: Collection[str] = (),
+    divided: Collection[int] = (),
 ) -> dict[str, Any]:
     """Judge the rows and add them up.
 
@@ -64,6 +87,8 @@ def describe_gpus(
         driver_is_genuine: False where the kernel driver is not there although nvidia-smi answers (ARM only).
         memory: The host's memory, which is the GPU's where memory is unified.
         problem: What went wrong before, if anything.
+        known_to_driver: Names and UUIDs by which the kernel's driver knows its GPUs.
+        divided: Indices of those that are divided by MIG, which no container of ours gets.
 
     Returns:
         C(vendor) (C(nvidia) or None), C(count), C(devices), C(groups), C(memory_total_mib), C(memory_available_mib),
@@ -83,11 +108,20 @@ def describe_gpus(
     def trusted(row: GpuRow) -> bool:
         if vouched:
             return True
-        known = _KNOWN_NAME.search(row.name) or (row in unified and _UNIFIED_NAME.search(row.name))
+        known = bool(_KNOWN_NAME.search(row.name) or (row in unified and _UNIFIED_NAME.search(row.name)))
+        known = known or row.uuid in known_to_driver or row.name in known_to_driver
         # One stand-in row spoils the whole answer: it came from a tool that makes GPUs up.
         return bool(known) and not shim_present and driver_is_genuine
 
-    shared = [row for row in unified if trusted(row)]
+    split = [row for row in rows if row.index in divided]
+    problems += [
+        f"GPU {row.index} ({row.name}) is divided by MIG: its {row.memory_total_text} MiB belong to its instances, and no container of "
+        f"ours gets one, so it is not counted. Switch MIG off (nvidia-smi -i {row.index} -mig 0), or serve on an instance yourself and use the "
+        "provider vllm."
+        for row in split
+    ]
+    unmeasured += [row for row in split if row not in unmeasured]
+    shared = [row for row in unified if trusted(row) and row not in split]
     devices = [
         _device(row, trusted(row), memory, len(shared) if row in shared else 0) for row in rows if row not in unmeasured
     ]
@@ -133,7 +167,8 @@ def summarise(groups: Sequence[dict[str, Any]], total_mib: int | None, unified: 
         return "no NVIDIA GPU"
     size = f"{total_mib} MiB" if total_mib else "memory unknown"
     kind = ", shared with the host" if unified else ""
-    labels = [f"{group['count']} x {group['name']}" if group["count"] > 1 else group["name"] for group in groups]
+    names = [f"{group['name']} (vGPU)" if _VGPU_NAME.match(group["name"]) else group["name"] for group in groups]
+    labels = [f"{group['count']} x {name}" if group["count"] > 1 else name for group, name in zip(groups, names)]
     if len(groups) == 1:
         in_total = " in total" if groups[0]["count"] > 1 else ""
         return f"{labels[0]}, {size}{in_total}{kind}"

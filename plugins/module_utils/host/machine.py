@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult, run_command
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import only_root_can_change, read_file
 
 # Ansible's non-login shells often come without these, and tools are installed there.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -44,8 +45,7 @@ class Machine:
     def read(self, absolute: str, limit: int = DEFAULT_READ_LIMIT) -> str | None:
         """Return the first C(limit) bytes of a file as text without NULs, or None when it cannot be read."""
         try:
-            with self.path(absolute).open("rb") as stream:
-                return stream.read(limit).replace(b"\0", b"").decode("utf-8", "replace")
+            return read_file(self.path(absolute), limit).replace(b"\0", b"").decode("utf-8", "replace")
         except OSError:
             return None
 
@@ -65,9 +65,22 @@ class Machine:
             return []
 
     def find_command(self, name: str, more_directories: Sequence[str] = ()) -> str | None:
-        """Return the absolute path of an executable on PATH, in the system's folders or in C(more_directories)."""
+        """Return the absolute path of an executable on PATH, in the system's folders or in C(more_directories).
+
+        Root's PATH may be that of the user who became root: of it, only what root alone can change counts. What is found in
+        C(more_directories) is to be run as the user that they belong to.
+        """
         on_path = [entry for entry in self.environ.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
-        for directory in dict.fromkeys([*on_path, *SYSTEM_DIRECTORIES, *more_directories]):
+        if os.geteuid() == 0:
+            on_path = [entry for entry in on_path if only_root_can_change(str(self.path(entry).resolve()))]
+        return self._find(name, [*on_path, *SYSTEM_DIRECTORIES, *more_directories])
+
+    def find_system_command(self, name: str) -> str | None:
+        """Return the absolute path of an executable in the system's folders: what root is going to run, whoever looks for it."""
+        return self._find(name, SYSTEM_DIRECTORIES)
+
+    def _find(self, name: str, directories: Sequence[str]) -> str | None:
+        for directory in dict.fromkeys(directories):
             candidate = f"{directory.rstrip('/')}/{name}"
             real = self.path(candidate)
             if os.access(real, os.X_OK) and real.is_file():

@@ -76,6 +76,16 @@ def ask_nvidia_smi(machine: Machine, path: str, limit_s: float = LIMIT_S) -> Smi
     return SmiAnswer(rows, _explain_failure(answer.code, answer.output))
 
 
+def ask_mig(machine: Machine, path: str, limit_s: float = LIMIT_S) -> set[int]:
+    """Return the indices of the GPUs that are divided by MIG; empty where the driver knows no such thing."""
+    query = [path, "--query-gpu=index,mig.mode.current", "--format=csv,noheader,nounits"]
+    answer = machine.run(query, limit_s)
+    pairs = [line.split(",") for line in answer.output.splitlines()] if answer.code == 0 else []
+    return {
+        int(pair[0]) for pair in pairs if len(pair) == 2 and pair[0].strip().isdigit() and pair[1].strip() == "Enabled"
+    }
+
+
 def parse_rows(text: str, fields: Sequence[str] = FIELDS) -> list[GpuRow]:
     """Read C(--format=csv,noheader,nounits) output; lines that are no GPU row (warnings, errors) are skipped.
 

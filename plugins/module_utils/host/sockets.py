@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,17 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
+_ESTABLISHED = "01"  # TCP_ESTABLISHED in the same file
 # 150 bytes a line, listeners first: room for them even with 50,000 open connections behind them.
 _TABLE_LIMIT = 8 * 1024 * 1024
 _OWNER_SEARCH_S = 1.0
+# A server takes a connection within a millisecond; one that is stopped never does.
+_ACCEPT_S = 2.0
+_BETWEEN_LOOKS_S = 0.02
+
+
+# An address as text and a port.
+_End = tuple[str, int]
 
 
 class Listener(NamedTuple):
@@ -99,6 +108,46 @@ def find_listeners(machine: Machine, ports: Collection[int]) -> list[dict[str, A
     return rows
 
 
+def find_server_uid(machine: Machine, connection: socket.socket, limit_s: float = _ACCEPT_S) -> int | None:
+    """Return the user whose process took C(connection) on this host, or None where none has, or it is not on this host.
+
+    Asked of the connection itself, after it was made: who held the port a moment ago does not matter then. The kernel shows the
+    other end of a local connection to everybody, with its inode only once a process has taken it.
+    """
+    ours, theirs = (_endpoint(name) for name in (connection.getsockname(), connection.getpeername()))
+    deadline = time.monotonic() + limit_s
+    while True:
+        for own, other, uid, inode in _connections(machine):
+            if (own, other) == (theirs, ours) and inode:
+                return uid
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_BETWEEN_LOOKS_S)
+
+
+def find_peers(machine: Machine, port: int) -> list[str]:
+    """Return the address of the other side of each connection to a port of this host that comes from elsewhere."""
+    return [
+        other[0]
+        for own, other, _uid, _inode in _connections(machine)
+        if own[1] == port and not ipaddress.ip_address(other[0]).is_loopback and other[0] != own[0]
+    ]
+
+
+def _connections(machine: Machine) -> Iterator[tuple[_End, _End, int, int]]:
+    """Yield this end, the other end, the user id and the inode of each open connection; 0 until a process has taken it."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (machine.read(table, _TABLE_LIMIT) or "").splitlines():
+            fields = line.split()
+            if len(fields) < 10 or fields[3] != _ESTABLISHED:
+                continue
+            try:
+                own, other = ((_plain(_address(host)), int(port, 16)) for host, port in map(_split, fields[1:3]))
+                yield own, other, int(fields[7]), int(fields[9])
+            except ValueError:
+                continue
+
+
 def find_owners(
     proc: Path, inodes: Collection[int], limit_s: float = _OWNER_SEARCH_S
 ) -> dict[int, tuple[int, str | None]]:
@@ -139,6 +188,21 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     raw = bytes.fromhex(text)
     words = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
     return ipaddress.ip_address(words)
+
+
+def _split(field: str) -> tuple[str, str]:
+    host, _colon, port = field.partition(":")
+    return host, port
+
+
+def _endpoint(name: tuple[Any, ...]) -> tuple[str, int]:
+    """Return the address and the port of a socket's name, as find_server_uid compares them."""
+    return _plain(ipaddress.ip_address(str(name[0]).partition("%")[0])), int(name[1])
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return the address as text; both forms of an IPv4 address are one."""
+    return str(_mapped(address) or address)
 
 
 def _mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

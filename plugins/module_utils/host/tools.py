@@ -10,11 +10,17 @@ import dataclasses
 import http.client
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+    find_damage,
+    find_previous,
+    read_manifest,
+)
 
 # openshell needs about 13 ms, nemoclaw (a Node program) some hundred.
 _VERSION_LIMIT_S = 3.0
@@ -24,6 +30,10 @@ _DAEMON_LIMIT_S = 1.0
 NO_DAEMON = {"OLLAMA_HOST": "127.0.0.1:9"}
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*[0-9A-Za-z])?)")
+# What can be compared with another version.
+_COMPARABLE = re.compile(r"v?\d{1,9}(\.\d{1,9}){1,3}([-+][0-9A-Za-z.+-]{1,64})?")
+# What an Ollama that was built from its source calls itself.
+_OLDEST = "0.0.0"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _OLLAMA_CLIENT = re.compile(r"^Warning: client version is (\S+)", re.MULTILINE)
 _OLLAMA_SERVER = re.compile(r"^ollama version is (\S+)", re.MULTILINE)
@@ -39,7 +49,11 @@ def find_tool(machine: Machine, account: Account, name: str) -> dict[str, Any]:
 
 
 def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]:
-    """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent."""
+    """Return C({path, client_version, daemon_version, problem}); each version is None when that side is absent.
+
+    And what the installation says of itself: C(recorded_version), C(kept_version), C(damage) and C(checksum); each None where there is
+    nothing to say.
+    """
     client = find_ollama_client(machine, account)
     problems = [client["problem"]] if client["problem"] else []
     daemon, daemon_problem = ask_ollama_daemon(port)
@@ -50,6 +64,20 @@ def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]
         "client_version": client["version"],
         "daemon_version": daemon,
         "problem": " ".join(problems) or None,
+        **_describe_installation(machine, account, client["path"]),
+    }
+
+
+def _describe_installation(machine: Machine, account: Account, path: str | None) -> dict[str, str | None]:
+    """Look where the program lies; without one, where an installation that was broken off may have left something."""
+    prefixes = [str(Path(path).parent.parent)] if path else ["/usr/local", f"{account.home}/.local"]
+    places = [machine.path(prefix) for prefix in prefixes]
+    manifest = next(filter(None, map(read_manifest, places)), None)
+    return {
+        "recorded_version": manifest.version if manifest else None,
+        "kept_version": next(filter(None, map(find_previous, places)), None),
+        "damage": next(filter(None, map(find_damage, places)), None),
+        "checksum": f"sha256:{manifest.sha256}" if manifest and manifest.sha256 else None,
     }
 
 
@@ -70,7 +98,7 @@ def parse_ollama_client_version(text: str) -> str | None:
     daemon answers; without that warning both are equal (ollama cmd/cmd.go, versionHandler; ollama issue 11023).
     """
     found = _OLLAMA_CLIENT.search(text) or _OLLAMA_SERVER.search(text)
-    return found[1] if found else None
+    return found[1] if found and _COMPARABLE.fullmatch(found[1]) else None
 
 
 def ask_ollama_daemon(
@@ -92,6 +120,10 @@ def ask_ollama_daemon(
     version = answer.get("version")
     if not isinstance(version, str):
         return None, f"Asked {url} for Ollama's version and got JSON without one: another server may hold the port."
+    if not _COMPARABLE.fullmatch(version):
+        return _OLDEST, (
+            f"Asked {url} for Ollama's version, and it names {_excerpt(version)!r}, which is none: it counts as older than any."
+        )
     return version, None
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 # Written into the state, so that what another release wrote is not misread.
@@ -92,7 +93,7 @@ class Files:
     def read(self) -> dict[str, Any]:
         """Return the state, empty where there is none or it is none of ours."""
         with contextlib.suppress(OSError, ValueError):
-            state = object_of(parse_json(self._state.read_bytes()))
+            state = object_of(parse_json(read_file(self._state)))
             return state if state.get("schema") == SCHEMA else {}
         return {}
 

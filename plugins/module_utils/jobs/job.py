@@ -33,6 +33,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.rec
 _LOOK_S = 0.1
 # An end is told to whoever was watching. An older one belongs to a play that was broken off: what it says may be wrong by now.
 _FRESH_S = 60.0
+# A worker that is killed twice in a row is killed by the host, and would be again.
+_MAY_BE_LOST = 1
 # A worker has nothing to do before it ends. What else holds the lock is a call that looks at the host, which takes some seconds.
 _END_S = 60.0
 _KILL_S = 5.0
@@ -84,6 +86,7 @@ class Job:
         self._parameters = json.dumps(parameters, sort_keys=True)
         self._secrets = tuple(secret for secret in secrets if secret)
         place = Path(folder) if folder else Path(record_path(find_account().home)).with_name("jobs")
+        self._lost = 0  # how many workers were lost, one after the other, before the one that is started now
         self.files = Files(place, f"{kind}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}")
 
     def run(
@@ -224,10 +227,15 @@ class Job:
             raise Failure(**end["failure"])
         if isinstance(end, dict):
             raise RuntimeError(f"the worker stumbled over a fault of the collection:\n{end.get('crash')}")
+        # Once it is begun again: it may have been killed with the play that asked for it, which is now run again.
+        self._lost = int(state.get("lost") or 0) + 1
+        if self._lost <= _MAY_BE_LOST:
+            return None
         raise Failure(
             "job_lost",
-            f"{self.message} was under way in a process of its own, and that has ended without a word: it was killed (perhaps for "
-            "want of memory: journalctl -k), or the host was restarted. Run it again; what was downloaded is kept.",
+            f"{self.message} was under way in a process of its own, and that has ended without a word, and so has the one that was "
+            "started in its place: they were killed (perhaps for want of memory: journalctl -k). Run it again; "
+            "what was downloaded is kept.",
         )
 
     def _progress(self) -> dict[str, Any]:
@@ -251,6 +259,7 @@ class Job:
             "updated": now,
             "progress": None,
             "end": None,
+            "lost": self._lost,
         }
 
     def _is_ours(self, state: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
@@ -53,7 +54,7 @@ def recorded_names(home: str) -> list[str]:
 def _sandboxes(home: str) -> dict[str, Any]:
     path = Path(home) / STATE_DIRECTORY / REGISTRY_NAME
     try:
-        content = object_of(parse_json(path.read_bytes()))
+        content = object_of(parse_json(read_file(path)))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

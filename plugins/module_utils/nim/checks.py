@@ -25,6 +25,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
     Gpus,
     check_free,
+    check_host_room,
     find_holders,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
@@ -81,13 +82,17 @@ def _check_key(scene: Scene, registry: str) -> None:
 
 def _check_gpus(scene: Scene, plan: plans.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]) -> None:
     preflight.require_gpu_runtime(scene.engine, scene.host.machine, plan.spec.gpus)
+    if model.needed_memory_mib:
+        check_host_room(
+            gpus, model.name, nim.memory_share(plan.spec.environment), "NIM_KVCACHE_PERCENT in nim_environment"
+        )
     if scene.wish.share_gpus:
         return
     preflight.require_gpus_free(plan.spec, plan.own, containers)
     ours = any(gpus_of(one) != NO_GPUS and plans.status_of(one) == "running" for one in plan.own)
     # Of an image of the user's nobody knows what it takes.
     if not ours and model.needed_memory_mib:
-        check_free(gpus, nim.memory_share(scene.wish.environment), find_holders(scene.host.machine))
+        check_free(gpus, nim.memory_share(plan.spec.environment), find_holders(scene.host.machine))
 
 
 def _check_space(scene: Scene, plan: plans.Plan, model: NimModel, size: int | None) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     nearest,
     why_closed,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, bounded_share
 
 KIND = "nim"
 # The name that NemoClaw's onboarding gives it.
@@ -47,6 +48,8 @@ _PATHS = ("/v1/models", "/v1/health/ready")
 # a variable for it, NIM 2 passes vLLM's argument on (NVIDIA's NIM documentation, configuration).
 MEMORY_SHARE = 0.9
 _SHARE_ARGUMENT = re.compile(r"--gpu-memory-utilization[\s=]+([\d.]+)")
+# Of NIM 1 and of NIM 2; each leaves the other's alone.
+_SHARE_VARIABLES = ("NIM_KVCACHE_PERCENT", "NIM_PASSTHROUGH_ARGS")
 _SHARE = re.compile(r"[01]?\.?\d+")
 
 
@@ -139,6 +142,18 @@ def memory_share(environment: Mapping[str, str]) -> float:
         if _SHARE.fullmatch(text.strip()) and 0 < float(text) <= 1:
             return float(text)
     return MEMORY_SHARE
+
+
+def bounded_environment(environment: Mapping[str, str], gpus: Gpus | None) -> dict[str, str]:
+    """Return the variables of the server, with the part of the memory that it may take where the GPU's is the host's as well.
+
+    Only where nobody has said how much it takes, and what it takes by itself would leave too little.
+    """
+    share = bounded_share(gpus, MEMORY_SHARE) if gpus else MEMORY_SHARE
+    if share in (MEMORY_SHARE, 0) or any(variable in environment for variable in _SHARE_VARIABLES):
+        return dict(environment)
+    kvcache, passthrough = _SHARE_VARIABLES
+    return {**environment, kvcache: f"{share:g}", passthrough: f"--gpu-memory-utilization {share:g}"}
 
 
 def cached_bytes(cache: Path, names: Iterable[str]) -> int:

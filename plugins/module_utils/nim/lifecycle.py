@@ -80,7 +80,7 @@ def converge(
         cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
         account=account,
         key=key,
-        environment=wish.environment,
+        environment=nim.bounded_environment(wish.environment, choice.gpus),
         proxies=web_proxies(machine.environ),
         rootless=bool(engine.facts["rootless"]),
         instead_of=wish.instead_of,

@@ -202,7 +202,7 @@ class Daemon:
         return Failure(
             "not_ollama",
             f"What listens on {self} is not Ollama: {why}. Another server holds the port: stop it, or give Ollama another "
-            "port by the option host.",
+            "port (ollama_port, option host).",
         )
 
 

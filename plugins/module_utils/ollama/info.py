@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
@@ -19,10 +20,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     Address,
     Daemon,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import is_same
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
 # Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.
 _CAPABILITIES_LIMIT = 15.0
+# The path of a blob, with a dash or a colon after the algorithm by version. Adapters have lines of their own.
+_FROM = re.compile(r"^FROM .*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
 
 
 def describe(machine: Machine, account: Account, address: Address, limit: float = QUESTION_LIMIT) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def identify(daemon: Daemon) -> tuple[str, list[dict[str, Any]]]:
 
 
 def loaded_models(daemon: Daemon) -> list[dict[str, Any]]:
-    """Return what is in memory: C({name, size, size_vram, context_length, expires_at}), unknown values None.
+    """Return what is in memory: C({name, digest, size, size_vram, context_length, expires_at}), unknown values None.
 
     Old daemons name no context length (0.9.3 has none).
 
@@ -97,6 +101,7 @@ def loaded_models(daemon: Daemon) -> list[dict[str, Any]]:
     return [
         {
             "name": one["name"],
+            "digest": one.get("digest"),
             "size": _count(one.get("size")),
             "size_vram": _count(one.get("size_vram")),
             "context_length": _count(one.get("context_length")) or None,
@@ -116,6 +121,49 @@ def capabilities(daemon: Daemon, model: str) -> list[str] | None:
     """
     found = object_of(daemon.ask("POST", "/api/show", {"model": model}).content).get("capabilities")
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else None
+
+
+def model_details(daemon: Daemon, model: str) -> dict[str, Any]:
+    """Return C(model_info), the metadata of a model's file; empty where the daemon does not tell.
+
+    Raises:
+        Failure: A code of Daemon.ask().
+
+    """
+    return object_of(object_of(daemon.ask("POST", "/api/show", {"model": model}).content).get("model_info"))
+
+
+def find_loaded(daemon: Daemon, model: str, digest: str | None) -> dict[str, Any] | None:
+    """Return the entry of loaded_models() that serves a model, None where none does.
+
+    Models that share their weights share a runner, and C(/api/ps) shows it by the name and the digest that it was loaded under: what
+    C(ollama cp) made has the same digest, what C(FROM) made with another C(SYSTEM) the same file of weights.
+
+    Raises:
+        Failure: A code of Daemon.ask().
+
+    """
+    loaded = loaded_models(daemon)
+    for entry in loaded:
+        if is_same(entry["name"], model):
+            return entry
+    for entry in loaded:
+        if digest is not None and entry["digest"] == digest:
+            return entry
+    weights = weights_of(daemon, model) if loaded else None
+    return next((one for one in loaded if weights and weights_of(daemon, one["name"]) == weights), None)
+
+
+def weights_of(daemon: Daemon, model: str) -> str | None:
+    """Return the digest of a model's weights, from the C(FROM) of its Modelfile; None where the daemon does not tell.
+
+    Raises:
+        Failure: A code of Daemon.ask().
+
+    """
+    text = object_of(daemon.ask("POST", "/api/show", {"model": model}).content).get("modelfile")
+    found = _FROM.search(text) if isinstance(text, str) else None
+    return found[1] if found else None
 
 
 def _add_capabilities(daemon: Daemon, found: dict[str, Any]) -> None:

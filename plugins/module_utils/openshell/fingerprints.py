@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
@@ -65,7 +65,7 @@ class Remembered:
 def read_state(path: str) -> Remembered:
     """Return what is remembered. A file that is absent, or that nobody can read any more, remembers nothing."""
     try:
-        content = object_of(parse_json(Path(path).read_text(encoding="utf-8")))
+        content = object_of(parse_json(read_file(path).decode("utf-8")))
     except (OSError, ValueError):
         return Remembered()
     key, providers = content.get("key"), object_of(content.get("providers"))

@@ -92,7 +92,7 @@ class Installation:
             self._check_place(found[name][0], name)
         if lacking and check_mode:
             folder = check_writable(machine.path(self._prefix))
-            sizes = [download.foresee(asked[name], folder, wish.stall_timeout) for name in lacking]
+            sizes = [download.foresee(asked[name], wish.stall_timeout) for name in lacking]
             result["size"] = None if None in sizes else sum(filter(None, sizes))
             download.check_room(folder, result["size"])
         elif lacking:

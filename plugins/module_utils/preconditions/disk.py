@@ -102,13 +102,20 @@ def find_space(path: str) -> Space:
     return Space(str(mount), place.stat().st_dev, facts.f_bavail * facts.f_frsize)
 
 
-def check_space(needs: Sequence[Need], look: Callable[[str], Space] = find_space) -> list[dict[str, Any]]:
+# What whoever downloads weights or an image does about it.
+_REMEDY = "Make room there, or move the folder to a larger file system (vllm_cache_dir or nim_cache_dir, data-root of the engine)"
+
+
+def check_space(
+    needs: Sequence[Need], look: Callable[[str], Space] = find_space, remedy: str = _REMEDY
+) -> list[dict[str, Any]]:
     """Check each file system for the sum of what will lie on it, and return C({mount, free, needed, what}) of each.
 
     Args:
         needs: All that is not there yet; an engine in a virtual machine of its own (Docker Desktop) has no folder here, so
             leave its image out.
         look: How to find the file system of a path.
+        remedy: What to do where there is too little, as a sentence without its full stop.
 
     Raises:
         Failure: C(disk_too_small), naming the file system, what it needs and what it has.
@@ -125,9 +132,7 @@ def check_space(needs: Sequence[Need], look: Callable[[str], Space] = find_space
             raise Failure(
                 "disk_too_small",
                 f"Looked for room for {' and '.join(row['what'])}: the file system at {row['mount']} has "
-                f"{format_bytes(row['free'])} free, and {format_bytes(row['needed'])} are needed. Make room there, or move the "
-                "folder to a larger file system (vllm_cache_dir or nim_cache_dir, data-root of the engine). Nothing was "
-                "downloaded.",
+                f"{format_bytes(row['free'])} free, and {format_bytes(row['needed'])} are needed. {remedy}. Nothing was downloaded.",
                 mount=row["mount"],
                 free=row["free"],
                 needed=row["needed"],

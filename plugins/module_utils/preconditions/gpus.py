@@ -14,6 +14,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import LIMIT_S, find_nvidia_smi
 
+# What a host has to keep of memory that its GPU shares: a DGX Spark that a server takes more of does not answer any more, and has to be
+# switched off (NVIDIA's release notes of NemoClaw warn of it).
+HOST_RESERVE_MIB = 16 * 1024
 AUTO = "auto"
 ALL = "all"
 
@@ -164,6 +167,49 @@ def check_memory(gpus: Gpus, model: str, needed_mib: int | None, count: int | No
             memory_mib=has,
         )
     return has
+
+
+def bounded_share(gpus: Gpus, share: float) -> float:
+    """Return the share of the memory of each GPU that a server may take by default: all of C(share), unless too little is left to the host.
+
+    Only memory that the GPU shares with the host counts. The result has two digits, so that it does not move with each boot.
+    """
+    for device in gpus.devices:
+        total = device["memory_total_mib"]
+        if device["unified_memory"] and total and total * (1 - share) < HOST_RESERVE_MIB:
+            share = min(share, max(0, int(100 * (total - HOST_RESERVE_MIB) / total)) / 100)
+    return share
+
+
+def check_host_room(gpus: Gpus, what: str, share: float, setting: str) -> None:
+    """Refuse a server that would leave too little of unified memory to the host.
+
+    Args:
+        gpus: Those that the container gets.
+        what: Who takes it, for the sentence.
+        share: Part of the memory that the server takes, 0 to 1.
+        setting: How it is lowered.
+
+    Raises:
+        Failure: C(host_memory_short), with the numbers.
+
+    """
+    most = bounded_share(gpus, share)
+    device = next((one for one in gpus.devices if one["unified_memory"]), None)
+    if device is None or most >= share > 0:
+        return
+    total = device["memory_total_mib"]
+    advice = f"Lower it to {most:g} or less ({setting})" if most > 0 else "Use a smaller server on this host"
+    raise Failure(
+        "host_memory_short",
+        f"Compared what {what} takes with the memory that the GPU {device['name']} shares with this host: {share:g} of {total} MiB leave "
+        f"{int(total * (1 - share))} MiB to the host, which needs {HOST_RESERVE_MIB} MiB to go on answering. {advice}; "
+        "nothing was downloaded.",
+        memory_mib=total,
+        left_mib=int(total * (1 - share)),
+        needed_mib=HOST_RESERVE_MIB,
+        share=share,
+    )
 
 
 def check_free(gpus: Gpus, share: float, holders: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.behind import find_open
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
 
 _LOG_LINES = 5
@@ -35,6 +36,7 @@ _REMEDIES = {
     probe.REFUSED: "Look at its log with journalctl -u {unit}.",
     probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
     probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
+    probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the gate with systemctl restart {unit}.",
     probe.FOREIGN: "Stop what listens there ({owner}), or give the gate another port, then run the role proxy again.",
     probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
 }
@@ -48,12 +50,13 @@ _BEHIND = {
 
 
 class Gate(NamedTuple):
-    """A gate: its name, its port, what is asked of the server behind it, and whether that has to answer with 2xx."""
+    """A gate: its name, its port, what is asked of the server behind it, whether that has to answer with 2xx, and its port."""
 
     name: str
     port: int
     probe_path: str = probe.DEFAULT_PATH
     serving: bool = False
+    upstream_port: int | None = None
 
 
 def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
@@ -111,7 +114,8 @@ def compare_gates(
 
     Returns:
         C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), C(found) (what the
-        files hold now, C(content) None for one that is not there), and C(gates) as of C(prove_gates), empty unless all else was right.
+        files hold now, C(content) None for one that is not there), C(gates) as of C(prove_gates), empty unless all else was right,
+        and C(exposed), the listeners by which others than this host reach a server behind a gate past it.
 
     """
     state = _unit_state(Machine(), unit)
@@ -121,6 +125,8 @@ def compare_gates(
     restart_needed = state.get("NeedDaemonReload") == "yes"
     if restart_needed:
         reasons.append(f"{unit} was changed and not read again")
+    open_to_network = find_open(Machine(), upstream_ports(gates))
+    reasons += [f"a server behind a gate listens on {one['address']} port {one['port']}" for one in open_to_network]
     rows: list[dict[str, Any]] = []
     if not reasons:
         try:
@@ -133,7 +139,13 @@ def compare_gates(
         "restart_needed": restart_needed,
         "found": [{"path": file["path"], "content": _content(file["path"])} for file in files],
         "gates": rows,
+        "exposed": open_to_network,
     }
+
+
+def upstream_ports(gates: list[Gate]) -> set[int]:
+    """Return the ports behind the gates, as far as they are known."""
+    return {gate.upstream_port for gate in gates if gate.upstream_port}
 
 
 def _content(path: str) -> str | None:
@@ -169,7 +181,8 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         deadline.sleep(_BETWEEN_LOOKS_S)
         found = find_listeners(machine, {gate.port})
     address = probe.address_to_ask(found) or "127.0.0.1"
-    seen = probe.probe_until(deadline, address, gate.port, token, gate.probe_path, gate.serving)
+    trust = probe.trust_gate(gate_user)
+    seen = probe.probe_until(deadline, address, gate.port, token, trust, gate.probe_path, gate.serving)
     host = f"[{address}]" if ":" in address else address
     url = f"http://{host}:{gate.port}{gate.probe_path}"
     enforcing = (machine.read(_SELINUX) or "").strip() == "1"

@@ -10,6 +10,7 @@ Made on the host, so that no token travels to the controller and back.
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -83,12 +84,16 @@ def remove(path: str) -> None:
 
 
 def changed_since(stamp: str, paths: Iterable[str]) -> bool:
-    """Tell whether a file is newer than the stamp; without a stamp nothing was read yet that could be old."""
+    """Tell whether a file is another one than nginx read last; without a stamp nothing was read yet that could be old.
+
+    The unit writes the stamp: what C(sha256sum) prints of the files. Their times would not do, since a clock may be set back.
+    """
     try:
-        read = Path(stamp).stat().st_mtime_ns
+        lines = Path(stamp).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return any(Path(path).stat().st_mtime_ns > read for path in paths if exists(path))
+    read = {path.strip(): digest for digest, _space, path in (line.partition(" ") for line in lines)}
+    return any(hashlib.sha256(Path(path).read_bytes()).hexdigest() != read.get(path) for path in paths if exists(path))
 
 
 def _unwritable(path: str, error: Exception) -> Failure:

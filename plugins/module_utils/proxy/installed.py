@@ -24,7 +24,7 @@ def find_gate(machine: Machine) -> dict[str, Any]:
     """
     accounts = machine.read("/etc/passwd") or ""
     return {
-        "nginx": _file_itself(machine, machine.find_command("nginx")),
+        "nginx": _file_itself(machine, machine.find_system_command("nginx")),
         "account": any(line.startswith(f"{GATE_USER}:") for line in accounts.splitlines()),
         "unit": machine.exists(f"/etc/systemd/system/{UNIT}"),
         "gates": [

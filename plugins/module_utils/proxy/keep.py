@@ -30,6 +30,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.tok
     write_token,
 )
 
+# From the preparation to the end, a rotation takes the time of a reload and of its proof (15 s by default).
+_ROTATION_S = 120
 _TO_BE_MADE = "(a new one)"
 
 
@@ -111,7 +113,7 @@ def keep_token(
         gate_path: What nginx includes; None for none. Touched with the rights of this process.
         gate_group: Who may read it.
         gate_config: What nginx is started with.
-        gate_loaded: What is touched whenever nginx reads both; a run that was broken off before that shows by it.
+        gate_loaded: Has the sums of both as nginx read them last; a run that was broken off before that shows by it.
         check_mode: Change nothing.
 
     Raises:
@@ -152,6 +154,14 @@ def _is_next_there(found: _Found) -> bool:
 def _renew(
     kept: Kept, found: _Found, state: str, overlap: int, account: Account, gate: _Gate, check_mode: bool
 ) -> None:
+    if state == "prepared" and found.following and found.following.age < _ROTATION_S:
+        raise Failure(
+            "rotation_running",
+            f"Another rotation prepared a token in {kept.path}{NEXT_SUFFIX} {found.following.age:.0f} s ago and is not at its end: "
+            f"two at once would take it from each other. Nothing was changed. Wait for its end; if it was broken off, run this again in "
+            f"{_ROTATION_S} s, or the role proxy, which takes that token back.",
+            path=kept.path + NEXT_SUFFIX,
+        )
     current = found.current.value if found.current else None
     if found.current and found.current.mode & 0o077:
         kept.warnings.append(

@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY
 
 NODE_SCRIPT = "ollama-auth-proxy.js"
@@ -105,5 +106,5 @@ def _forget(pid: int, account: Account) -> None:
     """Remove NemoClaw's PID file where it names this process."""
     path = Path(account.home) / STATE_DIRECTORY / PID_FILE
     with acting_as(account), contextlib.suppress(OSError, ValueError):
-        if int(path.read_text(encoding="ascii")) == pid:
+        if int(read_file(path)) == pid:
             path.unlink()

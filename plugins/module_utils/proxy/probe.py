@@ -6,19 +6,30 @@
 
 NemoClaw reads any answer but 401 as good (nemoclaw-facts 5.2) and once took a 502 for a wrong token (NemoClaw #2553).
 Here the gate is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
+
+The right one is sent only after the first two were refused, and only over a connection that the gate's own account has taken:
+whoever else holds the port could refuse both as the gate does, and would have the token then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import pwd
 import socket
 import threading
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, user_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import (
+    find_listeners,
+    find_server_uid,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.occupant import is_node_proxy
 
 SERVING = "serving"
 BACKEND_DOWN = "backend_down"
@@ -26,6 +37,7 @@ BACKEND_REFUSES = "backend_refuses"
 TOKEN_REJECTED = "token_rejected"  # noqa: S105 - an outcome
 OPEN = "open"
 FOREIGN = "foreign"
+IMPOSTOR = "impostor"
 REFUSED = "refused"
 SILENT = "silent"
 # A verdict for servers that were just proved without the gate: serving would do for any other.
@@ -41,6 +53,7 @@ FAILURE_CODES = {
     TOKEN_REJECTED: "token_rejected",
     OPEN: "proxy_open",
     FOREIGN: "proxy_foreign",
+    IMPOSTOR: "proxy_impostor",
     REFUSED: "proxy_refused",
     SILENT: "proxy_silent",
     UNPROVED: "backend_unproved",
@@ -54,6 +67,9 @@ _WRONG_TOKEN = "0" * 48
 _LIMIT_S = 5.0
 _BETWEEN_TRIES_S = 0.2
 
+# Says who took a connection where that is nobody who may see the token, and None where the token may be sent over it.
+Trust = Callable[[socket.socket], "str | None"]
+
 
 class Answer(NamedTuple):
     """What came back: an HTTP status, or None and why there was none.
@@ -61,13 +77,15 @@ class Answer(NamedTuple):
     Attributes:
         status: HTTP status.
         own: Whether the gate made the answer by itself.
-        problem: C(refused), C(silent) or C(foreign) where there is no status.
+        problem: C(refused), C(silent), C(foreign) or C(impostor) where there is no status.
+        detail: Who the impostor is.
 
     """
 
     status: int | None
     own: bool = False
     problem: str | None = None
+    detail: str = ""
 
 
 class Seen(NamedTuple):
@@ -94,8 +112,45 @@ def address_to_ask(listeners: Iterable[dict[str, Any]]) -> str | None:
     return str(first["address"]).rpartition("::ffff:")[2] if first["family"] == "v4-mapped" else str(first["address"])
 
 
-def ask(address: str, port: int, token: str | None, path: str = DEFAULT_PATH, limit_s: float = _LIMIT_S) -> Answer:
-    """Send one GET, with the token if there is one, never through a web proxy; the token stands in no message."""
+def trust_gate(gate_user: str, account: Account | None = None) -> Trust:
+    """Return the rule by which a connection is the gate's: the process that took it runs as the gate's account.
+
+    That account can do nothing but run the gate, and the kernel's tables name it to everybody. With C(account), NemoClaw's own
+    Node proxy will do as well, run by the user whose token it is.
+    """
+    try:
+        gate_uid = pwd.getpwnam(gate_user).pw_uid
+    except KeyError:
+        gate_uid = None
+
+    def stranger(connection: socket.socket) -> str | None:
+        machine, port = Machine(), connection.getpeername()[1]
+        uid = find_server_uid(machine, connection)
+        if uid is not None and uid == gate_uid:
+            return None
+        found = [one for one in find_listeners(machine, {port}) if one["uid"] == uid]
+        if account is not None and uid == account.uid and any(is_node_proxy(one["pid"], account) for one in found):
+            return None
+        if uid is None:
+            return "a process that the tables of the kernel do not show"
+        process = next((f"{one['process']} (process {one['pid']})" for one in found if one["pid"]), "a process")
+        return f"{process} of the user {user_name(uid) or uid}"
+
+    return stranger
+
+
+def ask(
+    address: str,
+    port: int,
+    token: str | None,
+    path: str = DEFAULT_PATH,
+    limit_s: float = _LIMIT_S,
+    trust: Trust | None = None,
+) -> Answer:
+    """Send one GET, with the token if there is one, never through a web proxy; the token stands in no message.
+
+    With C(trust), nothing is sent to somebody whom it names.
+    """
     connection = http.client.HTTPConnection(address, port, timeout=2 * limit_s)
     expired = threading.Event()
     try:
@@ -109,6 +164,9 @@ def ask(address: str, port: int, token: str | None, path: str = DEFAULT_PATH, li
     except OSError:
         return Answer(None, problem=SILENT)
     try:
+        stranger = trust(connection.sock) if trust else None
+        if stranger:
+            return Answer(None, problem=IMPOSTOR, detail=stranger)
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         response = connection.getresponse()
         return Answer(response.status, REALM in response.headers.get("WWW-Authenticate", ""))
@@ -125,25 +183,33 @@ def _expire(expired: threading.Event, connected: socket.socket) -> None:
         connected.shutdown(socket.SHUT_RDWR)
 
 
-def judge(anonymous: Answer, wrong: Answer, right: Answer, ours: bool = True) -> Seen:
-    """Return the verdict on a gate from its three answers.
+def judge_refusals(anonymous: Answer, wrong: Answer | None, ours: bool) -> Seen | None:
+    """Return the verdict where the answers without the token rule the gate out, and None where it may be asked with it.
 
     Args:
         anonymous: To a request without a token.
-        wrong: To one with a token that is not the host's.
-        right: To one with the host's token.
+        wrong: To one with a token that is not the host's; None where it was not asked.
         ours: Whether only our own gate will do; NemoClaw's Node proxy carries no name in its answers.
 
     """
     if anonymous.status is None:
         return Seen(anonymous.problem or FOREIGN, None, _WITHOUT_STATUS[anonymous.problem or FOREIGN])
     for answer, what in ((anonymous, "without a token"), (wrong, "with a wrong token")):
-        if answer.status != http.client.UNAUTHORIZED:
+        if answer is not None and answer.status != http.client.UNAUTHORIZED:
             return Seen(
                 OPEN, answer.status, f"it answered {answer.status} to a request {what}, where a gate answers 401"
             )
     if ours and not anonymous.own:
         return Seen(FOREIGN, anonymous.status, "it answers 401, but not as this gate does: somebody else's server")
+    return None
+
+
+def judge(right: Answer, ours: bool) -> Seen:
+    """Return the verdict on a gate that refused everybody else, from its answer to the request with the host's token."""
+    if right.problem == IMPOSTOR:
+        return Seen(
+            IMPOSTOR, None, f"the one who answers is not the gate but {right.detail}, who did not get to see the token"
+        )
     if right.status is None:
         return Seen(SILENT, None, "it gave no answer to the request with the token")
     if right.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
@@ -164,16 +230,23 @@ _WITHOUT_STATUS = {
 }
 
 
-def probe(address: str, port: int, token: str, path: str = DEFAULT_PATH, ours: bool = True) -> Seen:
-    """Ask a gate three times and return the verdict."""
+def probe(address: str, port: int, token: str, trust: Trust, path: str = DEFAULT_PATH, ours: bool = True) -> Seen:
+    """Ask a gate without a token and with a wrong one, then with the right one whom C(trust) lets have it; return the verdict."""
     anonymous = ask(address, port, None, path)
-    if anonymous.status is None:
-        return judge(anonymous, anonymous, anonymous, ours)
-    return judge(anonymous, ask(address, port, _WRONG_TOKEN, path), ask(address, port, token, path), ours)
+    seen = judge_refusals(anonymous, None, ours) or judge_refusals(
+        anonymous, ask(address, port, _WRONG_TOKEN, path), ours
+    )
+    return seen or judge(ask(address, port, token, path, trust=trust), ours)
 
 
 def probe_until(
-    deadline: Deadline, address: str, port: int, token: str, path: str = DEFAULT_PATH, serving: bool = False
+    deadline: Deadline,
+    address: str,
+    port: int,
+    token: str,
+    trust: Trust,
+    path: str = DEFAULT_PATH,
+    serving: bool = False,
 ) -> Seen:
     """Return the verdict on our gate, asked again while it starts or reads its tokens.
 
@@ -181,7 +254,7 @@ def probe_until(
     """
     passing = (REFUSED, TOKEN_REJECTED, SILENT, *([BACKEND_DOWN] if serving else []))
     while True:
-        seen = probe(address, port, token, path)
+        seen = probe(address, port, token, trust, path)
         if seen.outcome not in passing or not deadline.remaining:
             return seen
         deadline.sleep(min(_BETWEEN_TRIES_S, deadline.remaining))

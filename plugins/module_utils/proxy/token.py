@@ -51,7 +51,7 @@ class StoredToken:
     Attributes:
         value: The token.
         mode: Permissions of the file.
-        age: Seconds since it was written.
+        age: Seconds between when it was written and now, by a clock that may have been set back meanwhile.
 
     """
 
@@ -113,7 +113,7 @@ def read_token(path: str) -> StoredToken | None:
     if not _TOKEN.fullmatch(text):
         what = "is empty" if not text else "holds something else than 48 lowercase hexadecimal digits"
         raise Failure("token_invalid", f"The token file {path} {what}. It was left as it is. {_NEW_ONE}", path=path)
-    return StoredToken(text, stat.S_IMODE(found.st_mode), max(0.0, time.time() - found.st_mtime))
+    return StoredToken(text, stat.S_IMODE(found.st_mode), abs(time.time() - found.st_mtime))
 
 
 def _unreadable(path: str, reason: str | None) -> Failure:

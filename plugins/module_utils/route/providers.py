@@ -42,7 +42,7 @@ PROVIDERS = {
 }
 
 # Names the wizard takes for the same thing (nemoclaw-facts 12).
-_ALIASES = {"nim-local": "nim"}
+ALIASES = {"nim-local": "nim"}
 
 
 def canonical_provider(name: str) -> str:
@@ -53,7 +53,7 @@ def canonical_provider(name: str) -> str:
 
     """
     wanted = name.strip().lower()
-    wanted = _ALIASES.get(wanted, wanted)
+    wanted = ALIASES.get(wanted, wanted)
     for known in PROVIDERS:
         if known.lower() == wanted:
             return known

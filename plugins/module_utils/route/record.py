@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
@@ -88,7 +88,7 @@ def read_record(path: str) -> dict[str, Any] | None:
     """
     remedy = "Look at the file, remove it when it is of no use, and run the site playbook again."
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -128,8 +128,14 @@ def permissions_are_right(path: str, uid: int) -> bool:
     return all(status.st_uid == uid and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
 
 
-def write_record(path: str, route: dict[str, Any], uid: int, gid: int) -> None:
+def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1) -> None:
     """Replace the record in one step: a reader sees the old route or the new one, never a part.
+
+    Args:
+        path: The record. Its folder is touched with the rights that this process has: see working_on().
+        route: What is recorded.
+        uid: Who owns the file; -1 is the user of this process.
+        gid: Its group, likewise.
 
     Raises:
         Failure: C(route_record_unwritable); the old record is then still in place.
@@ -137,7 +143,7 @@ def write_record(path: str, route: dict[str, Any], uid: int, gid: int) -> None:
     """
     directory = Path(path).parent
     try:
-        _own_directory(directory, uid, gid)
+        _close_directory(directory)
         replace_file(path, render(route), 0o600, uid, gid)
     except OSError as error:
         raise Failure(
@@ -162,22 +168,14 @@ def _is_state_directory(directory: Path) -> bool:
     return directory.name == STATE_DIRECTORY
 
 
-def _own_directory(directory: Path, uid: int, gid: int) -> None:
-    """Make the state directory the user's own with mode 0700; one that was there under another name stays as it is.
-
-    Root working for somebody else must not follow a link that this user could point anywhere.
-    """
-    if directory.is_symlink() and os.geteuid() != uid:
-        raise Failure(
-            "route_record_unwritable",
-            f"{directory} is a symbolic link, which root does not follow on behalf of another user. "
-            "Run the play as that user, or make it a real directory.",
-        )
+def _close_directory(directory: Path) -> None:
+    """Make the state directory with mode 0700; one that was there under another name stays as it is."""
     if directory.exists() and not _is_state_directory(directory):
         return
     directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.stat()
-    if stat.S_IMODE(found.st_mode) != 0o700:
-        directory.chmod(0o700)
-    if found.st_uid != uid:
-        os.chown(directory, uid, gid)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) != 0o700:
+            os.fchmod(handle, 0o700)
+    finally:
+        os.close(handle)

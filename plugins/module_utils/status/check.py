@@ -19,8 +19,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
     start_clock,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import require_loopback
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -31,8 +34,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     TOKEN_REJECTED,
     address_to_ask,
     probe,
+    trust_gate,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"
@@ -116,12 +121,12 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     return [backend, completion]
 
 
-def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
+def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = GATE_USER) -> list[Check]:
     """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
     There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
     a gate that is not there are three states (nemoclaw-facts 14.1; NemoClaw #2553). NemoClaw's own Node proxy may hold
-    Ollama's port as well as ours.
+    Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = _port(route["base_url_sandbox"])
     if route["provider"] in _ELSEWHERE or port == _port(route["base_url_host"]):
@@ -139,7 +144,8 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
                 f"There is no token file {token_file}, so the gate cannot be asked as a sandbox asks it. Run the playbook "
                 "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
             )
-        seen = probe(address, port, token.value, path, ours=not is_ollama)
+        trust = trust_gate(gate_user, account if is_ollama else None)
+        seen = probe(address, port, token.value, trust, path, ours=not is_ollama)
         check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
         if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
@@ -148,6 +154,26 @@ def check_proxy(route: dict[str, Any], token_file: str) -> list[Check]:
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]
+
+
+def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
+    """Return a check where the route's own server on this host can be reached past its gate, by sockets; else none.
+
+    A server that somebody else runs without a gate of ours is where its owner put it.
+    """
+    try:
+        server = parse_base_url(route["base_url_host"], route["api"])
+    except Failure:
+        return []  # the check of the server has said it
+    port = server.port
+    has_gate = route["provider"] not in _ELSEWHERE and port != _port(route["base_url_sandbox"])
+    if not server.is_loopback or not (has_gate or route.get("origin") == "managed"):
+        return []
+    try:
+        require_loopback(machine, port, has_gate)
+    except Failure as failure:
+        return [Check("exposure", UNHEALTHY, url=route["base_url_host"], code=failure.code, detail=failure.message)]
+    return []
 
 
 def _port(url: str) -> int:

@@ -25,6 +25,7 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
         "route": "Route",
         "backend": "Inference",
         "auth_proxy": "Inference (auth proxy)",
+        "exposure": "Exposure",
         "completion": "Completion",
         "gateway": "Inference (gateway)",
         "sandbox": "Inference (sandbox)",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ CONTAINER_PORT = 8000
 # Room beside the weights for the key-value cache, activations and CUDA graphs, as a share of the weights: an estimate, since
 # upstream states no memory needs. C(memory_mib) of a model overrides what it gives.
 _ROOM_BESIDE_WEIGHTS = 1.2
+_SHARE_ARGUMENT = "--gpu-memory-utilization"
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,27 @@ def gpu_names(profile: str) -> str | None:
     """Return the part of a GPU's name that the profile picks GPUs by, None for all of them."""
     name: str | None = PROFILES.get(profile, {}).get("gpu_names")
     return name
+
+
+def names_share(model: VllmModel, more: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether C(vllm_models) itself says how much of the GPU's memory the model takes."""
+    return any(
+        str(name).strip().lower() == model.slug and "gpu_memory_utilization" in content
+        for name, content in more.items()
+    )
+
+
+def memory_share(model: VllmModel, more: Sequence[str] = ()) -> float:
+    """Return the part of each GPU's memory that the server takes: vLLM takes the last argument that says it."""
+    share = model.gpu_memory_utilization
+    arguments = [*model.flags, *more]
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == _SHARE_ARGUMENT:
+            value = value if equals else next(iter(arguments[number + 1 : number + 2]), "")
+            with contextlib.suppress(ValueError):
+                share = float(value)
+    return share
 
 
 def serve_command(model: VllmModel, more: Sequence[str] = ()) -> list[str]:

@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
     check_capability,
     check_free,
+    check_host_room,
     check_memory,
     find_holders,
 )
@@ -30,7 +31,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token, memory_share
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.hub import check_access
 
 if TYPE_CHECKING:
@@ -74,12 +75,14 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str
     preflight.require_gpu_runtime(vllm.engine, vllm.host.machine, spec.gpus)
     check_capability(vllm.gpus, vllm.model.model, vllm.model.compute_capability)
     check_memory(vllm.gpus, vllm.model.model, vllm.model.needed_memory_mib, vllm.model.tensor_parallel_size)
+    share = memory_share(vllm.model, vllm.wish.extra_args)
+    check_host_room(vllm.gpus, vllm.model.model, share, "gpu_memory_utilization of the model in vllm_models")
     if vllm.wish.share_gpus:
         return
     preflight.require_gpus_free(spec, plan.own, running)
     # What our own container holds is given back before the new one starts.
     if not any(plans.status_of(one) == "running" and preflight.shares_gpus(spec, one) for one in plan.own):
-        check_free(vllm.gpus, vllm.model.gpu_memory_utilization, find_holders(vllm.host.machine))
+        check_free(vllm.gpus, share, find_holders(vllm.host.machine))
 
 
 def _check_registry(vllm: Vllm) -> int | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    Gpus,
+    bounded_share,
+    choose_gpus,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
@@ -35,6 +40,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
     find_image,
     find_model,
     gpu_names,
+    names_share,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
 
@@ -100,6 +106,12 @@ class Vllm:
         self.gpus: Gpus | None = None
         if wish.gpus != NO_GPUS:
             self.gpus = choose_gpus(wish.gpus, self.host.gpus, gpu_names(self.host.profile))
+            if not names_share(self.model, wish.models):
+                share = bounded_share(self.gpus, self.model.gpu_memory_utilization)
+                # Where nothing can be left to take, what is wanted is refused with the numbers.
+                self.model = dataclasses.replace(
+                    self.model, gpu_memory_utilization=share or self.model.gpu_memory_utilization
+                )
         cache_dir = self.host.folder(wish.cache_dir, DEFAULT_FOLDER)
         self.weights = Weights(cache_dir, self.model.model, self.model.revision)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
@@ -48,7 +48,7 @@ class Keeper:
         """
         try:
             with acting_as(self._account):
-                text = self.path.read_text(encoding="utf-8")
+                text = read_file(self.path).decode("utf-8")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:

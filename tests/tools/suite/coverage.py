@@ -9,7 +9,7 @@ from .model import StageFailed
 from .run import Run
 
 MINIMUM = 90  # per cent of lines
-_STAGES = ("units-measured", "real", "integration")
+_STAGES = ("units-3.13", "real", "integration-1", "integration-2")
 _SETTINGS = """\
 [run]
 branch = true
@@ -27,7 +27,7 @@ def gate(run: Run) -> None:
     root = tree.copy(run, run.name)
     data = [file for stage in _STAGES for file in sorted((paths.COVERAGE / stage).glob("*coverage*"))]
     if not data:
-        raise StageFailed("no stage has measured anything: run `bin/test units-measured coverage`")
+        raise StageFailed("no stage has measured anything: run `bin/test units-3.13 coverage`")
     settings = paths.COVERAGE / "settings.ini"
     settings.write_text(_SETTINGS.format(root=root), encoding="utf-8")
     coverage = [tools / "coverage"]

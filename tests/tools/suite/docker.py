@@ -38,6 +38,15 @@ def host_image(run: Run) -> str:
     return tag
 
 
+def images(run: Run) -> None:
+    """Make every image that other stages start hosts and engines from, so that they do not wait for one another's."""
+    from . import nim_lab
+
+    require_engine(run)
+    for image in (firewall_image(run), nim_lab.nim_image(run)):
+        run.verdict(f"the image {image}", True)
+
+
 def firewall_image(run: Run) -> str:
     """Return the name of the image of a test host with firewalls and an engine; made as host_image is."""
     base = host_image(run)

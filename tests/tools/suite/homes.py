@@ -21,7 +21,7 @@ _ENTER = 'mount --bind "$0" /etc/passwd && exec "$@"'
 
 def own(run: Run) -> list[object]:
     """Return what to put before a command so that the user's home is an empty folder; nothing where root's rights are missing."""
-    if not _may_mount():
+    if not possible():
         run.say("without root's rights this stage uses the home of the user")
         return []
     folder = paths.HOMES / run.name
@@ -39,7 +39,8 @@ def _line(account: pwd.struct_passwd, home: str) -> str:
 
 
 @functools.cache
-def _may_mount() -> bool:
+def possible() -> bool:
+    """Whether a stage can have a home of its own."""
     if os.geteuid() != 0:
         return False
     trial = [*_UNSHARE, "sh", "-c", _ENTER, "/etc/passwd", "true"]

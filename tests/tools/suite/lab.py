@@ -34,20 +34,31 @@ class Lab:
     engine_images: dict[str, str]
     openshell: Path | None
 
+    @property
+    def variables(self) -> dict[str, object]:
+        """What every play of molecule/ finds in the inventory."""
+        return {
+            "lab_dir": str(self.folder),
+            "lab_hosts": [*self.hosts, *([ENGINE_HOST] if self.engine_images else [])],
+            "lab_image": self.image,
+            # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
+            "lab_ollama": str(self.ollama or self.folder / "no-ollama"),
+            # The real OpenShell CLIs, which know their own path; its gateways run on this machine.
+            "lab_openshell": str(self.openshell or self.folder / "no-openshell"),
+            "lab_run": self.run_id,
+            "lab_sockets": str(self.sockets),
+        }
+
     def environment(self, tools: Path) -> dict[str, str]:
+        """What .config/molecule/config.yml has defaults for, what it sets itself, and what makes a run under `bin/test` strict."""
         return {
             "ANSIBLE_COLLECTIONS_PATH": str(paths.INSTALLED),
             # Everything that a secret could slip into is printed, and then searched.
             "ANSIBLE_VERBOSITY": "3",
             "COMPATIBLE_API_KEY": self.keys[0],
+            "LAB_COLLECTIONS": str(paths.INSTALLED),
             "LAB_DIR": str(self.folder),
-            "LAB_HOSTS": ",".join([*self.hosts, *([ENGINE_HOST] if self.engine_images else [])]),
-            "LAB_IMAGE": self.image,
-            # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
-            "LAB_OLLAMA": str(self.ollama or self.folder / "no-ollama"),
-            # The real OpenShell CLIs, which know their own path; its gateways run on this machine.
-            "LAB_OPENSHELL": str(self.openshell or self.folder / "no-openshell"),
-            "LAB_RUN": self.run_id,
+            "LAB_KEY": self.keys[0],
             "LAB_SOCKETS": str(self.sockets),
             # Not in HOME: what a run that was killed left there would make the next one believe that its hosts exist.
             "MOLECULE_EPHEMERAL_DIRECTORY": str(self.folder / "state"),
@@ -57,25 +68,34 @@ class Lab:
 
 @contextlib.contextmanager
 def opened(
-    run: Run, tools: Path, hosts: tuple[str, ...] = HOSTS, engine_images: dict[str, str] | None = None
+    run: Run,
+    tools: Path,
+    hosts: tuple[str, ...] = HOSTS,
+    engine_images: dict[str, str] | None = None,
+    *,
+    folder: Path | None = None,
+    first_key: str = "",
 ) -> Iterator[Lab]:
     """Have all that the hosts need until the block ends; then remove it and the hosts, whatever happened.
 
     hosts: their names. molecule/default makes them.
     engine_images: images for a further host with a container engine, by the name that plays know them by.
+    folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default.
     """
     docker.require_engine(run)
     image = docker.host_image(run)
     home = servers.ollama_home(run)
-    keys = tuple(f"canary-{secrets.token_hex(12)}" for _host in hosts)
+    made_up = [f"canary-{secrets.token_hex(12)}" for _host in hosts]
+    keys = (first_key or made_up[0], *made_up[1:])
     run_id = secrets.token_hex(4)
     # A folder of a socket must have a short name (108 bytes), which a checkout's need not be.
     sockets = Path(tempfile.mkdtemp(prefix="lab-"))
     openshell = servers.openshell_home(run)
     # Its programs are started by their real path, so that is where the hosts have to find it.
     openshell = openshell and openshell.resolve()
-    folder = paths.MOLECULE / run_id
-    lab = Lab(run_id, folder, sockets, hosts, keys, image, home, engine_images or {}, openshell)
+    lab = Lab(
+        run_id, folder or paths.MOLECULE / run_id, sockets, hosts, keys, image, home, engine_images or {}, openshell
+    )
     lab.folder.mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
@@ -135,10 +155,12 @@ def _write_inventory(lab: Lab, ports: list[int], shared: dict[str, object]) -> N
     shared_lines = "".join(f"        {name}: {json.dumps(value)}\n" for name, value in shared.items())
     engine = {ENGINE_HOST: {"lab_model_port": ports[0], "lab_shared_ports": [], "lab_images": lab.engine_images}}
     engine_hosts = json.dumps(engine if lab.engine_images else {})
+    everywhere = "".join(f"    {name}: {json.dumps(value)}\n" for name, value in lab.variables.items())
     (inventory / "hosts.yml").write_text(
         f"""---
 all:
-  hosts:
+  vars:
+{everywhere}  hosts:
     localhost:
       ansible_connection: local
       ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"

@@ -44,6 +44,9 @@ class Stage:
         needs: Stages whose results it reads; when both were asked for, it runs after them.
         quick: Part of `bin/test --quick`.
         full: Part of a plain `bin/test`.
+        budget: Seconds that it may take on two quiet cores while others run beside it; past them bin/test says so.
+        load: How many cores it keeps busy, by measurement: one that mostly waits lets others run beside it.
+        chooses: What the word after the colon of `bin/test NAME:WORD` chooses; empty where nothing can be chosen.
 
     """
 
@@ -53,14 +56,18 @@ class Stage:
     needs: tuple[str, ...] = ()
     quick: bool = False
     full: bool = True
+    budget: int = 60
+    load: float = 1.0
+    chooses: str = ""
 
 
 @dataclass
 class Outcome:
-    """A finished stage: seconds, counts, and the sentence that goes on its line, what to show of its log."""
+    """A finished stage: seconds, those of the CPU, counts, the sentence that goes on its line, what to show of its log."""
 
     stage: Stage
     seconds: float
+    cpu_seconds: float
     counts: Counts
     reason: str = ""
     failures: list[tuple[int, int]] = field(default_factory=list)

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import re
+from typing import Callable
 
 from . import containers, lab, nim_lab, paths, tree, venvs
 from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
+# Scenarios of a lab share its hosts one after the other, so each of these has a lab of its own, and they run at the same time. What is
+# named
+# nowhere belongs to `hosts`.
+_LABS = {"wsl": ("wsl",), "ollama": ("ollama", "ollama_install", "ollama_service")}
+# Scenarios that use the host with a container engine.
+_ENGINE = ("engines",)
 # What cannot be played without a real Ollama.
 _OLLAMA = ("ollama", "ollama_install", "ollama_service", "wsl")
 # And what cannot be without the real CLI of OpenShell.
 _OPENSHELL = ("sandbox",)
 
 
-def molecule(run: Run) -> None:
-    """Run all scenarios with the collection as it is installed from the tarball, then search the log for the keys."""
+def stage(name: str) -> Callable[[Run], None]:
+    """Return the stage that plays the scenarios of a lab."""
+
+    def part(run: Run) -> None:
+        _molecule(run, [run.choice] if run.choice else _scenarios(name))
+
+    return part
+
+
+def _scenarios(lab_name: str) -> list[str]:
+    named = {name for scenarios in _LABS.values() for name in scenarios}
+    found = {file.parent.name for file in (paths.REPO / "molecule").glob("*/molecule.yml")} - {"default"}
+    return sorted(_LABS.get(lab_name, found - named))
+
+
+def _molecule(run: Run, scenarios: list[str]) -> None:
+    """Run scenarios with the collection as it is installed from the tarball, then search the log for the keys."""
     if not paths.INSTALLED.exists():
         raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball molecule`")
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
-    images = {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
+    images = (
+        {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
+        if set(_ENGINE).intersection(scenarios)
+        else {}
+    )
     with lab.opened(run, tools, engine_images=images) as made:
         left_out = [*(() if made.ollama else _OLLAMA), *(() if made.openshell else _OPENSHELL)]
-        excluded = [word for name in left_out for word in ("--exclude", name)]
-        test_all = ["test", "--all", *excluded, "--report", "--no-command-borders"]
-        status = run.execute([tools / "molecule", *test_all], cwd=root, env=made.environment(tools))
+        chosen = [word for name in scenarios if name not in left_out for word in ("--scenario-name", name)]
+        if not chosen:
+            return
+        test = ["test", *chosen, "--report", "--no-command-borders"]
+        status = run.execute([tools / "molecule", *test], cwd=root, env=made.environment(tools))
     _count(run, status)
     log = run.printed_since(0)
     for host, key in zip(made.hosts, made.keys):

@@ -12,20 +12,24 @@ from .run import Run
 
 def tarball(run: Run) -> None:
     """Build the collection, install it into an empty path without the network, and read its documentation from there."""
+    install(run)
+    _check_documentation(run, venvs.venv(run, "tools"))
+
+
+def install(run: Run, dist: paths.Path = paths.DIST, installed: paths.Path = paths.INSTALLED) -> None:
+    """Build the collection and install it, each into a folder that is made anew."""
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
-    for folder in (paths.DIST, paths.INSTALLED):
+    for folder in (dist, installed):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     galaxy = [tools / "ansible-galaxy", "collection"]
-    run.command([*galaxy, "build", "--output-path", paths.DIST], cwd=root)
-    (archive,) = paths.DIST.glob("*.tar.gz")
+    run.command([*galaxy, "build", "--output-path", dist], cwd=root)
+    (archive,) = dist.glob("*.tar.gz")
     run.verdict("build", True)
-    installed = run.check("install", [*galaxy, "install", "--offline", "-p", paths.INSTALLED, archive], cwd=paths.DIST)
-    if not installed:
+    if not run.check("install", [*galaxy, "install", "--offline", "-p", installed, archive], cwd=dist):
         raise StageFailed("the tarball does not install")
-    run.check("verify", [*galaxy, "verify", "--offline", "-p", paths.INSTALLED, paths.COLLECTION], cwd=paths.DIST)
-    _check_documentation(run, tools)
+    run.check("verify", [*galaxy, "verify", "--offline", "-p", installed, paths.COLLECTION], cwd=dist)
 
 
 def demo(run: Run) -> None:

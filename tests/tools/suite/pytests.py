@@ -3,39 +3,71 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 
 from . import docker, homes, paths, servers, tree, venvs
-from .model import Counts, StageSkipped
+from .model import Counts, StageFailed, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
 # The files of tests/real that start ansible-playbook: a stage of their own, since they take as long as all the others.
 _PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
-
-
-# Branches, because ansible-test measures them and the two can be combined only when they agree.
-_MEASURE = ("-m", "coverage", "run", "--branch", "--parallel-mode", "--include=*/local_inference/plugins/*")
+# Processes of pytest: both stages wait for servers, engines and one another's time limits more than they compute.
+_REAL_PROCESSES, _PLAY_PROCESSES = 4, 3
 
 
 def units_quick(run: Run) -> None:
     """Run tests/unit on one Python, straight through pytest."""
-    _units(run, [], {})
+    units_on(run, venvs.venv(run, "tools"))
 
 
-def units_measured(run: Run) -> None:
-    """Run tests/unit on one Python and measure what they reach: ansible-test forks for each test, which takes five times as long."""
-    _units(run, [*_MEASURE], {"COVERAGE_FILE": str(_coverage_folder(run) / f"{run.name}=coverage")})
+def units_newest(run: Run) -> None:
+    """Run tests/unit on the newest Python and measure what they reach."""
+    units_on(run, venvs.venv(run, "units-newest"), measured=True)
 
 
-def _units(run: Run, measure: list[str], env: dict[str, str]) -> None:
-    tools = venvs.venv(run, "tools")
+def units_on(run: Run, programs: paths.Path, measured: bool = False) -> None:
+    """Run tests/unit with the Python of an environment."""
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
-    env = {**env, "PYTHONPATH": tree.collections_path(root)}
-    run.execute([tools / "python", *measure, *PYTEST, f"--junit-xml={report}", "tests/unit"], cwd=root, env=env)
+    measure, env = _measuring(run, root) if measured else ([], {})
+    env["PYTHONPATH"] = ":".join(filter(None, [tree.collections_path(root), env.get("PYTHONPATH")]))
+    argv = [
+        programs / "python",
+        "-B",
+        *PYTEST,
+        *measure,
+        f"--junit-xml={report}",
+        *_selected(run, root, ["tests/unit"]),
+    ]
+    judge(run, run.execute(argv, cwd=root, env=env), report)
+
+
+def _selected(run: Run, root: paths.Path, usual: Sequence[object]) -> list[object]:
+    """Return what of pytest is to be run: what the user chose, a file or an expression, or all."""
+    if not run.choice:
+        return list(usual)
+    files = [path for path in (root / run.choice, *(root / "tests").rglob(run.choice)) if path.is_file()]
+    return [files[0].relative_to(root)] if files else ["-k", run.choice, *usual]
+
+
+def judge(run: Run, status: int, report: paths.Path) -> None:
+    """Count what pytest reports, and fail where it did not come that far."""
     run.highlight(PYTEST_FAULTS)
     run.count_junit([report] if report.exists() else [])
+    # 1 is a failed test, which the report has; 5 is that there is none.
+    if status not in (0, 1):
+        raise StageFailed(f"pytest ended with exit {status}")
+
+
+def _measuring(run: Run, root: paths.Path) -> tuple[list[object], dict[str, str]]:
+    """Return the options and the environment with which pytest, and each process that it starts, measures what it reaches."""
+    folder = str(root / "tests" / "tools")
+    return ["-p", "measured"], {
+        "MEASURED_DATA": str(_coverage_folder(run) / f"{run.name}=coverage"),
+        "PYTHONPATH": folder,
+    }
 
 
 def _coverage_folder(run: Run) -> paths.Path:
@@ -49,8 +81,9 @@ def _coverage_folder(run: Run) -> paths.Path:
 def real_servers(run: Run) -> None:
     """Run tests/real: the collection's own code against real llama.cpp and Ollama servers and doubles that misbehave."""
     plays = [word for pattern in _PLAYS for word in ("--ignore-glob", f"*/{pattern}")]
-    _real(run, [*_MEASURE], ["tests/real", *plays])
-    _oldest_sdk(run)
+    _real(run, ["tests/real", *plays], _REAL_PROCESSES, measured=True)
+    if not run.choice:
+        _oldest_sdk(run)
 
 
 def _oldest_sdk(run: Run) -> None:
@@ -71,27 +104,25 @@ def _oldest_sdk(run: Run) -> None:
     }
     # Its conftest is for the servers of the other files.
     chosen = ["--noconftest", "-k", "pulled or comes_back or one_shot or none", "tests/real/test_containers.py"]
-    run.execute([*homes.own(run), python, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
-    run.highlight(PYTEST_FAULTS)
-    run.count_junit([report] if report.exists() else [])
+    argv = [*homes.own(run), python, *PYTEST, f"--junit-xml={report}", *chosen]
+    judge(run, run.execute(argv, cwd=root, env=env), report)
 
 
 def plays(run: Run) -> None:
     """Run the files of tests/real that start ansible-playbook, as a user would, with both ends of what we support."""
     files = sorted(path for pattern in _PLAYS for path in (paths.REPO / "tests" / "real").glob(pattern))
-    _real(run, [], [path.relative_to(paths.REPO) for path in files])
+    _real(run, [path.relative_to(paths.REPO) for path in files], _PLAY_PROCESSES, measured=False)
 
 
-def _real(run: Run, measure: list[str], chosen: list[str] | list[paths.Path]) -> None:
+def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> None:
     python = venvs.venv(run, "servers") / "python"
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
-    env = {
-        "PYTHONPATH": f"{tree.collections_path(root)}:{root / 'tests' / 'servers'}",
-        "SCRIPTED_SERVERS_PYTHON": str(python),
-        "COVERAGE_FILE": str(_coverage_folder(run) / f"{run.name}=coverage"),
-    }
+    measure, env = _measuring(run, root) if measured else ([], {})
+    folders = [tree.collections_path(root), *(str(root / "tests" / name) for name in ("servers", "tools"))]
+    env["PYTHONPATH"] = ":".join(folders)
+    env["SCRIPTED_SERVERS_PYTHON"] = str(python)
     home = servers.ollama_home(run)
     if home:
         env["OLLAMA_TEST_HOME"] = str(home)
@@ -107,6 +138,20 @@ def _real(run: Run, measure: list[str], chosen: list[str] | list[paths.Path]) ->
         env["LAB_FIREWALL_IMAGE"] = docker.firewall_image(run)
     except StageSkipped as reason:
         run.counts.add(Counts(skipped=1, reasons=[f"no tests of real firewalls: {reason}"]))
-    run.execute([*homes.own(run), python, *measure, *PYTEST, f"--junit-xml={report}", *chosen], cwd=root, env=env)
-    run.highlight(PYTEST_FAULTS)
-    run.count_junit([report] if report.exists() else [])
+    # A file belongs to one process, which keeps its servers from test to test.
+    parallel = ["-n", processes, "--dist", "loadfile"]
+    if homes.possible():
+        own = paths.HOMES / f"{run.name}-processes"
+        shutil.rmtree(own, ignore_errors=True)
+        env["OWN_HOMES"] = str(own)
+        parallel += ["-p", "own_home"]
+    argv = [
+        *homes.own(run),
+        python,
+        *PYTEST,
+        *measure,
+        *parallel,
+        f"--junit-xml={report}",
+        *_selected(run, root, files),
+    ]
+    judge(run, run.execute(argv, cwd=root, env=env), report)

@@ -40,11 +40,17 @@ def stop_all() -> None:
                 os.killpg(process.pid, signal.SIGTERM)
 
 
+def _kill(process: subprocess.Popen[bytes], hanging: threading.Event) -> None:
+    hanging.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def exclusive(name: str) -> Iterator[None]:
+def exclusive(name: str, folder: Path = paths.LOCKS) -> Iterator[None]:
     """Hold a lock that also keeps a second bin/test in the same checkout out (fcntl locks end with the process)."""
-    paths.LOCKS.mkdir(parents=True, exist_ok=True)
-    with (paths.LOCKS / name).open("w", encoding="utf-8") as handle:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -52,10 +58,14 @@ def exclusive(name: str) -> Iterator[None]:
 class Run:
     """One run of one stage."""
 
-    def __init__(self, name: str, log: TextIO) -> None:
+    def __init__(self, name: str, log: TextIO, choice: str = "") -> None:
         self.name = name
         self.log = log
+        # What the user chose of the stage: a scenario, a target, an expression of pytest; empty for all of it.
+        self.choice = choice
         self.counts = Counts()
+        # Of its commands and of what they waited for; not of servers and containers.
+        self.cpu_seconds = 0.0
         # Where in the log (bytes) the checks that failed lie: what is shown on screen.
         self.failures: list[tuple[int, int]] = []
 
@@ -99,15 +109,20 @@ class Run:
         with _guard:
             _running.add(process)
         started = time.monotonic()
+        hanging = threading.Event()
+        killer = threading.Timer(limit, _kill, (process, hanging))
+        killer.start()
         try:
-            status = process.wait(timeout=limit)
-        except subprocess.TimeoutExpired as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise StageFailed(f"`{words[0]}` did not end within {limit:.0f} s and was stopped") from error
+            # Not process.wait(), which does not tell the time on the CPU.
+            _pid, ended, usage = os.wait4(process.pid, 0)
+            process.returncode = status = os.waitstatus_to_exitcode(ended)
         finally:
+            killer.cancel()
             with _guard:
                 _running.discard(process)
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        if hanging.is_set():
+            raise StageFailed(f"`{words[0]}` did not end within {limit:.0f} s and was stopped")
         self.say(f"[exit {status}, {time.monotonic() - started:.1f} s]")
         return status
 

@@ -1,11 +1,11 @@
-"""Runs stages, two at a time where they do not wait for each other, and prints a line for each."""
+"""Runs stages, as many at a time as keep the cores busy, and prints a line for each."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from . import paths
 from .environment import in_ci
@@ -17,19 +17,23 @@ TAIL_LINES = 60
 LONGEST_LINE = 300
 
 
-def run_all(stages: Sequence[Stage], jobs: int) -> list[Outcome]:
-    """Run the stages in the order given, as soon as those they need are done; return how each ended."""
+def run_all(stages: Sequence[tuple[Stage, str]], jobs: float, strict: bool) -> list[Outcome]:
+    """Run the stages, each with what was chosen of it, as soon as those they need are done; return how each ended.
+
+    jobs: how many cores there are to be kept busy. strict: a stage that could not run at all has failed.
+    """
     paths.LOGS.mkdir(parents=True, exist_ok=True)
-    waiting = list(stages)
+    choices = {stage.name: choice for stage, choice in stages}
+    waiting = [stage for stage, _choice in stages]
     running: dict[concurrent.futures.Future[Outcome], Stage] = {}
     outcomes: list[Outcome] = []
-    width = max(len(stage.name) for stage in stages)
-    with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+    width = max(len(stage.name) for stage in waiting)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(waiting)) as pool:
         try:
             while waiting or running:
-                for stage in _ready(waiting, running, jobs):
+                for stage in startable(waiting, list(running.values()), jobs):
                     waiting.remove(stage)
-                    running[pool.submit(run_one, stage)] = stage
+                    running[pool.submit(run_one, stage, choices[stage.name], strict)] = stage
                 done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     del running[future]
@@ -41,12 +45,25 @@ def run_all(stages: Sequence[Stage], jobs: int) -> list[Outcome]:
     return outcomes
 
 
-def run_one(stage: Stage) -> Outcome:
+def startable(waiting: Sequence[Stage], running: Collection[Stage], jobs: float) -> list[Stage]:
+    """Return the stages to start now, first come, first served: those that wait for no other, while a core is free for them."""
+    unfinished = {stage.name for stage in [*waiting, *running]}
+    busy = sum(stage.load for stage in running)
+    started: list[Stage] = []
+    for stage in waiting:
+        alone = not running and not started
+        if not unfinished.intersection(stage.needs) and (alone or busy + stage.load <= jobs):
+            started.append(stage)
+            busy += stage.load
+    return started
+
+
+def run_one(stage: Stage, choice: str = "", strict: bool = False) -> Outcome:
     """Run one stage; whatever happens in it becomes its outcome."""
     started = time.monotonic()
     reason = ""
     with exclusive(f"stage-{stage.name}"), log_file(stage).open("w", encoding="utf-8") as log:
-        run = Run(stage.name, log)
+        run = Run(stage.name, log, choice)
         try:
             stage.function(run)
             if not (run.counts.passed or run.counts.failed or run.counts.skipped):
@@ -64,7 +81,11 @@ def run_one(stage: Stage) -> Outcome:
     if run.counts.skipped and in_ci():
         run.counts.failed += 1
         reason = f"in CI nothing may be skipped: {reason or '; '.join(sorted(set(run.counts.reasons)))}"
-    return Outcome(stage, time.monotonic() - started, run.counts, reason or _summary(run.counts), run.failures)
+    elif strict and not run.counts.passed and not run.counts.failed:
+        run.counts.failed += 1
+        reason = f"it could not run: {reason}"
+    seconds = time.monotonic() - started
+    return Outcome(stage, seconds, run.cpu_seconds, run.counts, reason or _summary(run.counts), run.failures)
 
 
 def report(outcome: Outcome, width: int) -> None:
@@ -81,15 +102,21 @@ def report(outcome: Outcome, width: int) -> None:
         print(f"    the whole log: {log_file(outcome.stage).relative_to(paths.REPO)}", flush=True)
 
 
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return what each stage took beside what it may take, the longest first, and which took more."""
+    width = max(len(outcome.stage.name) for outcome in outcomes)
+    lines = [f"{'stage':<{width}}  seconds  budget  CPU seconds"]
+    for outcome in sorted(outcomes, key=lambda one: -one.seconds):
+        stage = outcome.stage
+        over = "  over budget" if outcome.seconds > stage.budget else ""
+        lines.append(
+            f"{stage.name:<{width}}  {outcome.seconds:7.0f}  {stage.budget:6d}  {outcome.cpu_seconds:11.0f}{over}"
+        )
+    return "\n".join(lines)
+
+
 def log_file(stage: Stage) -> paths.Path:
     return paths.LOGS / f"{stage.name}.log"
-
-
-def _ready(waiting: list[Stage], running: dict[concurrent.futures.Future[Outcome], Stage], jobs: int) -> list[Stage]:
-    """Return the stages to start now: first come, first served, less those that wait for another."""
-    unfinished = {stage.name for stage in waiting} | {stage.name for stage in running.values()}
-    startable = [stage for stage in waiting if not unfinished.intersection(stage.needs)]
-    return startable[: jobs - len(running)]
 
 
 def _summary(counts: Counts) -> str:

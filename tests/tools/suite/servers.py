@@ -64,9 +64,10 @@ def ollama_home(run: Run) -> Path | None:
         return None
     recipe = paths.REPO / "tests" / "servers" / "requirements-ollama.txt"
     folder = paths.VENVS / f"ollama-{hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]}"
-    with exclusive("venv-ollama"):
+    with exclusive("venv-ollama", paths.VENVS / "locks"):
         run.command([sys.executable, recipe.parent / "ollama_server.py", "--install", folder])
-    return folder
+    # A process is told by its real path, whichever checkout the folder is reached from.
+    return folder.resolve()
 
 
 def openshell_home(run: Run) -> Path | None:
@@ -82,7 +83,7 @@ def openshell_home(run: Run) -> Path | None:
     recipe = paths.REPO / "tests" / "servers" / "openshell_parts.py"
     content = recipe.read_bytes() + (recipe.parent / "requirements-openshell.txt").read_bytes()
     folder = paths.VENVS / f"openshell-{hashlib.sha256(content).hexdigest()[:12]}"
-    with exclusive("venv-openshell"):
+    with exclusive("venv-openshell", paths.VENVS / "locks"):
         run.command([sys.executable, recipe, "--install", folder])
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 from . import paths, pythons
@@ -18,11 +19,17 @@ _PYTHONS = {
     # The tools take the core that the Python has: 2.21, or 2.19 on a machine with Debian 12's Python alone.
     "tools": ("3.12", "3.13", "3.11"),
     "servers": ("3.12", "3.11", "3.13"),
+    # The unit tests alone, on the newest Python, and with the oldest core.
+    "units-newest": ("3.13", "3.12"),
+    "units-oldest": ("3.11", "3.12"),
     # Python 3.12 lacks what this SDK imports (distutils).
     "docker-oldest": ("3.11", "3.10", "3.9"),
 }
 # Those that pin everything themselves, since they are older than what the others share.
 _UNCONSTRAINED = ("docker-oldest",)
+# Several checkouts may share the folder (a link, or a cache that CI keeps), each with recipes of its own: an environment is removed
+# only when nobody has asked for it that long.
+_UNUSED_SECONDS = 14 * 24 * 3600.0
 
 
 def venv(run: Run, name: str) -> Path:
@@ -33,17 +40,27 @@ def venv(run: Run, name: str) -> Path:
     version, python = pythons.require(*_PYTHONS[name])
     wanted, constraints = paths.REQUIREMENTS / f"{name}.txt", paths.REQUIREMENTS / "constraints.txt"
     recipe = str(python).encode() + _content(wanted) + _content(constraints)
-    folder = paths.VENVS / f"{name}-py{version}-{hashlib.sha256(recipe).hexdigest()[:12]}"
-    with exclusive(f"venv-{name}"):
-        if (folder / "complete").exists():
+    # Programs of an environment know its path, which may not be that of a checkout that shares it by a link.
+    folder = paths.VENVS.resolve() / f"{name}-py{version}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    complete = folder / "complete"
+    # The lock lies beside the environments, for those who share them.
+    with exclusive(f"venv-{name}", paths.VENVS / "locks"):
+        if complete.exists():
+            complete.touch()
             return folder / "bin"
-        for stale in paths.VENVS.glob(f"{name}-py*"):
-            shutil.rmtree(stale)
-        run.command([python, "-m", "venv", folder])
+        _remove_unused(name)
+        run.command([python, "-m", "venv", "--clear", folder])
         shared = [] if name in _UNCONSTRAINED else ["-c", constraints]
         run.command([folder / "bin" / "pip", "install", "--quiet", "-r", wanted, *shared])
-        (folder / "complete").touch()
+        complete.touch()
     return folder / "bin"
+
+
+def _remove_unused(name: str) -> None:
+    for folder in paths.VENVS.glob(f"{name}-py*"):
+        mark = folder / "complete"
+        if mark.exists() and time.time() - mark.stat().st_mtime > _UNUSED_SECONDS:
+            shutil.rmtree(folder)
 
 
 def _content(requirements: Path) -> bytes:

@@ -25,11 +25,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     NO_DAEMON,
     parse_ollama_client_version,
 )
-
-PROGRAM = PurePosixPath("bin", "ollama")
-LIBRARY = PurePosixPath("lib", "ollama")
-# In the order in which they are put in place: the program looks for its libraries beside itself.
-PARTS = (LIBRARY, PROGRAM)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import LIBRARY, PROGRAM
 
 _CHUNK = 1024 * 1024
 _RUN_LIMIT_S = 30.0

@@ -22,6 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
     archive,
+    layout,
     previous,
     release,
     script,
@@ -37,6 +38,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
+
+_UNDONE = "What was there before is back in its place."
 
 
 class Installation:
@@ -63,7 +66,7 @@ class Installation:
                 f"The version {self._version} is below the minimum_version {self._minimum}. Raise the one or lower the other.",
             )
         self._prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
-        self._program = f"{self._prefix}/{archive.PROGRAM}"
+        self._program = f"{self._prefix}/{layout.PROGRAM}"
         self._place = machine.path(self._prefix)
 
     def converge(self, check_mode: bool) -> Result:
@@ -74,21 +77,58 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        result = Result(path, client, daemon, client, daemon, previous=previous.find(self._place))
+        result = Result(path, client, daemon, client, daemon, previous=layout.find_previous(self._place))
         stale_client = release.is_older(client, self._minimum)
         stale_daemon = daemon is not None and release.is_older(daemon, self._minimum)
-        if not stale_client and not stale_daemon:
+        reason = None if stale_client else self._why_again(result)
+        if not stale_client and not stale_daemon and not reason:
             return result
         running = self._find_running(result, daemon, stale_daemon) if daemon else None
-        if stale_client:
-            self._install(result, running, check_mode)
-        elif running:
-            self._plan_restart(result, running)
-            if not check_mode:
-                upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
+        kept = result.previous
+        try:
+            if stale_client or reason:
+                self._install(result, running, check_mode, reason)
+            elif running:
+                self._plan_restart(result, running)
+                if not check_mode:
+                    upgrade.restart(self._machine, running, self._minimum, self._wish.timeout, "")
+        except Failure as failure:
+            if kept is None or check_mode:
+                raise
+            # An earlier run was broken off: what lies there is not what served last.
+            raise self._go_back(kept, running, failure) from failure
         if not check_mode:
-            self._check_after(result, stale_client)
+            self._check_after(result, stale_client or bool(reason))
         return result
+
+    def _why_again(self, result: Result) -> str | None:
+        """Return why a version that is new enough is installed once more, None where it is left alone.
+
+        Raises:
+            Failure: C(ollama_damaged), where that would be an older one.
+
+        """
+        if result.path != self._program:  # another's, which check_place() would refuse to replace
+            return None
+        manifest = layout.read_manifest(self._place)
+        damage = layout.find_damage(self._place)
+        if damage and release.is_older(self._version, str(result.version)):
+            raise Failure(
+                "ollama_damaged",
+                f"Compared Ollama {result.version} in {self._prefix} with what was recorded when it was installed: {damage}. It is newer "
+                f"than the version {self._version} that would be installed instead. Set version (ollama_version) to {result.version}, with "
+                "its checksum, to have it repaired. Nothing was changed.",
+                path=self._program,
+            )
+        if damage:
+            return damage
+        if self._wish.reinstall:
+            return "that was asked for"
+        wanted = self._wish.checksum or ""
+        if manifest and manifest.sha256 and self._version == manifest.version and self._wish.method == "archive":
+            found = f"sha256:{manifest.sha256}"
+            return f"it is from another archive ({found})" if wanted and wanted.lower() != found else None
+        return None
 
     def restore(self, check_mode: bool) -> Result:
         """Put back what an upgrade replaced and kept, and have the daemon run it, unless only checking; without such a thing do nothing.
@@ -98,7 +138,7 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        kept = previous.find(self._place)
+        kept = layout.find_previous(self._place)
         result = Result(path, client, daemon, client, daemon)
         if kept is None:
             return result
@@ -112,6 +152,12 @@ class Installation:
             result.daemon_restarted, result.daemon_version = True, kept
         if check_mode:
             return result
+        self._put_back(kept, running, unit)
+        if running or unit:
+            result.daemon_version = upgrade.await_answer(self._wish.port, self._wish.timeout)
+        return result
+
+    def _put_back(self, kept: str, running: upgrade.Running | None, unit: str | None) -> None:
         try:
             with acting_as(self._account):
                 previous.restore(self._place)
@@ -123,21 +169,37 @@ class Installation:
             upgrade.do_restart(self._machine, running)
         elif unit:
             Systemd(self._machine).do("restart", unit)
-        if running or unit:
-            result.daemon_version = upgrade.await_answer(self._wish.port, self._wish.timeout)
-        return result
+        self._forget()  # last: a run that is killed before begins anew
+
+    def _go_back(self, kept: str, running: upgrade.Running | None, failure: Failure) -> Failure:
+        """Put back what served before a run that was broken off, and return the failure with that in its sentence."""
+        try:
+            self._put_back(kept, running, None if running else upgrade.find_unit(self._machine))
+            outcome = f"Ollama {kept}, which served before an earlier run was broken off, is back in its place."
+        except Failure as second:
+            outcome = second.message
+        return Failure(failure.code, f"{failure.message} {outcome}", **failure.details)
 
     def settle(self, check_mode: bool) -> Result:
         """Let go of what an upgrade replaced and kept, unless only checking."""
         path, client, daemon = self._look()
         result = Result(path, client, daemon, client, daemon)
-        kept = previous.find(self._place)
+        kept = layout.find_previous(self._place)
         if kept is not None:
             result.plan(f"remove Ollama {kept}, which was kept")
             if not check_mode:
-                with acting_as(self._account):
-                    previous.forget(self._place)
+                self._forget()
         return result
+
+    def _forget(self) -> None:
+        """Let go of what is kept, and of the copy that a run which was killed has left in its staging folder."""
+        staging = Staging(self._place, "Ollama", layout.PARTS)
+        with acting_as(self._account):
+            if staging.folder.exists():
+                with contextlib.suppress(Failure):  # another run is at it, which tidies up itself
+                    staging.open()
+                    staging.close()
+            previous.forget(self._place)
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
         """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""
@@ -174,13 +236,14 @@ class Installation:
         result.daemon_restarted = True
         result.daemon_version = self._version
 
-    def _install(self, result: Result, running: upgrade.Running | None, check_mode: bool) -> None:
+    def _install(self, result: Result, running: upgrade.Running | None, check_mode: bool, reason: str | None) -> None:
         check_place(self._wish, self._prefix, self._program, result.path)
         by_script = self._wish.method == "script"
         sources = self._sources()
         result.source, result.path, result.version = str(sources[0]), self._program, self._version
         what = f"run {sources[0]}" if by_script else f"install {' and '.join(map(str, sources))}"
-        result.plan(f"{what} as Ollama {self._version} in {self._prefix}")
+        again = f" once more, since {reason}" if reason else ""
+        result.plan(f"{what} as Ollama {self._version} in {self._prefix}{again}")
         needs_unit = self._wish.mode == "system" and not by_script and unit_file.is_missing(self._machine)
         if needs_unit:
             result.unit = unit_file.render(self._prefix)
@@ -191,8 +254,14 @@ class Installation:
             with acting_as(self._account):
                 foresee(self._machine, self._wish, self._place, sources, result)
             return
-        # One that does not tell its version is nothing to go back to.
-        keeps = self._wish.keep_previous and result.previous_version is not None
+        # One that does not tell its version is nothing to go back to, and one that is kept already was the last to be proved.
+        # What is damaged is none either.
+        keeps = (
+            self._wish.keep_previous
+            and result.previous_version is not None
+            and result.previous is None
+            and layout.find_damage(self._place) is None
+        )
         if keeps:
             self._keep(result, str(result.previous_version))
         try:
@@ -226,7 +295,7 @@ class Installation:
         self, result: Result, sources: list[release.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
-        machine, account, staging = self._machine, self._account, Staging(self._place, "Ollama", archive.PARTS)
+        machine, account, staging = self._machine, self._account, Staging(self._place, "Ollama", layout.PARTS)
         zstd = archive.check_zstd(sources[0], machine)
         with acting_as(account):
             staging.open()
@@ -242,13 +311,14 @@ class Installation:
             archive.prove_program(machine, account, staging.tree, sources, self._version)
             try:
                 with acting_as(account):
+                    layout.write_manifest(staging.tree, self._version, sources[0].sha256)
                     staging.swap()
                 if needs_unit:
                     unit_file.make(machine, self._prefix)
                 if running:
                     restarted = True
                     self._report(Position("restart", message="Restarting the daemon"))
-                    upgrade.restart(machine, running, self._minimum, self._wish.timeout)
+                    upgrade.restart(machine, running, self._minimum, self._wish.timeout, _UNDONE)
             except (Failure, OSError):
                 with acting_as(account):
                     staging.undo()
@@ -270,7 +340,7 @@ class Installation:
         return fetched.file
 
     def _run_script(self, result: Result, source: release.Source, running: upgrade.Running | None) -> None:
-        machine, staging = self._machine, Staging(self._place, "Ollama", archive.PARTS)
+        machine, staging = self._machine, Staging(self._place, "Ollama", layout.PARTS)
         staging.open()
         try:
             file = self._fetch(source, staging.folder, result)
@@ -284,6 +354,7 @@ class Installation:
                     result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
                     self._reload()
                 self._prove_script(source, running)
+                layout.write_manifest(self._place, self._version, None)
             except (Failure, OSError):
                 self._undo_script(kept, before, running)
                 raise
@@ -323,7 +394,7 @@ class Installation:
                 found=client,
             )
         if running and release.is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else
-            upgrade.restart(self._machine, running, self._minimum, self._wish.timeout)
+            upgrade.restart(self._machine, running, self._minimum, self._wish.timeout, _UNDONE)
 
     def _reload(self) -> None:
         if Systemd.is_running(self._machine):
@@ -332,6 +403,8 @@ class Installation:
     def _check_after(self, result: Result, installed: bool) -> None:
         """Ask both sides again: another copy earlier on PATH would keep the old one."""
         result.path, result.version, result.daemon_version = self._look()
+        if installed and result.path == self._program and result.version is None:
+            result.version = self._version  # it has proved itself a moment ago; a busy host gives no answer in time
         if installed and (result.path != self._program or result.version != self._version):
             raise Failure(
                 "ollama_elsewhere",

@@ -12,6 +12,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source, parse_source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import (  # noqa: F401 - callers take them from here
+    is_older,
+    version_key,
+)
 
 # Older daemons return tool calls as text (nemoclaw-facts 1.2, NemoClaw's own minimum of August 2026).
 DEFAULT_VERSION = "0.32.9"
@@ -41,16 +45,6 @@ def check_version(version: str) -> str:
     if not found:
         raise Failure("version_invalid", f"{version!r} is no version of Ollama. Write it like {DEFAULT_VERSION}.")
     return found[1]
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return what to compare versions by; a release candidate counts as its release."""
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3])
-
-
-def is_older(version: str | None, minimum: str) -> bool:
-    """Tell whether a version is below another; an unknown one is."""
-    return version is None or version_key(version) < version_key(minimum)
 
 
 def archives(

@@ -17,9 +17,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
-    archive,
-    previous,
     unit_file,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+    PARTIAL,
+    PARTS,
+    PREVIOUS_VERSION,
+    PROGRAM,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
     SYSTEM_PREFIX,
@@ -40,10 +44,11 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
 
     """
     prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
-    there = [path for path in (machine.path(prefix) / part for part in archive.PARTS) if os.path.lexists(path)]
+    parts = (*PARTS, PREVIOUS_VERSION.parent, PARTIAL)
+    there = [path for path in (machine.path(prefix) / part for part in parts) if os.path.lexists(path)]
     own_unit = wish.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
     found = find_ollama_client(replace(machine, environ={**machine.environ, "PATH": f"{prefix}/bin"}), account)
-    is_found = found["path"] == f"{prefix}/{archive.PROGRAM}"
+    is_found = found["path"] == f"{prefix}/{PROGRAM}"
     result = Result(None, found["version"] if is_found else None, None, None, None)
     if own_unit:
         result.plan(f"stop ollama.service and remove {unit_file.PATH}")
@@ -59,7 +64,7 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
     if own_unit and not check_mode:
         _stop_unit(machine)
     if not own_unit or not check_mode:
-        _refuse_what_runs(machine, f"{prefix}/{archive.PROGRAM}")
+        _refuse_what_runs(machine, f"{prefix}/{PROGRAM}")
     if check_mode:
         return result
     if own_unit:
@@ -68,7 +73,6 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
         with acting_as(account):
             for path in there:
                 _remove(path)
-            previous.forget(machine.path(prefix))
     except OSError as error:
         raise Failure(
             "install_unwritable",

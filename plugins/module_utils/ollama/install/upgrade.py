@@ -20,8 +20,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     UNIT,
     Found,
     look,
+    named_holder,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import UnitStart, reason_in
 
 _POLL_S = 0.2
 
@@ -89,34 +91,47 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
     return Running(port, version, unit, local.pid, program, find_account(owner), environment)
 
 
-def restart(machine: Machine, running: Running, minimum: str, timeout: float) -> None:
+def restart(machine: Machine, running: Running, minimum: str, timeout: float, afterwards: str) -> None:
     """Restart it, and wait until it says that it is new enough.
+
+    Args:
+        machine: The host.
+        running: The daemon.
+        minimum: The version that it has to have at least.
+        timeout: Seconds to wait for it.
+        afterwards: What the caller does where it is not, as a sentence.
 
     Raises:
         Failure: C(daemon_not_upgraded), or what systemd and the process say.
 
     """
     do_restart(machine, running)
-    version = await_answer(running.port, timeout)
+    start = UnitStart(Systemd(machine), running.unit) if running.unit else None
+    version = await_answer(running.port, timeout, start)
     if not is_older(version, minimum):
         return
-    seen = f"it is still Ollama {version}" if version else f"it does not answer after {timeout:.0f} s"
+    over = start.why_over() if start and version is None else None
+    logs = start.last_logs() if start else []
+    said = reason_in(logs) if version is None else None
+    seen = f"it is still Ollama {version}" if version else over or f"it does not answer after {timeout:.0f} s"
     raise Failure(
         "daemon_not_upgraded",
-        f"Installed Ollama and restarted {running} on port {running.port}: {seen}. What was there before is back in its place. See "
-        f"failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
+        f"Installed Ollama and restarted {running} on port {running.port}: {seen}.{f' Its log says: {said}.' if said else ''} {afterwards} "
+        f"See failure.last_logs{'' if running.unit else ' and ~/.ollama/serve.log of its user'}, and whether it runs another program.",
         daemon_version=version,
-        last_logs=Systemd(machine).last_logs(running.unit) if running.unit else [],
+        last_logs=logs,
     )
 
 
-def await_answer(port: int, timeout: float) -> str | None:
-    """Wait for a daemon and return its version, None where none answers in time."""
+def await_answer(port: int, timeout: float, start: UnitStart | None = None) -> str | None:
+    """Wait for a daemon and return its version, None where none answers in time, or will any more."""
     deadline = Deadline(timeout)
     while deadline.remaining:
         version = ask_ollama_daemon(port)[0]
         if version:
             return version
+        if start and start.why_over():
+            return None
         deadline.sleep(_POLL_S)
     return None
 
@@ -139,9 +154,9 @@ def do_restart(machine: Machine, running: Running) -> None:
 
 
 def _not_ours(found: Found, port: int, version: str) -> Failure:
-    holder = ", ".join(f"{one['process']} ({one['pid']})" for one in found.listeners if one["process"])
+    holder = ", ".join(dict.fromkeys(map(named_holder, found.listeners)))
     return Failure(
         "daemon_not_ours",
-        f"The daemon on port {port} ({holder or 'process unknown'}) runs Ollama {version} and has to be restarted, but it belongs to a "
+        f"The daemon on port {port} ({holder}) runs Ollama {version} and has to be restarted, but it belongs to a "
         "user's own systemd or to a container. Upgrade and restart it where it was started, or set restart: false. Nothing was changed.",
     )

@@ -38,6 +38,7 @@ class Wish:
     timeout: float
     stall_timeout: float
     keep_previous: bool = False
+    reinstall: bool = False
 
 
 @dataclass
@@ -106,7 +107,7 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
 
     """
     folder = check_writable(place)
-    sizes = [download.foresee(source, folder, wish.stall_timeout) for source in sources]
+    sizes = [download.foresee(source, wish.stall_timeout) for source in sources]
     result.size = None if None in sizes else sum(filter(None, sizes))
     if wish.method == "archive":
         download.check_room(folder, result.size)

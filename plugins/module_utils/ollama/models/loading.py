@@ -31,8 +31,8 @@ def load(daemon: Daemon, model: str, keep_alive: str, timeout: float) -> None:
         if failure.code == "ollama_timeout":
             raise Failure(
                 "load_timeout",
-                f"Ollama at {daemon} did not load {model} within {timeout:g} s. Large models on slow disks need longer: raise the "
-                "option timeout, and OLLAMA_LOAD_TIMEOUT (5 minutes by default) in the daemon's service.",
+                f"Ollama at {daemon} did not load {model} within {timeout:g} s. Large models on slow disks need longer: raise "
+                "ollama_load_timeout (option timeout), and OLLAMA_LOAD_TIMEOUT (5 minutes by default) in the daemon's service.",
                 model=model,
             ) from None
         if failure.code == "ollama_lost":
@@ -79,12 +79,14 @@ def _refusal(daemon: Daemon, model: str, answer: Answer) -> Failure:
         return Failure(
             "memory_short",
             f"Ollama at {daemon} has too little memory for {model}: {answer.error}. Unload other models, choose a smaller one, or "
-            "lower OLLAMA_CONTEXT_LENGTH in the daemon's service.",
+            "lower ollama_context_length (OLLAMA_CONTEXT_LENGTH in the daemon's service).",
             **details,
         )
     return Failure(
         "load_failed",
-        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}).",
+        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). Where no other "
+        "model loads either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) installs it once "
+        "more.",
         **details,
     )
 

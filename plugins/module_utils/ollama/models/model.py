@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.prog
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
     capabilities,
+    find_loaded,
     identify,
     loaded_models,
 )
@@ -72,6 +73,7 @@ def converge(
     check_mode: bool,
     report: Report = silent,
     planning: bool = False,
+    check_room: Callable[[ModelName, Size], None] = lambda _name, _size: None,
 ) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
@@ -82,6 +84,7 @@ def converge(
         check_mode: Stop before the first change.
         report: Is told how far a download is, and that a load has begun.
         planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
+        check_room: Raises its Failure where a download would not fit on the disk.
 
     Raises:
         Failure: With the codes of docs/failure-codes.md, section Ollama.
@@ -90,7 +93,8 @@ def converge(
     if wish.timeout <= 0 or wish.stall_timeout <= 0:
         raise Failure(
             "timeout_invalid",
-            f"timeout is {wish.timeout:g} and stall_timeout {wish.stall_timeout:g}: give both a number of seconds above 0.",
+            f"timeout (ollama_load_timeout) is {wish.timeout:g} and stall_timeout (ollama_stall_timeout) {wish.stall_timeout:g}: give both "
+            "a number of seconds above 0.",
         )
     if wish.state == "unloaded":
         return _unload(daemon, wish, check_mode)
@@ -104,10 +108,20 @@ def converge(
         loaded = [] if planning else loaded_models(daemon)
         chosen, reason = choose(wishes, loaded, find_gpus(), wish.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, wish, check_mode, report)
+    result = _make_present(daemon, name, installed, wish, check_mode, report, check_room)
     result["choice_reason"] = reason
     if wish.state == "loaded":
-        _make_loaded(daemon, name, wish, result, check_mode, report)
+        try:
+            _make_loaded(daemon, name, wish, result, check_mode, report)
+        except Failure as failure:
+            if not result["progress"]:
+                raise
+            raise Failure(
+                failure.code,
+                f"{failure.message} What was downloaded of {name} stays on the disk ({format_bytes(result['size'] or 0)}): 'ollama rm "
+                f"{result['model']}' on the host deletes it.",
+                **failure.details,
+            ) from failure
     return result
 
 
@@ -131,6 +145,7 @@ def _make_present(
     wish: Wish,
     check_mode: bool,
     report: Report,
+    check_room: Callable[[ModelName, Size], None],
 ) -> dict[str, Any]:
     found = _find(installed, name)
     result = _result(name, found)
@@ -138,6 +153,7 @@ def _make_present(
         size = find_size(name, wish.insecure_registry)
         if not wish.allow_download:
             raise _no_consent(name, size)
+        check_room(name, size)
         result.update(
             changed=True, size=size.bytes, size_source=size.source, actions=[f"pull {name}, {size}"], after="present"
         )
@@ -185,7 +201,7 @@ def _take_back(daemon: Daemon, name: str) -> str:
 def _make_loaded(
     daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool, report: Report
 ) -> None:
-    entry = _find(loaded_models(daemon), name) if result["before"] != "absent" else None
+    entry = find_loaded(daemon, result["model"], result["digest"]) if result["before"] != "absent" else None
     result["after"] = "loaded"
     if entry is None:
         result["changed"] = True
@@ -195,7 +211,7 @@ def _make_loaded(
         # The daemon tells nothing more until it has loaded it.
         report(Position("load", message=f"Loading {name}"))
         loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
-        entry = _find(loaded_models(daemon), name)
+        entry = find_loaded(daemon, result["model"], result["digest"])
         if entry is None:
             raise Failure(
                 "model_not_loaded",
@@ -211,7 +227,7 @@ def _make_loaded(
         share = 100 * entry["size_vram"] // entry["size"]
         result["warnings"].append(
             f"Only {share} % of {name} is in GPU memory ({format_bytes(entry['size_vram'])} of {format_bytes(entry['size'])}), the rest "
-            "runs on the CPU, which makes it slow. Free GPU memory, shorten the context (OLLAMA_CONTEXT_LENGTH), or choose a smaller model."
+            "runs on the CPU, which makes it slow. Free GPU memory, shorten the context (ollama_context_length), or choose a smaller model."
         )
 
 
@@ -219,13 +235,18 @@ def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
     """Best effort as on the page: a daemon that does not run has nothing loaded."""
     name = None if wish.name == ALL else _check_name(wish)
     try:
-        identify(daemon)
+        installed = identify(daemon)[1]
         found = loaded_models(daemon)
     except Failure as failure:
         if failure.code != "ollama_not_running":
             raise
-        found = []
-    wanted = [one["name"] for one in found if name is None or is_same(one["name"], str(name))]
+        installed, found = [], []
+    if name is None:
+        wanted = [one["name"] for one in found]
+    else:
+        listed = _find(installed, name)
+        entry = find_loaded(daemon, listed["name"], listed["digest"]) if found and listed else _find(found, name)
+        wanted = [entry["name"]] if entry else []
     result = _result(name, None)
     result.update(
         changed=bool(wanted),

@@ -45,6 +45,7 @@ FAILURE_CODES = {
     "no space left on device": "disk_full",
     "disk quota exceeded": "disk_full",
     "server gave http response to https": "registry_insecure",
+    "no location header": "registry_without_redirect",
     "x509": "registry_tls_failed",
     "tls:": "registry_tls_failed",
     "digest mismatch": "pull_damaged",
@@ -59,7 +60,10 @@ FAILURE_CODES = {
 }
 _REMEDIES = {
     "disk_full": "Free space where the daemon keeps its models, or move them by OLLAMA_MODELS in its service",
-    "registry_insecure": "The registry speaks plain HTTP: set insecure_registry if it is yours and the network between is safe",
+    "registry_insecure": "The registry speaks plain HTTP: set ollama_insecure_registry (option insecure_registry) if it is yours and the "
+    "network between is safe",
+    "registry_without_redirect": "Ollama takes the files of a model only from a registry that redirects each of them to another host name, "
+    "as its own does: have yours do that, as the user guide shows under 'Air gap' (docker-registry's middleware redirect, with nginx)",
     "registry_tls_failed": "Have the daemon's host trust the registry's certificate, also where a network inspects TLS",
     "pull_damaged": "What came is not what the registry announced: run it again, and look for a proxy that changes downloads",
     "ollama_too_old": "Upgrade Ollama",

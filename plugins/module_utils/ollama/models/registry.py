@@ -6,17 +6,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import (
+    DEFAULT_REGISTRY,
+    ModelName,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LIMIT_S = 3.0  # nemoclaw-facts 3.3
 _MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
@@ -27,11 +34,13 @@ class Size(NamedTuple):
     Attributes:
         bytes: None when nobody knows.
         source: C(registry), C(estimate) or C(unknown).
+        layers: Bytes of each layer by its digest, as far as the registry told.
 
     """
 
     bytes: int | None
     source: str
+    layers: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         if self.bytes is None:
@@ -43,8 +52,8 @@ def find_size(name: ModelName, insecure: bool) -> Size:
     """Return the size of a model by its manifest, else the known one of a starter model, else unknown.
 
     Raises:
-        Failure: C(model_not_in_registry) or C(registry_unauthorized), where the registry's answer to us holds for the daemon
-            too. A registry that does not answer us is no reason to stop: the daemon may have another way to it.
+        Failure: C(model_not_in_registry), C(registry_unauthorized) or C(registry_insecure), where the registry's answer to us holds for
+            the daemon too. A registry that does not answer us is no reason to stop: the daemon may have another way to it.
 
     """
     scheme = "http" if insecure else "https"
@@ -54,6 +63,8 @@ def find_size(name: ModelName, insecure: bool) -> Size:
         with client.open("GET", f"{root.root}/v2/{name.namespace}/{name.model}/manifests/{name.tag}") as reply:
             status, body, challenge = reply.status, reply.body(), reply.headers.get("WWW-Authenticate", "")
     except Failure:
+        if not insecure and name.registry != DEFAULT_REGISTRY and _speaks_http(name.registry):
+            raise insecure_registry(name) from None
         return _estimate(name)
     if status == 404 and name.is_public:
         raise not_in_registry(name)
@@ -65,8 +76,36 @@ def find_size(name: ModelName, insecure: bool) -> Size:
         layers = list_of(object_of(parse_json(body)).get("layers"))
     except ValueError:
         return _estimate(name)
-    sizes = [size for size in (object_of(layer).get("size") for layer in layers) if isinstance(size, int) and size >= 0]
-    return Size(sum(sizes), "registry") if sizes and len(sizes) == len(layers) else _estimate(name)
+    rows = [(object_of(layer).get("digest"), object_of(layer).get("size")) for layer in layers]
+    sizes = [size for _digest, size in rows if isinstance(size, int) and size >= 0]
+    if not sizes or len(sizes) != len(layers):
+        return _estimate(name)
+    known = {
+        digest: size
+        for digest, size in rows
+        if isinstance(size, int) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
+    }
+    return Size(sum(sizes), "registry", known)
+
+
+def _speaks_http(registry: str) -> bool:
+    """Tell whether a registry that gave no answer by TLS gives one without it."""
+    try:
+        root = parse_base_url(f"http://{registry}", "openai-completions")
+        with Client(root, {}, "", Deadline(_LIMIT_S)).open("GET", f"{root.root}/v2/") as reply:
+            return reply.status in (200, 401) and "docker-distribution-api-version" in map(str.lower, reply.headers)
+    except Failure:
+        return False
+
+
+def insecure_registry(name: ModelName) -> Failure:
+    """Return the failure for a registry that speaks plain HTTP without anybody's consent to that."""
+    return Failure(
+        "registry_insecure",
+        f"Asked the registry {name.registry} for {name} by https, and it speaks plain HTTP. If it is yours and the network between is "
+        "safe, set ollama_insecure_registry (option insecure_registry) to true; else have it speak TLS. Nothing was downloaded.",
+        model=str(name),
+    )
 
 
 def not_in_registry(name: ModelName) -> Failure:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,11 @@ from pathlib import Path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.environment import (
+    Setting,
+    assigned,
+    beaten_by,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
     UnitState,
     parse_environment,
@@ -28,6 +34,10 @@ _HEAD = f"""\
 {_SIGN} It keeps Ollama on loopback, so that the proxy with its token is the
 # only way to it from the network. Changes here are lost: put your own settings into another file of this folder.
 [Service]
+"""
+_ADOPTED = """\
+# What a daemon that was started by hand was given, and the service has to have in its place. Set in the inventory (ollama_environment), or
+# taken out here, it stays as you have it.
 """
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # DGX Spark needs it where Ollama brings that library (nemoclaw-facts 1.4).
@@ -51,8 +61,8 @@ def wanted_environment(port: int, more: Mapping[str, object]) -> dict[str, str]:
         if not _VARIABLE.fullmatch(name) or name == "OLLAMA_HOST" or not str(value).isprintable():
             raise Failure(
                 "environment_invalid",
-                f"The variable {name!r} cannot be set for the service: OLLAMA_HOST is set by the option port, names have letters, "
-                "digits and underscores, and values one line.",
+                f"The variable {name!r} cannot be set for the service: OLLAMA_HOST is set by the option port (ollama_port), names have "
+                "letters, digits and underscores, and values one line.",
             )
     return {"OLLAMA_HOST": f"127.0.0.1:{port}", **{name: str(value) for name, value in more.items()}}
 
@@ -69,9 +79,28 @@ def spark_environment(machine: Machine, platform: str, binary: str | None) -> di
     return {"OLLAMA_LLM_LIBRARY": _SPARK_LIBRARY} if found else {}
 
 
-def render(environment: Mapping[str, str]) -> str:
-    """Return the text of the drop-in."""
-    return _HEAD + "".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in environment.items())
+def render(environment: Mapping[str, str], adopted: Mapping[str, str] | None = None) -> str:
+    """Return the text of the drop-in; C(adopted) is what a daemon was given that somebody started by hand."""
+    taken = _ADOPTED + _lines(adopted) if adopted else ""
+    return _HEAD + _lines(environment) + taken
+
+
+def variables(text: str) -> dict[str, str]:
+    """Return what a drop-in of ours sets."""
+    lines = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
+    found: dict[str, str] = {}
+    for line in lines:
+        found.update(parse_environment(line.replace("%%", "%")))
+    return found
+
+
+def adopted(text: str) -> dict[str, str]:
+    """Return what of it was taken over from a daemon that somebody started by hand."""
+    return variables(text.partition(_ADOPTED)[2])
+
+
+def _lines(environment: Mapping[str, str]) -> str:
+    return "".join(f"Environment={_quote(f'{name}={value}')}\n" for name, value in environment.items())
 
 
 def _quote(word: str) -> str:
@@ -103,6 +132,8 @@ def write(machine: Machine, path: str, text: str | None) -> None:
     try:
         if text is None:
             target.unlink()
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                target.parent.rmdir()
             return
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         replace_file(str(target), text, 0o644)
@@ -128,49 +159,43 @@ def foresee(machine: Machine, state: UnitState, path: str, wanted: Mapping[str, 
     drop_ins = sorted([*state.files, *unread], key=os.path.basename)
     environment = {**state.environment, **wanted}
     for later in (one for one in drop_ins if Path(one).name > FILE_NAME and one.endswith(".conf")):
-        for value in _assigned(machine, later, "Environment"):
+        for _line, value in assigned(machine, later, "Environment"):
             environment = {**environment, **parse_environment(value)} if value.strip() else {}
-    more = [value.strip().lstrip("-") for one in unread for value in _assigned(machine, one, "EnvironmentFile")]
+    more = [value.strip().lstrip("-") for one in unread for _line, value in assigned(machine, one, "EnvironmentFile")]
     return state._replace(
         environment=environment, files=drop_ins, environment_files=[*state.environment_files, *filter(None, more)]
     )
 
 
-def _assigned(machine: Machine, path: str, name: str) -> list[str]:
-    return re.findall(rf"^[ \t]*{name}[ \t]*=(.*)$", machine.read(path) or "", re.MULTILINE)
-
-
 def overruled_by(machine: Machine, state: UnitState, wanted: Mapping[str, str]) -> Failure | None:
-    """Return why the next start would not get what is wanted, None where it would.
-
-    Compared with what systemd understood and not with the files, since it skips lines that it cannot read, such as those with
-    typographic quotes (ollama issue 7892). C(EnvironmentFile=) wins over C(Environment=) (systemd.exec(5)).
-    """
-    wrong = [name for name, value in wanted.items() if state.environment.get(name) != value]
-    setters = [path for path in state.files if _sets(machine, path, wrong) and not path.endswith(FILE_NAME)]
-    for name, value in wanted.items():
-        found = [
-            (line, path)
-            for path in state.environment_files
-            for line in re.findall(rf"^\s*{name}=(.*)$", machine.read(path) or "", re.MULTILINE)
-        ]
-        if found and found[-1][0].strip().strip("\"'") != value:
-            wrong.append(name)
-            setters.append(found[-1][1])
-    if not wrong:
+    """Return why the next start would not get what is wanted, None where it would."""
+    found = {name: beaten_by(machine, state, name, value, FILE_NAME) for name, value in wanted.items()}
+    beaten = {name: setting for name, setting in found.items() if setting is not None}
+    if not beaten:
         return None
-    where = ", ".join(dict.fromkeys(setters)) or "another file of the unit"
+    return overruled(
+        beaten,
+        f"The service {state.name} would not start with {', '.join(beaten)} as it has to be, because {_places(beaten)} says otherwise and "
+        "wins over our drop-in.",
+    )
+
+
+def overruled(beaten: Mapping[str, Setting], why: str) -> Failure:
+    """Return the failure for variables that something else sets."""
+    files = [one.path for one in beaten.values() if one.path.startswith("/")]
     return Failure(
         "drop_in_overruled",
-        f"The service {state.name} would not start with {', '.join(dict.fromkeys(wrong))} as it has to be, because {where} says "
-        "otherwise and is read later than our drop-in. Take that line out, and run it again. Nothing was restarted.",
-        variables=list(dict.fromkeys(wrong)),
-        files=list(dict.fromkeys(setters)),
+        f"{why} Take that line out, and run it again. Nothing was restarted.",
+        variables=list(beaten),
+        files=list(dict.fromkeys(files)),
+        places=list(dict.fromkeys(map(str, beaten.values()))),
     )
 
 
-def _sets(machine: Machine, path: str, names: list[str]) -> bool:
-    lines = [line for line in (machine.read(path) or "").splitlines() if line.lstrip().startswith("Environment")]
-    return any(name in line for name in names for line in lines) or any(
-        line.strip() == "Environment=" for line in lines
-    )
+def _places(beaten: Mapping[str, Setting]) -> str:
+    # Of the address the value is shown, which may be the whole riddle; of other variables it might be a secret.
+    host = beaten.get("OLLAMA_HOST")
+    shown = {str(one): "" for one in beaten.values()}
+    if host:
+        shown[str(host)] = f" (OLLAMA_HOST={host.value})" if host.value is not None else " (it takes OLLAMA_HOST away)"
+    return ", ".join(f"{place}{value}" for place, value in shown.items())

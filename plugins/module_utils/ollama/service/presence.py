@@ -31,6 +31,7 @@ class Holder(NamedTuple):
         origin: The unit that it runs in.
         is_contained: Whether it runs in a container.
         is_exposed: Whether it listens elsewhere than on loopback.
+        is_local: Whether it answers on 127.0.0.1, which C([::1]) and other addresses of loopback are not.
 
     """
 
@@ -39,6 +40,12 @@ class Holder(NamedTuple):
     origin: processes.Origin
     is_contained: bool
     is_exposed: bool
+    is_local: bool = True
+
+    @property
+    def is_misplaced(self) -> bool:
+        """Whether it is not where it should be: on 127.0.0.1 and nowhere else."""
+        return self.is_exposed or not self.is_local
 
 
 @dataclass
@@ -61,6 +68,11 @@ class Found:
         return [one for one in self.listeners if one["scope"] != "loopback"]
 
     @property
+    def is_local(self) -> bool:
+        """Whether somebody answers on 127.0.0.1."""
+        return any(map(_is_local, self.listeners))
+
+    @property
     def own(self) -> Holder | None:
         """The unit's own daemon, None where it does not run."""
         return next((one for one in self.holders if self.unit and is_of(self.unit, one)), None)
@@ -76,16 +88,21 @@ class Found:
         return [one for one in self.strays if one.is_exposed]
 
     @property
+    def misplaced_strays(self) -> list[Holder]:
+        """Those of them that are open to the network, or not on 127.0.0.1."""
+        return [one for one in self.strays if one.is_misplaced]
+
+    @property
     def is_taken(self) -> bool:
         """Whether a daemon that is not the unit's own is on loopback alone: what it serves is left to it."""
-        return any(not one.is_exposed for one in self.strays) or (
-            self.running and not self.holders and not self.exposed
+        return any(not one.is_misplaced for one in self.strays) or (
+            self.is_local and not self.holders and not self.exposed
         )
 
     @property
     def local(self) -> Holder | None:
         """Who answers on loopback, None where we may not see it."""
-        return next((one for one in self.holders if not one.is_exposed), next(iter(self.holders), None))
+        return next((one for one in self.holders if not one.is_misplaced), next(iter(self.holders), None))
 
 
 def is_of(unit: UnitState, holder: Holder) -> bool:
@@ -137,7 +154,12 @@ def _holder(machine: Machine, pid: int, rows: list[dict[str, Any]]) -> Holder:
         if main and main not in (pid, processes.session_of(machine, pid)):
             origin = processes.Origin(None, False)
     exposed = any(one["scope"] != "loopback" for one in own)
-    return Holder(pid, owner, origin, processes.is_contained(machine, pid), exposed)
+    return Holder(pid, owner, origin, processes.is_contained(machine, pid), exposed, any(map(_is_local, own)))
+
+
+def _is_local(listener: dict[str, Any]) -> bool:
+    """Tell whether a socket answers on 127.0.0.1. One that takes every address of IPv6 takes those of IPv4 as well, as Go opens it."""
+    return listener["scope"] == "any" or listener["address"].replace("::ffff:", "") == "127.0.0.1"
 
 
 def _identify(listeners: list[dict[str, Any]], port: int) -> None:
@@ -160,7 +182,14 @@ def prove(machine: Machine, found: Found, port: int) -> None:
 
     """
     if found.exposed:
-        raise _exposed(found, port, _remedy(found, port))
+        raise _exposed(found, port, _remedy(found, port, machine))
+    if found.listeners and not found.is_local:
+        named = ", ".join(f"[{one['address']}]" if ":" in one["address"] else one["address"] for one in found.listeners)
+        raise Failure(
+            "ollama_not_started",
+            f"Looked for Ollama on 127.0.0.1:{port}, where everything else asks for it, and it listens on {named} alone: OLLAMA_HOST says "
+            "so where it was started. Set it to 127.0.0.1 there, or stop that one.",
+        )
     if not found.listeners and machine.exists("/proc/net/tcp"):
         log = f"journalctl -u {found.unit.name}" if found.unit else "~/.ollama/serve.log of its user"
         raise Failure(
@@ -211,9 +240,7 @@ def refuse_what_is_not_ours(found: Found, port: int) -> None:
 
 
 def _exposed(found: Found, port: int, remedy: str) -> Failure:
-    named = ", ".join(
-        f"{one['address']} ({one['process'] or 'process unknown'}, {one['pid']})" for one in found.open_listeners
-    )
+    named = ", ".join(f"{one['address']} ({named_holder(one)})" for one in found.open_listeners)
     return Failure(
         "ollama_exposed",
         f"Ollama on port {port} is open to the network, without any password: it listens on {named}. {remedy}",
@@ -221,7 +248,15 @@ def _exposed(found: Found, port: int, remedy: str) -> Failure:
     )
 
 
-def _remedy(found: Found, port: int) -> str:
+def named_holder(listener: dict[str, Any]) -> str:
+    """Return who holds a socket, as far as we may see it."""
+    owner = f"user {listener['user'] or listener['uid']}"
+    if listener["pid"] is None:
+        return f"a process of {owner}"
+    return f"{listener['process'] or 'process'} {listener['pid']} of {owner}"
+
+
+def _remedy(found: Found, port: int, machine: Machine | None = None) -> str:
     """Return what the user has to do about what we do not touch, or could not bring back."""
     users = next((one for one in found.holders if one.is_exposed and one.origin.is_users), None)
     if users:
@@ -237,4 +272,10 @@ def _remedy(found: Found, port: int) -> str:
         )
     if any(one["process"] and not processes.is_ollama(one) for one in found.open_listeners):
         return "It is a container's port: publish it on 127.0.0.1 only."
+    if machine and found.own and found.unit and found.own.is_exposed:
+        got = (processes.environment_of(machine, found.own.pid) or {}).get("OLLAMA_HOST")
+        return (
+            f"It is the service {found.unit.name}, and its process {found.own.pid} has OLLAMA_HOST={got} although its files say otherwise: "
+            f"what its ExecStart= runs sets it ({', '.join(found.unit.files[:1]) or found.unit.name}). Take that out there."
+        )
     return "Something starts it again in that way: look for another unit, a cron job or a supervisor."

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
@@ -123,8 +124,13 @@ def stop(pid: int, machine: Machine) -> None:
         deadline.sleep(_POLL_S)
 
 
-def start(program: str, account: Account, environment: Mapping[str, str]) -> None:
-    """Start a daemon that lives on after us, as C(account), its output in C(~/.ollama/serve.log).
+def log_of(account: Account, environment: Mapping[str, str]) -> Path:
+    """Return where a daemon that start() has started writes to."""
+    return Path(environment.get("HOME", account.home), ".ollama", "serve.log")
+
+
+def start(program: str, account: Account, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a daemon that lives on after us, as C(account), its output in log_of().
 
     Raises:
         Failure: C(ollama_not_started).
@@ -135,7 +141,7 @@ def start(program: str, account: Account, environment: Mapping[str, str]) -> Non
         identity = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)}
     try:
         # Not AnsibleModule.run_command: that waits for the end, which is not to come.
-        subprocess.Popen(  # pylint: disable=ansible-bad-function
+        return subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
             ["/bin/sh", "-c", _LAUNCH, program],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -18,15 +18,19 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     processes,
     unit_service,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.peers import announce
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.plan import VARIABLE, plan_context
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     UNIT,
     Found,
     look,
+    named_holder,
     prove,
     refuse_what_is_not_ours,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import (
+    ProcessStart,
     Report,
     Wish,
     wait_until_answering,
@@ -70,17 +74,26 @@ def _start_process(
         if Systemd.is_running(machine)
         else f"Ollama on port {wish.port} is a process and no service, since no systemd runs here: nothing starts it again after a reboot."
     )
-    if found.running and not found.exposed:
+    local = processes.environment_of(machine, found.local.pid) if found.local else None
+    report.keep_alive = wish.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
+    # Beside one that is right already, one on another address of loopback does no harm.
+    stopped = found.open_strays if found.is_taken else found.misplaced_strays
+    if found.is_taken and not found.exposed:
         return
     if found.exposed:
         refuse_what_is_not_ours(found, wish.port)
+        announce(machine, found, wish.port, report, check_mode)
+    chosen = plan_context(machine, found, None, wish, "")
     program: str | None = None
     environment = {"PATH": machine.environ.get("PATH", os.defpath)}
-    if found.open_strays:
-        first = found.open_strays[0]
+    if stopped:
+        first = stopped[0]
         account = find_account(first.owner)
         program = processes.program_of(machine, first.pid)
         environment = processes.environment_of(machine, first.pid) or environment
+    if chosen.length and VARIABLE not in environment:
+        report.context = chosen.reason
+        wanted = {**wanted, VARIABLE: str(chosen.length)}
     # Looked for as well where the program that runs was replaced by another.
     program = program or find_ollama_client(machine, account)["path"]
     if program is None and not found.is_taken:
@@ -89,18 +102,19 @@ def _start_process(
             f"Looked for the program ollama on PATH, in the system's folders and in {account.home}/.local/bin, and found none. "
             "Install it (module ollama_install).",
         )
-    for one in found.open_strays:
+    for one in stopped:
         report.plan(f"stop process {one.pid}")
     if not found.is_taken:
         report.plan(f"start {program} serve as {account.name}")
         report.restarted = found.running
     if check_mode:
         return
-    for one in found.open_strays:
+    for one in stopped:
         processes.stop(one.pid, machine)
     if program and not found.is_taken:
-        processes.start(program, account, {**environment, **wanted})
-        wait_until_answering(wish, None, UNIT)
+        given = {**environment, **wanted}
+        process = processes.start(program, account, given)
+        wait_until_answering(wish, ProcessStart(process, processes.log_of(account, given)))
 
 
 def _stop(machine: Machine, found: Found, report: Report, check_mode: bool) -> None:
@@ -126,7 +140,7 @@ def _refuse_to_stop(found: Found) -> None:
         raise Failure(
             "ollama_not_stopped",
             "Ollama runs, but not as a service of this system or a process that we may stop: "
-            + ", ".join(f"{one['address']} ({one['process'] or 'process unknown'})" for one in found.listeners)
+            + ", ".join(f"{one['address']} ({named_holder(one)})" for one in found.listeners)
             + ". Stop it where it was started, or run the task with become: true.",
         )
 

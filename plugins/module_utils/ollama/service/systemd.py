@@ -24,13 +24,17 @@ _PROPERTIES = (
     "DropInPaths",
     "Environment",
     "EnvironmentFiles",
-    "ExecMainStatus",
+    "ExecMainStartTimestampMonotonic",
+    "ExecStart",
     "FragmentPath",
     "LoadState",
     "MainPID",
+    "NRestarts",
     "NeedDaemonReload",
     "Result",
+    "SubState",
     "UnitFileState",
+    "UnsetEnvironment",
     "User",
 )
 
@@ -49,6 +53,12 @@ class UnitState(NamedTuple):
         stale: Whether the files changed since systemd read them.
         enabled: Whether it starts at boot.
         result: Why it ended last, C(success) or C(exit-code) and the like.
+        sub: C(running), C(auto-restart), C(dead) and the like.
+        restarts: How often systemd has started it again by itself, since somebody started it.
+        started: When its main process was started, in seconds of the monotonic clock; 0 for never.
+        command: Its C(ExecStart=), as C(systemctl show) puts it.
+        unset: The variables of its C(UnsetEnvironment=).
+        user: As whom it runs; empty for root.
 
     """
 
@@ -62,6 +72,12 @@ class UnitState(NamedTuple):
     stale: bool
     enabled: bool
     result: str
+    sub: str = ""
+    restarts: int = 0
+    started: float = 0
+    command: str = ""
+    unset: tuple[str, ...] = ()
+    user: str = ""
 
 
 class Systemd:
@@ -90,7 +106,7 @@ class Systemd:
             name=unit,
             known=values.get("LoadState") not in (None, "", "not-found"),
             active=values.get("ActiveState", "unknown"),
-            pid=int(values.get("MainPID") or 0),
+            pid=_number(values.get("MainPID")),
             environment=parse_environment(values.get("Environment", "")),
             files=[*([fragment] if fragment else []), *values.get("DropInPaths", "").split()],
             # A line for each: EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)
@@ -98,6 +114,12 @@ class Systemd:
             stale=values.get("NeedDaemonReload") == "yes",
             enabled=values.get("UnitFileState", "") in ("enabled", "static", "generated", "alias", "indirect"),
             result=values.get("Result", ""),
+            sub=values.get("SubState", ""),
+            restarts=_number(values.get("NRestarts")),
+            started=_number(values.get("ExecMainStartTimestampMonotonic")) / 1e6,
+            command=values.get("ExecStart", ""),
+            unset=tuple(values.get("UnsetEnvironment", "").split()),
+            user=values.get("User", ""),
         )
 
     def users_main_pid(self, unit: str, account: Account) -> int:
@@ -153,6 +175,10 @@ class Systemd:
         return Failure(
             "systemd_failed", f"Ran {command}: {said}. Look at the unit with 'systemctl status {words[-1]}'."
         )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
 
 
 def parse_environment(text: str) -> dict[str, str]:

@@ -6,27 +6,48 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
+    Systemd,
+    UnitState,
+)
 
 _POLL_S = 0.2
+# A daemon that has ended three times in a row does so again. Ollama's unit waits 3 s between two starts.
+_CRASHES = 3
+_TAIL = 8192
+# What systemd itself writes into a unit's journal.
+_MANAGERS = re.compile(r"(?:[\w@.-]+\.service: |Start(?:ed|ing) |Stopp(?:ed|ing) )")
+_ERROR = re.compile(r"^Error:|^panic:|^fatal|level=ERROR|permission denied", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service."""
+    """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service.
+
+    Attributes:
+        least_context: Tokens of context that models get at least where nobody has set another length; 0 leaves it to Ollama.
+        model: The model that it is for, with C(model_bytes) where it is not on the host yet.
+
+    """
 
     state: str
     port: int
     environment: dict[str, Any]
     enabled: bool
     timeout: float
+    least_context: int = 0
+    model: str | None = None
+    model_bytes: int = 0
 
 
 @dataclass
@@ -40,6 +61,9 @@ class Report:
     before: str = ""
     after: str = ""
     path: str | None = None
+    context: str = ""  # what was decided about the context, as sentences
+    keep_alive: str | None = None  # what the service's owner has set
+    closed: dict[str, Any] | None = None  # what was open to the network, to whom, and who was connected
 
     def plan(self, action: str) -> None:
         """Note something that is done, or would be in check mode."""
@@ -47,26 +71,97 @@ class Report:
         self.actions.append(action)
 
 
-def wait_until_answering(wish: Wish, systemd: Systemd | None, unit: str) -> None:
-    """Wait until Ollama answers on the port."""
+class Start(Protocol):
+    """What was started: tells whether there is still something to wait for."""
+
+    log: str
+
+    def why_over(self) -> str | None:
+        """Return why it will not answer any more, None while it may."""
+
+    def last_logs(self) -> list[str]:
+        """Return the last lines of its log."""
+
+
+class UnitStart:
+    """A start of a unit, whose crashes systemd counts. Create it after the start."""
+
+    def __init__(self, systemd: Systemd, unit: str) -> None:
+        self._systemd, self._unit = systemd, unit
+        self._state = systemd.show(unit)
+        self._restarts = self._state.restarts
+        self.log = f"journalctl -u {unit}"
+
+    @property
+    def state(self) -> UnitState:
+        """What systemd said of it last."""
+        return self._state
+
+    def why_over(self) -> str | None:
+        self._state = state = self._systemd.show(self._unit)
+        # Between two crashes it waits for RestartSec; the one after which it waits is not counted yet.
+        crashes = state.restarts - self._restarts + (state.sub == "auto-restart")
+        if state.active == "failed":
+            return f"the service {self._unit} is failed ({state.result})"
+        return f"the service {self._unit} has crashed {crashes} times ({state.result})" if crashes >= _CRASHES else None
+
+    def last_logs(self) -> list[str]:
+        return self._systemd.last_logs(self._unit)
+
+
+class ProcessStart:
+    """A start of a process, which nobody starts again where it ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
+        self.log = str(log)
+
+    def why_over(self) -> str | None:
+        code = self._process.poll()
+        return None if code is None else f"the process ended with exit code {code}"
+
+    def last_logs(self) -> list[str]:
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, self._log.stat().st_size - _TAIL))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return []
+        return [line[:300] for line in lines if line.strip()][-20:]
+
+
+def wait_until_answering(wish: Wish, start: Start) -> None:
+    """Wait until Ollama answers on the port, or until it is clear that it will not.
+
+    Raises:
+        Failure: C(ollama_not_started), with the line of the log that says why.
+
+    """
     deadline = Deadline(wish.timeout)
     while True:
         try:
             identify(Daemon(Address("127.0.0.1", wish.port), limit=2))
             return
         except Failure as failure:
-            state = systemd.show(unit) if systemd else None
-            if deadline.remaining and not (state and state.active == "failed"):
+            over = start.why_over()
+            if deadline.remaining and over is None:
                 deadline.sleep(_POLL_S)
                 continue
-            seen = f"the service {unit} is {state.active} ({state.result})" if state else "it runs without a service"
-            log = (
-                f"journalctl -u {unit}; its end is in failure.last_logs" if state else "~/.ollama/serve.log of its user"
-            )
+            logs = start.last_logs()
+            said = reason_in(logs)
             raise Failure(
                 "ollama_not_started",
-                f"Started Ollama and waited {deadline.elapsed:.0f} s for it to answer on 127.0.0.1:{wish.port}: {seen}. Look at its "
-                f"log ({log}).",
-                last_state=state.active if state else None,
-                last_logs=systemd.last_logs(unit) if systemd else [],
+                f"Started Ollama and waited {deadline.elapsed:.0f} s for it to answer on 127.0.0.1:{wish.port}: "
+                f"{over or 'it runs and does not answer'}.{f' Its log says: {said}.' if said else ''} Set that right, and run it again "
+                f"(the whole log: {start.log}).",
+                last_state=start.state.active if isinstance(start, UnitStart) else None,
+                last_logs=logs,
             ) from failure
+
+
+def reason_in(logs: list[str]) -> str | None:
+    """Return the line of a log that most likely says why a daemon ended, without the full stop at its end; None without one."""
+    own = [line.strip() for line in logs if line.strip() and not _MANAGERS.match(line.strip())]
+    errors = [line for line in own if _ERROR.search(line)]
+    found = next(iter((errors or own)[-1:]), None)
+    return found.rstrip(".") if found else None

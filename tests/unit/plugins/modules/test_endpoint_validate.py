@@ -9,6 +9,7 @@ import json
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
 from ansible_collections.nemoclaw.local_inference.plugins.modules import endpoint_validate
 
@@ -108,3 +109,24 @@ def test_every_probe_that_was_not_reached_says_so(run_module: RunModule) -> None
     ]
     assert result["failure"]["probe"] == "models"
     assert result["probes"][0]["tries"] == 1
+
+
+@pytest.mark.parametrize("base_url", [f"{NOWHERE}?api_key={KEY}", f"  {NOWHERE}?api_key={KEY}\n"])
+def test_a_key_in_the_url_is_in_neither_the_result_nor_the_hosts_log(
+    run_module: RunModule, monkeypatch: pytest.MonkeyPatch, base_url: str
+) -> None:
+    """Ansible writes the arguments to the log of the host before the module can refuse them."""
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda self, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+    code, result = run_module(endpoint_validate, {"base_url": base_url})
+    assert (code, result["failure"]["code"]) == (1, "url_invalid")
+    assert logged
+    assert KEY not in f"{logged} {json.dumps(result)}"
+
+
+def test_a_key_from_a_file_is_masked_without_its_line_end(run_module: RunModule) -> None:
+    _code, result = run_module(
+        endpoint_validate, {"base_url": NOWHERE, "model": KEY, "api_key": f"{KEY}\n", "timeout": 1}
+    )
+    assert KEY not in json.dumps(result)
+    assert NOWHERE in json.dumps(result), "the URL itself is shown"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -113,7 +114,7 @@ def test_the_whole_host_needs_root(
     run_module: RunModule, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch, check_mode: bool
 ) -> None:
     options = {**pack(tmp_path / "a.tgz", "0.1.2"), "prefix": str(tmp_path / "prefix"), "port": port}
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
     code, result = run_module(ollama_install, {**options, "_ansible_check_mode": check_mode})
     assert (code, result["failure"]["code"]) == (1, "root_needed")
     assert not (tmp_path / "prefix").exists()
@@ -160,7 +161,7 @@ def test_the_signature_of_a_link_is_shown_nowhere(
         "jetpack_url": f"/srv/jetpack.tgz{query}",
         "checksum": f"sha256:{'0' * 64}",
     }
-    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port}
+    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port, "mode": "user"}
     if "inject_invocation" in PASS_VARS:  # newer cores have to be asked for it
         wish["_ansible_inject_invocation"] = True
     code, result = run_module(ollama_install, wish)

@@ -50,7 +50,8 @@ def test_a_long_load(double: Any, call: Call, tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while (seen := call(wait=0))["progress"]["phase"] != "load" and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert set(seen) == {"rc", "changed", "finished", "progress"}
+    # ansible-core 2.19 has every module tell how it was called.
+    assert set(seen) - {"invocation"} == {"rc", "changed", "finished", "progress"}
     assert (seen["rc"], seen["changed"], seen["finished"]) == (0, True, False)
     assert (seen["progress"]["message"], seen["progress"]["percent"]) == ("Loading a:1b", None)
     double.released.set()

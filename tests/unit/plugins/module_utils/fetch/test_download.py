@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import http.client
 import io
 import os
@@ -14,6 +15,7 @@ import ssl
 import urllib.error
 import urllib.request
 from email.message import Message
+from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -23,6 +25,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.tro
     status_failure,
     transfer_failure,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 
 SOURCE = Source("https://mirror.example/a.tgz?sig=s3cret", None, None)
 
@@ -92,3 +95,27 @@ def test_redirects(start: str, target: str, followed: bool, method: str) -> None
 )
 def test_which_hosts_are_near(host: str, near: bool) -> None:
     assert download._is_near(host) is near
+
+
+def test_what_is_unpacked_is_what_was_hashed(tmp_path: Path) -> None:
+    """Whoever may write to the archive writes to it between the proof of its checksum and the unpacking."""
+    archive, folder = tmp_path / "a.tgz", tmp_path / "staging"
+    folder.mkdir()
+    archive.write_bytes(b"good")
+    source = Source(str(archive), str(archive), hashlib.sha256(b"good").hexdigest())
+    fetched = download.fetch(source, folder, 1, silent)
+    with archive.open("r+b") as same:
+        same.write(b"evil")
+    with fetched.file:
+        assert (fetched.file.read(), fetched.size) == (b"good", 4)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_look_copies_nothing(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tgz"
+    archive.write_bytes(b"good")
+    source = Source(str(archive), str(archive), hashlib.sha256(b"good").hexdigest())
+    assert download.foresee(source, 1) == 4
+    with pytest.raises(Failure) as stopped:
+        download.foresee(source._replace(sha256="0" * 64), 1)
+    assert stopped.value.code == "checksum_mismatch"

@@ -257,3 +257,37 @@ def test_card_without_a_driver_is_noticed(tmp_path: Path) -> None:
 )
 def test_meminfo(text: str | None, expected: Memory) -> None:
     assert parse_meminfo(text) == expected
+
+
+def virtual_machine(tmp_path: Path, write_command: Callable[[Path, str], Path], mig: str = "[N/A]") -> Machine:
+    """A host whose nvidia-smi answers for one GPU, and whose driver tells it as well."""
+    name = "GRID V100D-32C" if mig == "[N/A]" else "NVIDIA A100-SXM4-80GB"
+    size = 32768 if mig == "[N/A]" else 81920
+    write_command(
+        tmp_path / "usr/bin/nvidia-smi",
+        f'case "$1" in\n  *mig.mode.current) echo "0, {mig}";;\n'
+        f'  *) echo "0, GPU-1, {name}, {size}, {size}, 7.0, 535.183.01";;\nesac',
+    )
+    information = tmp_path / "proc/driver/nvidia/gpus/0000:02:00.0/information"
+    information.parent.mkdir(parents=True)
+    information.write_text(f"Model: \t\t {name}\nIRQ:   \t\t 33\nGPU UUID: \t GPU-1\n")
+    return Machine(root=tmp_path, environ={"PATH": "/usr/bin"}, system="Linux", architecture="x86_64")
+
+
+def test_a_virtual_gpu_is_known_to_the_driver(tmp_path: Path, write_command: Callable[[Path, str], Path]) -> None:
+    """No list of names has it: 0.1.0 said that it was no NVIDIA hardware."""
+    machine = virtual_machine(tmp_path, write_command)
+    found = find_gpus(machine, "linux", Memory(1, 1))
+    assert (found["count"], found["problem"]) == (1, None)
+    assert found["summary"] == "GRID V100D-32C (vGPU), 32768 MiB"
+    (tmp_path / "proc/driver/nvidia/gpus/0000:02:00.0/information").unlink()
+    assert find_gpus(machine, "linux", Memory(1, 1))["count"] == 0
+
+
+@pytest.mark.parametrize(("mode", "count"), [("Enabled", 0), ("Disabled", 1)])
+def test_a_gpu_that_mig_divides_is_not_counted_as_one(
+    tmp_path: Path, write_command: Callable[[Path, str], Path], mode: str, count: int
+) -> None:
+    found = find_gpus(virtual_machine(tmp_path, write_command, mode), "linux", Memory(1, 1))
+    assert found["count"] == count
+    assert ("divided by MIG: its 81920 MiB belong to its instances" in (found["problem"] or "")) is (count == 0)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -173,6 +174,10 @@ def test_ollama_client_and_daemon(
         "client_version": "0.9.0",
         "daemon_version": "0.5.7",
         "problem": None,
+        "recorded_version": None,
+        "kept_version": None,
+        "damage": None,
+        "checksum": None,
     }
 
 
@@ -245,3 +250,17 @@ def test_proxy_settings_are_not_for_this_host(
 def test_python_libraries() -> None:
     found = find_python_libraries(["pytest", "no-such-library-anywhere"])
     assert found == {"pytest": pytest.__version__, "no-such-library-anywhere": None}
+
+
+@pytest.mark.parametrize("version", ["dev", "", "1.x", "0.30-", "v0.30.0 <b>", "9" * 40, "{{ lookup('env', 'HOME') }}"])
+def test_a_daemon_version_that_is_none_counts_as_older_than_any(
+    answering: Callable[[bytes, int], int], version: str
+) -> None:
+    """The roles compare it: 0.1.0 ended in an error of Jinja."""
+    found, problem = ask_ollama_daemon(answering(json.dumps({"version": version}).encode(), 200))
+    assert (found, "counts as older than any" in (problem or "")) == ("0.0.0", True)
+
+
+@pytest.mark.parametrize("version", ["0.32.15", "v0.30.0", "0.30.0-rc1", "0.0.0", "0.30.1-dirty+g1234"])
+def test_a_daemon_version_that_can_be_compared(answering: Callable[[bytes, int], int], version: str) -> None:
+    assert ask_ollama_daemon(answering(json.dumps({"version": version}).encode(), 200)) == (version, None)

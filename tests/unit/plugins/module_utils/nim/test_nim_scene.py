@@ -33,6 +33,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene
     gpus_of,
     image_of,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 
 Named = Callable[[str], Machine]
@@ -225,7 +226,7 @@ def checked(
         cache_dir=str(cache or run.host.machine.root / "cache"),
         account=run.host.account,
         key=run.wish.ngc_api_key.strip() or None,
-        environment={},
+        environment=nim.bounded_environment(run.wish.environment, choice.gpus),
     )
     return checks.check(run, Plan(replace(spec, container_port=0), current, None, list(changes), step), choice)
 
@@ -483,3 +484,13 @@ def test_when_a_cache_grew(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").write_text("x")
     (tmp_path / "link").symlink_to("/etc/passwd")
     assert nim.last_growth(tmp_path) >= (tmp_path / "a" / "b").stat().st_mtime
+
+
+def test_a_nim_leaves_room_to_a_host_whose_memory_it_shares(machine_named: Named) -> None:
+    """It takes 90 % by itself, which is too much of a Spark."""
+    devices = [{"name": "NVIDIA GB10", "memory_total_mib": 122_571, "unified_memory": True}]
+    spark, own = Gpus(["all"], devices), Gpus(["all"], [{**devices[0], "unified_memory": False}])
+    assert nim.memory_share(nim.bounded_environment({}, spark)) == 0.86
+    assert nim.bounded_environment({"NIM_KVCACHE_PERCENT": "0.95"}, spark) == {"NIM_KVCACHE_PERCENT": "0.95"}
+    for gpus in (own, None):
+        assert nim.bounded_environment({"A": "b"}, gpus) == {"A": "b"}

@@ -48,6 +48,20 @@ def test_load_once(double: Any) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["weights", "copies"])
+def test_models_that_share_a_runner(double: Any, kind: str) -> None:
+    double.models["b:1b"] = ["completion", "tools"]
+    getattr(double, kind)["b:1b"] = "a:1b"
+    make(double, "a:1b")
+    second = make(double, "b:1b")
+    assert (second["model"], second["loaded"]["name"], second["changed"]) == ("b:1b", "a:1b", False)
+    assert make(double, "b:1b", "unloaded")["actions"] == ["unload a:1b"]
+    assert double.loaded == []
+    assert make(double, "b:1b")["loaded"]["name"] == "b:1b"
+    assert make(double, "a:1b", check=True)["changed"] is False
+    assert make(double, "plain", require_tools=False)["loaded"]["name"] == "plain:latest"
+
+
 def test_a_plan_for_a_host_without_ollama_asks_no_daemon() -> None:
     nobody = Daemon(parse_address("127.0.0.1:1"))
     wish = Wish("localhost:1/lab/new:1b", "loaded", allow_download=True)
@@ -102,6 +116,14 @@ def test_what_was_pulled_for_nothing_is_deleted(double: Any, status: int, left: 
     assert ("localhost:1/lab/new:1b" in double.models) == (status != 200)
     assert "plain:latest" in double.models  # one that was there is the user's
     assert "deleted" not in failing(double, "plain").message
+
+
+def test_a_download_that_does_not_load_is_named(double: Any) -> None:
+    double.pull, double.load_error = [line("success")], (500, "llama runner process has terminated: exit status 2")
+    failure = failing(double, "localhost:1/lab/new:1b", allow_download=True)
+    assert (failure.code, "'ollama rm localhost:1/lab/new:1b'" in failure.message) == ("load_failed", True)
+    assert "stays on the disk (5.59 GiB)" in failure.message
+    assert "ollama rm" not in failing(double, "a:1b").message
 
 
 def test_a_model_that_is_not_deleted(double: Any) -> None:

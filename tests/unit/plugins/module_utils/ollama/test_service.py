@@ -30,7 +30,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     UnitState,
     parse_environment,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import (
+    Wish,
+    reason_in,
+)
 
 WANTED = {"OLLAMA_HOST": "127.0.0.1:11434"}
 FOLDER = "/etc/systemd/system/ollama.service.d"
@@ -117,7 +120,9 @@ def test_a_later_drop_in_is_named(tmp_path: Path) -> None:
     state = unit(environment={"OLLAMA_HOST": "0.0.0.0"}, files=files)
     failure = dropin.overruled_by(Machine(root=tmp_path), state, WANTED)
     assert failure and failure.code == "drop_in_overruled"
-    assert failure.details == {"variables": ["OLLAMA_HOST"], "files": [f"{FOLDER}/zzz.conf"]}
+    file = f"{FOLDER}/zzz.conf"
+    assert failure.details == {"variables": ["OLLAMA_HOST"], "files": [file], "places": [f"{file}:3"]}
+    assert f"{file}:3 (OLLAMA_HOST=0.0.0.0)" in failure.message
 
 
 def test_an_empty_environment_line_takes_everything_back(tmp_path: Path) -> None:
@@ -149,6 +154,59 @@ def test_the_last_environment_file_counts(tmp_path: Path) -> None:
     assert dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths), WANTED) is None
     failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=paths[::-1]), WANTED)
     assert failure and failure.details["files"] == ["/etc/a"]
+
+
+def test_a_pattern_of_environment_files(tmp_path: Path) -> None:
+    put(tmp_path, "/etc/ollama.d/.hidden.env", "OLLAMA_HOST=0.0.0.0\n")
+    put(tmp_path, "/etc/ollama.d/10-a.env", "# the lab\nOLLAMA_HOST=0.0.0.0:11434\n")
+    state = unit(environment_files=["/etc/ollama.d/*.env"])
+    failure = dropin.overruled_by(Machine(root=tmp_path), state, WANTED)
+    assert failure and failure.details["places"] == ["/etc/ollama.d/10-a.env:2"]
+    assert "/etc/ollama.d/10-a.env:2 (OLLAMA_HOST=0.0.0.0:11434)" in failure.message
+    put(tmp_path, "/etc/ollama.d/20-b.env", 'OLLAMA_HOST="127.0.0.1:11434"\n')  # systemd reads them by name
+    assert dropin.overruled_by(Machine(root=tmp_path), state, WANTED) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "value", "place"),
+    [
+        (
+            "[Service]\nExecStart=/usr/bin/env \\\n  OLLAMA_HOST=0.0.0.0 /usr/local/bin/ollama serve\n",
+            {"command": "{ path=/usr/bin/env ; argv[]=/usr/bin/env OLLAMA_HOST=0.0.0.0 /usr/local/bin/ollama serve ; ignore_errors=no }"},
+            "OLLAMA_HOST=0.0.0.0", 2,
+        ),
+        ("[Service]\nUnsetEnvironment=LANG OLLAMA_HOST\n", {"unset": ("LANG", "OLLAMA_HOST")}, "takes OLLAMA_HOST away", 2),
+    ],
+)  # fmt: skip
+def test_what_wins_over_every_file(tmp_path: Path, text: str, more: dict[str, Any], value: str, place: int) -> None:
+    path = put(tmp_path, "/etc/systemd/system/ollama.service", text)
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(files=[path], **more), WANTED)
+    assert failure and failure.details["places"] == [f"{path}:{place}"]
+    assert value in failure.message
+    same = {**more, "unset": (), "command": "{ argv[]=/usr/bin/env OLLAMA_HOST=127.0.0.1:11434 ollama serve ; }"}
+    assert dropin.overruled_by(Machine(root=tmp_path), unit(files=[path], **same), WANTED) is None
+
+
+@pytest.mark.parametrize("value", ["secret", "a b"])
+def test_no_other_value_is_shown(tmp_path: Path, value: str) -> None:
+    path = put(tmp_path, "/etc/a", f"MY_KEY={value}\n")
+    failure = dropin.overruled_by(Machine(root=tmp_path), unit(environment_files=[path]), {"MY_KEY": "1"})
+    assert failure and value not in str(failure.as_result())
+    assert f"{path}:1" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["Started ollama.service.", "Error: mkdir /x: permission denied", "ollama.service: Failed"], "Error: mkdir /x: permission denied"),
+        (["time=1 level=ERROR source=a msg=x", "goroutine 1 [running]:"], "time=1 level=ERROR source=a msg=x"),
+        (["Couldn't find '/x/id'.", "ollama.service: Main process exited, code=exited, status=203/EXEC"], "Couldn't find '/x/id'"),
+        (["ollama.service: Scheduled restart job, restart counter is at 2."], None),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_the_line_that_says_why(lines: list[str], said: str | None) -> None:
+    assert reason_in(lines) == said
 
 
 def test_the_drop_in_is_written_beside_others(tmp_path: Path) -> None:
@@ -203,7 +261,15 @@ def test_a_real_process_with_other_files_is_contained(tmp_path: Path) -> None:
 
 
 def listener(scope: str, process: str | None) -> dict[str, Any]:
-    return {"address": "::", "port": 1, "scope": scope, "process": process, "pid": 7, "user": "me", "uid": 1000}
+    return {
+        "address": "::" if scope != "loopback" else "127.0.0.1",
+        "port": 1,
+        "scope": scope,
+        "process": process,
+        "pid": 7,
+        "user": "me",
+        "uid": 1000,
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import wish as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin, presence
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
@@ -33,7 +36,10 @@ echo "$*" >>{root}/orders
 case "$*" in
   "--user show "*) cat {root}/users ;;
   *" show other.service"*) cat {root}/other ;;
-  *" show "*) cat {root}/shown ;;
+  *" show "*)
+    cat {root}/shown
+    ours={root}/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf
+    [ -f $ours ] && echo "Environment=$(sed -n 's/^Environment=//p' $ours | tr '\n' ' ')" || : ;;
   *" daemon-reload" | *" enable ollama.service") ;;
   *" restart "*) cp {root}/loopback {root}/proc/net/tcp ;;
   *" stop ollama.service") : >{root}/proc/net/tcp ;;
@@ -102,6 +108,12 @@ class Host:
             (self.root / f"proc/{PID}/cgroup").write_text(f"0::/system.slice/{cgroup}\n", encoding="utf-8")
         return self
 
+    def shown(self, line: str) -> Host:
+        """Have systemd say one thing more of the unit."""
+        with (self.root / "shown").open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        return self
+
     def make(self, state: str = "started", check: bool = False) -> tuple[Report, Found]:
         return converge(self.machine, find_account(), Wish(state, self.port, {}, True, 2), check)
 
@@ -122,6 +134,79 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, double: Any) -> Host:
     return Host(tmp_path, double)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_environment_file_of_a_pattern_that_opens_it_is_named_without_a_restart(host: Host, check: bool) -> None:
+    host.listen(ANY, "ollama").shown("EnvironmentFiles=/etc/ollama.d/*.env (ignore_errors=yes)")
+    (host.root / "etc/ollama.d").mkdir()
+    (host.root / "etc/ollama.d/lan.env").write_text("OLLAMA_HOST=0.0.0.0:11434\n", encoding="utf-8")
+    with pytest.raises(Failure) as failed:
+        host.make(check=check)
+    assert failed.value.code == "drop_in_overruled"
+    assert "/etc/ollama.d/lan.env:1 (OLLAMA_HOST=0.0.0.0:11434)" in failed.value.message
+    assert (host.files(), "restart ollama.service" in host.orders()) == ([], False)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_a_start_with_our_drop_in_did_not_close_is_not_restarted_again(host: Host, check: bool) -> None:
+    # ExecStart= is a script of the user's, which sets the address itself: systemd does not know.
+    host.listen(ANY, "ollama").make()
+    host.listen(ANY, "ollama").shown(f"ExecMainStartTimestampMonotonic={time.monotonic() * 1e6:.0f}")
+    (host.root / f"proc/{PID}/environ").write_bytes(b"PATH=/bin\0OLLAMA_HOST=0.0.0.0\0")
+    unit = host.root / "etc/systemd/system/ollama.service"
+    unit.write_text("[Service]\nExecStart=/opt/start-ollama.sh\n", encoding="utf-8")
+    host.shown(f"FragmentPath={unit.relative_to(host.root).as_posix().join(['/', ''])}")
+    with pytest.raises(Failure) as failed:
+        host.make(check=check)
+    assert failed.value.code == "drop_in_overruled"
+    assert f"process {PID} was given OLLAMA_HOST=0.0.0.0" in failed.value.message
+    assert "/etc/systemd/system/ollama.service:2" in failed.value.message
+    assert host.orders().count("restart ollama.service") == 1
+
+
+def test_a_service_on_the_loopback_of_ipv6_is_brought_to_127_0_0_1(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "identify", lambda daemon: None)  # the double is on 127.0.0.1
+    six = f"  0: 00000000000000000000000001000000:{host.port:04X} 00000000000000000000000000000000:0000 0A "
+    six += f"00000000:00000000 00:00000000 00000000 {os.getuid()} 0 77 1\n"
+    (host.root / "proc/net/tcp6").write_text(six, encoding="utf-8")
+    host.listen(LOOPBACK, "ollama")
+    (host.root / "proc/net/tcp").write_text("", encoding="utf-8")
+    report, found = host.make(check=True)
+    assert (report.actions[-1], found.is_local) == ("restart ollama.service", False)
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    script = script.replace(f"cp {host.root}/loopback", f": >{host.root}/proc/net/tcp6; cp {host.root}/loopback")
+    (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
+    report, found = host.make()
+    assert (report.restarted, found.is_local) == (True, True)
+    assert host.make()[0].actions == []
+
+
+def test_a_crash_loop_is_left_at_the_third_crash(host: Host) -> None:
+    # As systemd counts: 0 after the start by hand, one more for each start of its own.
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        host.port = closed.getsockname()[1]
+    host.service(pid=0)
+    journal = host.root / "usr/bin/journalctl"
+    said = "Error: mkdir /root/private/models: permission denied"
+    journal.write_text(
+        f"#!/bin/sh\necho 'Started ollama.service.'\necho '{said}'\necho 'ollama.service: Failed'\n", encoding="utf-8"
+    )
+    journal.chmod(0o755)
+    loop = f"""n=$(cat {host.root}/n 2>/dev/null || echo 0); echo $((n+1)) >{host.root}/n
+      sed 's/ActiveState=.*/ActiveState=activating/' {host.root}/shown; echo SubState=auto-restart; echo NRestarts=$((n/3))"""
+    script = (host.root / "usr/bin/systemctl").read_text(encoding="utf-8")
+    script = script.replace(f"cat {host.root}/shown", loop).replace(
+        f"cp {host.root}/loopback", f"rm -f {host.root}/n; : cp"
+    )
+    (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
+    started = time.monotonic()
+    with pytest.raises(Failure) as failed:
+        converge(host.machine, find_account(), Wish("started", host.port, {}, True, 60), False)
+    assert time.monotonic() - started < 20
+    assert failed.value.code == "ollama_not_started"
+    assert f"has crashed 3 times (success). Its log says: {said}." in failed.value.message
+    assert failed.value.details["last_logs"][1] == said
 
 
 @pytest.mark.parametrize("seen", ["ollama", None])
@@ -157,6 +242,7 @@ def test_the_users_own_unit_gets_the_drop_in(host: Host) -> None:
         ("zzz.conf", "[Service]\nEnvironment=\n", True),
         ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/ollama\n", True),
         ("aaa.conf", "[Service]\nEnvironmentFile=/etc/default/ollama\n", True),
+        ("aaa.conf", "[Service]\nEnvironmentFile=-/etc/default/oll*\n", True),
         ("zzz.conf", "[Service]\nEnvironmentFile=-/etc/default/nothing\n", False),
         ("zzz.conf", "[Service]\n# Environment=OLLAMA_HOST=0.0.0.0\nEnvironment=A=1\n", False),
         ("zzz.txt", "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n", False),
@@ -346,14 +432,14 @@ def test_by_hand_on_loopback_is_accepted_with_a_warning(host: Host) -> None:
     host.listen(LOOPBACK, "ollama").service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
     report, found = host.make()
     assert (found.own, report.restarted, host.orders()) == (None, False, ["daemon-reload"])
-    assert "nothing starts it again" in report.warnings[0]
+    assert "at the next boot the service runs in its place" in report.warnings[-1]
 
 
-@pytest.mark.parametrize(("uid", "code"), [(1000, "root_needed"), (0, "ollama_exposed")])
+@pytest.mark.parametrize(("user", "code"), [("nobody", "root_needed"), ("root", "ollama_exposed")])
 def test_an_exposed_daemon_that_we_may_not_see(
-    host: Host, monkeypatch: pytest.MonkeyPatch, uid: int, code: str
+    host: Host, monkeypatch: pytest.MonkeyPatch, user: str, code: str
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam(user).pw_uid)
     host.listen(ANY).service(pid=0)
     failure = host.failing()
     assert (failure.code, "become: true" in failure.message) == (code, code == "root_needed")
@@ -398,6 +484,7 @@ def test_stop_and_remove(host: Host) -> None:
     host.listen(LOOPBACK).make()
     removed, _found = host.make("absent")
     assert (removed.changed, host.files()) == (True, [])
+    assert not host.machine.exists("/etc/systemd/system/ollama.service.d")  # empty, and ours
     assert "user's own settings" in removed.warnings[0]
     assert not host.make("absent")[0].changed
     assert host.make("stopped", check=True)[0].actions == ["stop ollama.service"]
@@ -423,7 +510,7 @@ def test_our_drop_in_is_removed_wherever_it_is_and_whoever_has_the_port(host: Ho
         assert planned.actions == ["remove /etc/systemd/system/other.service.d/zz-nemoclaw.conf"]
         assert list(folder.iterdir()) != []
         removed, _found = host.make("absent")
-    assert (removed.changed, removed.path, list(folder.iterdir())) == (True, planned.path, [])
+    assert (removed.changed, removed.path, folder.exists()) == (True, planned.path, False)
     assert removed.before.endswith('"\n') and removed.after == ""
     assert mine.exists(), "it does not say that it is ours"
 
@@ -433,3 +520,124 @@ def test_a_daemon_that_is_not_ours_is_not_stopped(host: Host) -> None:
     with pytest.raises(Failure) as failed:
         host.make("stopped")
     assert failed.value.code == "ollama_not_stopped"
+
+
+# What the service gets besides its address.
+
+
+def memory(host: Host, mib: int) -> Host:
+    (host.root / "proc/meminfo").write_text(
+        f"MemTotal: {mib * 1024} kB\nMemAvailable: {mib * 512} kB\n", encoding="utf-8"
+    )
+    return host
+
+
+def drop_in(host: Host) -> dict[str, str]:
+    return dropin.variables(host.machine.read("/etc/systemd/system/ollama.service.d/zz-nemoclaw.conf") or "")
+
+
+def ask(host: Host, check: bool = False, **more: Any) -> Report:
+    wish = Wish("started", host.port, more.pop("environment", {}), True, 2, 16384, "a:1b")
+    return converge(host.machine, find_account(), wish, check)[0]
+
+
+def test_a_context_for_agents_is_set_once_and_stays(host: Host) -> None:
+    memory(host.listen(LOOPBACK, "ollama"), 64_000)
+    assert "context of 16384 tokens" in ask(host, check=True).context
+    report = ask(host)
+    assert "ollama_context_length" in report.context
+    assert drop_in(host)["OLLAMA_CONTEXT_LENGTH"] == "16384"
+    (host.root / f"proc/{PID}/environ").write_bytes(b"OLLAMA_CONTEXT_LENGTH=16384\0")
+    again = ask(memory(host, 100))
+    assert (again.changed, again.context) == (False, "")
+
+
+def test_no_context_is_set_where_the_memory_is_too_small(host: Host) -> None:
+    report = ask(memory(host.listen(LOOPBACK, "ollama"), 4000))
+    assert "stays at Ollama's default" in report.context
+    assert "ollama_context_length" in report.context
+    assert "OLLAMA_CONTEXT_LENGTH" not in drop_in(host)
+
+
+def test_what_is_loaded_with_enough_context_is_not_restarted(host: Host, double: Any) -> None:
+    double.loaded, double.context_length = ["a:1b"], 32768
+    report = ask(memory(host.listen(LOOPBACK, "ollama"), 64_000))
+    assert (report.context, report.restarted, "OLLAMA_CONTEXT_LENGTH" in drop_in(host)) == ("", False, False)
+
+
+@pytest.mark.parametrize("kind", ["line", "file"])
+@pytest.mark.parametrize(("value", "said"), [("8192", True), ("65536", False)])
+def test_the_owners_context_stays(host: Host, kind: str, value: str, said: bool) -> None:
+    memory(host.listen(LOOPBACK, "ollama"), 64_000)
+    path = "/etc/default/ollama" if kind == "file" else "/etc/systemd/system/ollama.service.d/override.conf"
+    text = (
+        f"OLLAMA_CONTEXT_LENGTH={value}\n"
+        if kind == "file"
+        else f"[Service]\nEnvironment=OLLAMA_CONTEXT_LENGTH={value}\n"
+    )
+    (host.root / path.lstrip("/")).parent.mkdir(parents=True)
+    (host.root / path.lstrip("/")).write_text(text, encoding="utf-8")
+    host.shown(f"EnvironmentFiles={path}" if kind == "file" else f"DropInPaths={path}")
+    report = ask(host)
+    assert (f"by {path}:{1 if kind == 'file' else 2}" in report.context) == said
+    assert "OLLAMA_CONTEXT_LENGTH" not in drop_in(host)
+
+
+def test_the_owners_keep_alive_is_told(host: Host) -> None:
+    host.listen(LOOPBACK, "ollama")
+    assert host.make()[0].keep_alive is None
+    (host.root / "etc/default").mkdir()
+    (host.root / "etc/default/ollama").write_text("OLLAMA_KEEP_ALIVE=-1\n", encoding="utf-8")
+    host.shown("EnvironmentFiles=/etc/default/ollama (ignore_errors=yes)")
+    assert host.make()[0].keep_alive == "-1"
+
+
+@pytest.mark.parametrize("address", [ANY, LOOPBACK])
+def test_the_environment_of_a_daemon_started_by_hand_goes_into_the_drop_in(host: Host, address: str) -> None:
+    # It is closed and the service takes its place now, or it is on loopback and the service does at the next boot.
+    host.listen(address, "ollama").service(pid=0, cgroup="ssh.service").service(pid=1, name="other")
+    store = host.root / "data/models"
+    store.mkdir(parents=True)
+    given = "OLLAMA_HOST=0.0.0.0\0OLLAMA_MODELS=/data/models\0OLLAMA_NUM_PARALLEL=4\0HOME=/root\0"
+    given += "OLLAMA_API_KEY=canary-5a\0PATH=/bin\0"
+    (host.root / f"proc/{PID}/environ").write_text(given, encoding="utf-8")
+    planned = host.make(check=True)[0]
+    if address == LOOPBACK:
+        host.make()
+        wanted = {"OLLAMA_HOST": f"127.0.0.1:{host.port}", "OLLAMA_MODELS": "/data/models", "OLLAMA_NUM_PARALLEL": "4"}
+        assert drop_in(host) == wanted
+        host.service(pid=PID, cgroup="ollama.service")  # after a boot
+        assert host.make()[0].actions == []
+        assert drop_in(host) == wanted
+    assert "OLLAMA_MODELS=/data/models" in planned.after
+    assert "OLLAMA_NUM_PARALLEL=4" in planned.after
+    assert "canary" not in planned.after + str(planned.warnings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
+def test_a_store_that_the_service_may_not_write_is_said(host: Host) -> None:
+    host.listen(LOOPBACK, "ollama").service(pid=0, cgroup="ssh.service").shown("User=nobody").service(
+        pid=1, name="other"
+    )
+    (host.root / "data").mkdir(mode=0o700)
+    (host.root / f"proc/{PID}/environ").write_text("OLLAMA_MODELS=/data\0", encoding="utf-8")
+    report = host.make(check=True)[0]
+    assert "chown -R nobody /data" in report.warnings[0]
+    assert "OLLAMA_MODELS" not in report.after
+
+
+def test_what_was_open_is_said_with_who_was_connected(host: Host) -> None:
+    host.listen(ANY, "ollama")
+    peer = f"  1: 0500A8C0:{host.port:04X} 0700A8C0:D431 01 00000000:00000000 00:00000000 00000000 0 0 5 1\n"
+    local = f"  2: 0100007F:{host.port:04X} 0100007F:D432 01 00000000:00000000 00:00000000 00000000 0 0 6 1\n"
+    with (host.root / "proc/net/tcp").open("a", encoding="utf-8") as table:
+        table.write(peer + peer.replace("D431", "D433") + local)
+    for check in (True, False):
+        report = host.make(check=check)[0]
+        assert report.closed and report.closed["clients"] == [{"address": "192.168.0.7", "connections": 2}]
+        (warning,) = report.warnings
+        assert f"it listened on 0.0.0.0 (ollama {PID} of user " in warning
+        assert "Connected just now: 192.168.0.7 (2 connections)." in warning
+        assert "auth proxy" in warning
+        assert ("would be closed" if check else "is closed to them now") in warning
+    assert host.make()[0].closed is None

@@ -22,9 +22,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.precondit
     image_need,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+    HOST_RESERVE_MIB,
     Gpus,
+    bounded_share,
     check_capability,
     check_free,
+    check_host_room,
     check_memory,
     choose_gpus,
     find_holders,
@@ -217,3 +220,38 @@ def test_two_engines_on_one_gpu(machine_named: Named, write_command: WriteComman
     assert failed.value.details["holders"] == holders
     assert "9000 of 24564 MiB are free, and the server takes 17194 MiB" in failed.value.message
     assert "ollama (pid 4711" in failed.value.message
+
+
+def unified(total: int, unified_memory: bool = True) -> Gpus:
+    return Gpus(["all"], [{"name": "NVIDIA GB10", "memory_total_mib": total, "unified_memory": unified_memory}])
+
+
+@pytest.mark.parametrize(
+    ("total", "wanted", "share"),
+    [
+        (122_571, 0.7, 0.7),
+        (122_571, 0.9, 0.86),
+        (62_800, 0.7, 0.7),
+        (30_697, 0.7, 0.46),
+        (15_000, 0.7, 0.0),
+    ],
+)
+def test_unified_memory_is_left_to_the_host(total: int, wanted: float, share: float) -> None:
+    """A Spark of which more is taken freezes."""
+    assert bounded_share(unified(total), wanted) == share
+    assert total * (1 - share) >= min(total, HOST_RESERVE_MIB)
+    assert bounded_share(unified(total, False), wanted) == wanted
+
+
+@pytest.mark.parametrize(("total", "share"), [(122_571, 0.9), (122_571, 1.0), (30_697, 0.7), (15_000, 0.7)])
+def test_a_plan_that_takes_more_is_refused_with_the_numbers(total: int, share: float) -> None:
+    with pytest.raises(Failure) as failed:
+        check_host_room(unified(total), "M", share, "the setting")
+    assert failed.value.code == "host_memory_short"
+    assert f"{share:g} of {total} MiB leave {int(total * (1 - share))} MiB" in failed.value.message
+    assert ("the setting" in failed.value.message) is (total > 16_384)
+    check_host_room(unified(total, False), "M", share, "the setting")
+
+
+def test_a_plan_that_leaves_enough_is_let_through() -> None:
+    check_host_room(unified(122_571), "M", 0.86, "the setting")

@@ -33,6 +33,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ins
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
 
 TOKEN = "0123456789abcdef" * 3
+TRUST = probe.trust_gate(pwd.getpwuid(os.geteuid()).pw_name)
 ME = pwd.getpwuid(os.geteuid()).pw_name
 Answers = Callable[[str], "tuple[int, dict[str, str]]"]
 Serve = Callable[[Answers], int]
@@ -90,13 +91,13 @@ def gate(behind: int, headers: dict[str, str] | None = None) -> Answers:
     ],
 )
 def test_what_a_gate_is(serve: Serve, answers: Answers, outcome: str) -> None:
-    assert probe.probe("127.0.0.1", serve(answers), TOKEN).outcome == outcome
+    assert probe.probe("127.0.0.1", serve(answers), TOKEN, TRUST).outcome == outcome
 
 
 def test_nemoclaws_own_proxy_has_no_name(serve: Serve) -> None:
     port = serve(gate(200, {}))
-    assert probe.probe("127.0.0.1", port, TOKEN, ours=False).outcome == probe.SERVING
-    assert probe.probe("127.0.0.1", port, "0" * 48, ours=False).outcome == probe.TOKEN_REJECTED
+    assert probe.probe("127.0.0.1", port, TOKEN, TRUST, ours=False).outcome == probe.SERVING
+    assert probe.probe("127.0.0.1", port, "0" * 48, TRUST, ours=False).outcome == probe.TOKEN_REJECTED
 
 
 @pytest.mark.parametrize(("says", "outcome"), [(b"SSH-2.0-OpenSSH_9.2\r\n", probe.FOREIGN), (b"", probe.SILENT)])
@@ -116,7 +117,7 @@ def test_what_speaks_no_http(says: bytes, outcome: str) -> None:
 def test_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert probe.probe("127.0.0.1", port, TOKEN).outcome == probe.REFUSED
+    assert probe.probe("127.0.0.1", port, TOKEN, TRUST).outcome == probe.REFUSED
 
 
 def test_a_gate_that_reads_its_tokens_again_is_waited_for(serve: Serve) -> None:
@@ -126,7 +127,7 @@ def test_a_gate_that_reads_its_tokens_again_is_waited_for(serve: Serve) -> None:
         asked.append(header)
         return (200, {}) if header == f"Bearer {TOKEN}" and len(asked) > 4 else (401, OURS)
 
-    assert probe.probe_until(Deadline(10), "127.0.0.1", serve(answers), TOKEN).outcome == probe.SERVING
+    assert probe.probe_until(Deadline(10), "127.0.0.1", serve(answers), TOKEN, TRUST).outcome == probe.SERVING
 
 
 @pytest.mark.parametrize(
@@ -241,10 +242,31 @@ def test_selinux_is_named_where_it_is_in_the_way(serve: Serve, tmp_path: Path, m
 
 
 def test_who_answers_like_the_gate_but_runs_as_somebody_else(serve: Serve, tmp_path: Path) -> None:
+    """A rotation proves its next token in this way, and would hand it out."""
+    asked = []
+
+    def answers(header: str) -> tuple[int, dict[str, str]]:
+        asked.append(header)
+        return gate(200)(header)
+
     with pytest.raises(Failure) as stopped:
-        prove(tmp_path, serve(gate(200)), gate_user="nemoclaw-proxy")
-    assert stopped.value.code == "proxy_foreign"
+        prove(tmp_path, serve(answers), gate_user="nemoclaw-proxy")
+    assert stopped.value.code == "proxy_impostor"
     assert ME in stopped.value.message
+    assert asked == ["", "Bearer " + "0" * 48]
+    assert TOKEN not in str(stopped.value.as_result())
+
+
+def test_whoever_answers_a_stranger_is_asked_nothing_more(serve: Serve, tmp_path: Path) -> None:
+    asked = []
+
+    def answers(header: str) -> tuple[int, dict[str, str]]:
+        asked.append(header)
+        return 200, {}
+
+    with pytest.raises(Failure):
+        prove(tmp_path, serve(answers))
+    assert asked == [""]
 
 
 def test_without_a_token_or_a_listener(tmp_path: Path) -> None:
@@ -417,3 +439,27 @@ def test_the_gates_that_a_host_has(tmp_path: Path, config: str | None) -> None:
     assert seen["nginx"] == "/opt/nginx", "by the one name that it has for everybody"
     wanted = [("ollama", 11435, "/v1/models"), ("vllm", 18000, "/health")] if config else []
     assert [tuple(gate.values()) for gate in seen["gates"]] == wanted
+
+
+def test_the_nginx_that_root_runs_is_none_of_the_users(tmp_path: Path) -> None:
+    """The facts are gathered as the connecting user, with that user's PATH: 0.1.0 had root run what it found there."""
+    for folder in ("home/lab/bin", "usr/sbin"):
+        program = tmp_path / folder / "nginx"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    machine = Machine(root=tmp_path, environ={"PATH": "/home/lab/bin:/usr/bin"})
+    assert find_gate(machine)["nginx"] == "/usr/sbin/nginx"
+    (tmp_path / "usr/sbin/nginx").unlink()
+    assert find_gate(machine)["nginx"] is None
+
+
+def test_root_takes_no_program_from_a_folder_that_others_may_write_to(tmp_path: Path) -> None:
+    folder = tmp_path / "opt"
+    folder.mkdir()
+    (folder / "systemctl").write_text("#!/bin/sh\n")
+    (folder / "systemctl").chmod(0o755)
+    machine = Machine(root=tmp_path, environ={"PATH": "/opt"})
+    assert machine.find_command("systemctl") == "/opt/systemctl"
+    folder.chmod(0o777)
+    assert (machine.find_command("systemctl") is None) is (os.geteuid() == 0)

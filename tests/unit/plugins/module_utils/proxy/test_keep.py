@@ -9,6 +9,8 @@ import grp
 import os
 import re
 import stat
+import subprocess
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -362,17 +364,54 @@ def test_what_nginx_has_not_read_yet_is_told_again(home: Home, tmp_path: Path) -
     options: dict[str, Any] = {"gate_config": str(config), "gate_loaded": str(stamp)}
     home.keep(**options)
     assert not home.keep(**options).gate_changed, "nginx never ran"
+    config.touch()
+
+    def read_by_nginx() -> None:
+        """Write what the unit does, with the same program."""
+        said = subprocess.run(["sha256sum", config, home.gate], capture_output=True, text=True, check=True)
+        stamp.write_text(said.stdout)
+
     stamp.touch()
-    os.utime(stamp, (1, 1))
     again = home.keep(**options)
     assert again.gate_changed
     assert not again.as_result()["changed"], "the files are as they have to be"
-    later = home.gate.stat().st_mtime + 1
-    os.utime(stamp, (later, later))
+    read_by_nginx()
     assert not home.keep(**options).gate_changed
-    config.touch()
-    os.utime(config, (later + 1, later + 1))
+    config.write_text("# another\n")
     assert home.keep(**options).gate_changed
+    read_by_nginx()
+    assert not home.keep(**options).gate_changed
+    # The clock is set back, and a run that drops a token is broken off before nginx is told.
+    home.keep("rotated", **options)
+    read_by_nginx()
+    home.keep(overlap=0)
+    os.utime(home.gate, (1, 1))
+    assert home.keep(**options).gate_changed
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_an_overlap(home: Home) -> None:
+    home.put(OLD)
+    home.keep("rotated")
+    later = time.time() + 7200
+    os.utime(home.previous, (later, later))
+    home.keep()
+    assert OLD not in home.valid()
+
+
+def test_two_rotations_at_once(home: Home) -> None:
+    """The second one took the token of the first away from it, and both advised to run something else."""
+    home.put(OLD)
+    home.keep("prepared")
+    before = home.files()
+    for check_mode in (True, False):
+        with pytest.raises(Failure) as stopped:
+            home.keep("prepared", check_mode=check_mode)
+        assert stopped.value.code == "rotation_running"
+    assert home.files() == before
+    long_ago = time.time() - 600
+    os.utime(home.next, (long_ago, long_ago))
+    home.keep("prepared")
+    assert home.next.read_text() != before[".nemoclaw/ollama-proxy-token.next"]
 
 
 def test_fingerprints_tell_apart_and_say_nothing() -> None:

@@ -10,15 +10,28 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import Check, check_proxy
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+    Check,
+    check_exposure,
+    check_proxy,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 TOKEN = "0123456789abcdef" * 3
-Gate = Callable[..., int]
+
+
+class Gate(Protocol):
+    """Serves a gate and returns its port; C(seen) holds the Authorization headers that any of them got."""
+
+    seen: list[str]
+
+    def __call__(self, status: int, path: str = "/api/tags") -> int: ...
 
 
 def route(port: int, **changes: str) -> dict[str, Any]:
@@ -31,7 +44,8 @@ def route(port: int, **changes: str) -> dict[str, Any]:
 
 
 def look(route: dict[str, Any], token: Path) -> list[Check]:
-    return check_proxy(route, str(token))
+    # The servers of this file are the gates: as if the gate's account were that of the tests.
+    return check_proxy(route, str(token), find_account(), find_account().name)
 
 
 @pytest.fixture
@@ -46,9 +60,12 @@ def gate() -> Iterator[Gate]:
     """Return a function that serves a gate which answers with a status to the token, and returns its port."""
     servers = []
 
+    seen: list[str] = []
+
     def serve(status: int, path: str = "/api/tags") -> int:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                seen.append(self.headers.get("Authorization", ""))
                 right = self.headers.get("Authorization") == f"Bearer {TOKEN}" and self.path == path
                 self.send_response(status if right else 401)
                 if not right:
@@ -63,7 +80,8 @@ def gate() -> Iterator[Gate]:
         servers.append(server)
         return int(server.server_address[1])
 
-    yield serve
+    serve.seen = seen  # type: ignore[attr-defined]
+    yield serve  # type: ignore[misc]
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -84,6 +102,18 @@ def test_the_states_of_a_gate(token: Path, gate: Gate, status: int, state: str, 
     (check,) = look(route(port), token)
     assert (check.name, check.state, check.code) == ("auth_proxy", state, code)
     assert check.url == f"http://127.0.0.1:{port}/api/tags"
+
+
+@pytest.mark.parametrize("provider", ["ollama", "vllm"])
+def test_whoever_else_holds_the_port_does_not_get_to_see_the_token(token: Path, gate: Gate, provider: str) -> None:
+    """It refuses strangers as the gate does, and would take the token: 0.1.0 sent it and called it healthy."""
+    path = "/api/tags" if provider == "ollama" else "/v1/models"
+    port = gate(200, path)
+    wanted = route(port, provider=provider)
+    (check,) = check_proxy(wanted, str(token), find_account())
+    assert (check.state, check.code) == ("unhealthy", "proxy_impostor")
+    assert find_account().name in check.detail
+    assert not any(TOKEN in seen for seen in gate.seen)
 
 
 @pytest.mark.parametrize("provider", ["vllm", "install-vllm", "nim"])
@@ -133,6 +163,50 @@ def test_a_token_that_is_gone_is_said(tmp_path: Path, gate: Gate) -> None:
 )
 def test_where_there_is_no_gate_none_is_looked_at(token: Path, changes: dict[str, str]) -> None:
     assert look(route(1, **changes), token) == []
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[str], int]]:
+    """Return a function that listens on an address and returns the port."""
+    listeners: list[socket.socket] = []
+
+    def listen(address: str) -> int:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listeners.append(socket.create_server((address, 0), family=family))
+        return int(listeners[-1].getsockname()[1])
+
+    yield listen
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "changes", "open_"),
+    [
+        ("127.0.0.1", {}, False),
+        ("0.0.0.0", {}, True),
+        ("::", {}, True),
+        ("::1", {}, False),
+        ("0.0.0.0", {"provider": "vllm"}, True),
+        ("::", {"provider": "nim"}, True),
+        ("0.0.0.0", {"provider": "custom"}, False),
+        # Without a gate the sandboxes come to the server itself.
+        ("0.0.0.0", {"provider": "install-vllm", "origin": "managed", "base_url_sandbox": None}, True),
+        ("0.0.0.0", {"provider": "vllm", "origin": "external", "base_url_sandbox": None}, False),
+    ],
+)
+def test_a_server_that_left_loopback_is_said(
+    listening: Callable[[str], int], address: str, changes: dict[str, Any], open_: bool
+) -> None:
+    """0.1.0 called it healthy: the gate was, and nobody looked beside it."""
+    port = listening(address)
+    wanted = {**route(1), "api": "openai-completions", "base_url_host": f"http://127.0.0.1:{port}/v1", **changes}
+    wanted["base_url_sandbox"] = wanted["base_url_sandbox"] or f"http://host.openshell.internal:{port}/v1"
+    found = check_exposure(Machine(), wanted)
+    assert [check.code for check in found] == (["engine_exposed"] if open_ else [])
+    if open_:
+        assert f"listens on {address}" in found[0].detail
+        assert find_account().name in found[0].detail
 
 
 def test_the_line_of_a_status() -> None:

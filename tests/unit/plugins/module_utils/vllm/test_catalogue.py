@@ -17,6 +17,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
     find_image,
     find_model,
     gpu_names,
+    memory_share,
+    names_share,
     serve_command,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.models import PROFILES
@@ -206,3 +208,23 @@ def test_a_gated_model_without_a_token(token: str | None) -> None:
 def test_a_token_is_asked_for_where_it_is_needed_only() -> None:
     check_token(build_catalogue()["deepseek-r1-distill-70b"], "hf_x")
     check_token(build_catalogue()["qwen3.6-27b"], None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "share"),
+    [
+        ([], 0.7),
+        (["--gpu-memory-utilization", "0.9"], 0.9),
+        (["--gpu_memory_utilization=0.95", "--port", "1"], 0.95),
+        (["--gpu-memory-utilization=0.5", "--gpu-memory-utilization", "0.8"], 0.8),
+        (["--gpu-memory-utilization", "much"], 0.7),
+    ],
+)
+def test_what_it_takes_of_the_memory_is_what_the_last_argument_says(arguments: list[str], share: float) -> None:
+    assert memory_share(build_catalogue()["qwen3.6-27b"], arguments) == share
+
+
+def test_whether_the_inventory_says_what_it_takes() -> None:
+    model = build_catalogue()["qwen3.6-27b"]
+    assert not names_share(model, {"qwen3.6-27b": {"max_model_len": 1}, "other": {"gpu_memory_utilization": 0.5}})
+    assert names_share(model, {"Qwen3.6-27B": {"gpu_memory_utilization": 0.9}})

@@ -22,7 +22,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scen
 
 Named = Callable[[str], Machine]
 MODELS = {"mine": {"model": "lab/mine", "max_model_len": 8192}}
-BRIDGE = {"IPAM": {"Config": [{"Gateway": "172.17.0.1"}]}}
+# An address that can be bound on every host, which Docker's own can be only where a Docker runs.
+BRIDGE = {"IPAM": {"Config": [{"Gateway": "127.0.0.17"}]}}
 
 
 def container(gpus: str, policy: str = "unless-stopped") -> dict[str, Any]:

@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The controller's side of inference_plan: gathers the settings of a host, runs the look, and asks the acting modules for the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import endpoint_api
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import complete, proxy_files
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import lines_of
+
+_MODULE = "nemoclaw.local_inference.inference_plan"
+# Secrets that the look needs, and those of which it needs to know only whether they were given.
+_SENT = (
+    "endpoint_api_key",
+    "compatible_api_key",
+    "compatible_anthropic_api_key",
+    "endpoint_provider_key",
+    "vllm_api_key",
+)
+_GIVEN = "(given)"
+# What the controller alone uses; it may hold a presigned query.
+_LINKS = ("ollama_install_url", "ollama_install_jetpack_url")
+# Providers that nothing of root's is compared for, without an auth proxy of their own.
+_ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-windows-ollama")
+
+
+class ActionModule(ActionBase):
+    """See the documentation of the module."""
+
+    _VALID_ARGS = frozenset(("settings", "keep_route", "proof", "fail_on_refusal"))
+    _requires_connection = True
+
+    def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the plan."""
+        super().run(tmp, task_vars)
+        self._task_vars = dict(task_vars or {})
+        _result, options = self.validate_argument_spec(
+            {
+                "settings": {"type": "dict", "default": {}},
+                "keep_route": {"type": "bool", "default": False},
+                "proof": {"type": "str", "choices": ["ladder", "completion"]},
+                "fail_on_refusal": {"type": "bool", "default": False},
+            }
+        )
+        variables = self._variables(options)
+        self._unresolved: list[str] = []
+        values, origins = known.collect(variables, os.environ, self._evaluate)
+        settings = known.read(values, origins)
+        self._owner = settings["preflight_user"]
+        settings.problems += known.unknown_names({*self._task_vars, *options["settings"]})
+        settings.problems += self._check_url(settings)
+        if settings.problems:
+            plan = _refused(settings.problems)
+        else:
+            plan = self._look(settings, values, origins, options)
+            if "refusals" not in plan:
+                return plan
+            plan = complete(plan, settings, options["keep_route"], self._ask)
+        plan["lines"] = lines_of(plan)
+        if options["fail_on_refusal"] and plan["refusals"]:
+            messages = list(dict.fromkeys(one["message"] for one in plan["refusals"]))
+            plan.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
+        return plan
+
+    def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the variables of the host; for a switch without those of the play, which are made of the record."""
+        if not options["keep_route"]:
+            return {**self._task_vars, **options["settings"]}
+        host = self._task_vars["inventory_hostname"]
+        return {**self._task_vars["hostvars"].raw_get(host), **options["settings"]}
+
+    def _evaluate(self, name: str, raw: Any) -> Any:
+        try:
+            return self._templar.template(raw)
+        except AnsibleError:
+            # It is made of something that another task tells: site will know it, this look does not.
+            self._unresolved.append(name)
+            return None
+
+    def _check_url(self, settings: known.Settings) -> list[Failure]:
+        """Refuse a URL that holds a password here, so that it travels nowhere and is shown nowhere."""
+        url = settings["endpoint_url"]
+        provider = settings["preflight_provider"]
+        if not url or provider not in (known.AUTO, "custom", "anthropicCompatible"):
+            return []
+        try:
+            parse_base_url(url, endpoint_api(settings, Choice(provider, "", "endpoint")))
+        except Failure as failure:
+            return [failure]
+        return []
+
+    def _look(
+        self,
+        settings: known.Settings,
+        values: Mapping[str, Any],
+        origins: Mapping[str, str],
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        secret = {name for name, one in known.SETTINGS.items() if one.secret}
+        sent = {name: value for name, value in values.items() if name not in secret}
+        sent.update({name: _GIVEN for name in values if name in secret and name not in (*_SENT, *_LINKS)})
+        apart = [name for name in (*known.APART,) if self._is_apart(name, settings)]
+        arguments = {
+            "settings": sent,
+            "secrets": {name: str(values[name]) for name in _SENT if name in values},
+            "origins": {name: origin for name, origin in origins.items() if name not in _LINKS},
+            "keep_route": options["keep_route"],
+            "proof": options["proof"] or self._proof(),
+            "user": settings["preflight_user"] or None,
+            "proxy_files": proxy_files(settings),
+            "apart": [*apart, *self._unresolved],
+        }
+        as_root = self._needs_root(settings)
+        try:
+            plan = self._run(_MODULE, {**arguments, "by_sudo": self._is_by_sudo()}, as_root)
+            if not as_root or "refusals" in plan or "failure" in plan:
+                return plan
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as error:
+            if not as_root:
+                raise
+            plan = {"msg": str(error)}
+        return self._without_root(plan, arguments)
+
+    def _without_root(self, failed: Mapping[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Look as the user that the play connects as: the host may turn out to need no root, and says so where it does."""
+        plan = self._run(_MODULE, arguments, as_root=False)
+        if plan.get("choice") and plan["choice"]["role"] == "ollama" and not plan["refusals"]:
+            said = str(failed.get("module_stderr") or failed.get("msg") or "no reason was given").strip().splitlines()
+            plan["refusals"].append(
+                {
+                    "code": "root_needed",
+                    "message": "Ollama and its auth proxy are services of the system, which only root may compare and change, and this "
+                    f"play does not become root here: {said[-1] if said else 'no reason was given'}. Give it the password "
+                    "(--ask-become-pass), or let the user become root.",
+                }
+            )
+        return plan
+
+    def _needs_root(self, settings: known.Settings) -> bool:
+        provider = settings["preflight_provider"]
+        if provider in _ROOTLESS or (provider == known.AUTO and settings["endpoint_url"]):
+            return False
+        if provider in ("vllm", "install-vllm"):
+            return bool(settings["vllm_gate_port"])
+        return provider != "nim" or bool(settings["nim_gate_port"])
+
+    def _is_by_sudo(self) -> bool:
+        """Tell whether the login user becomes another one, so that sudo and doas say who that user is."""
+        return bool(self._connection.become) and self._get_remote_user() != self.get_become_option("become_user")
+
+    def _is_apart(self, name: str, settings: known.Settings) -> bool:
+        common = "preflight_user" if name.endswith("_user") else "preflight_route_path"
+        value = self._evaluate(name, self._task_vars[name]) if name in self._task_vars else None
+        return value not in (None, "", settings[common])
+
+    def _proof(self) -> str:
+        value = self._evaluate("plan_proof", self._task_vars.get("plan_proof"))
+        return "completion" if str(value).strip().lower() == "completion" else "ladder"
+
+    def _ask(self, name: str, arguments: dict[str, Any], as_root: bool) -> dict[str, Any]:
+        """Run an acting module in its check mode."""
+        before = self._task.check_mode
+        self._task.check_mode = True
+        try:
+            return self._run(f"nemoclaw.local_inference.{name}", arguments, as_root)
+        finally:
+            self._task.check_mode = before
+
+    def _run(self, name: str, arguments: dict[str, Any], as_root: bool) -> dict[str, Any]:
+        """Run a module as root, where the task becomes that, else as the owner."""
+        become = self._connection.become
+        if not as_root and become:
+            if self._owner:
+                become.set_option("become_user", self._owner)
+            else:
+                self._connection.become = None
+        try:
+            return self._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
+        finally:
+            self._connection.become = become
+            if become:
+                become.set_option("become_user", self._task.become_user or "root")
+
+
+def _refused(problems: list[Failure]) -> dict[str, Any]:
+    """Return the plan of a host that was not looked at, since its settings are wrong."""
+    return {
+        "changed": False,
+        "host": None,
+        "choice": None,
+        "steps": [],
+        "refusals": [{"code": one.code, "message": one.message} for one in problems],
+        "route": None,
+        "recorded": None,
+        "kept": {},
+        "proof": None,
+        "status": [],
+        "consult": [],
+        "converged": False,
+        "drift": False,
+        "steady": False,
+        "download_bytes": 0,
+        "download_unknown": False,
+    }

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Where an installation of Ollama lies below its prefix, and what it says of itself: its manifest, and the version kept beside it.
+
+The manifest lies in the library folder, which every installer of Ollama replaces as a whole: what somebody else installs has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+PROGRAM = PurePosixPath("bin", "ollama")
+LIBRARY = PurePosixPath("lib", "ollama")
+# In the order in which they are put in place: the program looks for its libraries beside itself.
+PARTS = (LIBRARY, PROGRAM)
+MANIFEST = LIBRARY / "nemoclaw-manifest.json"
+# Of Staging: what of a download came, and what a run left that was killed.
+PARTIAL = PurePosixPath(".nemoclaw-ollama")
+PREVIOUS_VERSION = PurePosixPath(".nemoclaw-ollama-previous", "version")
+
+_LIMIT = 1024 * 1024
+_NAMED = 3
+
+
+class Manifest(NamedTuple):
+    """What was installed.
+
+    Attributes:
+        version: Of Ollama.
+        sha256: Of the archive; None where a script fetched it.
+        files: Path below the prefix -> bytes of a file, or C(-> TARGET) of a link.
+
+    """
+
+    version: str
+    sha256: str | None
+    files: dict[str, int | str]
+
+
+def write_manifest(prefix: Path, version: str, sha256: str | None) -> None:
+    """Record what lies below a prefix as one installation.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    """
+    library = prefix / LIBRARY
+    found = [prefix / PROGRAM, *(Path(folder, name) for folder, _dirs, names in os.walk(library) for name in names)]
+    links = [Path(folder, name) for folder, names, _files in os.walk(library) for name in names]
+    found += [path for path in links if path.is_symlink()]
+    files = {
+        str(path.relative_to(prefix)): f"-> {path.readlink()}" if path.is_symlink() else path.stat().st_size
+        for path in sorted(found)
+        if path != prefix / MANIFEST
+    }
+    library.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": version, "sha256": sha256, "files": files}, indent=1)
+    (prefix / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(prefix: Path) -> Manifest | None:
+    """Return what was recorded, None where nothing was, or where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        with (prefix / MANIFEST).open("rb") as file:
+            content: Any = json.loads(file.read(_LIMIT))
+        version, sha256, files = content["version"], content["sha256"], content["files"]
+        if isinstance(version, str) and isinstance(files, dict) and (sha256 is None or isinstance(sha256, str)):
+            return Manifest(version, sha256, files)
+    return None
+
+
+def find_damage(prefix: Path) -> str | None:
+    """Return what differs from the manifest, as the end of a sentence; None where nothing does or nothing was recorded.
+
+    Sizes and kinds are compared, not contents: the libraries are gigabytes, and this is asked on every run.
+    """
+    manifest = read_manifest(prefix)
+    if manifest is None:
+        return None
+    wrong = [
+        f"{prefix / name} {why}"
+        for name, why in ((name, _difference(prefix, name, wanted)) for name, wanted in manifest.files.items())
+        if why
+    ]
+    more = f" and {len(wrong) - _NAMED} more files" if len(wrong) > _NAMED else ""
+    return ", ".join(wrong[:_NAMED]) + more if wrong else None
+
+
+def _difference(prefix: Path, name: str, wanted: int | str) -> str | None:
+    path = prefix / name
+    try:
+        facts = path.lstat()
+        target = f"-> {path.readlink()}" if stat.S_ISLNK(facts.st_mode) else None
+    except OSError:
+        return "is missing"
+    if isinstance(wanted, str):
+        return None if target == wanted else "is another link"
+    if target is None and facts.st_size != wanted:
+        return f"has {facts.st_size} bytes instead of {wanted}"
+    return None
+
+
+def find_previous(prefix: Path) -> str | None:
+    """Return the version that an upgrade replaced and kept, None without one."""
+    try:
+        return (prefix / PREVIOUS_VERSION).read_text(encoding="utf-8")[:100].strip() or None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What stands against a managed vLLM or a NIM as far as facts and settings tell it.
+
+The controller asks it, with the facts that the host returned: the catalogues need not travel, and a bare host has no Docker SDK by which
+the modules of the containers could say it themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..failure import Failure
+from ..nim import catalogue as nim_catalogue
+from ..preconditions.gpus import choose_gpus
+from ..vllm import catalogue as vllm_catalogue
+from .choice import Choice, Host
+from .refusals import DOCKER_CODES, may_consult
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A host, and what is wanted of it."""
+
+    host: Host
+    settings: Settings
+    choice: Choice
+
+
+def foresee_managed(host: Host, settings: Settings, choice: Choice) -> list[Failure]:
+    """Return everything that stands against the container, in the order in which a user would correct it."""
+    at = Wanted(host, settings, choice)
+    return [*_install_vllm(at), *_nim(at)]
+
+
+def _experimental(at: Wanted, setting: str, what: str) -> Iterator[Failure]:
+    if not at.settings[setting]:
+        yield Failure(
+            "experimental_not_allowed",
+            f"{what} is experimental: set nemoclaw_experimental in the inventory to true, or NEMOCLAW_EXPERIMENTAL=1 in the environment, "
+            "to have it installed and run.",
+        )
+
+
+def _install_vllm(at: Wanted) -> Iterator[Failure]:
+    if at.choice.provider != "install-vllm":
+        return
+    yield from _experimental(at, "vllm_experimental", "Managed vLLM")
+    yield from _several(_vllm_model, _engine, at=at)
+
+
+def _vllm_model(at: Wanted) -> None:
+    settings, host = at.settings, at.host
+    known = vllm_catalogue.build_catalogue(settings["vllm_models"])
+    named, profile = settings["vllm_model"], host["profile"]
+    model = vllm_catalogue.find_model(named, known) if named else vllm_catalogue.default_model(profile, known)
+    # With the weights in the cache it would start all the same, which only the engine's own look tells.
+    if not may_consult(host, settings, "vllm"):
+        vllm_catalogue.check_token(model, settings["vllm_hf_token"])
+    if not settings["vllm_image"]:
+        vllm_catalogue.find_image(profile, host["architecture"])
+    if settings["vllm_gpus"] != "none":
+        choose_gpus(settings["vllm_gpus"], host["gpus"], vllm_catalogue.gpu_names(profile))
+
+
+def _nim(at: Wanted) -> Iterator[Failure]:
+    if at.choice.provider != "nim":
+        return
+    yield from _experimental(at, "nim_experimental", "NVIDIA NIM")
+    yield from _several(_nim_model, _nim_key, _engine, at=at)
+
+
+def _nim_model(at: Wanted) -> None:
+    settings = at.settings
+    catalogue = nim_catalogue.build_catalogue(settings["nim_models"])
+    if settings["nim_model"] and not settings["nim_image"]:
+        nim_catalogue.find_model(settings["nim_model"], catalogue)
+    if settings["nim_gpus"] != "none":
+        choose_gpus(settings["nim_gpus"], at.host["gpus"])
+
+
+def _nim_key(at: Wanted) -> None:
+    settings = at.settings
+    if settings["nim_ngc_api_key"] or settings["nim_keyless"] or may_consult(at.host, settings, "nim"):
+        return
+    raise Failure(
+        "ngc_key_missing",
+        "A NIM downloads its image and its model with an NGC key, and none was given. Make one at "
+        "https://org.ngc.nvidia.com/setup/api-key and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Nothing was pulled.",
+    )
+
+
+def _engine(at: Wanted) -> None:
+    docker = at.host["docker"]
+    if at.settings[f"{at.choice.role}_docker_host"] or docker["reachable"]:
+        return
+    raise Failure(DOCKER_CODES.get(docker["code"], "docker_unexpected_answer"), str(docker["reason"]))
+
+
+def _several(*looks: Callable[[Wanted], None], at: Wanted) -> Iterator[Failure]:
+    """Yield what each look raises: a user corrects all of it at once."""
+    for look in looks:
+        try:
+            look(at)
+        except Failure as failure:
+            yield failure

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The proof of a server as the roles climb it, the route that follows from it, and the status lines of a host that is as it has to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..endpoint import expect
+from ..endpoint.ladder import Demands
+from ..endpoint.report import Report
+from ..endpoint.validate import Endpoint, validate
+from ..failure import Failure
+from ..host.wsl import reach_windows
+from ..proxy.token import token_path
+from ..route import record
+from ..route.route import build_route
+from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server
+from ..status.lines import render
+from ..transport.url import parse_base_url
+from .choice import MANAGED
+from .context import Context
+from .refusals import endpoint_api, endpoint_key
+from .steps import route_steps, verify
+
+LADDER, COMPLETION = "ladder", "completion"
+
+
+def endpoint_of(at: Context, url: str, api: str, key: str) -> Endpoint:
+    """Return where the server is, with the settings of the role."""
+    is_own = at.choice.role == "endpoint"
+    return Endpoint(
+        url,
+        api,
+        key or None,
+        at.setting("timeout"),
+        (at.settings["endpoint_ca_path"] or None) if is_own else None,
+        at.settings["endpoint_validate_certs"] if is_own else True,
+    )
+
+
+def compare_endpoint(at: Context) -> None:
+    """Prove a server of the user's own, and add the route that it would get."""
+    settings, api = at.settings, endpoint_api(at.settings, at.choice)
+    endpoint = endpoint_of(at, settings["endpoint_url"], api, endpoint_key(settings, at.choice))
+    more = {"provider": at.choice.provider, "base_url_sandbox": settings["endpoint_sandbox_url"] or None}
+    prove(at, endpoint, at.choice.model or None, {**more, "sandbox_host": settings["endpoint_sandbox_host"]})
+
+
+def compare_server(at: Context) -> None:
+    """Prove a vLLM or a NIM; one that we run and that does not answer is for its role to start."""
+    role, settings = at.choice.role, at.settings
+    is_managed = at.choice.provider in MANAGED
+    if is_managed and at.recorded.get("provider") != at.choice.provider:
+        return
+    model = at.recorded["model"] if is_managed else at.choice.model or None
+    url = f"http://127.0.0.1:{settings[f'{role}_port']}/v1"
+    host, gate = settings[f"{role}_sandbox_host"], settings[f"{role}_gate_port"]
+    prove(
+        at,
+        endpoint_of(at, url, "openai-completions", settings["vllm_api_key"] if role == "vllm" else ""),
+        model,
+        {
+            "provider": at.choice.provider,
+            "base_url_sandbox": f"http://{host}:{gate}/v1" if gate else None,
+            "sandbox_host": host,
+            "container": settings[f"{role}_name"] if is_managed else None,
+            "origin": "managed" if is_managed else "external",
+        },
+    )
+
+
+def prove(at: Context, endpoint: Endpoint, model: str | None, more: dict[str, Any]) -> None:
+    """Prove the server and set the route and the report of the plan, or add why it cannot be proved."""
+    report = Report(endpoint.api, model)
+    demands = Demands(at.setting("require_tools"), _least_context(at), at.setting("agent_prompt_tokens"))
+    try:
+        if at.proof == LADDER or not _is_recorded(at, endpoint, model):
+            queries = expect.compile_queries(at.settings["endpoint_expect"] if at.choice.role == "endpoint" else [])
+            validate(endpoint, demands, report)
+            expect.check(queries, report.as_result())
+        else:
+            _complete(at, endpoint, report)
+    except expect.LibraryMissing:
+        at.steps += verify("server", "endpoint_expect needs jmespath, which is still to be installed")
+    except Failure as failure:
+        if at.choice.provider in MANAGED:
+            at.steps += verify("server", f"the server does not prove itself yet: {failure.message}")
+        else:
+            at.refusals.append(failure)
+    else:
+        at.report = report
+        fields = {"base_url": report.base_url, "context_window": report.context_window, **more}
+        at.route = build_route(model=str(report.model), api=report.api, timeout=int(endpoint.timeout), **fields)
+
+
+def _least_context(at: Context) -> int:
+    # Ollama's list says nothing of it; its role looks at what is in memory.
+    return 0 if at.choice.role == "ollama" else int(at.setting("min_context_window"))
+
+
+def _is_recorded(at: Context, endpoint: Endpoint, model: str | None) -> bool:
+    """Tell whether the record was proved with the same server, model and API."""
+    found = at.recorded
+    try:
+        url = str(parse_base_url(endpoint.base_url, endpoint.api))
+    except Failure:
+        return False
+    known = (found.get("base_url_host"), found.get("api"), found.get("provider"))
+    return known == (url, endpoint.api, at.choice.provider) and model in (None, found.get("model"))
+
+
+def _complete(at: Context, endpoint: Endpoint, report: Report) -> None:
+    """Ask one question, and take the rest from the record."""
+    for check in check_server(at.recorded, endpoint):
+        if check.state != HEALTHY:
+            raise Failure(check.code or "server_error", check.detail)
+    report.base_url, report.model = at.recorded["base_url_host"], at.recorded["model"]
+    report.context_window = at.recorded["context_window"]
+
+
+def compare_record(at: Context) -> None:
+    """Add the step that the route record needs."""
+    if at.route is None:
+        return
+    path = at.settings["preflight_route_path"] or record.record_path(at.account.home)
+    is_closed = record.permissions_are_right(path, at.account.uid)
+    at.steps += route_steps(at.host["route"], at.route, is_closed, at.host["route_problem"])
+
+
+def look_at_status(at: Context, gateway_checks: list[Check]) -> None:
+    """Add the lines of the status, from what was proved just now; what is not healthy is for site to set right."""
+    route = at.recorded
+    said = (
+        "; ".join(probe.reason for probe in at.report.probes if probe.name in ("models", "completion"))
+        if at.report
+        else ""
+    )
+    url = reach_windows(at.machine, route["base_url_host"])
+    checks = [
+        Check("route", HEALTHY, detail="a route is recorded"),
+        Check("backend", HEALTHY, url=url, detail=f"serves {route['model']}"),
+        Check("completion", HEALTHY, url=url, detail=said),
+    ]
+    token_file = at.settings["sandbox_token_path"] or at.settings["proxy_token_path"] or token_path(at.account.home)
+    proxy_checks = check_proxy(route, token_file, at.account)
+    for check in (*proxy_checks, *gateway_checks):
+        if check.state not in (HEALTHY, NOT_PROBED):
+            component = "proxy" if check in proxy_checks else "sandbox"
+            at.steps += verify(component, f"{check.name} is {check.state}: {check.detail}")
+    at.lines = render(route, [*checks, *proxy_checks, *gateway_checks])

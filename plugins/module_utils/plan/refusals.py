@@ -1,0 +1,361 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What stands against a set-up as far as facts and settings tell it, before anything is changed, a package included."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..failure import Failure
+from ..transport.credentials import clean_key
+from ..transport.url import parse_base_url
+from .choice import (
+    MANAGED,
+    WINDOWS_PROVIDERS,
+    Choice,
+    Host,
+    engine_in_words,
+    is_desktop,
+    is_gated,
+    names_windows,
+)
+from .settings import AUTO, Settings
+
+# As containers/engine.py has them: there the Docker SDK is needed as well, which a bare host has not.
+DOCKER_CODES = {
+    "absent": "docker_absent",
+    "daemon_stopped": "docker_stopped",
+    "permission_denied": "docker_permission_denied",
+    "timeout": "docker_timeout",
+    "unsupported_endpoint": "docker_endpoint_unsupported",
+    "unexpected_answer": "docker_unexpected_answer",
+}
+_ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])")
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+_BACKEND = re.compile(r"[a-z][a-z0-9_]*")
+_PLATFORMS = "Run nemoclaw.local_inference.site, which is for every host, or leave this host out with --limit."
+
+
+def foresee(
+    host: Host, settings: Settings, choice: Choice, keep_route: bool = False, seen: Mapping[str, Any] | None = None
+) -> list[Failure]:
+    """Return everything that stands against it, in the order in which a user would correct it."""
+    found: list[Failure] = list(settings.problems)
+    for look in (_ports, _platform, _switch, _wsl, _endpoint, _vllm, _libraries, _proxy):
+        context = _Context(host, settings, choice, keep_route, seen)
+        try:
+            found += look(context)
+        except Failure as failure:
+            found.append(failure)
+    return found
+
+
+class _Context:
+    def __init__(
+        self, host: Host, settings: Settings, choice: Choice, keep_route: bool, seen: Mapping[str, Any] | None
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.choice = choice
+        self.keep_route = keep_route
+        self.seen = seen or {}
+
+
+def gates(settings: Settings, choice: Choice, with_ollama: bool) -> list[dict[str, Any]]:
+    """Return the servers behind the auth proxy, as the role proxy has them, in its order.
+
+    Args:
+        settings: What is wanted.
+        choice: Which server is set up.
+        with_ollama: Whether an Ollama runs here, whose entry then stands first also where another server is set up.
+
+    """
+    common = {"paths": [], "probe_path": "/v1/models"}
+    ports = settings["preflight_ollama_proxy_port"], settings["preflight_ollama_port"]
+    if choice.role == "ollama":
+        own = [{"name": "ollama", "port": ports[0], "upstream_port": ports[1], "paths": settings["proxy_paths"]}]
+        return [{**common, **one} for one in own + list(settings["proxy_backends"])]
+    server = {
+        "name": choice.role,
+        "port": settings[f"{choice.role}_gate_port"],
+        "upstream_port": settings[f"{choice.role}_port"],
+        "paths": ["/v1/models", "/v1/chat/completions"],
+    }
+    if not with_ollama:
+        return [{**common, **server, "name": "ollama"}]
+    ollama = {"name": "ollama", "port": ports[0], "upstream_port": ports[1], "paths": settings["proxy_paths"]}
+    return [{**common, **ollama}, {**common, **server}]
+
+
+def _ports(at: _Context) -> Iterator[Failure]:
+    ollama, proxy = at.settings["preflight_ollama_port"], at.settings["preflight_ollama_proxy_port"]
+    if ollama == proxy:
+        yield Failure(
+            "setting_invalid",
+            f"Ollama and its auth proxy are both to listen on port {ollama}, and the proxy would call itself. Set nemoclaw_ollama_port "
+            "and nemoclaw_ollama_proxy_port to two different ones.",
+            variable="nemoclaw_ollama_proxy_port",
+        )
+
+
+def _platform(at: _Context) -> Iterator[Failure]:
+    wanted = at.settings["preflight_platforms"]
+    if wanted and at.host["platform"] not in wanted:
+        yield Failure(
+            "platform_excluded",
+            f"This host is {at.host['platform']} ({at.host['platform_evidence']}), and this play is for {', '.join(wanted)}. {_PLATFORMS}",
+        )
+
+
+def _switch(at: _Context) -> Iterator[Failure]:
+    if not at.keep_route:
+        return
+    if not at.host["route"]:
+        yield Failure(
+            "route_not_recorded",
+            "This host has no recorded route that could be switched. Run the playbook nemoclaw.local_inference.site first; "
+            "nemoclaw_user and nemoclaw_route_path have to be the same as then.",
+        )
+        return
+    wanted = at.settings["nim_model"]
+    if at.choice.provider == "vllm" and wanted and at.host["vllm"]["running"]:
+        yield from _other_model(wanted, at.host["vllm"])
+    if at.choice.provider == "install-vllm" and wanted and not at.settings["vllm_model"]:
+        served = at.host["route"]["model"]
+        if wanted != served:
+            yield Failure(
+                "setting_contradiction",
+                f"nemoclaw_model is {wanted}, and the managed vLLM of this host, which serves {served}, takes its model from "
+                f"nemoclaw_vllm_model. Set that: -e nemoclaw_vllm_model={wanted}.",
+                variable="nemoclaw_vllm_model",
+            )
+
+
+def _other_model(wanted: str, vllm: Mapping[str, Any]) -> Iterator[Failure]:
+    """A vLLM that somebody else runs serves what it was started with; its first model is taken (the page)."""
+    if vllm["models"] and wanted != vllm["model"]:
+        others = ", ".join(vllm["models"])
+        yield Failure(
+            "model_not_served",
+            f"nemoclaw_model is {wanted}, and the vLLM on port {vllm['port']} was started with {others}. Start it with {wanted} "
+            f"(vllm serve {wanted}) and run this again, or have this collection run it: nemoclaw_provider install-vllm.",
+            served_models=vllm["models"],
+        )
+
+
+def _wsl(at: _Context) -> Iterator[Failure]:
+    host, choice = at.host, at.choice
+    if choice.role != "ollama":
+        return
+    named = names_windows(at.settings, choice.provider)
+    if host["wsl"] is None:
+        if named:
+            yield Failure(
+                "not_wsl",
+                f"Ollama on Windows was asked for ({named}), and this host is not WSL: it is {host['platform']} "
+                f"({host['platform_evidence']}). Set nemoclaw_provider to ollama for this host, or leave it out with --limit.",
+            )
+        return
+    yield from _kind_of_wsl(at, bool(named) or at.settings["ollama_side"] != AUTO)
+    side = choice.side.name if choice.side else ""
+    windows = host["ollama"]["windows"] or {}
+    version = windows.get("daemon_version") or at.seen.get("version") or "of an unknown release"
+    where = f"{version} at {windows.get('host') or 'its loopback'}"
+    runs_there = windows.get("daemon_version") or at.seen.get("running")
+    if side == "undecided":
+        yield Failure(
+            "side_undecided",
+            f"Ollama runs in this WSL ({host['ollama']['daemon_version']}) and on Windows ({where}), and only one of them can be the right "
+            "one. Choose in the inventory: ollama_side: windows or ollama_side: wsl; better still, stop the other.",
+        )
+    if side == "windows" and not is_desktop(host):
+        yield Failure(
+            "windows_unreachable",
+            f"Ollama on Windows was chosen ({choice.side.reason if choice.side else ''}), and sandboxes reach it with Docker Desktop "
+            f"alone, but {engine_in_words(host)}. Install Docker Desktop on Windows and switch its WSL integration on for this "
+            "distribution, or set nemoclaw_provider to ollama with ollama_side wsl.",
+        )
+    mirrored = host["wsl"]["networking_mode"] == "mirrored"
+    if side == "wsl" and runs_there and (is_desktop(host) or mirrored):
+        yield Failure(
+            "windows_in_the_way",
+            f"The Ollama of this WSL was chosen, and the one of Windows ({where}) would answer in its place: containers and a mirrored "
+            "network reach Windows first. Quit that one in the notification area of Windows, or choose it with ollama_side: windows.",
+        )
+
+
+def _kind_of_wsl(at: _Context, named: bool) -> Iterator[Failure]:
+    wsl, docker = at.host["wsl"], at.host["docker"]
+    if wsl["version"] is None:
+        yield Failure(
+            "wsl_unknown",
+            f"This WSL did not tell what it is: {at.host['problems'].get('wsl') or 'no reason was given.'} Run wsl.exe --shutdown on "
+            "Windows where that goes on, and the play again.",
+        )
+    elif wsl["version"] == 1:
+        yield Failure(
+            "wsl_unsupported",
+            "This is WSL 1, in which no container engine and no Ollama runs. Convert it on Windows with wsl.exe --set-version "
+            f"{wsl['distro'] or 'DISTRIBUTION'} 2, or leave this host out with --limit.",
+        )
+    elif not docker["reachable"] and docker["code"] != "absent" and not named:
+        yield Failure(
+            DOCKER_CODES.get(docker["code"], "docker_unexpected_answer"),
+            f"Whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL follows from the container engine, and "
+            f"{engine_in_words(at.host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl.",
+        )
+
+
+def _endpoint(at: _Context) -> Iterator[Failure]:
+    if at.choice.role != "endpoint":
+        return
+    if not at.settings["endpoint_url"]:
+        yield Failure(
+            "endpoint_url_missing",
+            f"The provider {at.choice.provider} needs the base URL of the server: set nemoclaw_endpoint_url in the inventory, or "
+            "NEMOCLAW_ENDPOINT_URL in the environment, for example to http://localhost:8000/v1.",
+        )
+        return
+    api = endpoint_api(at.settings, at.choice)
+    parse_base_url(at.settings["endpoint_url"], api)
+    clean_key(endpoint_key(at.settings, at.choice))
+    if at.settings["endpoint_sandbox_url"]:
+        parse_base_url(at.settings["endpoint_sandbox_url"], api, for_sandbox=True)
+
+
+def endpoint_api(settings: Settings, choice: Choice) -> str:
+    """Return the API that is asked for: that of Anthropic follows from the provider, and is no choice."""
+    is_anthropic = choice.provider == "anthropicCompatible"
+    return "anthropic-messages" if is_anthropic else str(settings["endpoint_preferred_api"])
+
+
+def endpoint_key(settings: Settings, choice: Choice) -> str:
+    """Return the key of the server, empty for none: each provider has its own."""
+    own = "compatible_anthropic_api_key" if choice.provider == "anthropicCompatible" else "compatible_api_key"
+    return str(settings["endpoint_api_key"] or settings[own] or settings["endpoint_provider_key"])
+
+
+def _vllm(at: _Context) -> Iterator[Failure]:
+    if at.choice.provider != "vllm":
+        return
+    vllm, port = at.host["vllm"], at.settings["vllm_port"]
+    if not vllm["running"]:
+        yield Failure(
+            "vllm_not_running",
+            f"{vllm['problem'] or f'Nothing answers on 127.0.0.1:{port}.'} The provider vllm uses a vLLM that runs already: start it, for "
+            f"example with 'vllm serve MODEL --port {port}', or correct nemoclaw_vllm_port. To have it run in a container of ours, set "
+            "nemoclaw_provider to install-vllm and nemoclaw_experimental to true. For another server use the provider custom.",
+        )
+    listeners = [one for one in at.host["listeners"] or [] if one["port"] == port and one["scope"] != "loopback"]
+    if listeners and at.settings["vllm_gate_port"]:
+        addresses = sorted({one["address"] for one in listeners})
+        yield Failure(
+            "vllm_exposed",
+            f"vLLM listens on {', '.join(addresses)} port {port} as well, so whoever comes there needs no token, whatever the auth proxy "
+            f"on port {at.settings['vllm_gate_port']} asks for. Start it with '--host 127.0.0.1' (a container: published on 127.0.0.1 "
+            "alone), or leave the proxy out (vllm_gate_port).",
+        )
+
+
+def may_consult(host: Host, settings: Settings, role: str) -> bool:
+    """Tell whether the module that runs the container can look at the engine: it needs an engine and the Docker SDK."""
+    return bool(host["python"]["libraries"].get("docker")) and bool(
+        host["docker"]["reachable"] or settings[f"{role}_docker_host"]
+    )
+
+
+def missing_libraries(host: Host, settings: Settings, choice: Choice) -> list[str]:
+    """Return the Python libraries that the modules to come need, and the host lacks."""
+    wanted = ["docker"] if choice.provider in MANAGED else []
+    wanted += ["jmespath"] if settings["endpoint_expect"] and choice.role == "endpoint" else []
+    return [one for one in wanted if not host["python"]["libraries"].get(one)]
+
+
+def _libraries(at: _Context) -> Iterator[Failure]:
+    missing = missing_libraries(at.host, at.settings, at.choice)
+    executable = at.host["python"]["executable"]
+    if missing and not executable.startswith("/usr/bin/"):
+        yield Failure(
+            "library_missing",
+            f"The Python that runs the modules on this host, {executable}, lacks {', '.join(missing)}, and packages do not reach it. "
+            f"Install them into it ({executable} -m pip install {' '.join(missing)}), or set ansible_python_interpreter to "
+            "/usr/bin/python3.",
+        )
+
+
+def _proxy(at: _Context) -> Iterator[Failure]:
+    host, choice, settings = at.host, at.choice, at.settings
+    if choice.provider in WINDOWS_PROVIDERS or not is_gated(host, choice, settings):
+        return
+    if not host["systemd"]:
+        yield Failure(
+            "systemd_missing",
+            "The auth proxy is a service of systemd, and this host does not run it. Boot the host with systemd (on WSL: [boot] "
+            f"systemd=true in /etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. {_exposure(at)}",
+        )
+    elif host["proxy"] is not None and host["proxy"]["nginx"] is None and host["package_manager"] is None:
+        yield Failure(
+            "package_manager_missing",
+            "The auth proxy is nginx, which this host does not have, and no package manager that could install it was found. Install "
+            "nginx, and run this again.",
+        )
+    wanted = gates(settings, choice, bool(host["ollama"]["daemon_version"]))
+    for sentence in proxy_problems(wanted, settings):
+        yield Failure("proxy_settings_invalid", sentence)
+
+
+def _exposure(at: _Context) -> str:
+    """Return who is open to the network right now: without the proxy, nobody closes it."""
+    port = at.settings["preflight_ollama_port"]
+    if at.host["listeners"] is None:
+        return f"Who listens could not be seen: look with ss -ltn whether port {port} is open to the network."
+    opened = [one for one in at.host["listeners"] if one["port"] == port and one["scope"] != "loopback"]
+    if not opened:
+        return f"Nothing on port {port} is open to the network right now."
+    one = opened[0]
+    return (
+        f"Port {port} is open to the network right now, without a token: {one['process'] or 'a process'} of the user "
+        f"{one['user'] or one['uid']} listens on {', '.join(sorted({each['address'] for each in opened}))}."
+    )
+
+
+def proxy_problems(wanted: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:
+    """Return what is wrong with the settings of the auth proxy, as the role proxy's problems.j2 has it."""
+    ports = [int(one[name]) for one in wanted for name in ("port", "upstream_port")]
+    names = [str(one["name"]) for one in wanted]
+    found = []
+    if not all(1024 <= port <= 65_535 for port in ports):
+        shown = ", ".join(map(str, ports))
+        found.append(
+            f"The ports of the auth proxy and of what stands behind it have to lie between 1024 and 65535, and they are {shown}."
+        )
+    if len(set(ports)) < len(ports):
+        found.append(
+            "Each auth proxy needs a port of its own, and a different one than the servers behind them; the ports are "
+            f"{', '.join(map(str, ports))}. Correct nemoclaw_ollama_port, nemoclaw_ollama_proxy_port or proxy_backends."
+        )
+    listen = [str(one) for one in settings["proxy_listen"]]
+    if not listen or not all(_ADDRESS.fullmatch(one) for one in listen):
+        found.append(
+            f"proxy_listen holds addresses such as 127.0.0.1 or [::1], and it is {', '.join(listen) or 'empty'}."
+        )
+    for name, one in zip(names, wanted):
+        if not _BACKEND.fullmatch(name):
+            found.append(
+                f"The name {name!r} in proxy_backends has to be made of lower-case letters, digits and underscores."
+            )
+        if not all(_PATH.fullmatch(str(path)) for path in one["paths"]):
+            found.append(f"The paths of {name} have to begin with / and be plain: {', '.join(map(str, one['paths']))}.")
+    if len(set(names)) < len(names):
+        found.append("Two of proxy_backends have the same name, or one is called ollama, which is the proxy itself.")
+    for setting, form, example in (
+        ("proxy_max_body_size", r"[0-9]+[kKmMgG]?", "512m"),
+        ("proxy_memory_max", r"[0-9]+[KMG]?", "256M"),
+    ):
+        if not re.fullmatch(form, str(settings[setting])):
+            found.append(f"{setting} is a size such as {example}, and it is {settings[setting]!r}.")
+    return found

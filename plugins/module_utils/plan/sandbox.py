@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The sandboxes: whether OpenShell and NemoClaw lead them to the route, compared by the functions that the role's modules decide with."""
+
+from __future__ import annotations
+
+from ..failure import Failure
+from ..nemoclaw.gateway import GATEWAY
+from ..nemoclaw.registry import find_recorded
+from ..openshell import provider, provider_wish
+from ..openshell import route as openshell_route
+from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.sandboxes import find_sandbox
+from ..proxy.token import read_token, token_path
+from ..status.check import NOT_PROBED, Check
+from ..status.gateway import Wanted, check_gateway
+from .choice import NEMOCLAW, OPENSHELL
+from .context import Context
+from .refusals import endpoint_key
+from .steps import step, verify
+
+# NemoClaw's name for a first sandbox.
+_FIRST = "my-assistant"
+
+
+def compare_sandbox(at: Context, backend: str) -> list[Check]:
+    """Add the steps that lead the sandboxes to the route, complete the route, and return the checks of the gateway for the status."""
+    if at.route is None:
+        return []
+    if at.settings["sandbox_install_openshell"] and backend == OPENSHELL:
+        at.steps += verify("sandbox", "sandbox_install_openshell is set, and site compares the release of OpenShell")
+    gateway = at.settings["sandbox_gateway"] or (GATEWAY if backend == NEMOCLAW else "")
+    try:
+        cli = find_openshell(at.machine, at.account, gateway=gateway or None)
+        return _compare(at, cli, backend, gateway)
+    except Failure as failure:
+        never_used = not at.settings["sandbox_gateway"] and not at.recorded.get("gateway")
+        absent = failure.code == "openshell_missing" or (failure.code == "openshell_gateway_unset" and never_used)
+        if absent and backend == OPENSHELL and at.settings["sandbox_backend"] == "auto":
+            return []
+        if backend == NEMOCLAW and failure.code in (
+            "openshell_missing",
+            "openshell_gateway_unset",
+            "openshell_gateway_down",
+        ):
+            at.steps += verify("sandbox", f"NemoClaw's gateway cannot be asked: {failure.message}")
+        else:
+            at.refusals.append(failure)
+    return []
+
+
+def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Check]:
+    route, settings = at.route or {}, at.settings
+    known = at.recorded.get("sandbox") if gateway in ("", at.recorded.get("gateway")) else None
+    name = settings["sandbox_name"] or ((known or _FIRST) if backend == NEMOCLAW else "")
+    own = name or known or ""
+    if backend == NEMOCLAW:
+        _nemoclaw(at, name)
+    shared = "allow" if settings["sandbox_change_shared_route"] else "refuse"
+    wish = openshell_route.Wish(
+        route["provider_name"], route["model"], route["timeout"], sandbox=own or None, shared=shared
+    )
+    seen = openshell_route.have(cli, wish, check_mode=True)
+    _provider(at, cli, seen.sandboxes)
+    if seen.changed:
+        before = seen.before
+        words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
+        after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
+        at.steps.append(step("sandbox", "route", "inference.local does not lead there", before=words, after=after))
+    if settings["sandbox_name"] and backend == OPENSHELL and find_sandbox(cli, settings["sandbox_name"]) is None:
+        at.steps.append(
+            step("sandbox", "create", f"there is no sandbox {settings['sandbox_name']}", after=settings["sandbox_name"])
+        )
+    route.update(gateway=cli.gateway or None, sandbox=own or None)
+    if at.steps:
+        return []
+    return _ask(at, Wanted(backend, cli.gateway, own or None))
+
+
+def _ask(at: Context, wanted: Wanted) -> list[Check]:
+    """Ask from inside a sandbox, which proves the path from its network as well."""
+    route = at.route or {}
+    checks = check_gateway(at.machine, at.account, route, wanted, route["timeout"])
+    asked = next((one for one in checks if one.name == "sandbox"), None)
+    if asked is not None and asked.state == NOT_PROBED:
+        at.steps += verify(
+            "sandbox", f"site proves the path from the sandboxes' network by a container: {asked.detail}"
+        )
+    return checks
+
+
+def _nemoclaw(at: Context, name: str) -> None:
+    route = at.route or {}
+    found = find_recorded(at.account.home, name)
+    if found is None:
+        if not at.settings["sandbox_accept_third_party_software"]:
+            at.refusals.append(
+                Failure(
+                    "nemoclaw_terms_not_accepted",
+                    f"NemoClaw has to make the sandbox {name}, and does so without questions only for those who accept the third-party "
+                    "software that it brings. Read its notice (nemoclaw onboard shows it), and set sandbox_accept_third_party_software "
+                    "to true.",
+                )
+            )
+        at.steps.append(step("sandbox", "onboard", f"NemoClaw has no sandbox {name}", after=name, download_bytes=None))
+    elif (found.provider, found.model) != (route["provider_name"], route["model"]):
+        before = f"{found.model} by {found.provider}"
+        after = f"{route['model']} by {route['provider_name']}"
+        at.steps.append(step("sandbox", "tell", f"NemoClaw has another route for {name}", before=before, after=after))
+
+
+def _provider(at: Context, cli: OpenShell, others: list[str]) -> None:
+    route, settings = at.route or {}, at.settings
+    name = "ANTHROPIC_BASE_URL" if route["provider_type"] == "anthropic" else "OPENAI_BASE_URL"
+    wish = provider_wish.Wish(
+        route["provider_name"],
+        route["provider_type"],
+        {route["credential_env"]: _credential(at)},
+        {name: route["base_url_sandbox"]},
+        replace_other=settings["sandbox_replace_provider"],
+    )
+    outcome = provider.have(cli, wish, check_mode=True)
+    for action in outcome.actions:
+        verb, what = action.split(" ", 1)
+        reason = (
+            "the gateway has not got address and key of the server"
+            if outcome.before
+            else "the gateway has no such provider"
+        )
+        at.steps.append(step("sandbox", verb, f"{reason}: {what}", after=route["base_url_sandbox"]))
+    recorded = (at.recorded.get("provider_name"), at.recorded.get("base_url_sandbox"))
+    moves = (
+        outcome.actions and not outcome.known_values and recorded != (route["provider_name"], route["base_url_sandbox"])
+    )
+    if moves and outcome.before and others and not settings["sandbox_change_shared_route"]:
+        at.refusals.append(
+            Failure(
+                "route_shared",
+                f"The provider {route['provider_name']} leads where this collection did not lead it, and other sandboxes of the gateway "
+                f"use it as well: {', '.join(others)}. Set sandbox_change_shared_route to true if they are to follow it to "
+                f"{route['base_url_sandbox']}, or choose another gateway with sandbox_gateway.",
+                sandboxes=others,
+            )
+        )
+
+
+def _credential(at: Context) -> str:
+    if at.is_gated:
+        stored = read_token(at.settings["sandbox_token_path"] or token_path(at.account.home))
+        return stored.value if stored else "token-still-to-be-made"
+    if at.choice.role == "vllm":
+        return at.settings["vllm_api_key"] or "dummy"
+    return (endpoint_key(at.settings, at.choice) if at.choice.role == "endpoint" else "") or "dummy"

@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The steps of a plan: what the acting modules say that they would do, in one shape and one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# What is unavailable while a step runs.
+NOTHING = "nothing"
+NEW_STREAMS = "new streams"
+MODEL = "the model"
+
+# The order in which site works.
+COMPONENTS = (
+    "packages",
+    "ollama",
+    "service",
+    "windows",
+    "model",
+    "container",
+    "proxy",
+    "token",
+    "server",
+    "sandbox",
+    "route",
+    "previous",
+)
+# No configuration differs where these alone are left: something is taken into memory, or could not be looked at from here.
+NO_DRIFT = ("load", "verify")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+        id: Stable name, C(component.action), with a number where there are several.
+        component: What it is about, one of COMPONENTS.
+        action: A verb: C(install), C(write), C(restart), C(pull)...
+        reason: Why, in words.
+        before: What is there, None where nothing is.
+        after: What will be there.
+        download_bytes: What has to be fetched, None where nobody knows, 0 for nothing.
+        interrupts: What is unavailable meanwhile.
+
+    """
+
+    id: str
+    component: str
+    action: str
+    reason: str
+    before: str | None = None
+    after: str | None = None
+    download_bytes: int | None = 0
+    interrupts: str = NOTHING
+
+    def as_result(self) -> dict[str, Any]:
+        """Return it as the module gives it back."""
+        return asdict(self)
+
+
+def step(component: str, action: str, reason: str, **more: Any) -> Step:
+    """Return a step with its name made of component and action."""
+    return Step(f"{component}.{action}", component, action, reason, **more)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Return the steps in the order in which site takes them, each with a name of its own."""
+    found: list[Step] = []
+    for one in sorted(steps, key=lambda each: COMPONENTS.index(each.component)):
+        number = sum(1 for other in found if (other.component, other.action) == (one.component, one.action))
+        found.append(Step(**{**asdict(one), "id": f"{one.id}.{number + 1}"}) if number else one)
+    return found
+
+
+def is_drift(steps: Iterable[Step]) -> bool:
+    """Tell whether something on the host differs from what is wanted."""
+    return any(one.action not in NO_DRIFT for one in steps)
+
+
+def verify(component: str, reason: str) -> list[Step]:
+    """Return the step for what could not be compared: when in doubt, site runs."""
+    return [step(component, "verify", reason)]
+
+
+def install_steps(result: Mapping[str, Any]) -> list[Step]:
+    """Return the steps of C(ollama_install), by its result in check mode."""
+    if not result.get("changed"):
+        return []
+    found, actions = [], list(result["actions"])
+    before = result.get("previous_version")
+    reason = f"Ollama {before} is too old" if before else "Ollama is not installed"
+    if before and before == result.get("version"):
+        reason = "the daemon still runs an older release than the program"
+    restarts = bool(result.get("daemon_restarted"))
+    for action in actions:
+        verb = action.split(" ", 1)[0]
+        found.append(
+            step(
+                "ollama",
+                {"run": "install", "put": "restore"}.get(verb, verb),
+                f"{reason}: {action}",
+                before=before and f"Ollama {before}",
+                after=f"Ollama {result.get('version')}",
+                download_bytes=result.get("size") if verb in ("install", "run") else 0,
+                interrupts=MODEL if verb == "restart" or (restarts and verb == "install") else NOTHING,
+            )
+        )
+    return found
+
+
+def service_steps(actions: Iterable[str], before: str, after: str, exposed: bool) -> list[Step]:
+    """Return the steps of C(ollama_service), by the actions that it plans."""
+    found = []
+    reason = "Ollama is open to the network" if exposed else "the service is not as it has to be"
+    for action in actions:
+        verb, what = action.split(" ", 1)
+        if verb == "write":
+            differs = "the drop-in is not there" if not before else "the drop-in is not as it has to be"
+            found.append(step("service", verb, f"{differs}: {what}", before=before or None, after=after))
+        else:
+            interrupts = MODEL if verb in ("restart", "stop") else NOTHING
+            found.append(step("service", verb, f"{reason}: {action}", after=what, interrupts=interrupts))
+    return found
+
+
+def model_steps(result: Mapping[str, Any]) -> list[Step]:
+    """Return the steps of C(ollama_model), by its result in check mode."""
+    found = []
+    chosen = f", chosen because {result['choice_reason']}" if result.get("choice_reason") else ""
+    for action in result.get("actions") or []:
+        verb = action.split(" ", 1)[0]
+        reason = "the model is not on this host" if verb == "pull" else "the model is not in memory"
+        size = result.get("size") if verb == "pull" else 0
+        found.append(
+            step(
+                "model",
+                verb,
+                reason + chosen,
+                before=result.get("before"),
+                after=str(result["model"]),
+                download_bytes=size,
+            )
+        )
+    return found
+
+
+def container_steps(result: Mapping[str, Any], reason: str) -> list[Step]:
+    """Return the steps of C(vllm_container) or C(nim_container), by its result in check mode."""
+    found = []
+    container = (result.get("container") or {}).get("name")
+    for action in result.get("actions") or []:
+        verb = action.split(" ", 1)[0]
+        fetches = verb in ("pull", "download")
+        size = result.get("image_bytes") if verb == "pull" else None
+        stops = verb in ("replace", "stop", "update")
+        found.append(
+            step(
+                "container",
+                verb,
+                f"{reason}: {action}",
+                after=str(result.get("model") or container),
+                download_bytes=size if fetches else 0,
+                interrupts=MODEL if stops else NOTHING,
+            )
+        )
+    if not found and result.get("phase") != "ready":
+        found = verify("container", f"{container} does not answer yet")
+    return found
+
+
+def proxy_steps(compared: Mapping[str, Any], config: str, unit: str) -> list[Step]:
+    """Return the steps of the role proxy, by what C(proxy_gate) with C(state=compared) found."""
+    found = []
+    texts = {one["path"]: one["content"] for one in compared.get("found") or []}
+    for reason in compared["reasons"]:
+        path = reason.split(" ", 1)[0]
+        if path in (config, unit):
+            action, interrupts = "write", NEW_STREAMS if path == unit and texts.get(path) else NOTHING
+            before = "another content" if texts.get(path) else None
+            found.append(step("proxy", action, reason, before=before, after=path, interrupts=interrupts))
+        elif "was changed and not read again" in reason or "does not run" in reason:
+            found.append(
+                step("proxy", "start" if "does not run" in reason else "restart", reason, interrupts=NEW_STREAMS)
+            )
+        else:
+            found.append(step("proxy", "reload", reason))
+    return found
+
+
+def route_steps(
+    found: Mapping[str, Any] | None, wanted: Mapping[str, Any], is_closed: bool, problem: str | None
+) -> list[Step]:
+    """Return the step of C(inference_route): what of the record differs, and whether others may read it."""
+    if found is None:
+        why = f"the record cannot be read ({problem})" if problem else "no route is recorded"
+        return [step("route", "record", why, after=_in_words(wanted))]
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    if names:
+        reason = "the recorded " + ", ".join(f"{name} is {found.get(name)}, not {wanted[name]}" for name in names)
+        return [step("route", "record", reason, before=_in_words(found), after=_in_words(wanted))]
+    if not is_closed:
+        return [step("route", "close", "the record is not the user's alone (mode 0600, in a folder with 0700)")]
+    return []
+
+
+def _in_words(route: Mapping[str, Any]) -> str:
+    return f"{route['model']} at {route['base_url_host']}"

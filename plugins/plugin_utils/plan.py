@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What the controller adds to a plan: the files of the auth proxy, and what other modules say in their check mode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import steps
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import (
+    Choice,
+    choose,
+    install_reasons,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.files import (
+    LOADED,
+    NGINX,
+    TOKENS,
+    UNIT_PATH,
+    variant,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import finish, keep_what_is_recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import gates
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import AUTO, Settings
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import CONFIG, GATE_USER, REALM
+
+_TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "proxy" / "templates"
+_FILES = {CONFIG: "nginx.conf.j2", UNIT_PATH: "nemoclaw-ollama-proxy.service.j2"}
+# As roles/proxy/vars/main.yml has it.
+_NOT_PASSED_ON = '{"error": {"message": "This proxy does not pass on this path", "code": "path_not_allowed"}}\\n'
+
+# What a container module takes from the role's settings, by the same names.
+_CONTAINER_OPTIONS = (
+    "name",
+    "model",
+    "models",
+    "image",
+    "port",
+    "gpus",
+    "share_gpus",
+    "cache_dir",
+    "environment",
+    "docker_host",
+    "ngc_api_key",
+    "allow_download",
+    "wait_timeout",
+    "stall_timeout",
+)
+_MORE_OPTIONS = {
+    "vllm": ("extra_args", "hf_token", "hf_endpoint"),
+    "nim": ("registry", "served_model", "keyless"),
+}
+
+Ask = Callable[[str, "dict[str, Any]", bool], "dict[str, Any]"]
+
+
+@functools.cache
+def _template(name: str) -> jinja2.Template:
+    """Return a template of the role proxy, with the settings that Ansible's own module template has."""
+    # What comes of it is a configuration of nginx and a unit, no HTML.
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    return environment.from_string((_TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def proxy_files(settings: Settings) -> dict[str, list[dict[str, str]]]:
+    """Return what the files of the auth proxy have to hold, by what stands behind it; empty where that cannot be said.
+
+    The host says later which of them it gets. The path of nginx is put in there as well.
+    """
+    wanted = settings["preflight_provider"]
+    roles = [
+        role for role in ("vllm", "nim") if settings[f"{role}_gate_port"] and wanted in (AUTO, role, f"install-{role}")
+    ]
+    roles += ["ollama"] if wanted in (AUTO, "ollama", "install-ollama") else []
+    found = {}
+    for role in roles:
+        for with_ollama in (True,) if role == "ollama" else (True, False):
+            servers = gates(settings, Choice("", "", role), with_ollama)
+            try:
+                found[variant(role, with_ollama)] = [
+                    {"path": path, "content": _template(name).render(_context(settings, servers))}
+                    for path, name in _FILES.items()
+                ]
+            except (jinja2.TemplateError, TypeError, ValueError, KeyError):
+                continue  # settings that are refused, or a template that wants more: the host says that it cannot be compared
+    return found
+
+
+def _context(settings: Settings, servers: list[dict[str, Any]]) -> dict[str, Any]:
+    listen = [str(address) for address in settings["proxy_listen"]]
+    ports = [int(one["port"]) for one in servers]
+    own = {name: value for name, value in settings.values.items() if name.startswith("proxy_")}
+    return {
+        **own,
+        "__proxy_account": GATE_USER,
+        "__proxy_config": CONFIG,
+        "__proxy_tokens": TOKENS,
+        "__proxy_loaded": LOADED,
+        "__proxy_realm": REALM,
+        "__proxy_nginx": NGINX,
+        "__proxy_not_passed_on": _NOT_PASSED_ON,
+        "__proxy_gates": servers,
+        "__proxy_listen": listen,
+        "__proxy_sockets": [f"{address}:{port}" for address in listen for port in ports],
+    }
+
+
+def complete(plan: dict[str, Any], settings: Settings, keep_route: bool, ask: Ask) -> dict[str, Any]:
+    """Return the plan with what the controller knows, and what the modules say that the host named.
+
+    Args:
+        plan: Of the host.
+        settings: What is wanted, secrets included.
+        keep_route: As of the module.
+        ask: Runs a module in check mode, as root or as the owner, and returns its result.
+
+    """
+    host = plan["host"]
+    keep_what_is_recorded(settings, host, keep_route)
+    choice = choose(host, settings, keep_route)
+    refusals = [{"code": one.code, "message": one.message} for one in foresee_managed(host, settings, choice)]
+    plan["refusals"] += [one for one in refusals if one not in plan["refusals"]]
+    if plan["refusals"]:
+        plan["consult"] = []
+    for name in plan["consult"]:
+        _consult(name, plan, settings, choice, ask)
+    plan["consult"] = []
+    return finish(plan)
+
+
+def _consult(name: str, plan: dict[str, Any], settings: Settings, choice: Choice, ask: Ask) -> None:
+    if name == "ollama_windows":
+        plan["steps"] += [
+            one.as_result() for one in steps.verify("windows", "Windows is looked at by the role ollama alone")
+        ]
+        return
+    if name == "ollama_install":
+        as_root = settings["ollama_install_mode"] == "system"
+        result = ask(name, _install_options(settings, plan["host"]), as_root)
+        found = [] if result.get("failed") else steps.install_steps(result)
+        if not found:
+            reason = "; ".join(install_reasons(plan["host"], choice, settings))
+            found = [] if result.get("failed") else steps.verify("ollama", reason)
+    else:
+        result = ask(name, _container_options(choice.role, plan["recorded"] or {}, settings), False)
+        found = [] if result.get("failed") else steps.container_steps(result, _container_reason(plan, result))
+        if not result.get("failed"):
+            found += _server_steps(plan, result)
+    plan["steps"] += [one.as_result() for one in found]
+    if result.get("failed"):
+        failure = result.get("failure") or {"code": "plan_incomplete", "message": str(result.get("msg"))}
+        plan["refusals"].append({"code": failure["code"], "message": failure["message"]})
+
+
+def _container_reason(plan: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    return result.get("choice_reason") or f"{plan['choice']['provider']} serves {result.get('model')}"
+
+
+def _server_steps(plan: Mapping[str, Any], result: Mapping[str, Any]) -> list[steps.Step]:
+    """Return a step where the server is ready, and is another one than the route that was proved leads to."""
+    route = plan["route"]
+    if result.get("phase") != "ready" or route is None:
+        return []
+    found = (result.get("model"), result.get("base_url"))
+    wanted = (route["model"], route["base_url_host"])
+    return [] if found == wanted else steps.verify("server", f"the container serves {found[0]} at {found[1]}")
+
+
+def _install_options(settings: Settings, host: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("version", "minimum_version", "method", "mode", "url", "checksum", "jetpack_url", "jetpack_checksum")
+    given = {
+        name: settings[f"ollama_{name}" if name.endswith("version") else f"ollama_install_{name}"] for name in names
+    }
+    found = {name: value for name, value in given.items() if value}
+    found.setdefault("minimum_version", found["version"])
+    user = settings["preflight_user"] or host["user"]["name"]
+    return {**found, "user": user, "port": settings["preflight_ollama_port"], "keep_previous": True}
+
+
+def _container_options(role: str, recorded: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    found = {name: settings[f"{role}_{name}"] for name in (*_CONTAINER_OPTIONS, *_MORE_OPTIONS[role])}
+    publish = settings[f"{role}_publish"]
+    found["publish"] = publish or (["127.0.0.1"] if settings[f"{role}_gate_port"] else [])
+    before = recorded.get("container") or ""
+    if before != found["name"] and settings[f"{role}_make_room"] and not found["share_gpus"]:
+        found["instead_of"] = before
+    found["keep_previous"] = True
+    return {name: value for name, value in found.items() if value not in ("", None)}

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""A plan for people: the lines of a host, and one table for a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+
+_HEAD = ("host", "provider", "plan", "download", "interrupts", "first")
+
+
+def lines_of(plan: Mapping[str, Any]) -> list[str]:
+    """Return what site would do on a host, why, and what stands against it."""
+    choice = plan.get("choice")
+    found = []
+    if choice:
+        found.append(f"Provider:  {choice['provider']}, {choice['reason']}")
+        if choice["model"]:
+            found.append(f"Model:     {choice['model']}, {choice['model_reason']}")
+        if choice["side"]:
+            found.append(f"Side:      {choice['side']}, {choice['side_reason']}")
+    for refusal in plan["refusals"]:
+        found.append(f"Refused:   {refusal['message']} ({refusal['code']})")
+    if plan["refusals"]:
+        return [*found, "Nothing is changed on this host before that is set right."]
+    if plan["converged"]:
+        return [*found, "Steps:     none, the host is as it has to be", *plan["status"]]
+    found.append(f"Steps:     {summary(plan)}")
+    width = max(len(one["id"]) for one in plan["steps"])
+    for number, one in enumerate(plan["steps"], 1):
+        more = [one["reason"]]
+        if one["download_bytes"] is None:
+            more.append("a download of unknown size")
+        elif one["download_bytes"]:
+            more.append(format_bytes(one["download_bytes"]))
+        if one["interrupts"] != "nothing":
+            more.append(f"interrupts {one['interrupts']}")
+        found.append(f"{number:>3}. {one['id']:<{width}}  {'; '.join(more)}")
+    return found
+
+
+def summary(plan: Mapping[str, Any]) -> str:
+    """Return how many steps there are, what they fetch and what they interrupt."""
+    parts = [f"{len(plan['steps'])} step{'' if len(plan['steps']) == 1 else 's'}"]
+    parts.append(f"{_download(plan)} to download" if _download(plan) != "-" else "nothing to download")
+    interrupts = _interrupts(plan)
+    return ", ".join([*parts, f"interrupts {interrupts}" if interrupts != "-" else "interrupts nothing"])
+
+
+def _download(plan: Mapping[str, Any]) -> str:
+    known = format_bytes(plan["download_bytes"]) if plan.get("download_bytes") else ""
+    if plan.get("download_unknown"):
+        return f"{known} and more" if known else "some"
+    return known or "-"
+
+
+def _interrupts(plan: Mapping[str, Any]) -> str:
+    words = {one["interrupts"] for one in plan["steps"]} - {"nothing"}
+    return "the model" if "the model" in words else next(iter(words), "-")
+
+
+def table(plans: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
+    """Return one line for each host, with a head, and a line that sums them up."""
+    rows: list[Sequence[str]] = [_HEAD]
+    counts = {"converged": 0, "to change": 0, "refused": 0, "no plan": 0}
+    for host in hosts:
+        plan = plans.get(host)
+        state, row = _row(host, plan)
+        counts[state] += 1
+        rows.append(row)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return [*shown, ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
+
+
+def _row(host: str, plan: Mapping[str, Any] | None) -> tuple[str, Sequence[str]]:
+    if not plan or "refusals" not in plan:
+        said = str((plan or {}).get("msg") or "unreachable, or the look failed")
+        return "no plan", (host, "-", "no plan", "-", "-", said.splitlines()[0][:100])
+    provider = (plan.get("choice") or {}).get("provider", "-")
+    if plan["refusals"]:
+        first = plan["refusals"][0]
+        return "refused", (
+            host,
+            provider,
+            "refused",
+            "-",
+            "-",
+            f"{first['code']}: {first['message'].split('. ')[0]}"[:140],
+        )
+    if plan["converged"]:
+        return "converged", (host, provider, "converged", "-", "-", "-")
+    count = len(plan["steps"])
+    words = f"{count} step{'' if count == 1 else 's'}"
+    return "to change", (host, provider, words, _download(plan), _interrupts(plan), plan["steps"][0]["id"])

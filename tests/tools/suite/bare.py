@@ -1,0 +1,81 @@
+"""The unit tests on a host that has nothing: no network, no IPv6, no Docker, no user of uid 1000; as root and as anybody.
+
+What a unit test needs of a host it has to bring along, or it passes on the machine alone that it was written on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import xml.etree.ElementTree
+
+from . import docker, paths, tree, venvs
+from .model import Counts, StageSkipped
+from .pytests import PYTEST, judge, units_on
+from .run import PYTEST_FAULTS, Run
+
+_HERE = paths.Path("/opt/bare")
+_AS_ROOT = 'userdel --remove lab 2>/dev/null; exec "$@"'
+_AS_USER = (
+    "userdel --remove lab 2>/dev/null; useradd --uid 4321 --create-home tester"
+    ' && exec setpriv --reuid 4321 --regid 4321 --init-groups --inh-caps=-all env HOME=/home/tester "$@"'
+)
+
+
+def units(run: Run) -> None:
+    """Run tests/unit with the oldest core that we support, in containers of the image of a test host."""
+    programs = venvs.venv(run, "units-oldest")
+    try:
+        docker.require_engine(run)
+        image = docker.host_image(run)
+    except StageSkipped as reason:
+        run.counts.add(Counts(skipped=1, reasons=[f"no unit tests on a bare host: {reason}"]))
+        units_on(run, programs)
+        return
+    root = tree.copy(run, run.name)
+    reports = [
+        _in_container(run, image, programs, root, name, shell)
+        for name, shell in (("root", _AS_ROOT), ("user", _AS_USER))
+    ]
+    run.highlight(PYTEST_FAULTS)
+    # What only root can do is skipped by the other one.
+    skipped = [_skipped(report) for report in reports]
+    twice = skipped[0].intersection(skipped[1])
+    run.counts.skipped = len(twice)
+    run.counts.reasons = [
+        reason for reason in run.counts.reasons if any(reason.startswith(f"{name}:") for name in twice)
+    ]
+
+
+def _in_container(run: Run, image: str, programs: paths.Path, root: paths.Path, name: str, shell: str) -> paths.Path:
+    folder = paths.CACHE / "bare" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)  # the user in the container is nobody here
+    (packages,) = programs.parent.glob("lib/python3.11/site-packages")
+    inside = _HERE / paths.COLLECTION_FOLDER
+    container = f"nemoclaw-test-bare-{secrets.token_hex(4)}"
+    argv = [
+        *("docker", "run", "--rm", "--name", container, "--network", "none"),
+        *(
+            "--volume",
+            f"{root}:{inside}:ro",
+            "--volume",
+            f"{packages}:/opt/packages:ro",
+            "--volume",
+            f"{folder}:/opt/report",
+        ),
+        *("--env", f"PYTHONPATH={_HERE}:/opt/packages", "--env", "LC_ALL=C.UTF-8", "--workdir", inside),
+        *(image, "sh", "-c", shell, "sh", "python3", "-B", *PYTEST),
+        *("--junit-xml=/opt/report/report.xml", "tests/unit"),
+    ]
+    try:
+        judge(run, run.execute(argv), folder / "report.xml")
+    finally:
+        docker.remove_containers(container)
+    return folder / "report.xml"
+
+
+def _skipped(report: paths.Path) -> set[str]:
+    cases = xml.etree.ElementTree.parse(report).getroot().iter("testcase")
+    return {str(case.get("name")) for case in cases if case.find("skipped") is not None}

@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller adds to a plan, and the plan for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import files, make, steps
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import names
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines
+
+ROLES = Path(plan.__file__).resolve().parents[2] / "roles"
+GPU = {
+    "index": 0,
+    "uuid": "GPU-1",
+    "name": "NVIDIA H200",
+    "memory_total_mib": 143_000,
+    "compute_capability": "9.0",
+    "trusted": True,
+}
+HOST: dict[str, Any] = {
+    "wsl": None,
+    "route": None,
+    "profile": "linux-nvidia",
+    "architecture": "amd64",
+    "user": {"name": "lab"},
+    "gpus": {"devices": [{**GPU, "unified_memory": False}], "problem": None},
+    "docker": {"kind": "native", "reachable": True, "code": None, "reason": None, "runtimes": []},
+    "ollama": {"windows": None, "both_running": False, "daemon_version": None, "client_version": None, "path": None},
+    "vllm": {"running": False, "models": [], "model": None},
+    "listeners": [],
+    "python": {"libraries": {"docker": "7.1.0"}},
+}
+ROUTE = {"model": "nvidia/m", "base_url_host": "http://127.0.0.1:8000/v1", "provider": "install-vllm"}
+
+
+def settings_of(**variables: Any) -> Settings:
+    return read(*collect(variables, {}, lambda _name, value: value))
+
+
+def plan_of(**more: Any) -> dict[str, Any]:
+    made = {
+        "host": {**HOST, **more.pop("host", {})},
+        "choice": {
+            "provider": "ollama",
+            "reason": "as asked",
+            "role": "ollama",
+            "model": "m",
+            "model_reason": "as asked",
+            "side": None,
+            "side_reason": None,
+        },
+        "steps": [],
+        "refusals": [],
+        "route": ROUTE,
+        "recorded": ROUTE,
+        "kept": {},
+        "proof": {"model": "m", "models": []},
+        "status": ["Inference: healthy"],
+        "consult": [],
+        **more,
+    }
+    return make.finish(made)
+
+
+def test_the_plan_and_the_role_use_the_same_names() -> None:
+    variables = yaml.safe_load((ROLES / "proxy" / "vars" / "main.yml").read_text(encoding="utf-8"))
+    assert variables["__proxy_unit_path"] == files.UNIT_PATH
+    assert variables["__proxy_tokens"] == files.TOKENS
+    assert variables["__proxy_loaded"] == files.LOADED
+    assert variables["__proxy_not_passed_on"] == plan._NOT_PASSED_ON
+
+
+@pytest.mark.parametrize(
+    ("variables", "variants"),
+    [
+        ({}, ["ollama"]),
+        ({"nemoclaw_provider": "custom"}, []),
+        ({"nemoclaw_provider": "vllm"}, []),
+        ({"nemoclaw_provider": "install-vllm", "vllm_gate_port": 11440}, ["vllm", "vllm beside ollama"]),
+        ({"vllm_gate_port": 11440}, ["ollama", "vllm", "vllm beside ollama"]),
+        ({"nemoclaw_provider": "nim", "nim_gate_port": 11440}, ["nim", "nim beside ollama"]),
+        ({"proxy_backends": [{"name": "no port"}]}, []),
+    ],
+)
+def test_the_files_of_the_proxy(variables: dict[str, Any], variants: list[str]) -> None:
+    found = plan.proxy_files(settings_of(**variables))
+    assert sorted(found) == variants
+    for made in found.values():
+        config, unit = made
+        assert (config["path"], unit["path"]) == (names.CONFIG, files.UNIT_PATH)
+        assert f"include {files.TOKENS};" in config["content"]
+        assert "ExecStart=@nginx@ -c" in unit["content"]
+
+
+def test_each_server_behind_the_proxy_has_its_paths_and_its_port() -> None:
+    made = plan.proxy_files(
+        settings_of(nemoclaw_provider="vllm", vllm_gate_port=11440, proxy_listen=["127.0.0.1", "[::1]"])
+    )
+    config = made["vllm beside ollama"][0]["content"]
+    assert all(f"listen {address}:{port};" in config for address in ("127.0.0.1", "[::1]") for port in (11435, 11440))
+    assert "location = /v1/chat/completions {" in config
+
+
+def answering(**results: dict[str, Any]) -> tuple[plan.Ask, list[tuple[str, dict[str, Any], bool]]]:
+    asked: list[tuple[str, dict[str, Any], bool]] = []
+
+    def ask(name: str, options: dict[str, Any], as_root: bool) -> dict[str, Any]:
+        asked.append((name, options, as_root))
+        return results[name]
+
+    return ask, asked
+
+
+READY = {
+    "actions": [],
+    "phase": "ready",
+    "container": {"name": "nemoclaw-vllm"},
+    "model": "nvidia/m",
+    "base_url": ROUTE["base_url_host"],
+}
+MANAGED = {"nemoclaw_provider": "install-vllm", "nemoclaw_experimental": True}
+
+
+@pytest.mark.parametrize(
+    ("result", "converged", "ids", "codes"),
+    [
+        (READY, True, [], []),
+        ({**READY, "model": "another"}, False, ["server.verify"], []),
+        ({**READY, "actions": ["replace nemoclaw-vllm (image)"], "phase": "planned"}, False, ["container.replace"], []),
+        ({"failed": True, "failure": {"code": "port_taken", "message": "It is."}}, False, [], ["port_taken"]),
+        ({"failed": True, "msg": "MODULE FAILURE"}, False, [], ["plan_incomplete"]),
+    ],
+)
+def test_the_module_of_a_container_has_the_last_word(
+    result: dict[str, Any], converged: bool, ids: list[str], codes: list[str]
+) -> None:
+    ask, asked = answering(vllm_container=result)
+    made = plan_of(consult=["vllm_container"])
+    assert not made["converged"]
+    found = plan.complete(made, settings_of(**MANAGED, hf_token="t", vllm_gate_port=11440), False, ask)
+    assert found["converged"] == converged
+    assert bool(found["proof"]) == bool(found["status"]) == converged
+    assert [one["id"] for one in found["steps"]] == ids
+    assert [one["code"] for one in found["refusals"]] == codes
+    ((name, options, as_root),) = asked
+    assert (name, as_root) == ("vllm_container", False)
+    assert (options["hf_token"], options["publish"], options["keep_previous"]) == ("t", ["127.0.0.1"], True)
+
+
+def test_what_stands_against_it_is_said_without_asking_anybody() -> None:
+    ask, asked = answering()
+    found = plan.complete(
+        plan_of(consult=["vllm_container"]), settings_of(nemoclaw_provider="install-vllm"), False, ask
+    )
+    assert [one["code"] for one in found["refusals"]] == ["experimental_not_allowed"]
+    assert asked == []
+
+
+def test_an_installation_is_asked_what_it_fetches() -> None:
+    ask, asked = answering(
+        ollama_install={"changed": True, "actions": ["install o.tgz as Ollama 1"], "size": 9, "version": "1"}
+    )
+    settings = settings_of(nemoclaw_provider="ollama", ollama_version="0.9.3", ollama_install_url="/o.tgz")
+    found = plan.complete(plan_of(consult=["ollama_install"]), settings, False, ask)
+    assert [(one["id"], one["download_bytes"]) for one in found["steps"]] == [("ollama.install", 9)]
+    assert found["download_bytes"] == 9
+    ((_name, options, as_root),) = asked
+    assert as_root
+    assert (options["version"], options["minimum_version"], options["url"]) == ("0.9.3", "0.9.3", "/o.tgz")
+
+
+def test_the_container_of_the_record_makes_way() -> None:
+    ask, asked = answering(nim_container={"failed": True, "msg": "x"})
+    settings = settings_of(nemoclaw_provider="nim", nemoclaw_experimental=True, ngc_api_key="k")
+    recorded = {**ROUTE, "container": "nemoclaw-vllm"}
+    plan.complete(plan_of(consult=["nim_container"], recorded=recorded), settings, False, ask)
+    assert asked[0][1]["instead_of"] == "nemoclaw-vllm"
+
+
+def test_the_lines() -> None:
+    pull = steps.step("model", "pull", "the model is not on this host", download_bytes=5 * 1024**3)
+    restart = steps.step("service", "restart", "Ollama is open to the network", interrupts=steps.MODEL)
+    nginx = steps.step("packages", "install", "the auth proxy is nginx", download_bytes=None)
+    lines = plan_lines.lines_of(plan_of(steps=[one.as_result() for one in (pull, restart, nginx)]))
+    assert lines[0] == "Provider:  ollama, as asked"
+    assert lines[2] == "Steps:     3 steps, 5.00 GiB and more to download, interrupts the model"
+    assert [line.split()[1] for line in lines[3:]] == ["packages.install", "service.restart", "model.pull"]
+    assert plan_lines.lines_of(plan_of())[-1] == "Inference: healthy"
+    refused = plan_lines.lines_of(plan_of(refusals=[{"code": "a_code", "message": "It is so."}]))
+    assert refused[-2:] == [
+        "Refused:   It is so. (a_code)",
+        "Nothing is changed on this host before that is set right.",
+    ]
+
+
+def test_the_table_has_a_line_for_each_host_and_sums_them_up() -> None:
+    step = steps.step("model", "pull", "r", download_bytes=None).as_result()
+    plans = {
+        "one": plan_of(),
+        "two": plan_of(steps=[step]),
+        "three": plan_of(refusals=[{"code": "a_code", "message": "It is so. Set it."}]),
+        "four": {"unreachable": True, "msg": "no route to host\nmore"},
+    }
+    head, *rows, last = plan_lines.table(plans, [*plans, "five"])
+    assert [row.split()[0] for row in (head, *rows)] == ["host", "one", "two", "three", "four", "five"]
+    assert rows[0].split()[1:3] == ["ollama", "converged"]
+    assert rows[1].split()[2:5] == ["1", "step", "some"]
+    assert rows[2].endswith("a_code: It is so")
+    assert rows[3].endswith("no route to host")
+    assert last == "1 converged, 1 to change, 1 refused, 2 no plan"
+
+
+def test_a_plan_stays_below_its_limit() -> None:
+    long = [f"model-{number}" for number in range(9000)]
+    made = plan_of(
+        proof={"models": long},
+        host={"vllm": {"models": long, "model": long[0]}, "docker": {"runtimes": []}, "problems": {}},
+    )
+    found = make.within_limit(made)
+    assert len(json.dumps(found)) <= make.LIMIT
+    with pytest.raises(make.Failure, match="64 KiB"):
+        make.within_limit(plan_of(status=long))
