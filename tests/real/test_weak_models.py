@@ -15,7 +15,7 @@ from conftest import prove
 from llama_server import Server, serving
 
 # They write 5 to 60 tokens a second with the one thread that they get here, by what else the machine does.
-TIMEOUT = 600
+TIMEOUT = 1200
 
 
 def installed() -> list[str]:

@@ -55,7 +55,7 @@ def install(folder: Path) -> None:
 def ask_all(questions: list[tuple[str, str]], folder: Path | None = None) -> list[Verdict]:
     """Have the libraries read one stream of each endpoint; folder: by default CLIENT_LIBRARIES_HOME of the environment."""
     folder = folder or Path(os.environ["CLIENT_LIBRARIES_HOME"])
-    command = [folder / "bin" / "python", "-W", "ignore", Path(__file__), "--ask"]
+    command = [str(folder / "bin" / "python"), "-W", "ignore", __file__, "--ask"]
     done = subprocess.run(
         command, input=json.dumps(questions), capture_output=True, text=True, timeout=300, check=False
     )
