@@ -21,6 +21,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choi
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.files import (
     LOADED,
     NGINX,
+    PID,
+    TEMP,
     TOKENS,
     UNIT_PATH,
     variant,
@@ -103,6 +105,8 @@ def _context(settings: Settings, servers: list[dict[str, Any]]) -> dict[str, Any
         "__proxy_config": CONFIG,
         "__proxy_tokens": TOKENS,
         "__proxy_loaded": LOADED,
+        "__proxy_pid": PID,
+        "__proxy_temp": TEMP,
         "__proxy_realm": REALM,
         "__proxy_nginx": NGINX,
         "__proxy_not_passed_on": _NOT_PASSED_ON,

@@ -74,7 +74,11 @@ def test_the_plan_and_the_role_use_the_same_names() -> None:
     variables = yaml.safe_load((ROLES / "proxy" / "vars" / "main.yml").read_text(encoding="utf-8"))
     assert variables["__proxy_unit_path"] == files.UNIT_PATH
     assert variables["__proxy_tokens"] == files.TOKENS
-    assert variables["__proxy_loaded"] == files.LOADED
+    for name, path in (("loaded", files.LOADED), ("pid", files.PID), ("temp", files.TEMP)):
+        own = variables[f"__proxy_{name}"]
+        for folder in ("run", "state"):
+            own = own.replace(f"{{{{ __proxy_{folder} }}}}", variables[f"__proxy_{folder}"])
+        assert own == path
     assert variables["__proxy_not_passed_on"] == plan._NOT_PASSED_ON
 
 
