@@ -232,3 +232,21 @@ def test_a_plan_stays_below_its_limit() -> None:
     assert len(json.dumps(found)) <= make.LIMIT
     with pytest.raises(make.Failure, match="64 KiB"):
         make.within_limit(plan_of(status=long))
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        ("2.14.18", True),
+        ("2.18.19", True),
+        ("2.19.0", False),
+        ("2.19.14", False),
+        ("2.21.5", False),
+        ("2.22.0rc1", False),
+        ("3.0.0", False),
+    ],
+)
+def test_an_ansible_core_that_is_too_old_is_refused(version: str, refused: bool) -> None:
+    found = plan.refuse_core(version)
+    assert bool(found) == refused
+    assert all(version in one.message and "pipx install ansible-core" in one.message for one in found)
