@@ -32,6 +32,8 @@ _SENT = (
 _GIVEN = "(given)"
 # What the controller alone uses; it may hold a presigned query.
 _LINKS = ("ollama_install_url", "ollama_install_jetpack_url")
+# Providers that may mean a server of the user's own.
+_OWN = (known.AUTO, "custom", "anthropicCompatible")
 # Providers that nothing of root's is compared for, without an auth proxy of their own.
 _ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-windows-ollama")
 
@@ -71,7 +73,10 @@ class ActionModule(ActionBase):
         plan["lines"] = lines_of(plan)
         if options["fail_on_refusal"] and plan["refusals"]:
             messages = list(dict.fromkeys(one["message"] for one in plan["refusals"]))
-            plan.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
+            # Ansible prints the whole of a failed result: what a user has to read is not to drown in facts.
+            kept = {name: plan[name] for name in ("changed", "choice", "refusals", "converged", "drift", "steady")}
+            kept.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
+            return kept
         return plan
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -93,7 +98,7 @@ class ActionModule(ActionBase):
         """Refuse a URL that holds a password here, so that it travels nowhere and is shown nowhere."""
         url = settings["endpoint_url"]
         provider = settings["preflight_provider"]
-        if not url or provider not in (known.AUTO, "custom", "anthropicCompatible"):
+        if not url or provider not in _OWN:
             return []
         try:
             parse_base_url(url, endpoint_api(settings, Choice(provider, "", "endpoint")))
@@ -110,6 +115,9 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         secret = {name for name, one in known.SETTINGS.items() if one.secret}
         sent = {name: value for name, value in values.items() if name not in secret}
+        if settings["preflight_provider"] not in _OWN:
+            # Nobody asks it, so nobody has looked whether it holds a password.
+            sent.pop("endpoint_url", None)
         sent.update({name: _GIVEN for name in values if name in secret and name not in (*_SENT, *_LINKS)})
         apart = [name for name in (*known.APART,) if self._is_apart(name, settings)]
         arguments = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DEFAULT_TIMEOUT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import canonical_provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
@@ -24,6 +23,9 @@ def provider(name: str) -> str:
 
 def route(wish: Mapping[str, Any]) -> dict[str, Any]:
     """Return the route that the module inference_route would record for the same options."""
+    # Every process that Ansible forks for a task loads this file, and few need the probe ladder: it takes a fifth of a play's time.
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DEFAULT_TIMEOUT
+
     window = wish.get("context_window")
     return build_route(
         provider=str(wish["provider"]),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import lab_host
@@ -31,6 +32,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 Server((host.strip("[]"), int(port)), Handler).serve_forever()
+"""
+# Holds the lock of the packages until the role is about to install one, which is when it masks the service of that, and some seconds more.
+HOLD_LOCK = """
+import fcntl, os, pathlib, time
+lock = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+pathlib.Path("/run/locked").touch()
+while not os.path.islink("/etc/systemd/system/nginx.service"):
+    time.sleep(0.1)
+time.sleep(15)
 """
 OLLAMA_UNIT = """
 [Service]
@@ -67,9 +78,19 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab_host.LabHost]
         made.put("/opt/ollama.py", OLLAMA)
         made.put("/etc/systemd/system/ollama.service", OLLAMA_UNIT)
         made.sh("useradd --system ollama && install $(readlink -f /usr/bin/python3) /usr/local/bin/ollama")
-        made.sh("systemctl enable --now ollama.service && apt-get update -qq")
+        made.sh("systemctl enable --now ollama.service")
+        # A host as it is: no package lists, a source of somebody else's that is signed by nobody, and unattended upgrades at work.
+        made.put("/etc/apt/sources.list.d/other.list", "deb http://127.0.0.1:9/debian nowhere main\n")
+        made.put("/opt/upgrades.py", HOLD_LOCK)
+        made.sh(
+            "rm -rf /var/lib/apt/lists/* && systemd-run --quiet --unit unattended-upgrades python3 /opt/upgrades.py"
+        )
+        made.sh("for i in $(seq 100); do test -e /run/locked && exit 0; sleep 0.1; done; exit 1")
         played = made.play([PROXY])
         assert played.status == 0, played.said
+        assert re.search(
+            r"Waited \d+ s for python3 \(process \d+\), which held the lock of the packages", played.said
+        ), played.said
         yield made
 
 
@@ -234,6 +255,14 @@ def test_a_rotation_is_taken_by_the_proxy(host: lab_host.LabHost) -> None:
     host.put("/opt/ask.py", ASK)
     assert host.sh(f"python3 /opt/ask.py < {token}").strip() == "200"
     assert host.sh(f"echo {before.strip()} | python3 /opt/ask.py").strip() == "401"
+
+
+def test_one_ordinary_user_becomes_another(host: lab_host.LabHost) -> None:
+    """With Ansible's own default, and no ACLs on the host: 0.1.0 ended in Ansible's error about temporary files."""
+    host.sh("id other || useradd --create-home other")
+    shown = host.playbook("nemoclaw.local_inference.status", "-e", "nemoclaw_user=other", ANSIBLE_PIPELINING="false")
+    assert (shown.status, "temporary files" in shown.said) == (2, False), shown.said
+    assert "There is no route record /home/other/.nemoclaw/local-inference.json" in shown.said
 
 
 def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:

@@ -109,8 +109,9 @@ def test_from_a_proved_server_to_a_sandbox_of_nemoclaw(
     assert controller.play("site") == 0
     assert controller.changed == 0
     assert len(onboardings(nemoclaw)) == 1
-    # Facts, the proof, the record and the status; NemoClaw's sandbox, asking the gateway, the probe, the provider, the proof from inside.
-    assert controller.output.count("Using module file") == 9
+    # The plan alone asks NemoClaw's records, the gateway, and the model from inside the sandbox.
+    assert controller.output.count("Using module file") == 1
+    assert "Inference (sandbox): healthy" in controller.output
     assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
     assert "Inference (sandbox): healthy" in controller.output

@@ -150,8 +150,7 @@ def test_a_host_that_does_not_answer_has_its_line(host: Controller) -> None:
         '{"ansible_connection": "ssh"}',
         "--limit",
         "nowhere",
-        "--ssh-common-args",
-        "-oConnectTimeout=2",
+        "--ssh-common-args=-oConnectTimeout=2",
     ]
     assert host.play("plan", *options) == 2
     assert "1 no plan" in host.output

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import socket
@@ -20,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.loca
     get_json,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 # Upstream gives C(docker info) 1.5 s (nemoclaw-facts 1.5); an engine under load needs longer than that.
 LIMIT_S = 3.0
@@ -74,7 +76,8 @@ class Endpoint(NamedTuple):
 def find_engine(machine: Machine, account: Account, limit_s: float = LIMIT_S) -> dict[str, Any]:
     """Return C(nemoclaw_host.docker).
 
-    C(DOCKER_HOST) decides where it is set; otherwise the first socket that answers, else the first that exists.
+    As C(docker) of the account would choose: C(DOCKER_HOST) decides where it is set, then the account's context; otherwise the first
+    socket that answers, else the first that exists.
 
     Returns:
         C(kind) (C(none), C(native), C(desktop), C(podman), C(colima)), C(reachable), C(code) and C(reason) (None when
@@ -82,7 +85,7 @@ def find_engine(machine: Machine, account: Account, limit_s: float = LIMIT_S) ->
         C(nvidia_runtime), C(rootless).
 
     """
-    configured = machine.environ.get("DOCKER_HOST", "").strip()
+    configured = machine.environ.get("DOCKER_HOST", "").strip() or find_context_host(machine, account)
     if configured:
         endpoint = parse_docker_host(configured)
         if endpoint is None or machine.environ.get("DOCKER_TLS_VERIFY"):
@@ -95,6 +98,28 @@ def find_engine(machine: Machine, account: Account, limit_s: float = LIMIT_S) ->
             return answer
         failures.append(answer)
     return failures[0] if failures else _explain_no_socket(machine)
+
+
+def find_context_host(machine: Machine, account: Account) -> str:
+    """Return the address of the context that C(docker) of the account uses, empty for the default one.
+
+    A rootless engine is set up with a context of its own, while the one of root may run beside it (docker.com, "Docker contexts").
+    """
+    folder = machine.environ.get("DOCKER_CONFIG") or f"{account.home}/.docker"
+    name = machine.environ.get("DOCKER_CONTEXT") or _json(machine, f"{folder}/config.json").get("currentContext")
+    if not isinstance(name, str) or name in ("", "default"):
+        return ""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    endpoints = object_of(_json(machine, f"{folder}/contexts/meta/{digest}/meta.json").get("Endpoints"))
+    host = object_of(endpoints.get("docker")).get("Host")
+    return host.strip() if isinstance(host, str) else ""
+
+
+def _json(machine: Machine, path: str) -> dict[str, Any]:
+    try:
+        return object_of(parse_json(machine.read(path) or "{}"))
+    except ValueError:
+        return {}
 
 
 def parse_docker_host(value: str) -> Endpoint | None:

@@ -116,8 +116,8 @@ def describe_gpus(
     split = [row for row in rows if row.index in divided]
     problems += [
         f"GPU {row.index} ({row.name}) is divided by MIG: its {row.memory_total_text} MiB belong to its instances, and no container of "
-        f"ours gets one, so it is not counted. Switch MIG off (nvidia-smi -i {row.index} -mig 0), or serve on an instance yourself and use the "
-        "provider vllm."
+        f"ours gets one, so it is not counted. Switch MIG off (nvidia-smi -i {row.index} -mig 0), or serve on an instance yourself "
+        "and use the provider vllm."
         for row in split
     ]
     unmeasured += [row for row in split if row not in unmeasured]

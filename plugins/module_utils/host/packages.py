@@ -2,10 +2,24 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which package manager a host has, judged by the command being there and not by the distribution's name."""
+"""Packages of the distribution: which manager a host has, by its command and not by a name, and the one way to install one.
+
+Hosts as they are: package lists that are absent or weeks old, a source of somebody else's that cannot be asked, and a lock that
+unattended upgrades hold for minutes. Each is waited for or worked around, and named where that does not help.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
 # Command -> name as Ansible calls it. By command presence as the page does for apt-get (nemoclaw-facts 2.2); dnf comes
@@ -25,3 +39,186 @@ _MANAGERS = {
 def find_package_manager(machine: Machine) -> str | None:
     """Return the name of the first package manager found, or None."""
     return next((name for command, name in _MANAGERS.items() if machine.find_command(command)), None)
+
+
+# Nothing that is only recommended along with it. Between our look at the lock and apt's own somebody may take it again.
+_APT_INSTALL = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "install")
+_APT_UPDATE = ("-q", "update")
+# How the others install without asking.
+_INSTALL = {
+    "dnf": ("dnf", "-y", "install"),
+    "yum": ("yum", "-y", "install"),
+    "zypper": ("zypper", "--non-interactive", "install"),
+    "pacman": ("pacman", "-S", "--needed", "--noconfirm"),
+    "apk": ("apk", "add"),
+    "xbps": ("xbps-install", "-y"),
+}
+# Who ends with 0 where a package is installed, and says so in these words.
+_QUERIES = {
+    "apt": (("dpkg-query", "-W", "-f", "${Status}"), "install ok installed"),
+    "dnf": (("rpm", "-q"), ""),
+    "yum": (("rpm", "-q"), ""),
+    "zypper": (("rpm", "-q"), ""),
+    "pacman": (("pacman", "-Q"), ""),
+    "apk": (("apk", "info", "-e"), ""),
+    "xbps": (("xbps-query",), ""),
+}
+_QUERY_LIMIT_S = 30.0
+_INSTALL_LIMIT_S = 900.0
+# In the order in which apt takes them (apt's apt-pkg/deb/debsystem.cc); fcntl locks, so the kernel names who holds them.
+_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+# A fleet's unattended upgrades may hold the lock for minutes.
+LOCK_LIMIT_S = 600.0
+_LOOK_S = 1.0
+# struct flock of 64-bit Linux: type, whence, start, length, process.
+_FLOCK = "hhqqi4x"
+# What no other try and no newer package list can mend.
+_NOT_ROOT = ("are you root", "Permission denied")
+_LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+
+
+class Holder(NamedTuple):
+    """Who holds the package manager's lock."""
+
+    pid: int
+    program: str
+    lock: str
+
+    def __str__(self) -> str:
+        return f"{self.program} (process {self.pid})"
+
+
+class Installed(NamedTuple):
+    """What was done: the packages that were installed, and for whom it waited."""
+
+    names: list[str]
+    waited_for: str | None
+    waited_s: float
+
+
+def missing_packages(machine: Machine, manager: str, names: Sequence[str]) -> list[str]:
+    """Return those that are not installed; all of them where nobody can be asked.
+
+    Raises:
+        Failure: C(package_name_invalid).
+
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise Failure("package_name_invalid", f"{name!r} is no name of a package. Nothing was changed.")
+    query, words = _QUERIES.get(manager, ((), ""))
+    program = machine.find_command(query[0]) if query else None
+    if program is None:
+        return list(names)
+
+    def is_there(name: str) -> bool:
+        answer = machine.run([program, *query[1:], name], _QUERY_LIMIT_S)
+        return answer.code == 0 and words in answer.output
+
+    return [name for name in names if not is_there(name)]
+
+
+def install(machine: Machine, manager: str | None, names: Sequence[str], why: str) -> Installed:
+    """Install packages, all in one go.
+
+    Args:
+        machine: The host.
+        manager: Of find_package_manager().
+        names: Packages, as the manager calls them.
+        why: What needs them, as the end of a sentence.
+
+    Raises:
+        Failure: C(package_manager_missing), C(package_lock_held), C(root_needed), C(package_not_installed).
+
+    """
+    if manager == "apt":
+        return _apt_install(machine, names, why)
+    if manager not in _INSTALL:
+        raise Failure(
+            "package_manager_missing",
+            f"Looked for a package manager that could install {' '.join(names)}, and found {manager or 'none'}. Install it by the means of "
+            "the distribution, then run this again.",
+        )
+    program, *words = _INSTALL[manager]
+    path = machine.find_command(program) or program
+    answer = machine.run([path, *words, *names], _INSTALL_LIMIT_S)
+    if answer.code != 0:
+        raise _not_installed(program, names, why, answer, answer.output.splitlines()[-3:])
+    return Installed(list(names), None, 0.0)
+
+
+def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
+    waited_for, waited_s = _wait_for_locks(machine, names)
+    answer = _apt(machine, [*_APT_INSTALL, *names])
+    if answer.code not in (0, None) and not any(word in answer.output for word in (*_NOT_ROOT, *_LOCKED)):
+        # A fresh image comes without package lists ("Unable to locate package"), and old lists name files that the mirror has no
+        # more ("404 Not Found"). One source of several that cannot be asked is no reason to stop: the second try tells.
+        updated = _apt(machine, _APT_UPDATE)
+        again = _apt(machine, [*_APT_INSTALL, *names])
+        answer = updated if again.code and updated.code else again
+    if answer.code != 0:
+        said = [line.strip() for line in answer.output.splitlines() if line.startswith(("E:", "W:"))]
+        raise _not_installed("apt-get", names, why, answer, said)
+    return Installed(list(names), waited_for, waited_s)
+
+
+def _not_installed(program: str, names: Sequence[str], why: str, answer: CommandResult, said: list[str]) -> Failure:
+    tried = f"Ran {program} to install {' '.join(names)}, {why}"
+    if any(word in line for line in said for word in _NOT_ROOT):
+        return Failure("root_needed", f"{tried}: {said[0]}. Run the task with become: true.")
+    told = " ".join(said)[:400] or answer.problem or f"exit code {answer.code}"
+    return Failure(
+        "package_not_installed",
+        f"{tried}: {told}. Check the host's package sources and its way to them, or install it by hand.",
+        package_manager=program,
+    )
+
+
+def _apt(machine: Machine, words: Sequence[str]) -> CommandResult:
+    path = machine.find_command("apt-get") or "/usr/bin/apt-get"
+    quiet = Machine(machine.root, {**machine.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    return quiet.run([path, *words], _INSTALL_LIMIT_S)
+
+
+def _wait_for_locks(machine: Machine, names: Sequence[str], limit_s: float = LOCK_LIMIT_S) -> tuple[str | None, float]:
+    """Wait until nobody holds apt's locks; return who did, and for how long.
+
+    Raises:
+        Failure: C(package_lock_held), naming who holds it.
+
+    """
+    deadline = Deadline(limit_s)
+    waited_for = None
+    while True:
+        holder = find_lock_holder(machine)
+        if holder is None:
+            return waited_for, deadline.elapsed if waited_for else 0.0
+        waited_for = str(holder)
+        if not deadline.remaining:
+            raise Failure(
+                "package_lock_held",
+                f"Waited {limit_s:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it come to its "
+                "end, or look why it does not, then run this again.",
+                pid=holder.pid,
+                program=holder.program,
+            )
+        deadline.sleep(min(_LOOK_S, deadline.remaining))
+
+
+def find_lock_holder(machine: Machine) -> Holder | None:
+    """Return who holds one of apt's locks, None where nobody does or this user may not ask."""
+    for lock in _LOCKS:
+        try:
+            handle = os.open(machine.path(lock), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:  # not there, or not root
+            continue
+        try:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _whence, _start, _length, pid = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, asked))
+        finally:
+            os.close(handle)
+        if kind != fcntl.F_UNLCK:
+            program = " ".join((machine.read(f"/proc/{pid}/comm") or "a process").split())
+            return Holder(pid, program, lock)
+    return None

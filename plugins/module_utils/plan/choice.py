@@ -69,6 +69,11 @@ class Choice:
         """Whether Ollama runs on Windows."""
         return self.side is not None and self.side.name == "windows"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether Ollama runs in this Linux, and that is known."""
+        return self.side is None or self.side.name == "wsl"
+
     def as_result(self) -> dict[str, Any]:
         """Return it as the module gives it back."""
         return {
@@ -241,12 +246,21 @@ def is_gated(host: Host, choice: Choice, settings: Settings) -> bool:
     return bool(port and settings[port])
 
 
+def unknown_ollama(host: Host) -> str:
+    """Return why nobody knows which Ollama this is, on a host under load for example, empty where that is known."""
+    ollama = host["ollama"]
+    known = ollama["client_version"] or ollama["daemon_version"]
+    return "" if known else str(ollama.get("problem") or "")
+
+
 def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]:
     """Return why Ollama has to be installed, upgraded or repaired here, empty where it has not: program and daemon both count."""
-    if choice.role != "ollama" or choice.is_windows:
+    if choice.role != "ollama" or not choice.is_here:
         return []
     ollama = host["ollama"]
     versions = [one for one in (ollama["client_version"], ollama["daemon_version"]) if one]
+    if unknown_ollama(host):
+        return []
     least = settings["ollama_minimum_version"] or settings["ollama_version"]
     found = [] if versions else ["Ollama is not installed"]
     found += [f"Ollama {one} is older than {least}" for one in dict.fromkeys(versions) if is_older(one, least)]

@@ -50,7 +50,7 @@ def _install_vllm(at: Wanted) -> Iterator[Failure]:
     if at.choice.provider != "install-vllm":
         return
     yield from _experimental(at, "vllm_experimental", "Managed vLLM")
-    yield from _several(_vllm_model, _engine, at=at)
+    yield from _several(_vllm_model, _vllm_gpus, _engine, at=at)
 
 
 def _vllm_model(at: Wanted) -> None:
@@ -63,15 +63,20 @@ def _vllm_model(at: Wanted) -> None:
         vllm_catalogue.check_token(model, settings["vllm_hf_token"])
     if not settings["vllm_image"]:
         vllm_catalogue.find_image(profile, host["architecture"])
-    if settings["vllm_gpus"] != "none":
-        choose_gpus(settings["vllm_gpus"], host["gpus"], vllm_catalogue.gpu_names(profile))
+
+
+def _vllm_gpus(at: Wanted) -> None:
+    wanted, profile = at.settings["vllm_gpus"], at.host["profile"]
+    # Without a profile that has been said already.
+    if wanted != "none" and profile != "none":
+        choose_gpus(wanted, at.host["gpus"], vllm_catalogue.gpu_names(profile))
 
 
 def _nim(at: Wanted) -> Iterator[Failure]:
     if at.choice.provider != "nim":
         return
     yield from _experimental(at, "nim_experimental", "NVIDIA NIM")
-    yield from _several(_nim_model, _nim_key, _engine, at=at)
+    yield from _several(_nim_model, _nim_gpus, _nim_key, _engine, at=at)
 
 
 def _nim_model(at: Wanted) -> None:
@@ -79,8 +84,11 @@ def _nim_model(at: Wanted) -> None:
     catalogue = nim_catalogue.build_catalogue(settings["nim_models"])
     if settings["nim_model"] and not settings["nim_image"]:
         nim_catalogue.find_model(settings["nim_model"], catalogue)
-    if settings["nim_gpus"] != "none":
-        choose_gpus(settings["nim_gpus"], at.host["gpus"])
+
+
+def _nim_gpus(at: Wanted) -> None:
+    if at.settings["nim_gpus"] != "none":
+        choose_gpus(at.settings["nim_gpus"], at.host["gpus"])
 
 
 def _nim_key(at: Wanted) -> None:

@@ -15,7 +15,7 @@ from ..ollama.models import model as models
 from ..ollama.service.service import converge as converge_service
 from ..ollama.service.wish import Wish as ServiceWish
 from ..route.route import build_route
-from .choice import install_reasons
+from .choice import install_reasons, unknown_ollama
 from .context import Context
 from .prove import endpoint_of, prove
 from .steps import is_drift, model_steps, service_steps, step, verify
@@ -29,7 +29,10 @@ def compare_ollama(at: Context) -> None:
     if at.choice.side is not None and not at.is_gated:
         # Whose port it is that containers reach, a container is asked (way.yml, identity.yml), which a look cannot.
         at.steps += verify("windows", "on WSL, site asks from a container which Ollama answers there")
-    if at.choice.is_windows:
+    if not at.choice.is_here:
+        return
+    if unknown_ollama(at.host):
+        at.steps += verify("ollama", unknown_ollama(at.host))
         return
     installs = install_reasons(at.host, at.choice, at.settings)
     is_there = bool(at.host["ollama"]["client_version"] or at.host["ollama"]["daemon_version"])

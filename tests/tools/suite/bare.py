@@ -28,6 +28,8 @@ def units(run: Run) -> None:
     try:
         docker.require_engine(run)
         image = docker.host_image(run)
+        if not _packages(programs).exists():
+            raise StageSkipped("the image has Python 3.11, and this machine has none to make its environment with")
     except StageSkipped as reason:
         run.counts.add(Counts(skipped=1, reasons=[f"no unit tests on a bare host: {reason}"]))
         units_on(run, programs)
@@ -52,7 +54,6 @@ def _in_container(run: Run, image: str, programs: paths.Path, root: paths.Path, 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     folder.chmod(0o777)  # the user in the container is nobody here
-    (packages,) = programs.parent.glob("lib/python3.11/site-packages")
     inside = _HERE / paths.COLLECTION_FOLDER
     container = f"nemoclaw-test-bare-{secrets.token_hex(4)}"
     argv = [
@@ -61,7 +62,7 @@ def _in_container(run: Run, image: str, programs: paths.Path, root: paths.Path, 
             "--volume",
             f"{root}:{inside}:ro",
             "--volume",
-            f"{packages}:/opt/packages:ro",
+            f"{_packages(programs)}:/opt/packages:ro",
             "--volume",
             f"{folder}:/opt/report",
         ),
@@ -74,6 +75,10 @@ def _in_container(run: Run, image: str, programs: paths.Path, root: paths.Path, 
     finally:
         docker.remove_containers(container)
     return folder / "report.xml"
+
+
+def _packages(programs: paths.Path) -> paths.Path:
+    return programs.parent / "lib" / "python3.11" / "site-packages"
 
 
 def _skipped(report: paths.Path) -> set[str]:

@@ -18,9 +18,10 @@ from . import containers, environment, lab, nim_lab, packaging, paths, venvs
 from .model import StageFailed, StageSkipped
 from .run import Run
 
-# As .config/molecule/config.yml has them.
+# As .config/molecule/config.yml and molecule/default/files/vault-password have them.
 _FOLDER = paths.MOLECULE / "by-hand"
 _KEY = "canary-of-molecule-by-hand"
+_VAULT_PASSWORD = "of-molecule-by-hand"
 _LOG = paths.LOGS / "molecule-by-hand.log"
 _HOLDER = paths.MOLECULE / "by-hand.pid"
 _READY = _FOLDER / "ready"
@@ -91,7 +92,7 @@ def _lab(run: Run) -> Iterator[None]:
     # Scenarios use the collection as it is installed; `bin/test` may run beside this, and has its own.
     packaging.install(run, paths.CACHE / "by-hand" / "dist", paths.CACHE / "by-hand" / "installed")
     images = {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
-    with lab.opened(run, tools, engine_images=images, folder=_FOLDER, first_key=_KEY):
+    with lab.opened(run, tools, engine_images=images, folder=_FOLDER, first_key=_KEY, vault_password=_VAULT_PASSWORD):
         yield
 
 

@@ -75,12 +75,14 @@ def opened(
     *,
     folder: Path | None = None,
     first_key: str = "",
+    vault_password: str = "",
 ) -> Iterator[Lab]:
     """Have all that the hosts need until the block ends; then remove it and the hosts, whatever happened.
 
     hosts: their names. molecule/default makes them.
     engine_images: images for a further host with a container engine, by the name that plays know them by.
-    folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default.
+    folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default, as
+        the password of the vault.
     """
     docker.require_engine(run)
     image = docker.host_image(run)
@@ -106,7 +108,7 @@ def opened(
         _write_inventory(lab, ports, shared)
         if openshell:
             _write_gateways(lab, openshell, stack)
-        _write_secrets(run, lab, tools)
+        _write_secrets(run, lab, tools, vault_password or secrets.token_hex(16))
         yield lab
 
 
@@ -135,11 +137,11 @@ def _write_gateways(lab: Lab, openshell: Path, stack: contextlib.ExitStack) -> N
         file.write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
-def _write_secrets(run: Run, lab: Lab, tools: Path) -> None:
+def _write_secrets(run: Run, lab: Lab, tools: Path, vault_password: str) -> None:
     key = lab.folder / "ssh_key"
     run.command(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{lab.run_id}", "-f", key])
     password = lab.folder / "vault-password"
-    password.write_text(secrets.token_hex(16) + "\n", encoding="utf-8")
+    password.write_text(vault_password + "\n", encoding="utf-8")
     # The key of the first host is in the environment.
     for host, own in list(zip(lab.hosts, lab.keys))[1:]:
         vault = lab.folder / "inventory" / "host_vars" / host / "keys.yml"

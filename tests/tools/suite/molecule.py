@@ -10,13 +10,12 @@ from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
 # Scenarios of a lab share its hosts one after the other, so each of these has a lab of its own, and they run at the same time. What is
-# named
-# nowhere belongs to `hosts`.
-_LABS = {"wsl": ("wsl",), "ollama": ("ollama", "ollama_install", "ollama_service")}
+# named nowhere belongs to `hosts`.
+_LABS = {"wsl": ("wsl",), "ollama": ("ollama", "ollama_install", "ollama_service", "plan")}
 # Scenarios that use the host with a container engine.
 _ENGINE = ("engines",)
 # What cannot be played without a real Ollama.
-_OLLAMA = ("ollama", "ollama_install", "ollama_service", "wsl")
+_OLLAMA = ("ollama", "ollama_install", "ollama_service", "plan", "wsl")
 # And what cannot be without the real CLI of OpenShell.
 _OPENSHELL = ("sandbox",)
 
@@ -39,7 +38,7 @@ def _scenarios(lab_name: str) -> list[str]:
 def _molecule(run: Run, scenarios: list[str]) -> None:
     """Run scenarios with the collection as it is installed from the tarball, then search the log for the keys."""
     if not paths.INSTALLED.exists():
-        raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball molecule`")
+        raise StageFailed("the collection is not installed under .cache/installed: run `bin/test tarball`")
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
     images = (

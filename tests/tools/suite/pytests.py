@@ -45,11 +45,16 @@ def units_on(run: Run, programs: paths.Path, measured: bool = False) -> None:
 
 
 def _selected(run: Run, root: paths.Path, usual: Sequence[object]) -> list[object]:
-    """Return what of pytest is to be run: what the user chose, a file or an expression, or all."""
+    """Return what of pytest is to be run: what the user chose, a file, a test of one or an expression, or all."""
     if not run.choice:
         return list(usual)
-    files = [path for path in (root / run.choice, *(root / "tests").rglob(run.choice)) if path.is_file()]
-    return [files[0].relative_to(root)] if files else ["-k", run.choice, *usual]
+    name, colons, test = run.choice.partition("::")
+    if not name.endswith(".py"):
+        return ["-k", run.choice, *usual]
+    file = next((root / "tests").rglob(paths.Path(name).name), None)
+    if not file:
+        raise StageFailed(f"there is no {name} in tests/")
+    return [f"{file.relative_to(root)}{colons}{test}"]
 
 
 def judge(run: Run, status: int, report: paths.Path) -> None:

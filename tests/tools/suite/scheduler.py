@@ -15,6 +15,8 @@ from .run import Run, exclusive, stop_all
 # How much of a failing stage's log is shown on screen.
 TAIL_LINES = 60
 LONGEST_LINE = 300
+# How far the loads of what runs may exceed the cores: even what computes waits now and then, and an idle core is lost.
+SLACK = 0.5
 
 
 def run_all(stages: Sequence[tuple[Stage, str]], jobs: float, strict: bool) -> list[Outcome]:
@@ -46,13 +48,13 @@ def run_all(stages: Sequence[tuple[Stage, str]], jobs: float, strict: bool) -> l
 
 
 def startable(waiting: Sequence[Stage], running: Collection[Stage], jobs: float) -> list[Stage]:
-    """Return the stages to start now, first come, first served: those that wait for no other, while a core is free for them."""
+    """Return the stages to start now, first come, first served: those that wait for no other, while there is a core for them."""
     unfinished = {stage.name for stage in [*waiting, *running]}
     busy = sum(stage.load for stage in running)
     started: list[Stage] = []
     for stage in waiting:
         alone = not running and not started
-        if not unfinished.intersection(stage.needs) and (alone or busy + stage.load <= jobs):
+        if not unfinished.intersection(stage.needs) and (alone or busy + stage.load <= jobs + SLACK):
             started.append(stage)
             busy += stage.load
     return started

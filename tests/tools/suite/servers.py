@@ -103,7 +103,7 @@ def _installed(run: Run, recipe: str, program: str, *names: str) -> Path:
     path = paths.REPO / "tests" / "servers" / program
     content = path.read_bytes() + (path.parent / f"requirements-{recipe}.txt").read_bytes()
     folder = paths.VENVS / f"{'-'.join((recipe, *names))}-{hashlib.sha256(content).hexdigest()[:12]}"
-    with exclusive(f"venv-{recipe}"):
+    with exclusive(f"venv-{recipe}", paths.VENVS / "locks"):
         run.command([sys.executable, path, "--install", folder, *names])
     return folder
 

@@ -23,9 +23,9 @@ STAGES = (
             chooses=_SCENARIO,
         )
         for name, about, budget in (
-            ("wsl", "the scenario `wsl`", 600),
-            ("hosts", "those that the other two leave", 600),
-            ("ollama", "`ollama` and its parts", 600),
+            ("wsl", "the scenario `wsl`", 900),
+            ("hosts", "those that the other two leave", 840),
+            ("ollama", "`ollama` and its parts", 780),
         )
     ),
     Stage(
@@ -107,7 +107,8 @@ STAGES = (
 def chosen(words: list[str]) -> list[tuple[Stage, str]]:
     """Return the stages that the words of the command line name, each with what was chosen of it; ValueError says what is wrong.
 
-    `molecule` names all that begin with `molecule-`; `molecule:endpoint` the one that can run that scenario.
+    `molecule` names all that begin with `molecule-`; `molecule:endpoint` the first of them, which can run any scenario. What looks at the
+    tarball looks at one of these sources, and not at one that an earlier run left.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -123,4 +124,6 @@ def chosen(words: list[str]) -> list[tuple[Stage, str]]:
             if choice and found.get(stage.name):
                 raise ValueError(f"of the stage {name} one thing can be chosen at a time")
             found[stage.name] = choice
+    if any("tarball" in stage.needs for stage in STAGES if stage.name in found):
+        found.setdefault("tarball", "")
     return [(stage, found[stage.name]) for stage in STAGES if stage.name in found]

@@ -39,6 +39,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
 
+# Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
+_ASK_LIMIT_S = 30.0
 _UNDONE = "What was there before is back in its place."
 
 
@@ -111,19 +113,17 @@ class Installation:
         if result.path != self._program:  # another's, which check_place() would refuse to replace
             return None
         manifest = layout.read_manifest(self._place)
-        damage = layout.find_damage(self._place)
-        if damage and release.is_older(self._version, str(result.version)):
+        reason = layout.find_damage(self._place) or ("that was asked for" if self._wish.reinstall else None)
+        if reason and release.is_older(self._version, str(result.version)):
             raise Failure(
                 "ollama_damaged",
-                f"Compared Ollama {result.version} in {self._prefix} with what was recorded when it was installed: {damage}. It is newer "
-                f"than the version {self._version} that would be installed instead. Set version (ollama_version) to {result.version}, with "
-                "its checksum, to have it repaired. Nothing was changed.",
+                f"Ollama {result.version} in {self._prefix} has to be installed once more ({reason}), and it is newer than the version "
+                f"{self._version} that would be installed. Set version (ollama_version) to {result.version}, with its checksum. Nothing "
+                "was changed.",
                 path=self._program,
             )
-        if damage:
-            return damage
-        if self._wish.reinstall:
-            return "that was asked for"
+        if reason:
+            return reason
         wanted = self._wish.checksum or ""
         if manifest and manifest.sha256 and self._version == manifest.version and self._wish.method == "archive":
             found = f"sha256:{manifest.sha256}"
@@ -208,7 +208,7 @@ class Installation:
             machine = Machine(
                 machine.root, {**machine.environ, "PATH": f"{self._prefix}/bin"}, architecture=machine.architecture
             )
-        client = find_ollama_client(machine, self._account)
+        client = find_ollama_client(machine, self._account, _ASK_LIMIT_S)
         if self._wish.prefix and client["path"] != self._program:
             client = {"path": None, "version": None}
         return client["path"], client["version"], ask_ollama_daemon(self._wish.port)[0]
@@ -255,12 +255,12 @@ class Installation:
                 foresee(self._machine, self._wish, self._place, sources, result)
             return
         # One that does not tell its version is nothing to go back to, and one that is kept already was the last to be proved.
-        # What is damaged is none either.
+        # What is installed once more, because it is broken, is none either.
         keeps = (
             self._wish.keep_previous
             and result.previous_version is not None
             and result.previous is None
-            and layout.find_damage(self._place) is None
+            and reason is None
         )
         if keeps:
             self._keep(result, str(result.previous_version))
@@ -313,6 +313,7 @@ class Installation:
                 with acting_as(account):
                     layout.write_manifest(staging.tree, self._version, sources[0].sha256)
                     staging.swap()
+                    layout.copy_manifest(self._place)
                 if needs_unit:
                     unit_file.make(machine, self._prefix)
                 if running:
@@ -355,6 +356,7 @@ class Installation:
                     self._reload()
                 self._prove_script(source, running)
                 layout.write_manifest(self._place, self._version, None)
+                layout.copy_manifest(self._place)
             except (Failure, OSError):
                 self._undo_script(kept, before, running)
                 raise

@@ -4,7 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """Where an installation of Ollama lies below its prefix, and what it says of itself: its manifest, and the version kept beside it.
 
-The manifest lies in the library folder, which every installer of Ollama replaces as a whole: what somebody else installs has none.
+The manifest lies in the library folder, which every installer of Ollama replaces as a whole: what somebody else installs has none. A copy
+beside that folder tells of an installation that has lost all of it. Both count as long as the program is the one that was installed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ LIBRARY = PurePosixPath("lib", "ollama")
 # In the order in which they are put in place: the program looks for its libraries beside itself.
 PARTS = (LIBRARY, PROGRAM)
 MANIFEST = LIBRARY / "nemoclaw-manifest.json"
+MANIFEST_COPY = LIBRARY.parent / ".nemoclaw-ollama-manifest.json"
 # Of Staging: what of a download came, and what a run left that was killed.
 PARTIAL = PurePosixPath(".nemoclaw-ollama")
 PREVIOUS_VERSION = PurePosixPath(".nemoclaw-ollama-previous", "version")
@@ -65,10 +68,26 @@ def write_manifest(prefix: Path, version: str, sha256: str | None) -> None:
     (prefix / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def copy_manifest(prefix: Path) -> None:
+    """Keep a copy of what was installed where it outlives the library folder; half a copy counts as none.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    """
+    shutil.copyfile(prefix / MANIFEST, prefix / MANIFEST_COPY)
+
+
 def read_manifest(prefix: Path) -> Manifest | None:
-    """Return what was recorded, None where nothing was, or where it cannot be read."""
+    """Return what was recorded, None where nothing was, it cannot be read, or somebody has put another program there since."""
+    name = str(PROGRAM)
+    found = (_read(prefix / path) for path in (MANIFEST, MANIFEST_COPY))
+    return next((one for one in found if one and _difference(prefix, name, one.files.get(name, 0)) is None), None)
+
+
+def _read(path: Path) -> Manifest | None:
     with contextlib.suppress(OSError, ValueError):
-        with (prefix / MANIFEST).open("rb") as file:
+        with path.open("rb") as file:
             content: Any = json.loads(file.read(_LIMIT))
         version, sha256, files = content["version"], content["sha256"], content["files"]
         if isinstance(version, str) and isinstance(files, dict) and (sha256 is None or isinstance(sha256, str)):

@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     unit_file,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+    MANIFEST_COPY,
     PARTIAL,
     PARTS,
     PREVIOUS_VERSION,
@@ -44,7 +45,7 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
 
     """
     prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
-    parts = (*PARTS, PREVIOUS_VERSION.parent, PARTIAL)
+    parts = (*PARTS, MANIFEST_COPY, PREVIOUS_VERSION.parent, PARTIAL)
     there = [path for path in (machine.path(prefix) / part for part in parts) if os.path.lexists(path)]
     own_unit = wish.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
     found = find_ollama_client(replace(machine, environ={**machine.environ, "PATH": f"{prefix}/bin"}), account)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.packages import find_package_manager
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.packages import (
+    find_package_manager,
+    install,
+)
 
 PROGRAM = "zstd"
 # By the names that find_package_manager gives.
@@ -25,13 +27,6 @@ _COMMANDS = {
     "portage": "emerge app-arch/zstd",
     "xbps": "xbps-install zstd",
 }
-# As the page's own step: nothing recommended along with it. A fleet's unattended upgrades may hold the lock for minutes.
-_INSTALL = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install", PROGRAM)
-_UPDATE = ("-q", "update")
-_INSTALL_LIMIT_S = 600.0
-# What no other try and no newer package list can mend.
-_NOT_ROOT = ("are you root", "Permission denied")
-_LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
 _WHY_ROOT = "which needs root: Ollama's archives are packed with zstd, and packages of the system are root's to install"
 
 
@@ -55,33 +50,17 @@ def converge(machine: Machine, check_mode: bool) -> dict[str, Any]:
 
 
 def _install(machine: Machine) -> None:
-    answer = _apt(machine, _INSTALL)
-    if answer.code not in (0, None) and not any(word in answer.output for word in (*_NOT_ROOT, *_LOCKED)):
-        # A fresh image comes without package lists ("Unable to locate package"), and old lists name files that the mirror has no
-        # more ("404 Not Found"). One source of several that cannot be asked is no reason to stop: the second try tells.
-        updated = _apt(machine, _UPDATE)
-        again = _apt(machine, _INSTALL)
-        answer = updated if again.code and updated.code else again
-    if answer.code == 0 and machine.find_command(PROGRAM):
-        return
-    said = [line.strip() for line in answer.output.splitlines() if line.startswith(("E:", "W:"))] or [
-        answer.problem or ""
-    ]
-    if any(word in line for line in said for word in _NOT_ROOT):
+    try:
+        install(machine, "apt", [PROGRAM], _WHY_ROOT)
+    except Failure as failure:
+        # The code that this module has had from its first release.
+        code = "zstd_not_installed" if failure.code == "package_not_installed" else failure.code
+        raise Failure(code, failure.message, **failure.details) from None
+    if not machine.find_command(PROGRAM):
         raise Failure(
-            "root_needed", f"Ran apt-get install zstd, {_WHY_ROOT}: {said[0]}. Run the task with become: true."
+            "zstd_not_installed",
+            f"apt-get says that {PROGRAM} is installed, and no such program is found. Look at the package, or install zstd by hand.",
         )
-    raise Failure(
-        "zstd_not_installed",
-        f"Ran apt-get install zstd: {' '.join(said)[:400] or f'exit code {answer.code}'}. Check the host's package sources and its way "
-        "to them, or install zstd by hand.",
-    )
-
-
-def _apt(machine: Machine, words: tuple[str, ...]) -> CommandResult:
-    path = machine.find_command("apt-get") or "/usr/bin/apt-get"
-    quiet = Machine(machine.root, {**machine.environ, "DEBIAN_FRONTEND": "noninteractive"})
-    return quiet.run([path, *words], _INSTALL_LIMIT_S)
 
 
 def _missing(manager: str | None) -> Failure:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
     Endpoint,
     describe_engine,
+    find_context_host,
     find_engine,
     may_use_socket,
     parse_docker_host,
@@ -249,3 +251,34 @@ def test_access_of_the_owner(short_path: Path, mode: int, uid: int, groups: tupl
 
 def test_access_to_what_is_not_there(short_path: Path) -> None:
     assert may_use_socket(machine_at(short_path), ALICE, "/docker.sock") is None
+
+
+def context(root: Path, home: str, name: str, host: str, current: bool = True) -> None:
+    """Write a context as C(docker context create) and C(docker context use) do."""
+    folder = root / home.lstrip("/") / ".docker"
+    meta = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host}}}))
+    (folder / "config.json").write_text(json.dumps({"currentContext": name} if current else {}))
+
+
+@pytest.mark.parametrize(
+    ("environ", "current", "host"),
+    [
+        ({}, True, "unix:///run/user/1000/docker.sock"),
+        ({}, False, ""),
+        ({"DOCKER_CONTEXT": "rootless"}, False, "unix:///run/user/1000/docker.sock"),
+        ({"DOCKER_CONTEXT": "default"}, True, ""),
+        ({"DOCKER_CONTEXT": "not-there"}, True, ""),
+    ],
+)
+def test_the_engine_of_the_accounts_context(tmp_path: Path, environ: dict[str, str], current: bool, host: str) -> None:
+    """Both engines run, the user is in the group docker: 0.1.0 took the one of root, which docker of that user does not use."""
+    account = find_account()._replace(home="/home/lab")
+    context(tmp_path, "/home/lab", "rootless", "unix:///run/user/1000/docker.sock", current)
+    machine = Machine(root=tmp_path, environ=environ)
+    assert find_context_host(machine, account) == host
+    if host:
+        assert find_engine(machine, account)["endpoint"] == host
+        other = Machine(root=tmp_path, environ={**environ, "DOCKER_HOST": "unix:///run/other.sock"})
+        assert find_engine(other, account)["endpoint"] == "unix:///run/other.sock"

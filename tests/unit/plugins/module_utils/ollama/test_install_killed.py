@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -80,7 +81,8 @@ class Host:
     @property
     def content(self) -> dict[str, str]:
         """Return every file below the prefix."""
-        files = (path for path in self.prefix.rglob("*") if path.is_file() and path.name != layout.MANIFEST.name)
+        manifests = (layout.MANIFEST.name, layout.MANIFEST_COPY.name)
+        files = (path for path in self.prefix.rglob("*") if path.is_file() and path.name not in manifests)
         return {str(path.relative_to(self.prefix)): path.read_text(encoding="utf-8") for path in files}
 
 
@@ -148,6 +150,7 @@ def test_a_kept_version_comes_back_where_the_next_run_cannot_install(tmp_path: P
     [
         (lambda prefix: (prefix / "lib/ollama/new.so").unlink(), "new.so is missing"),
         (lambda prefix: (prefix / "lib/ollama/new.so").write_text("n"), "new.so has 1 bytes instead of 6"),
+        (lambda prefix: shutil.rmtree(prefix / "lib/ollama"), "lib/ollama/base.so is missing"),
         (lambda prefix: None, None),
     ],
 )
@@ -175,6 +178,14 @@ def test_a_damaged_newer_one_is_not_replaced_by_an_older_one(tmp_path: Path) -> 
     assert f"ollama_version) to {NEW}" in failed.value.message
 
 
+def test_installed_again_never_means_an_older_one(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.installation().converge(False)
+    with pytest.raises(Failure) as failed:
+        host.installation(OLD, reinstall=True).converge(False)
+    assert (failed.value.code, "that was asked for" in failed.value.message) == ("ollama_damaged", True)
+
+
 def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation(archive=pack(tmp_path / "no-runner.tgz", NEW, "other.so")).converge(False)
@@ -187,10 +198,20 @@ def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_pa
     assert host.installation(reinstall=True).converge(False).actions[0].endswith("since that was asked for")
 
 
+def test_a_program_that_is_slow_to_tell_its_version_is_kept_all_the_same(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.installation(OLD).converge(False)
+    program = host.prefix / "bin/ollama"
+    program.write_text(f"#!/bin/sh\nsleep 3.2\necho ollama version is {OLD}\n", encoding="utf-8")
+    assert host.installation().converge(False).previous == OLD
+
+
 def test_what_another_installer_made_is_left_alone(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation().converge(False)
-    (host.prefix / layout.MANIFEST).write_text("{", encoding="utf-8")
+    (host.prefix / layout.MANIFEST).write_text("{", encoding="utf-8")  # or none at all
+    with (host.prefix / "bin/ollama").open("a", encoding="utf-8") as program:
+        program.write("# another build\n")
     (host.prefix / "lib/ollama/new.so").unlink()
     assert (host.facts()["damage"], host.facts()["checksum"]) == (None, None)
     assert not host.installation().converge(False).changed

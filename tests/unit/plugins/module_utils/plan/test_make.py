@@ -84,6 +84,13 @@ def test_a_bare_host_without_consent_is_refused(plan: Make) -> None:
     assert found["consult"] == []
 
 
+def test_an_ollama_that_did_not_tell_its_version_in_time_is_not_taken_for_none(plan: Make) -> None:
+    ollama = {"path": "/usr/local/bin/ollama", "problem": "Asked for the version of ollama: it did not end within 3 s."}
+    found = plan({"ollama": ollama, "proxy": None}, nemoclaw_yes=True, **MODEL)
+    assert found["consult"] == []
+    assert ids(found) == ["ollama.verify", "proxy.verify", "route.record"]
+
+
 def test_a_server_that_does_not_answer_is_a_refusal(plan: Make) -> None:
     assert codes(plan({}, nemoclaw_endpoint_url=NOBODY)) == ["connection_refused"]
 
@@ -92,7 +99,14 @@ def test_a_server_that_does_not_answer_is_a_refusal(plan: Make) -> None:
 def test_a_recorded_server_is_kept_with_its_provider(plan: Make, provider: str) -> None:
     base = NOBODY if provider == "custom" else NOBODY[: -len("/v1")]
     api = "openai-completions" if provider == "custom" else "anthropic-messages"
-    route = {"provider": provider, "base_url_host": base, "base_url_sandbox": base, "model": "m", "api": api, "timeout": 9}
+    route = {
+        "provider": provider,
+        "base_url_host": base,
+        "base_url_sandbox": base,
+        "model": "m",
+        "api": api,
+        "timeout": 9,
+    }
     found = plan({"route": {**route, "provider_name": "compatible-endpoint", "container": None}})
     assert found["choice"]["provider"] == provider
     assert found["choice"]["reason"].startswith("as the recorded route has it")
@@ -110,6 +124,13 @@ def test_a_managed_container_is_for_its_module(plan: Make) -> None:
     assert ids(found) == ["route.record"]
     found = plan(GPUS, nemoclaw_provider="nim", nemoclaw_experimental=True)
     assert (found["consult"], ids(found)) == ([], ["packages.install", "route.record"])
+
+
+def test_where_only_windows_could_tell_nothing_is_said_of_this_linux(plan: Make) -> None:
+    wsl = {"version": 2, "distro": "Debian", "networking_mode": "nat", "interop": True}
+    found = plan({"wsl": wsl, "docker": {"kind": "desktop"}}, nemoclaw_provider="ollama", **MODEL)
+    assert (found["choice"]["side"], codes(found), found["consult"]) == ("unknown", [], ["ollama_windows"])
+    assert ids(found) == ["windows.verify", "route.record"]
 
 
 def test_what_stands_against_it_leaves_the_comparison_out(plan: Make) -> None:

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Locks that others hold, with the kernel's own locks; real apt is in tests/real/test_playbooks_hosts.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import packages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+
+LOCK = "var/lib/dpkg/lock-frontend"
+# As apt locks it; it ends with its standard input.
+HOLD = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    (tmp_path / LOCK).parent.mkdir(parents=True)
+    (tmp_path / LOCK).touch()
+    (tmp_path / "proc").symlink_to("/proc")
+    return Machine(root=tmp_path, environ={"PATH": "/usr/bin"})
+
+
+@pytest.fixture
+def holder(tmp_path: Path, machine: Machine) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def test_who_holds_the_lock_is_named(machine: Machine, holder: subprocess.Popen[str]) -> None:
+    found = packages.find_lock_holder(machine)
+    assert found is not None
+    assert (found.pid, found.program.startswith("python"), found.lock) == (holder.pid, True, f"/{LOCK}")
+    holder.communicate("")
+    assert packages.find_lock_holder(machine) is None
+
+
+def test_a_lock_that_is_held_too_long(
+    machine: Machine, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Failure) as failed:
+        packages._wait_for_locks(machine, ["nginx"], 0.1)
+    assert failed.value.code == "package_lock_held"
+    assert failed.value.details["pid"] == holder.pid
+    assert f"(process {holder.pid}) holds /{LOCK}" in failed.value.message
+
+
+def test_a_lock_is_waited_for(
+    machine: Machine, holder: subprocess.Popen[str], write_command: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    write_command(tmp_path / "usr/bin/apt-get", "exit 0")
+    threading.Timer(0.3, holder.terminate).start()
+    done = packages.install(machine, "apt", ["nginx"], "which a test needs")
+    assert (done.names, f"(process {holder.pid})" in str(done.waited_for)) == (["nginx"], True)
+    assert done.waited_s > 0.1
+
+
+def test_what_is_installed_is_left_out(
+    machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    body = 'case "$4" in a) echo "install ok installed";; b) echo "deinstall ok config-files";; *) exit 1;; esac'
+    write_command(tmp_path / "usr/bin/dpkg-query", body)
+    assert packages.missing_packages(machine, "apt", ["a", "b", "c"]) == ["b", "c"]
+    assert packages.missing_packages(machine, "dnf", ["a"]) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["--help", "-o=x", "a b", "", "a;b"])
+def test_what_is_no_name(machine: Machine, name: str) -> None:
+    with pytest.raises(Failure) as failed:
+        packages.missing_packages(machine, "apt", [name])
+    assert failed.value.code == "package_name_invalid"
+
+
+def test_another_manager_and_none(machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path) -> None:
+    write_command(tmp_path / "usr/bin/dnf", '[ "$*" = "-y install nginx" ] || { echo "Error: no"; exit 1; }')
+    assert packages.install(machine, "dnf", ["nginx"], "which a test needs").names == ["nginx"]
+    with pytest.raises(Failure, match="Error: no") as failed:
+        packages.install(machine, "dnf", ["other"], "which a test needs")
+    assert failed.value.code == "package_not_installed"
+    with pytest.raises(Failure) as failed:
+        packages.install(machine, None, ["nginx"], "which a test needs")
+    assert failed.value.code == "package_manager_missing"

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `bin/test` makes of its command line, what runs beside what, and that nothing passes which was not tested."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+from suite import paths, scheduler
+from suite.model import Counts, Outcome, Stage, StageSkipped
+from suite.run import Run
+from suite.stages import STAGES, chosen
+
+
+def nothing(run: Run) -> None:
+    pass
+
+
+def stage(name: str, load: float = 1.0, needs: tuple[str, ...] = ()) -> Stage:
+    return Stage(name, "", nothing, needs=needs, load=load)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["docs", "lint"], [("lint", ""), ("docs", "")]),  # in the order of the stages
+        (["molecule"], [("tarball", ""), ("molecule-wsl", ""), ("molecule-hosts", ""), ("molecule-ollama", "")]),
+        (
+            ["molecule:endpoint"],
+            [("tarball", ""), ("molecule-wsl", "endpoint")],
+        ),  # whichever lab: it has what any needs
+        (["galaxy-importer", "tarball"], [("tarball", ""), ("galaxy-importer", "")]),
+        (["integration"], [("integration-1", ""), ("integration-2", "")]),
+        (["plays:status or site"], [("plays", "status or site")]),
+        (["units"], [("units-3.9", ""), ("units-bare", ""), ("units-3.13", "")]),  # units-quick is in units-3.13
+        ([], []),
+    ],
+)
+def test_stages_by_name(words: list[str], wanted: list[tuple[str, str]]) -> None:
+    assert [(one.name, choice) for one, choice in chosen(words)] == wanted
+
+
+@pytest.mark.parametrize("word", ["no-such", "lint:ruff", "molecules", ""])
+def test_what_is_no_stage(word: str) -> None:
+    with pytest.raises(ValueError, match=r"no such stage|nothing can be chosen"):
+        chosen([word])
+
+
+def test_needs_name_stages() -> None:
+    names = [one.name for one in STAGES]
+    assert len(names) == len(set(names))
+    assert {name for one in STAGES for name in one.needs} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("running", "jobs", "wanted"),
+    [
+        ([], 2, ["waits-1", "waits-2", "computes"]),
+        ([stage("x")], 1, ["waits-1"]),
+        ([stage("x")], 2, ["waits-1", "waits-2"]),
+        ([stage("x"), stage("y")], 2, ["waits-1"]),
+        ([stage("x"), stage("y", 1.2)], 2, []),
+        ([], 0.1, ["waits-1"]),  # one runs on any machine
+        ([stage("first", 0.2)], 2, ["waits-1", "waits-2", "computes"]),
+    ],
+)
+def test_stages_that_start(running: list[Stage], jobs: float, wanted: list[str]) -> None:
+    waiting = [stage("waits-1", 0.5), stage("waits-2", 0.5), stage("computes"), stage("later", 0.1, ("first",))]
+    unfinished = [one for one in waiting if one.name != "later" or any(other.name == "first" for other in running)]
+    assert [one.name for one in scheduler.startable(unfinished, running, jobs)] == wanted
+
+
+def skips(run: Run) -> None:
+    raise StageSkipped("no engine here")
+
+
+def skips_a_part(run: Run) -> None:
+    run.counts.add(Counts(passed=1, skipped=1, reasons=["no engine here"]))
+
+
+@pytest.mark.parametrize(
+    ("function", "strict", "ci", "failed"),
+    [
+        (nothing, False, "", True),
+        (skips, False, "", False),
+        (skips, True, "", True),
+        (skips, False, "true", True),
+        (skips_a_part, True, "", False),
+        (skips_a_part, False, "true", True),
+    ],
+)
+def test_what_could_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: object, strict: bool, ci: str, failed: bool
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(paths, "LOGS", tmp_path)
+    monkeypatch.setattr(scheduler, "exclusive", lambda name: tmp_path.joinpath("lock").open("w"))
+    outcome = scheduler.run_one(Stage("x", "", function), strict=strict)  # type: ignore[arg-type]
+    assert outcome.failed is failed
+
+
+def test_the_table_says_what_went_over() -> None:
+    slow, quick = (
+        Outcome(Stage(name, "", nothing, budget=60), seconds, 7.0, Counts()) for name, seconds in (("a", 61), ("b", 60))
+    )
+    lines = scheduler.table([quick, slow]).splitlines()
+    assert [line.split()[0] for line in lines] == ["stage", "a", "b"]
+    assert ["over budget" in line for line in lines] == [False, True, False]
+    assert lines[1].split()[1:4] == ["61", "60", "7"]
