@@ -12,12 +12,13 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import endpoint_api
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import complete, proxy_files
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import complete, proxy_files, refuse_core
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import lines_of
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
@@ -61,6 +62,7 @@ class ActionModule(ActionBase):
         values, origins = known.collect(variables, os.environ, self._evaluate)
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
+        settings.problems += refuse_core(__version__)
         settings.problems += known.unknown_names({*self._task_vars, *options["settings"]})
         settings.problems += self._check_url(settings)
         if settings.problems:

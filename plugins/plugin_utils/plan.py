@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import steps
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import (
     Choice,
@@ -21,6 +23,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choi
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.files import (
     LOADED,
     NGINX,
+    PID,
+    TEMP,
     TOKENS,
     UNIT_PATH,
     variant,
@@ -58,7 +62,24 @@ _MORE_OPTIONS = {
     "nim": ("registry", "served_model", "keyless"),
 }
 
+# As meta/runtime.yml has it: what is older fails somewhere later, in words that do not tell why.
+_LEAST_CORE = (2, 19)
+
 Ask = Callable[[str, "dict[str, Any]", bool], "dict[str, Any]"]
+
+
+def refuse_core(version: str) -> list[Failure]:
+    """Return why the controller's ansible-core cannot run the collection; nothing where it can."""
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= _LEAST_CORE:
+        return []
+    least = ".".join(map(str, _LEAST_CORE))
+    return [
+        Failure(
+            "ansible_core_too_old",
+            f"This is ansible-core {version}, and the collection needs {least} or newer. Distributions package older ones: "
+            "install one for yourself, for example by pipx install ansible-core.",
+        )
+    ]
 
 
 @functools.cache
@@ -103,6 +124,8 @@ def _context(settings: Settings, servers: list[dict[str, Any]]) -> dict[str, Any
         "__proxy_config": CONFIG,
         "__proxy_tokens": TOKENS,
         "__proxy_loaded": LOADED,
+        "__proxy_pid": PID,
+        "__proxy_temp": TEMP,
         "__proxy_realm": REALM,
         "__proxy_nginx": NGINX,
         "__proxy_not_passed_on": _NOT_PASSED_ON,

@@ -11,7 +11,10 @@ from ..proxy.names import UNIT
 # As roles/proxy/vars/main.yml has them; a test compares.
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 TOKENS = "/etc/nemoclaw-ollama-proxy.tokens"
-LOADED = "/run/nemoclaw-ollama-proxy/loaded"
+RUN = "/run/nemoclaw-ollama-proxy"
+LOADED = f"{RUN}/loaded"
+PID = f"{RUN}/nginx.pid"
+TEMP = "/var/lib/nemoclaw-ollama-proxy/temp"
 # Takes the place of the path of nginx in the files that the controller renders, which does not know it before the look.
 NGINX = "@nginx@"
 

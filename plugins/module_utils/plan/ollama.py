@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..endpoint.context import CONTEXT_FLOOR
 from ..endpoint.validate import Endpoint
 from ..failure import Failure
 from ..ollama.daemon import Address, Daemon
@@ -60,7 +61,15 @@ def _service(at: Context) -> None:
     more = dict(at.settings["ollama_environment"])
     if at.settings["ollama_context_length"] > 0:
         more["OLLAMA_CONTEXT_LENGTH"] = at.settings["ollama_context_length"]
-    wish = ServiceWish("started", at.settings["preflight_ollama_port"], more, enabled=True, timeout=60)
+    wish = ServiceWish(
+        "started",
+        at.settings["preflight_ollama_port"],
+        more,
+        enabled=True,
+        timeout=60,
+        least_context=0 if at.settings["ollama_context_length"] > 0 else CONTEXT_FLOOR,
+        model=at.choice.model or at.recorded.get("model"),
+    )
     try:
         report, found = converge_service(at.machine, at.account, wish, check_mode=True)
     except Failure as failure:
@@ -80,7 +89,6 @@ def _model(at: Context, is_there: bool) -> dict[str, Any] | None:
         insecure_registry=settings["ollama_insecure_registry"],
         timeout=settings["ollama_load_timeout"],
         stall_timeout=settings["ollama_stall_timeout"],
-        keep_alive=settings["ollama_keep_alive"],
     )
     daemon = Daemon(Address("127.0.0.1", settings["preflight_ollama_port"]))
     gpus = {**host["gpus"], "host_available_mib": host["memory"]["available_mib"]}

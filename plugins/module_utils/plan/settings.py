@@ -98,7 +98,7 @@ _ALL = (
     _wizard("ollama_model", "nemoclaw_model", default=AUTO),
     _wizard("ollama_allow_download", "nemoclaw_yes", "bool", False),
     Setting("ollama_insecure_registry", "bool", False),
-    Setting("ollama_keep_alive", default="15m"),
+    Setting("ollama_keep_alive"),
     Setting("ollama_load_timeout", "int", 600, least=1),
     Setting("ollama_stall_timeout", "int", 120, least=1),
     _wizard("ollama_timeout", *_TIMEOUT, least=1),

@@ -83,7 +83,8 @@ def test_removes_what_it_installed(run_module: RunModule, tmp_path: Path, port: 
     code, foreseen = run_module(ollama_install, {**common, "state": "absent", "_ansible_check_mode": True})
     assert (code, foreseen["changed"], program.exists()) == (0, True, True)
     code, result = run_module(ollama_install, {**common, "state": "absent"})
-    assert (code, result["actions"]) == (0, [f"remove {prefix}/lib/ollama", f"remove {program}"])
+    manifest = f"{prefix}/lib/.nemoclaw-ollama-manifest.json"
+    assert (code, result["actions"]) == (0, [f"remove {prefix}/lib/ollama", f"remove {program}", f"remove {manifest}"])
     assert result["actions"] == foreseen["actions"]
     assert (result["previous_version"], result["version"], result["path"]) == ("0.1.2", None, None)
     assert not program.exists()

@@ -74,7 +74,11 @@ def test_the_plan_and_the_role_use_the_same_names() -> None:
     variables = yaml.safe_load((ROLES / "proxy" / "vars" / "main.yml").read_text(encoding="utf-8"))
     assert variables["__proxy_unit_path"] == files.UNIT_PATH
     assert variables["__proxy_tokens"] == files.TOKENS
-    assert variables["__proxy_loaded"] == files.LOADED
+    for name, path in (("loaded", files.LOADED), ("pid", files.PID), ("temp", files.TEMP)):
+        own = variables[f"__proxy_{name}"]
+        for folder in ("run", "state"):
+            own = own.replace(f"{{{{ __proxy_{folder} }}}}", variables[f"__proxy_{folder}"])
+        assert own == path
     assert variables["__proxy_not_passed_on"] == plan._NOT_PASSED_ON
 
 
@@ -228,3 +232,21 @@ def test_a_plan_stays_below_its_limit() -> None:
     assert len(json.dumps(found)) <= make.LIMIT
     with pytest.raises(make.Failure, match="64 KiB"):
         make.within_limit(plan_of(status=long))
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        ("2.14.18", True),
+        ("2.18.19", True),
+        ("2.19.0", False),
+        ("2.19.14", False),
+        ("2.21.5", False),
+        ("2.22.0rc1", False),
+        ("3.0.0", False),
+    ],
+)
+def test_an_ansible_core_that_is_too_old_is_refused(version: str, refused: bool) -> None:
+    found = plan.refuse_core(version)
+    assert bool(found) == refused
+    assert all(version in one.message and "pipx install ansible-core" in one.message for one in found)
