@@ -104,7 +104,7 @@ def test_its_anthropic_api_wants_the_key_in_another_header(keyed: vllm_server.Vl
         # It is read without a stream, and in a stream it is not: other faults, other codes, on vLLM's own parsers.
         ("arguments_first", "hermes", "agent_tool_call_streamed", "tool_calls_stream_malformed", "--tool-call-parser"),
         ("json_after_text", "llama3_json", "agent_tool_call_streamed", "tool_calls_stream_leaked", "stream"),
-        ("functools", "phi4_mini_json", "agent_tool_call_streamed", "tool_calls_stream_absent", "stream"),
+        ("functools", "phi4_mini_json", "second_turn", "second_turn_empty", "streaming parser"),
         # It calls, and then refuses the id that it gave the call itself, as Mistral's templates do.
         ("refuses_ids", "hermes", "second_turn", "second_turn_refused", "template"),
         ("calls_again", "hermes", "second_turn", "second_turn_loops", "template"),

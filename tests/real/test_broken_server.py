@@ -121,6 +121,7 @@ FAILURES = {
     "result_refused": ("second_turn_refused", "second_turn", "--chat-template"),
     "calls_for_ever": ("second_turn_loops", "second_turn", "3 times in a row"),
     "silent_after_result": ("second_turn_empty", "second_turn", "says nothing"),
+    "stream_silent_after_result": ("second_turn_empty", "second_turn", "streaming parser"),
     "leaks_after_result": ("second_turn_leaked", "second_turn", "--tool-call-parser hermes"),
     "small_window": ("context_too_small", "agent_tool_call", "--max-model-len, to 16384"),
 }

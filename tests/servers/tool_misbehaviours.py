@@ -24,6 +24,7 @@ from misbehaviours import (
     on_answers,
     says,
     when_long,
+    when_streaming,
     with_tools,
 )
 from wire_formats import Answer
@@ -363,6 +364,10 @@ TOOL_BEHAVIOURS: dict[str, Behaviour] = {
     "calls_for_ever": Behaviour("calls again with each result", on_answers(after_result(answering(CALL)))),
     "calls_once_more": Behaviour("calls again with the first result", on_answers(after_result(once_more))),
     "silent_after_result": Behaviour("says nothing to the result", on_answers(after_result(answering(Answer())))),
+    "stream_silent_after_result": Behaviour(
+        "streams nothing to the result, and answers unstreamed",
+        on_answers(after_result(when_streaming(answering(Answer())))),
+    ),
     "leaks_after_result": Behaviour("calls as text after the result", on_answers(after_result(text_instead))),
     # Context
     "prompt_cut": Behaviour("reads 2050 tokens of a long prompt", {"chat": when_long(counted(2050, PROSE))}),

@@ -60,12 +60,14 @@ SECOND_TURN_FAILURE_CODES = {
     "refused": "second_turn_refused",
     "loops": "second_turn_loops",
     "empty": "second_turn_empty",
+    "lost": "second_turn_empty",
     "leaked": "second_turn_leaked",
 }
 
 _SECOND_TURN_REMEDIES = {
     "refused": _RESULT_REMEDY,
     "loops": f"It does not seem to see the result. {_RESULT_REMEDY}",
+    "lost": _STREAM_REMEDY.replace("a right call", "the answer"),
     "empty": f"{_RESULT_REMEDY} If the model spends its tokens on reasoning, limit or switch off the reasoning in the server.",
 }
 

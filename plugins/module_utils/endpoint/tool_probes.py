@@ -183,10 +183,7 @@ class ToolProbes:
             if verdict.leak:
                 raise self._second_turn_failure("leaked", verdict.reason, verdict)
             if not answer.tool_calls and not answer.content:
-                within = f" within {answer.budget} tokens" if answer.cut else ""
-                raise self._second_turn_failure(
-                    "empty", f"the model says nothing{within} after it was given the result of the tool"
-                )
+                raise self._silence(probe, question, answer)
             if not answer.tool_calls:
                 return len(turns)
             if verdict.kind != STRUCTURED:
@@ -195,6 +192,15 @@ class ToolProbes:
         raise self._second_turn_failure(
             "loops", f"the model calls the tool again each time it is given the result, {_MOST_TURNS} times in a row"
         )
+
+    def _silence(self, probe: Probe, question: Question, answer: Answer) -> Failure:
+        """Return the failure for a streamed answer to the result that has no text: the stream's fault or the model's."""
+        # vLLM's phi4_mini_json streams nothing at all once tools are offered (0.32).
+        if not answer.cut and self._conversation.ask(question, probe).content:
+            return self._second_turn_failure("lost", "the stream of the answer has no text, which is there unstreamed")
+        within = f" within {answer.budget} tokens" if answer.cut else ""
+        what = f"the model says nothing{within} after it was given the result of the tool"
+        return self._second_turn_failure("empty", what)
 
     def _failure(self, verdict: Verdict, label: str, stream: bool) -> Failure:
         how = "streamed " if stream else ""
