@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple, cast
@@ -28,14 +29,16 @@ class CommandResult(NamedTuple):
 
     Attributes:
         code: Exit status, negative for a signal; None when the command did not start or did not end by itself.
-        output: Standard output and standard error together, undecodable bytes replaced.
+        output: Standard output, with standard error in it unless that was asked for apart; undecodable bytes replaced.
         problem: Why C(code) is None, as a sentence without its full stop.
+        errors: Standard error, where it was asked for apart.
 
     """
 
     code: int | None
     output: str
     problem: str | None = None
+    errors: str = ""
 
 
 def run_command(
@@ -44,6 +47,7 @@ def run_command(
     environ: Mapping[str, str],
     run_as: Account | None = None,
     stdin: str | None = None,
+    errors_apart: bool = False,
 ) -> CommandResult:
     """Run C(argv) without a shell or a terminal and return what it said; never raises for what the command does.
 
@@ -53,8 +57,23 @@ def run_command(
         environ: Its whole environment; C(LC_ALL=C) is added, because we read messages.
         run_as: The account to switch to; None keeps the identity of this process.
         stdin: What it reads, less than a pipe holds (64 KiB); None for nothing.
+        errors_apart: Whether standard error is kept out of the output, where only that is data.
 
     """
+    with tempfile.TemporaryFile() as errors:
+        result = _run(argv, limit_s, environ, run_as, stdin, errors if errors_apart else None)
+        errors.seek(0)
+        return result._replace(errors=errors.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace"))
+
+
+def _run(
+    argv: Sequence[str],
+    limit_s: float,
+    environ: Mapping[str, str],
+    run_as: Account | None,
+    stdin: str | None,
+    errors: IO[bytes] | None,
+) -> CommandResult:
     identity: dict[str, Any] = {}
     if run_as is not None:
         identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
@@ -64,7 +83,7 @@ def run_command(
             list(argv),
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors or subprocess.STDOUT,
             env={**environ, "LC_ALL": "C"},
             cwd="/",
             start_new_session=True,

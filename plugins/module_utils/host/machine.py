@@ -88,7 +88,12 @@ class Machine:
         return None
 
     def run(
-        self, argv: Sequence[str], limit_s: float, account: Account | None = None, stdin: str | None = None
+        self,
+        argv: Sequence[str],
+        limit_s: float,
+        account: Account | None = None,
+        stdin: str | None = None,
+        errors_apart: bool = False,
     ) -> CommandResult:
         """Run a command found by find_command, as C(account) where it is given and this process is root.
 
@@ -98,4 +103,4 @@ class Machine:
         if account is not None:
             environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
         switch = account if account is not None and os.geteuid() == 0 and account.uid != 0 else None
-        return run_command([str(self.path(argv[0])), *argv[1:]], limit_s, environ, switch, stdin)
+        return run_command([str(self.path(argv[0])), *argv[1:]], limit_s, environ, switch, stdin, errors_apart)

@@ -65,7 +65,8 @@ else
   echo "the image has neither nc nor bash" >&2
   exit 126
 fi
-echo "nemoclaw-probe: $said" >&2
+# netcat-openbsd says nothing of a closed port.
+echo "nemoclaw-probe: ${said:-the connection was refused, or nothing came back}" >&2
 exit 1
 """
 # What the script says of a closed way: a container that never got to it may end with 1 as well.

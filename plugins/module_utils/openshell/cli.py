@@ -110,6 +110,7 @@ class OpenShell:
         environment: Mapping[str, str] | None = None,
         limit_s: float = LIMIT_S,
         stdin: str | None = None,
+        errors_apart: bool = False,
     ) -> CommandResult:
         """Return how a command of the CLI ended and what it printed, whatever its exit status is.
 
@@ -118,13 +119,14 @@ class OpenShell:
             environment: As for call().
             limit_s: As for call().
             stdin: What the command reads, less than a pipe holds (64 KiB).
+            errors_apart: Whether standard error is kept out of the output.
 
         Raises:
             Failure: C(openshell_timeout); it did not end by itself.
 
         """
         machine = replace(self.machine, environ=self.environ(environment or {}))
-        answer = machine.run(self.argv(words), limit_s, self.account, stdin)
+        answer = machine.run(self.argv(words), limit_s, self.account, stdin, errors_apart)
         if answer.code is None:
             raise Failure(
                 "openshell_timeout",

@@ -106,14 +106,17 @@ class SandboxClient:
         seconds = max(1, math.ceil(min(limit or self.deadline.remaining, self.deadline.remaining)))
         words = ["sandbox", "exec", "--name", self._sandbox, "--no-tty", "--timeout", str(seconds + 5), "--"]
         words += ["sh", "-c", _SCRIPT, "sh", *_curl_words(method, url, seconds)]
-        answer = self._cli.attempt(*words, limit_s=seconds + _OVERHEAD_S, stdin=json.dumps(body or {}))
-        code = answer.code or 0
+        # The gateway sends both streams in any order, so a word of the login shell can stand inside the answer where they are one.
+        answer = self._cli.attempt(
+            *words, limit_s=seconds + _OVERHEAD_S, stdin=json.dumps(body or {}), errors_apart=True
+        )
+        code, said = answer.code or 0, f"{answer.output}\n{answer.errors}"
         found = _ANSWER.search(answer.output)
         if code in _NO_COMMAND and (found is None or found[2] == "000"):
             raise Failure(
                 "sandbox_command_missing",
                 f"The sandbox {self._sandbox} was to ask {self.base.root} itself, and its image has no curl that runs "
-                f"({self._said(answer.output)}). Use an image with curl, or leave this proof out (sandbox_proof: false).",
+                f"({self._said(said)}). Use an image with curl, or leave this proof out (sandbox_proof: false).",
             )
         if code in _LIMIT_REACHED:
             raise Failure(
@@ -122,10 +125,10 @@ class SandboxClient:
                 "large or still loading, raise nemoclaw_local_inference_timeout; if it is not, look at the server's log and load.",
             )
         if found is None:
-            raise self._cli.trouble(("sandbox", "exec"), answer.output, answer.code)
+            raise self._cli.trouble(("sandbox", "exec"), said, answer.code)
         status = int(found[2])
         if not status:
-            raise self._refused(f"curl ended with {code} ({self._said(answer.output[found.end() :])})")
+            raise self._refused(f"curl ended with {code} ({self._said(answer.errors)})")
         content = found[1].encode()
         self._check(status, url, content)
         return SandboxReply(status, content)

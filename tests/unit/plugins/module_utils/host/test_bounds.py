@@ -31,6 +31,12 @@ def test_command_output_and_exit_code(tmp_path: Path, write_command: WriteComman
     assert (result.code, result.output, result.problem) == (3, "a b C\nto stderr\n", None)
 
 
+def test_errors_can_be_kept_out_of_the_output(tmp_path: Path, write_command: WriteCommand) -> None:
+    program = write_command(tmp_path / "program", "echo one; echo noise >&2; echo two; exit 3")
+    result = run_command([str(program)], 5, ENVIRON, errors_apart=True)
+    assert (result.code, result.output, result.errors, result.problem) == (3, "one\ntwo\n", "noise\n", None)
+
+
 def test_command_gets_no_input(tmp_path: Path, write_command: WriteCommand) -> None:
     assert run_command([str(write_command(tmp_path / "program", "cat"))], 5, ENVIRON).code == 0
 

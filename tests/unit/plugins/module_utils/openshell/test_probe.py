@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import run_command
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
@@ -275,3 +276,14 @@ def test_a_server_for_other_addresses_only(machine: Any) -> None:
     assert (found["outcome"], found["reason"]) == ("blocked", "wrong_address")
     on_bridge = LISTENING.replace("00000000:2CAB", "010012AC:2CAB")
     assert ask(machine(run=CLOSED, files={"/proc/net/tcp": on_bridge}))["reason"] == "firewall"
+
+
+def test_a_netcat_that_says_nothing_of_a_closed_port(
+    tmp_path: Path, write_command: Callable[[Path, str], Path]
+) -> None:
+    """As Debian's netcat-openbsd does, which bare hosts of tests lack: the port is closed, and not unknown."""
+    write_command(tmp_path / "nc", "exit 1")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    ended = run_command(["/bin/sh", "-c", bridge._SCRIPT, "sh", "127.0.0.1", "9", "2", ""], 10, {"PATH": path})
+    assert ended.code == 1
+    assert ended.output.partition(bridge._CLOSED)[2].startswith("the connection was refused")
