@@ -42,7 +42,7 @@ _ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-w
 class ActionModule(ActionBase):
     """See the documentation of the module."""
 
-    _VALID_ARGS = frozenset(("settings", "keep_route", "proof", "fail_on_refusal"))
+    _VALID_ARGS = frozenset(("settings", "keep_route", "proof", "fail_on_refusal", "show"))
     _requires_connection = True
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -55,6 +55,7 @@ class ActionModule(ActionBase):
                 "keep_route": {"type": "bool", "default": False},
                 "proof": {"type": "str", "choices": ["ladder", "completion"]},
                 "fail_on_refusal": {"type": "bool", "default": False},
+                "show": {"type": "bool", "default": False},
             }
         )
         variables = self._variables(options)
@@ -79,6 +80,10 @@ class ActionModule(ActionBase):
             kept = {name: plan[name] for name in ("changed", "choice", "refusals", "converged", "drift", "steady")}
             kept.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
             return kept
+        if options["show"]:
+            # A task for it would cost a fleet a worker for each host.
+            host = self._task_vars["inventory_hostname"]
+            self._display.display("\n".join(f"[{host}] {line}" for line in plan["lines"]))
         return plan
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -43,6 +43,11 @@ options:
       - Whether a host with refusals fails, with the first of them as its message.
     type: bool
     default: false
+  show:
+    description:
+      - Whether the lines of the plan are printed by the task itself.
+    type: bool
+    default: false
   user:
     description:
       - Whose inference it is, in whose home the route is recorded. The action plugin gives C(nemoclaw_user).
@@ -283,6 +288,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "keep_route": {"type": "bool", "default": False},
     "proof": {"type": "str", "choices": ["ladder", "completion"], "default": "ladder"},
     "fail_on_refusal": {"type": "bool", "default": False},
+    "show": {"type": "bool", "default": False},
     "user": {"type": "str"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "origins": {"type": "dict", "default": {}},

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-from suite import paths, scheduler
+from suite import paths, scheduler, venvs
 from suite.model import Counts, Outcome, Stage, StageSkipped
 from suite.run import Run
 from suite.stages import STAGES, chosen
@@ -112,3 +114,20 @@ def test_the_table_says_what_went_over() -> None:
     assert [line.split()[0] for line in lines] == ["stage", "a", "b"]
     assert ["over budget" in line for line in lines] == [False, True, False]
     assert lines[1].split()[1:4] == ["61", "60", "7"]
+
+
+def test_an_environment_is_removed_when_nobody_has_used_it_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "VENVS", tmp_path)
+    days = {"tools-py3.12-old": 15, "tools-py3.12-used": 13, "tools-py3.12-being-made": None, "servers-py3.12-old": 15}
+    for name, age in days.items():
+        (tmp_path / name).mkdir()
+        if age is not None:
+            mark = tmp_path / name / "complete"
+            mark.touch()
+            os.utime(mark, (time.time() - age * 86400,) * 2)
+    venvs._remove_unused("tools")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        name for name in sorted(days) if name != "tools-py3.12-old"
+    ]

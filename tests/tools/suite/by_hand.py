@@ -90,9 +90,18 @@ def _hold() -> int:
 def _lab(run: Run) -> Iterator[None]:
     tools = venvs.venv(run, "tools")
     # Scenarios use the collection as it is installed; `bin/test` may run beside this, and has its own.
-    packaging.install(run, paths.CACHE / "by-hand" / "dist", paths.CACHE / "by-hand" / "installed")
+    installed = paths.CACHE / "by-hand" / "installed"
+    packaging.install(run, paths.CACHE / "by-hand" / "dist", installed)
     images = {"vllm": containers.vllm_image(run), "nim": nim_lab.nim_image(run)}
-    with lab.opened(run, tools, engine_images=images, folder=_FOLDER, first_key=_KEY, vault_password=_VAULT_PASSWORD):
+    with lab.opened(
+        run,
+        tools,
+        engine_images=images,
+        folder=_FOLDER,
+        first_key=_KEY,
+        vault_password=_VAULT_PASSWORD,
+        installed=installed,
+    ):
         yield
 
 

@@ -35,6 +35,11 @@ class Lab:
     openshell: Path | None
 
     @property
+    def collections(self) -> Path:
+        """The collection as it was installed when the lab was made: what is built meanwhile disturbs no play."""
+        return self.folder / "collections"
+
+    @property
     def variables(self) -> dict[str, object]:
         """What every play of molecule/ finds in the inventory."""
         return {
@@ -52,11 +57,11 @@ class Lab:
     def environment(self, tools: Path) -> dict[str, str]:
         """What .config/molecule/config.yml has defaults for, what it sets itself, and what makes a run under `bin/test` strict."""
         return {
-            "ANSIBLE_COLLECTIONS_PATH": str(paths.INSTALLED),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
             # Everything that a secret could slip into is printed, and then searched.
             "ANSIBLE_VERBOSITY": "3",
             "COMPATIBLE_API_KEY": self.keys[0],
-            "LAB_COLLECTIONS": str(paths.INSTALLED),
+            "LAB_COLLECTIONS": str(self.collections),
             "LAB_DIR": str(self.folder),
             "LAB_KEY": self.keys[0],
             "LAB_SOCKETS": str(self.sockets),
@@ -76,13 +81,14 @@ def opened(
     folder: Path | None = None,
     first_key: str = "",
     vault_password: str = "",
+    installed: Path = paths.INSTALLED,
 ) -> Iterator[Lab]:
     """Have all that the hosts need until the block ends; then remove it and the hosts, whatever happened.
 
     hosts: their names. molecule/default makes them.
     engine_images: images for a further host with a container engine, by the name that plays know them by.
     folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default, as
-        the password of the vault.
+        the password of the vault. installed: where the collection is installed.
     """
     docker.require_engine(run)
     image = docker.host_image(run)
@@ -103,6 +109,7 @@ def opened(
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
         stack.callback(shutil.rmtree, lab.folder)
         stack.callback(docker.remove_containers, f"nemoclaw-molecule-{run_id}-")
+        shutil.copytree(installed, lab.collections)
         ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
         shared = stack.enter_context(_ollama_of_hosts(run, lab, home)) if home else {"lab_shared_ports": []}
         _write_inventory(lab, ports, shared)

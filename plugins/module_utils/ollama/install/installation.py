@@ -323,6 +323,8 @@ class Installation:
             except (Failure, OSError):
                 with acting_as(account):
                     staging.undo()
+                    with contextlib.suppress(OSError):  # the reason why it is undone is the one to tell
+                        layout.copy_manifest(self._place)
                 if needs_unit:
                     unit_file.remove(machine)
                 if running and restarted:

@@ -69,13 +69,15 @@ def write_manifest(prefix: Path, version: str, sha256: str | None) -> None:
 
 
 def copy_manifest(prefix: Path) -> None:
-    """Keep a copy of what was installed where it outlives the library folder; half a copy counts as none.
+    """Keep a copy of the manifest where it outlives the library folder, or none where there is none; half a copy counts as none.
 
     Raises:
         OSError: The folder cannot be written.
 
     """
-    shutil.copyfile(prefix / MANIFEST, prefix / MANIFEST_COPY)
+    (prefix / MANIFEST_COPY).unlink(missing_ok=True)  # of what was replaced
+    if (prefix / MANIFEST).exists():
+        shutil.copyfile(prefix / MANIFEST, prefix / MANIFEST_COPY)
 
 
 def read_manifest(prefix: Path) -> Manifest | None:

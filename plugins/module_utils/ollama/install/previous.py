@@ -17,6 +17,7 @@ from pathlib import Path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
     PARTS,
     PREVIOUS_VERSION,
+    copy_manifest,
 )
 
 _FOLDER = PREVIOUS_VERSION.parent
@@ -61,6 +62,7 @@ def keep(prefix: Path, version: str) -> None:
 def restore(prefix: Path) -> None:
     """Put the version that is kept in its place again. It stays kept, until forget()."""
     put_back(prefix, prefix / _FOLDER)
+    copy_manifest(prefix)
 
 
 def forget(prefix: Path) -> None:

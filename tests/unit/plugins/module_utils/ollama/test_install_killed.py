@@ -198,6 +198,19 @@ def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_pa
     assert host.installation(reinstall=True).converge(False).actions[0].endswith("since that was asked for")
 
 
+def test_what_comes_back_is_not_judged_by_the_manifest_of_what_it_replaces(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.installation(OLD).converge(False)
+    for path in (layout.MANIFEST, layout.MANIFEST_COPY):  # somebody else installed it
+        (host.prefix / path).unlink()
+    host.installation().converge(False)
+    assert host.facts()["recorded_version"] == NEW
+    host.installation().restore(False)
+    facts = host.facts()
+    assert (facts["client_version"], facts["recorded_version"], facts["damage"]) == (OLD, None, None)
+    assert host.installation().converge(False).previous == OLD
+
+
 def test_a_program_that_is_slow_to_tell_its_version_is_kept_all_the_same(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation(OLD).converge(False)
