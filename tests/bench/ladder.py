@@ -33,12 +33,14 @@ def main() -> None:
     """Measure each API."""
     command = [sys.executable, str(TOP / "tests" / "servers" / "broken_server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        root = server.stdout.readline().strip()
-        for api in APIS:
-            requests = asked(root, api)
-            show(f"ladder over {api} (bar: 500 ms)", *in_turn(ladder(root, api), bare(root, requests)))
-        tokens(root, asked(root, APIS[0]))
-        server.terminate()
+        try:
+            root = server.stdout.readline().strip()
+            for api in APIS:
+                requests = asked(root, api)
+                show(f"ladder over {api} (bar: 500 ms)", *in_turn(ladder(root, api), bare(root, requests)))
+            tokens(root, asked(root, APIS[0]))
+        finally:
+            server.terminate()
 
 
 def ladder(root: str, api: str) -> Callable[[], None]:

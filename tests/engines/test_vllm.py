@@ -21,6 +21,7 @@ from test_playbooks import KEY, Controller, forms_of
 
 # The ladder gives a server that has just started time for its first answer.
 TIMEOUT = 180
+BOTH = [CHAT, MESSAGES]
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +98,34 @@ def test_its_anthropic_api_wants_the_key_in_another_header(keyed: vllm_server.Vl
 
 # What is started, and the probe that fails first: with tool_choice "required" vLLM's grammar makes the model write what its parser reads.
 @pytest.mark.parametrize(
-    ("behaviour", "parser", "probe", "code", "named"),
+    ("behaviour", "parser", "apis", "probe", "code", "named"),
     [
         # The model writes as Hermes and Qwen do, its parser is another's.
-        ("good", "pythonic", "agent_tool_call", "tool_calls_leaked", "--tool-call-parser hermes"),
+        ("good", "pythonic", BOTH, "agent_tool_call", "tool_calls_leaked", "--tool-call-parser hermes"),
         # It is read without a stream, and in a stream it is not: other faults, other codes, on vLLM's own parsers.
-        ("arguments_first", "hermes", "agent_tool_call_streamed", "tool_calls_stream_malformed", "--tool-call-parser"),
-        ("json_after_text", "llama3_json", "agent_tool_call_streamed", "tool_calls_stream_leaked", "stream"),
-        ("functools", "phi4_mini_json", "second_turn", "second_turn_empty", "streaming parser"),
+        (
+            "arguments_first",
+            "hermes",
+            BOTH,
+            "agent_tool_call_streamed",
+            "tool_calls_stream_malformed",
+            "--tool-call-parser",
+        ),
+        ("json_after_text", "llama3_json", BOTH, "agent_tool_call_streamed", "tool_calls_stream_leaked", "stream"),
+        # This one streams no text either, over Anthropic's API not even where there are no tools.
+        ("functools", "phi4_mini_json", [CHAT], "second_turn", "second_turn_empty", "streaming parser"),
+        ("functools", "phi4_mini_json", [MESSAGES], "streaming", "stream_events_missing", "content_block_delta"),
         # It calls, and then refuses the id that it gave the call itself, as Mistral's templates do.
-        ("refuses_ids", "hermes", "second_turn", "second_turn_refused", "template"),
-        ("calls_again", "hermes", "second_turn", "second_turn_loops", "template"),
+        ("refuses_ids", "hermes", BOTH, "second_turn", "second_turn_refused", "template"),
+        ("calls_again", "hermes", BOTH, "second_turn", "second_turn_loops", "template"),
     ],
 )
-def test_what_its_parsers_and_templates_break(behaviour: str, parser: str, probe: str, code: str, named: str) -> None:
+def test_what_its_parsers_and_templates_break(
+    behaviour: str, parser: str, apis: list[str], probe: str, code: str, named: str
+) -> None:
     arguments = ("--enable-auto-tool-choice", "--tool-call-parser", parser)
     with vllm_server.serving(behaviour=behaviour, arguments=arguments) as running:
-        for api in (CHAT, MESSAGES):
+        for api in apis:
             outcome = prove(at(running, api), api, model=vllm_server.MODEL, timeout=TIMEOUT)
             assert outcome.code == code, f"{api}: {outcome.message or outcome.outcomes}"
             assert outcome.outcomes[probe] == "failed"
