@@ -22,13 +22,14 @@ _RECIPE = paths.REPO / "tests" / "servers" / "nim_image"
 
 
 def nim_image(run: Run) -> str:
-    """Return the name of the image; made on first use and again whenever its recipe or its base changes."""
+    """Return the name of the image; made on first use and again whenever its recipe, its model or its base changes."""
     from llama_server import cached_model
 
     base = containers.vllm_image(run)
-    recipe = base.encode() + b"".join(file.read_bytes() for file in sorted(_RECIPE.iterdir()))
-    tag = f"nemoclaw-lab-nim:{hashlib.sha256(recipe).hexdigest()[:12]}"
     model = cached_model("good", paths.CACHE / "models", str(venvs.venv(run, "servers") / "python"))
+    # The name of the model's file has the sum of what it is made of.
+    recipe = f"{base} {model.name}".encode() + b"".join(file.read_bytes() for file in sorted(_RECIPE.iterdir()))
+    tag = f"nemoclaw-lab-nim:{hashlib.sha256(recipe).hexdigest()[:12]}"
     with exclusive("lab-nim-image"):
         if run.execute(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
             run.command([_RECIPE / "build", base, model, tag])
