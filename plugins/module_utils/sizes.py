@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def format_bytes(count: int) -> str:
-    """Return bytes as people read them, 1024-based with two decimals (nemoclaw-facts 3.3)."""
+    """Return bytes as people read them, 1024-based with two decimals (upstream-facts N13)."""
     value, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:

@@ -1,4 +1,4 @@
-"""Measure what users wait for, against the bars of the design (docs/benchmarks.md has the last figures).
+"""Measure what users wait for, against the bars of docs/benchmarks.md, which has the last figures.
 
 Each figure is measured beside its floor in the same run, the two taking turns, so that a busy machine slows both: here interpreter start
 and imports of each module's main(), beside the bare interpreter; ladder.py, proxy.py and fleet.py do the same for what they measure.

@@ -1,4 +1,4 @@
-"""Measure what a converged host costs beside a ping, one and sixteen, with provider ollama behind its auth proxy (design section 7).
+"""Measure what a converged host costs beside a ping, one and sixteen, with provider ollama behind its auth proxy (docs/benchmarks.md).
 
   calls    remote module calls, task results and changes of a second run of site (bars: 2, 15, 0)
   wall     its wall time beside that of a play of one ping over the same connection, the two taking turns (bar: 2.5 times)

@@ -1,4 +1,4 @@
-// The peer: a Node http proxy of the usual shape, as NemoClaw's own is (nemoclaw-facts 5.1): one process, the standard library,
+// The peer: a Node http proxy of the usual shape, as NemoClaw's own is (upstream-facts N20): one process, the standard library,
 // constant-time comparison of the token, pipes in both directions. Usage: node node_proxy.js PORT BACKEND_PORT, token on stdin.
 const http = require("http");
 const crypto = require("crypto");

@@ -7,7 +7,7 @@ that a busy machine slows all of them.
   streams   delay of an event, from when the server writes it to when the client reads it: 50 streams, an event each 20 ms
 
 Run it as `python tests/bench/proxy.py` with ansible-core importable; needs nginx, node and wrk. Prints figures and ratios beside
-the bars of the design; never fails on a slow machine.
+the bars of docs/benchmarks.md; never fails on a slow machine.
 """
 
 from __future__ import annotations

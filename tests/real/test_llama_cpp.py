@@ -253,7 +253,7 @@ def test_expectations_over_a_real_result(llama: Llama) -> None:
 
 
 def test_the_whole_ladder_takes_less_than_two_seconds(llama: Llama) -> None:
-    """Design section 7 has the bar; the benchmark measures it, this only notices a wait that nobody wanted."""
+    """docs/benchmarks.md has the bar; the benchmark measures it, this only notices a wait that nobody wanted."""
     server = llama("good")
     prove(server.base_url)
     started = time.monotonic()

@@ -59,7 +59,7 @@ def test_a_difference_is_set(ready: OpenShell, gateway: openshell_parts.Gateway,
 
 def test_a_timeout_that_somebody_else_dropped_is_noticed(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
     route.have(ready, WISH, False)
-    # What `nemoclaw inference set` does (nemoclaw-facts 14.2): no timeout, so 60 s.
+    # What `nemoclaw inference set` does (upstream-facts N39): no timeout, so 60 s.
     ready.call("inference", "set", "--provider", "ollama-local", "--model", "qwen2.5:7b", "--no-verify")
     assert route.have(ready, WISH, False).changed
     assert gateway.known()["routes"]["inference.local"][2] == 180

@@ -8,7 +8,7 @@ sandbox image of gigabytes from an image that no registry in reach has, and it s
     python nemoclaw_double.py --install FOLDER      makes FOLDER/bin/nemoclaw
 
 Commands, flags, variables, the order of the eight steps, what is printed and what is recorded follow NemoClaw of June 2026
-(nemoclaw-facts 12 to 14; src/lib/onboard/legacy-command.ts, src/lib/onboard.ts, src/lib/actions/inference-set.ts,
+(upstream-facts N34 to N39; src/lib/onboard/legacy-command.ts, src/lib/onboard.ts, src/lib/actions/inference-set.ts,
 docs/reference/commands.mdx). All that it does to OpenShell it does by the real command line on PATH. It refuses every command, flag
 and setting that it does not know, and ends with 1 or 2 as NemoClaw does.
 

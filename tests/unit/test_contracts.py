@@ -306,3 +306,39 @@ def test_codes_that_decide_something_exist() -> None:
     raised = set(raised_codes())
     assert raised >= FINAL_CODES
     assert raised >= set(check._STATES)
+
+
+# Where citations stand; documents that are not in the repository, by the names that they once had.
+_CITING = ("plugins", "roles", "playbooks", "docs", "tests", "molecule", "bin", "examples")
+_ELSEWHERE = re.compile(r"(?:nemoclaw|openshell)-facts|\b[Pp]ains[ .]|\b[Dd]esign[ ]section")
+_FACT = r"[NOP]\d+"
+_CITATION = re.compile(rf"upstream-facts(?![.(])(?: ({_FACT}(?:(?:,| and| to) {_FACT})*))?")
+
+
+def cited_lines() -> Iterator[tuple[str, str]]:
+    """Return place and text of each line that may cite something; reports of tests and caches are none of ours."""
+    for folder in _CITING:
+        for path in sorted((REPO / folder).rglob("*")):
+            file = path.relative_to(REPO)
+            if path.is_file() and file.parts[:2] != ("tests", "output") and path.suffix not in (".pyc", ".gz"):
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                yield from ((f"{file}:{number}", line) for number, line in enumerate(lines, 1))
+
+
+def test_nothing_cites_what_is_not_in_the_repository() -> None:
+    assert [place for place, line in cited_lines() if _ELSEWHERE.search(line)] == []
+
+
+def test_every_fact_that_is_cited_is_there_and_no_other() -> None:
+    page = (REPO / "docs" / "upstream-facts.md").read_text(encoding="utf-8")
+    facts = re.findall(rf"^### ({_FACT}) \S", page, re.MULTILINE)
+    assert len(facts) == len(set(facts))
+    cited: set[str] = set()
+    for place, line in cited_lines():
+        for citation in _CITATION.findall(line):
+            named = re.findall(_FACT, citation)
+            assert named, f"{place} cites no section"
+            assert set(named) <= set(facts), place
+            first, last = (facts.index(named[index]) for index in (0, -1))
+            cited.update(facts[first : last + 1] if " to " in citation else named)
+    assert set(facts) - cited == set()

@@ -22,7 +22,7 @@ DIRECTIVES = [
 
 @pytest.mark.parametrize("name", ["rewrite", "set", "auth_basic", "sub_filter", "alias", "root", "satisfy"])
 def test_the_directives_that_were_broken_into_are_not_used(name: str) -> None:
-    """Pains 4.2: rewrite followed by set, and map with a regular expression, were the grave faults of 2026."""
+    """Rewrite followed by set, and map with a regular expression, were the grave faults of 2026 (upstream-facts P10)."""
     assert [line for line in DIRECTIVES if re.match(rf"{name}\b", line)] == []
 
 

@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import MASK
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
-# Lines that a failure carries: enough for a Python traceback and the line that explains it (nemoclaw-facts 11.2: 30).
+# Lines that a failure carries: enough for a Python traceback and the line that explains it (upstream-facts N33: 30).
 SHOWN_LINES = 30
 _LINE_LIMIT = 400
 # The engine's time before each line.
@@ -22,7 +22,7 @@ _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+ ?")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # What stands in a log -> code. The first match counts, so what explains more stands before what only accompanies it: a failed
-# import after a full disk is a full disk. Sources: nemoclaw-facts 10.4; vLLM v1/engine and v1/worker; huggingface_hub/errors.py.
+# import after a full disk is a full disk. Sources: upstream-facts N29; vLLM v1/engine and v1/worker; huggingface_hub/errors.py.
 FAILURE_CODES = {
     # Ours, for what the engine says beside the log.
     r"^OOMKilled$": "container_out_of_memory",

@@ -24,7 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted
 
 LOOPBACK = "127.0.0.1"
 # OpenShell's own network first, whose gateway is host.openshell.internal; before it was made, Docker's own
-# (openshell-facts section 3).
+# (upstream-facts O8).
 SANDBOX_NETWORKS = ("openshell-docker", "bridge")
 # Where GPUs reach containers without an entry in `docker info`: the hook of the toolkit, and CDI files.
 _GPU_HOOK = "nvidia-container-runtime-hook"
@@ -209,7 +209,7 @@ def require_gpu_runtime(engine: Engine, machine: Machine, gpus: str) -> None:
 def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: Iterable[dict[str, Any]]) -> None:
     """Raise where another running container was given a GPU that this one wants.
 
-    Two engines on one GPU take each other's memory in the order in which they start (pains 38, 41): one owner at a time.
+    Two engines on one GPU take each other's memory in the order in which they start (upstream-facts P4): one owner at a time.
 
     Raises:
         Failure: C(gpu_in_use), naming the container.

@@ -29,9 +29,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.loca
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
 
-# nemoclaw-facts 10.1 gives the same question 5 s; a server that is loading does not answer, one that is ready does at once.
+# upstream-facts N26 gives the same question 5 s; a server that is loading does not answer, one that is ready does at once.
 HTTP_LIMIT_S = 5.0
-# nemoclaw-facts 10.4 (later addition): three restarts, and it will not get better by itself.
+# upstream-facts N29, NemoClaw's later releases: three restarts, and it will not get better by itself.
 MAX_RESTARTS = 3
 READ_LINES = 200
 _PERCENT = re.compile(r"(\d{1,3})%")

@@ -19,7 +19,7 @@ from .answer import Answer
 from .apis.dialect import Question
 from .report import Report
 
-# pains E 34: OpenClaw's floor; below it the agent's own prompt leaves no room for work.
+# upstream-facts P2: OpenClaw's floor; below it the agent's own prompt leaves no room for work.
 CONTEXT_FLOOR = 16384
 
 # How servers say that a prompt is longer than their context: vLLM, llama.cpp, Ollama and routers.

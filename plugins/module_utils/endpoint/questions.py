@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from .apis.dialect import Question, Tool
 
-# nemoclaw-facts 3.5: enough for a greeting, the answer is thrown away.
+# upstream-facts N14: enough for a greeting, the answer is thrown away.
 WARM_UP_BUDGET = 16
 
-# Page, OpenAI-Compatible Server, and nemoclaw-facts 4.5: a reasoning model that used up its budget gets a larger one.
+# Page, OpenAI-Compatible Server, and upstream-facts N19: a reasoning model that used up its budget gets a larger one.
 BUDGETS = (256, 1024, 4096)
 
 # Tokens of system prompt in the agent-shaped question: OpenClaw's base prompt has 7,400 with its tools (NemoClaw #4813),
@@ -39,7 +39,7 @@ def _text(description: str) -> dict[str, str]:
     return {"type": "string", "description": description}
 
 
-# The three tools of NemoClaw's own probe (nemoclaw-facts 4.3).
+# The three tools of NemoClaw's own probe (upstream-facts N17).
 _SMALL_TOOLS = (
     Tool("sessions_send", "Send a message to a session.", {"message": _text("What to send.")}, ("message",)),
     Tool("memory_search", "Search the long-term memory.", {"query": _text("What to look for.")}, ("query",)),

@@ -53,7 +53,7 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
 
     A structured call has the type of its API, an id that no other call has, the name of a tool that was offered, and
     arguments of the API's JSON type that satisfy the tool's schema. Upstream takes any name and unparsed arguments
-    (nemoclaw-facts 4.3); an agent cannot. A call that is there but wrong is malformed: the model did call.
+    (upstream-facts N17); an agent cannot. A call that is there but wrong is malformed: the model did call.
     """
     if answer.tool_calls:
         fault = next(iter(answer.faults), None) or _fault(answer.tool_calls, question, dialect)

@@ -17,7 +17,7 @@ from .probe import PASSED, WARNED, Probe
 from .report import Report
 from .tool_calls import ABSENT, LEAKED, STRUCTURED, UNSUPPORTED, Verdict
 
-# A model that answers the same question in prose twice, at temperature 0, has no tool call to give (nemoclaw-facts 4.5 tries
+# A model that answers the same question in prose twice, at temperature 0, has no tool call to give (upstream-facts N19 tries
 # four times, to bridge a cold load; ours is warm by then).
 _ABSENT_TRIES = 2
 

@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.loca
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
-# Upstream gives C(docker info) 1.5 s (nemoclaw-facts 1.5); an engine under load needs longer than that.
+# Upstream gives C(docker info) 1.5 s (upstream-facts N3); an engine under load needs longer than that.
 LIMIT_S = 3.0
 _PLAIN_DOCKER_TCP_PORT = 2375
 
@@ -164,7 +164,7 @@ def describe_engine(endpoint: Endpoint, version: dict[str, Any], info: dict[str,
 
 
 def classify_engine(endpoint: Endpoint, version: dict[str, Any], info: dict[str, Any]) -> str:
-    """Tell Podman, Colima and Docker Desktop from a native engine, in that order (nemoclaw-facts 1.5).
+    """Tell Podman, Colima and Docker Desktop from a native engine, in that order (upstream-facts N3).
 
     Upstream looks for these words anywhere in C(docker info); we look only where the product names itself, because a
     label or a host name may contain any word.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Whether a model server can be reached past its gate, by the sockets of the host: nothing else tells (design D5)."""
+"""Whether a model server can be reached past its gate, by the sockets of the host: nothing else tells (decision 0021, D5)."""
 
 from __future__ import annotations
 

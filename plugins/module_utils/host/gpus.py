@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The host's NVIDIA GPUs: which to trust, how much memory they have, how to say it in one line (nemoclaw-facts 3.2)."""
+"""The host's NVIDIA GPUs: which to trust, how much memory they have, how to say it in one line (upstream-facts N2)."""
 
 from __future__ import annotations
 

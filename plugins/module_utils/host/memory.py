@@ -23,7 +23,7 @@ def parse_meminfo(text: str | None) -> Memory:
     """Return the total, and what the kernel thinks a new process can get without swapping (MemAvailable).
 
     MemAvailable and not MemFree: page cache holds nearly all of an idle host's memory, and it is the figure that the
-    model choice needs on unified memory (nemoclaw-facts 3.2, upstream issue 3251).
+    model choice needs on unified memory (upstream-facts N2, upstream issue 3251).
     """
     found = {key: int(kib) // 1024 for key, kib in _LINE.findall(text or "")}
     return Memory(found.get("MemTotal"), found.get("MemAvailable"))

@@ -22,7 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
-# Command -> name as Ansible calls it. By command presence as the page does for apt-get (nemoclaw-facts 2.2); dnf comes
+# Command -> name as Ansible calls it. By command presence as the page does for apt-get (upstream-facts N4); dnf comes
 # before yum, which on today's Fedora and RHEL is a link to it.
 _MANAGERS = {
     "apt-get": "apt",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What kind of host this is: firmware names, kernel release, distribution. Rules of nemoclaw-facts 3.2 and 1.5."""
+"""What kind of host this is: firmware names, kernel release, distribution. Rules of upstream-facts N1."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DMI_PRODUCT_NAME = "/sys/class/dmi/id/product_name"
 DEVICE_TREE_MODEL = "/sys/firmware/devicetree/base/model"
 # /proc and not uname(2), so that what a container or a test shows as its kernel is believed.
 KERNEL_RELEASE = "/proc/sys/kernel/osrelease"
-# Any one of them means an integrated Tegra GPU (nemoclaw-facts 3.2, rule 3).
+# Any one of them means an integrated Tegra GPU (upstream-facts N1).
 TEGRA_DEVICE_NODES = ("/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu", "/dev/nvhost-ctrl", "/dev/nvmap")
 
-# Firmware names, first match wins (nemoclaw-facts 3.2). "DGX_Station_GB300" and "Dell Pro Max with Station GB300" are
+# Firmware names, first match wins (upstream-facts N1). "DGX_Station_GB300" and "Dell Pro Max with Station GB300" are
 # names that real machines report (NVIDIA/NemoClaw issues 7417, 7108).
 _FIRMWARE = (
     ("dgx-spark", re.compile(r"DGX[\s_-]+Spark", re.IGNORECASE)),
@@ -100,7 +100,7 @@ def refine_by_gpu_names(platform: Platform, unified_gpu_names: Sequence[str]) ->
 
 
 def vllm_profile(platform_name: str, has_nvidia_gpu: bool) -> str:
-    """Return the vLLM profile: C(dgx-spark), C(dgx-station), C(linux-nvidia) or C(none) (nemoclaw-facts 10.2)."""
+    """Return the vLLM profile: C(dgx-spark), C(dgx-station), C(linux-nvidia) or C(none) (upstream-facts N27)."""
     if platform_name in ("dgx-spark", "dgx-station"):
         return platform_name
     return "linux-nvidia" if has_nvidia_gpu else "none"

@@ -16,10 +16,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 
-# NemoClaw's own name for its gateway (nemoclaw-facts 13.4).
+# NemoClaw's own name for its gateway (upstream-facts N36).
 GATEWAY = "nemoclaw"
-# What NemoClaw makes itself on a host that it has no sandbox on: OpenShell, the gateway's registration, the gateway (nemoclaw-facts
-# 13.4).
+# What NemoClaw makes itself on a host that it has no sandbox on: OpenShell, the gateway's registration, the gateway
+# (upstream-facts N36).
 _STILL_TO_COME = ("openshell_missing", "openshell_gateway_unset", "openshell_gateway_down")
 
 

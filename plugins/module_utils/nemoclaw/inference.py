@@ -5,7 +5,7 @@
 """NemoClaw told of another model or provider, for a sandbox that it has: C(nemoclaw inference set).
 
 It leads the gateway there, corrects the agent's settings in the sandbox, and its own records, so that its status and its repair of
-the route at C(connect) mean the same as ours (nemoclaw-facts 14.2). Onboarding once more would make the sandbox anew.
+the route at C(connect) mean the same as ours (upstream-facts N39). Onboarding once more would make the sandbox anew.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
-# "[3/8] Configuring inference" (nemoclaw-facts 13.4, the eight steps).
+# "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")
 
 # What its words mean; the first pattern that fits the end of its output counts.

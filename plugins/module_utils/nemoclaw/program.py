@@ -27,7 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
-# What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (nemoclaw-facts 12; NemoClaw
+# What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (upstream-facts N34; NemoClaw
 # docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work.
 PASSED_ON = tuple(
     f"NEMOCLAW_{name}"

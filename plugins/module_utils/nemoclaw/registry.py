@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What NemoClaw has recorded of its sandboxes: C(~/.nemoclaw/sandboxes.json) (nemoclaw-facts 13.5).
+"""What NemoClaw has recorded of its sandboxes: C(~/.nemoclaw/sandboxes.json) (upstream-facts N37).
 
 The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes.
 """

@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 DEFAULT_SANDBOX = "my-assistant"
 ONBOARD = ("onboard", "--non-interactive")
 
-# provider_type of a route -> the wizard's provider, what OpenShell calls it then, and the variable of its key (nemoclaw-facts 13.1).
+# provider_type of a route -> the wizard's provider, what OpenShell calls it then, and the variable of its key (upstream-facts N35).
 ENDPOINTS = {
     "openai": ("custom", "compatible-endpoint", "COMPATIBLE_API_KEY"),
     "anthropic": ("anthropicCompatible", "compatible-anthropic-endpoint", "COMPATIBLE_ANTHROPIC_API_KEY"),
@@ -32,7 +32,7 @@ ENDPOINTS = {
 NO_KEY = "dummy"
 
 _FIELDS = ("provider_name", "provider_type", "base_url_host", "base_url_sandbox", "model", "api")
-# NemoClaw src/lib/validation.ts, by nemoclaw-facts 3.1.
+# NemoClaw src/lib/validation.ts, by upstream-facts N12.
 _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
 
 
@@ -42,7 +42,7 @@ class Wish:
 
     Attributes:
         name: Of the sandbox.
-        route: As design section 1 has it.
+        route: As decision 0002 has it.
         credential: The server's key, empty where it wants none.
         ready_timeout: Seconds that NemoClaw waits for the sandbox.
         stall_timeout: Seconds without a word, beside that, after which NemoClaw is stopped.
@@ -98,7 +98,7 @@ def check(wish: Wish) -> None:
 def environment(wish: Wish) -> dict[str, str]:
     """Return the variables of C(nemoclaw onboard --non-interactive), the key among them.
 
-    C(NEMOCLAW_YES) is not one of them: no model has to be downloaded any more, and it would waive checks (nemoclaw-facts 4).
+    C(NEMOCLAW_YES) is not one of them: no model has to be downloaded any more, and it would waive checks (upstream-facts N16).
     """
     route = wish.route
     provider, _name, key = ENDPOINTS[route["provider_type"]]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What a NIM container should be, and how to tell how far it is (nemoclaw-facts 11.2, and what it lacks there: a cache)."""
+"""What a NIM container should be, and how to tell how far it is (upstream-facts N33, and what it lacks there: a cache)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Bring a NIM into the state that is wanted: checked, pulled, started, waited for, stopped, gone. Never a cloud in its place (D6)."""
+"""Bring a NIM into the state that is wanted: checked, pulled, started, waited for, stopped, gone.
+
+Never a cloud in its place (decision 0021, D6).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """The NIM models as data, in the shape that the role variable C(nim_models) has too.
 
-Source: nemoclaw-facts 11.1, its later values; C(memory_mib) is upstream's least. C(weights_bytes) is what the smallest format
+Source: upstream-facts N30, its later values; C(memory_mib) is upstream's least. C(weights_bytes) is what the smallest format
 that NVIDIA publishes for NIM weighs (parameters times bytes of that format: NVFP4 0.56, FP8 1). A model fits where both
 say so, because upstream's least is below the weights themselves for two of the models.
 """

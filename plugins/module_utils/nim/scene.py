@@ -141,7 +141,7 @@ def _choose(scene: Scene, gpus: Gpus | None) -> Choice:
 
 
 def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
-    """Return the largest that has an image for a CPU that some have none for (nemoclaw-facts 11.2, arm64)."""
+    """Return the largest that has an image for a CPU that some have none for (upstream-facts N31)."""
     candidates = (choice.model, *choice.smaller)
     current = scene.engine.container(scene.wish.name)
     running = plans.model_of(current) if current else ""

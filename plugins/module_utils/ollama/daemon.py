@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
 
 DEFAULT_PORT = 11434
-# Seconds to connect, and for a question that needs no model: nemoclaw-facts 1.1 and section 4.
+# Seconds to connect, and for a question that needs no model: upstream-facts N5 and N16.
 CONNECT_LIMIT = 3.0
 QUESTION_LIMIT = 5.0
 # /api/show carries the model's licences and template: tens of kB. /api/tags has 400 bytes a model.

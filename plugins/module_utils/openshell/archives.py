@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """The archives of an OpenShell release: their names, where they lie, and the one program that is taken out of each.
 
-Names and kinds are those of the release page (openshell-facts 6); NemoClaw's installer takes the same three.
+Names and kinds are those of the release page (upstream-facts O9); NemoClaw's installer takes the same three.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Component(NamedTuple):
         return PurePosixPath("bin", self.program)
 
 
-# The gateway looks for openshell-sandbox beside itself, and pulls an image where there is none (openshell-facts 7).
+# The gateway looks for openshell-sandbox beside itself, and pulls an image where there is none (upstream-facts O10).
 COMPONENTS = {
     "cli": Component("openshell", "musl"),
     "gateway": Component("openshell-gateway", "gnu"),

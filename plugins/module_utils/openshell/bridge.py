@@ -27,9 +27,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted
 
 _CALL_LIMIT_S = 20.0
 _PULL_LIMIT_S = 120.0
-# How OpenShell marks its network (openshell-facts 3).
+# How OpenShell marks its network (upstream-facts O8).
 _LABEL = "openshell.ai/managed-by=openshell"
-# What a sandbox calls the gateway's machine (openshell-facts 3).
+# What a sandbox calls the gateway's machine (upstream-facts O8).
 SANDBOX_NAMES = ("host.openshell.internal", "host.docker.internal")
 # The image that is made of the host's own busybox where no other can be had.
 OWN_IMAGE = "nemoclaw-local-inference/probe:2"
@@ -132,7 +132,7 @@ class Docker:
             object_of(found.get("Options")).get("com.docker.network.bridge.name") or f"br-{str(found.get('Id'))[:12]}"
         )
         if self.system == "desktop":
-            # Its bridge lies in a virtual machine; the host is elsewhere (nemoclaw-facts 6).
+            # Its bridge lies in a virtual machine; the host is elsewhere (upstream-facts N22).
             return Network(wanted, subnet, gateway, "host-gateway")
         if gateway is None:
             raise Unavailable(f"the network {wanted} shows no IPv4 gateway, so the host has no address on it")
@@ -263,7 +263,7 @@ def find_docker(machine: Machine, account: Account) -> Docker:
 
 
 def _ipv4(config: list[Any]) -> tuple[str | None, str | None]:
-    """Return subnet and gateway of the first IPv4 entry of a network (openshell-facts 3)."""
+    """Return subnet and gateway of the first IPv4 entry of a network (upstream-facts O8)."""
     for entry in map(object_of, config):
         try:
             subnet = ipaddress.IPv4Network(str(entry.get("Subnet")))

@@ -27,7 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
-# A call takes 13 ms (openshell-facts 2.1); a gateway that hangs must not hold the play up.
+# A call takes 13 ms (upstream-facts O4); a gateway that hangs must not hold the play up.
 LIMIT_S = 30.0
 # Settings that would make the CLI look at another user's registrations.
 _OTHERS = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")

@@ -5,7 +5,7 @@
 """What was last given to the gateway, known by its keyed hash: the gateway itself shows no value again.
 
 One JSON file per user, mode 0600. An entry holds for one provider (by the id that the gateway gave it) and for one version
-of it, so a change that anybody else made is noticed (openshell-facts 2.4).
+of it, so a change that anybody else made is noticed (upstream-facts O5).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which firewall a host runs, and its command that lets a sandbox through (nemoclaw-facts 6, the page's firewall hint)."""
+"""Which firewall a host runs, and its command that lets a sandbox through (upstream-facts N22, the page's firewall hint)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _commands(firewall: Firewall, subnet: str, gateway: str, port: int, deed: st
     return commands
 
 
-# Rules that are gone after a reboot, unless they are kept as well (pains 21: no volatile state).
+# Rules that are gone after a reboot, unless they are kept as well (upstream-facts P8: no volatile state).
 KEEP = {
     "nftables": "Put the rule into /etc/nftables.conf too, or it is gone after a reboot.",
     "iptables": "Keep it with the package iptables-persistent (netfilter-persistent save), or it is gone after a reboot.",

@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """Whether a sandbox could reach a port of this host: found out by a container on the sandboxes' own network.
 
-Three outcomes (the page, Authenticated Reverse Proxy; nemoclaw-facts 6): C(reachable); C(blocked), on which nothing may be
+Three outcomes (the page, Authenticated Reverse Proxy; upstream-facts N22): C(reachable); C(blocked), on which nothing may be
 saved; C(unavailable), which says nothing about the way and lets the work go on with a warning.
 """
 
@@ -40,7 +40,7 @@ REACHABLE = "reachable"
 BLOCKED = "blocked"
 UNAVAILABLE = "unavailable"
 
-# NemoClaw's own image for this (nemoclaw-facts 6).
+# NemoClaw's own image for this (upstream-facts N22).
 DEFAULT_IMAGE = "busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662"
 # With colons, for the name of a model and its tag.
 _PATH = re.compile(r"(/[A-Za-z0-9._:/-]*)?")
@@ -108,7 +108,7 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
     elif docker.system == "desktop" and wish.host == WINDOWS_HOST:
         result.update(outcome=BLOCKED, reason="windows", hint=_of_windows(wish, answer.said))
     elif docker.system == "desktop":
-        # No failure there is fatal (nemoclaw-facts 6): the way leads through Docker Desktop's own machine.
+        # No failure there is fatal (upstream-facts N22): the way leads through Docker Desktop's own machine.
         result.update(
             reason="not_probed",
             hint=f"A container of Docker Desktop did not reach {wish.host}:{wish.port} ({answer.said}). Prove it from a sandbox.",

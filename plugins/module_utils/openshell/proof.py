@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The end proof: what the agent will do, done from where it will do it (pains 20; NemoClaw #3625).
+"""The end proof: what the agent will do, done from where it will do it (upstream-facts P7; NemoClaw #3625).
 
 The same probes as for the server itself, with the same questions and the same verdicts, over another path. The agent-shaped
 request is left to the proof of the server: what lies between does not look at its length.
@@ -70,7 +70,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
 
     """
     deadline = Deadline(wish.timeout + wish.settle)
-    # A supervisor reads its route again every 5 s (openshell-facts 1.11): an answer before that may come from the old one.
+    # A supervisor reads its route again every 5 s (upstream-facts O3): an answer before that may come from the old one.
     deadline.sleep(wish.settle)
     dialect = DIALECTS[wish.api]()
     client = SandboxClient(cli, sandbox, "" if dialect.path.startswith("/v1/") else "/v1", deadline)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""A provider on a gateway: seen, compared, created, changed or deleted (openshell-facts 2.4)."""
+"""A provider on a gateway: seen, compared, created, changed or deleted (upstream-facts O5)."""
 
 from __future__ import annotations
 

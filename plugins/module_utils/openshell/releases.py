@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which releases of OpenShell are taken, and what each can do (openshell-facts 0 and 2.2)."""
+"""Which releases of OpenShell are taken, and what each can do (upstream-facts O1 and O2)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The inference route of a gateway: read, compared, set, read again (openshell-facts 2.5)."""
+"""The inference route of a gateway: read, compared, set, read again (upstream-facts O6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 
-# The gateway asks the server itself for up to 30 s for each protocol (openshell-facts 2.5).
+# The gateway asks the server itself for up to 30 s for each protocol (upstream-facts O6).
 _VERIFY_LIMIT_S = 180.0
 
 

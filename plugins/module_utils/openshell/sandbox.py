@@ -5,7 +5,7 @@
 """A sandbox of a gateway: made in the background, waited for by its phase, explained when it does not come up.
 
 C(sandbox create) waits by itself and then opens a session in the sandbox, so its exit status says little: a sandbox that is
-ready may come with exit status 1 (openshell-facts 2.6). The list of sandboxes decides.
+ready may come with exit status 1 (upstream-facts O7). The list of sandboxes decides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 READY = "Ready"
 # Phases that lead to another by themselves.
 _PASSING = ("Provisioning", "Starting", "Unspecified", "Unknown")
-_POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (nemoclaw-facts 13.4)
+_POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N36)
 # Seconds for the command to end once the phase is known: its words explain an error.
 _ENDING_S = 3.0
 _LOG_LINES = 50

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The sandboxes of a gateway, as it lists them (openshell-facts 2.6)."""
+"""The sandboxes of a gateway, as it lists them (upstream-facts O7)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the CLI prints, in shapes that code can use (openshell-facts 2.1, 2.4, 2.5).
+"""What the CLI prints, in shapes that code can use (upstream-facts O4 to O6).
 
 Colours come even into a pipe, errors are wrapped at 80 columns beside a gutter, and several errors exit with 0.
 """

@@ -22,7 +22,7 @@ from .refusals import foresee, may_consult, missing_libraries
 from .settings import Settings
 from .steps import MODEL, Step, in_order, is_drift, step, verify
 
-# Design: the plan travels as one document of at most 64 KiB.
+# The plan travels as one document of at most 64 KiB; a longer one is refused with plan_too_large.
 LIMIT = 64 * 1024
 _SHOWN = 20
 

@@ -110,7 +110,7 @@ def memory_of(devices: Iterable[Mapping[str, Any]]) -> int:
 
 
 def check_capability(gpus: Gpus, model: str, needed: str | None) -> None:
-    """Refuse GPUs that cannot compute in the model's number format (pains F39: 118 restarts on such a GPU).
+    """Refuse GPUs that cannot compute in the model's number format (upstream-facts P5: 118 restarts on such a GPU).
 
     Raises:
         Failure: C(gpu_too_old). A GPU whose capability the driver does not tell is let through.

@@ -24,7 +24,7 @@ _HEAD = "# Made by nemoclaw.local_inference.proxy_token: the headers that open t
 
 
 def render(tokens: Iterable[str]) -> str:
-    """Return the file: a plain string for each token, no regular expression (pains 4.2, CVE-2026-42533)."""
+    """Return the file: a plain string for each token, no regular expression (upstream-facts P10; CVE-2026-42533)."""
     return _HEAD + "".join(f'"Bearer {token}" 1;\n' for token in tokens)
 
 

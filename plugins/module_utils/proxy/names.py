@@ -8,7 +8,7 @@ from __future__ import annotations
 
 # The system account that nginx runs as, and its group.
 GATE_USER = "nemoclaw-proxy"
-# Design section 5.
+# As docs/proxy.md has it.
 UNIT = "nemoclaw-ollama-proxy.service"
 # What nginx is started with.
 CONFIG = "/etc/nemoclaw-ollama-proxy.conf"

@@ -5,7 +5,7 @@
 """Who holds a port that the gate needs: our own gate, NemoClaw's Node proxy, or somebody who is left alone.
 
 The Node proxy is a detached process of the user, C(node .../ollama-auth-proxy.js), with its number in
-C(~/.nemoclaw/ollama-auth-proxy.pid) (nemoclaw-facts 5.2). The gate takes its place with the same token file. Nothing else
+C(~/.nemoclaw/ollama-auth-proxy.pid) (upstream-facts N21). The gate takes its place with the same token file. Nothing else
 is ever stopped.
 """
 
@@ -25,7 +25,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.rec
 
 NODE_SCRIPT = "ollama-auth-proxy.js"
 PID_FILE = "ollama-auth-proxy.pid"
-# NemoClaw waits a second for each (nemoclaw-facts 5.2); it holds no state, so there is nothing to lose.
+# NemoClaw waits a second for each (upstream-facts N21); it holds no state, so there is nothing to lose.
 _TERM_S = 3.0
 _KILL_S = 2.0
 _BETWEEN_LOOKS_S = 0.05

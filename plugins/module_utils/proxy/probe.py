@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """Ask a gate what it is: ours, somebody else's, open, with another token, or before a backend that is down.
 
-NemoClaw reads any answer but 401 as good (nemoclaw-facts 5.2) and once took a 502 for a wrong token (NemoClaw #2553).
+NemoClaw reads any answer but 401 as good (upstream-facts N21) and once took a 502 for a wrong token (NemoClaw #2553).
 Here the gate is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
 
 The right one is sent only after the first two were refused, and only over a connection that the gate's own account has taken:
@@ -59,7 +59,7 @@ FAILURE_CODES = {
     UNPROVED: "backend_unproved",
 }
 
-# Ollama, vLLM and NIM all have it, and it costs none of them anything (nemoclaw-facts 5.2).
+# Ollama, vLLM and NIM all have it, and it costs none of them anything (upstream-facts N21).
 DEFAULT_PATH = "/v1/models"
 # Any token of the right form that is not the right one.
 _WRONG_TOKEN = "0" * 48

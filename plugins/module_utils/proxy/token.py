@@ -5,7 +5,7 @@
 """The one token of a host that opens its gate: kept in NemoClaw's own file, in NemoClaw's own format.
 
 24 random bytes as 48 lowercase hexadecimal digits and a newline, mode 0600, in a folder with mode 0700 (page,
-Authenticated Reverse Proxy; nemoclaw-facts 5.2). Once made it is never made again: a second token would leave the
+Authenticated Reverse Proxy; upstream-facts N21). Once made it is never made again: a second token would leave the
 sandboxes with the first (NemoClaw #2553, #7620). While a rotation lasts, the one before stands beside it.
 """
 
@@ -33,7 +33,7 @@ TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
 PREVIOUS_SUFFIX = ".previous"
 NEXT_SUFFIX = ".next"
 TOKEN_BYTES = 24
-# Lowercase only: nginx compares without regard to case, so an upper-case digit would add nothing (pains 4.1).
+# Lowercase only: nginx compares without regard to case, so an upper-case digit would add nothing (upstream-facts P9).
 _TOKEN = re.compile(r"[0-9a-f]{48}")
 # A token file has 49 bytes; whatever is longer is not one.
 _READ_LIMIT = 1024

@@ -95,7 +95,7 @@ def inspect_image(
 
 
 def check_architecture(reference: Reference, image: RemoteImage, architecture: str) -> None:
-    """Refuse an image that the host's CPU cannot run (nemoclaw-facts 11.2: some NIM images have no arm64).
+    """Refuse an image that the host's CPU cannot run (upstream-facts N31: some NIM images have no arm64).
 
     Raises:
         Failure: C(image_architecture).

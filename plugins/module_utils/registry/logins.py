@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """Whether a user is logged in to a registry, and with what: Docker's configuration and its credential helpers.
 
-Upstream looks at ~/.docker/config.json alone and never asks a helper (nemoclaw-facts 11.2). Here a helper is run, with a limit
+Upstream looks at ~/.docker/config.json alone and never asks a helper (upstream-facts N32). Here a helper is run, with a limit
 on its time, because an entry for one says nothing about what it holds.
 """
 
@@ -22,7 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
-# NVIDIA's registry wants this word as the user name, literally (nemoclaw-facts 11.2).
+# NVIDIA's registry wants this word as the user name, literally (upstream-facts N32).
 NGC_USER = "$oauthtoken"
 # A helper that asks a person waits for ever; a keyring that is asked over D-Bus takes a second.
 HELPER_LIMIT_S = 10.0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The providers of the wizard: their names, and what OpenShell calls each (page; nemoclaw-facts 13.1; design D1, D8)."""
+"""The providers of the wizard: their names, and what OpenShell calls each (page; upstream-facts N35; decision 0021, D1, D8)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROVIDERS = {
     ),
 }
 
-# Names the wizard takes for the same thing (nemoclaw-facts 12).
+# Names the wizard takes for the same thing (upstream-facts N34).
 ALIASES = {"nim-local": "nim"}
 
 

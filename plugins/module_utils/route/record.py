@@ -5,7 +5,7 @@
 """The route record: what status, switch, report, drift and uninstall read.
 
 One JSON object per host, C(~/.nemoclaw/local-inference.json), mode 0600, written atomically; never a secret in it
-(design section 1). The directory is NemoClaw's own, mode 0700 (nemoclaw-facts 13.5).
+(decision 0002). The directory is NemoClaw's own, mode 0700 (upstream-facts N37).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STATE_DIRECTORY = ".nemoclaw"
 # Written into the file, so that a later release can read what this one wrote.
 SCHEMA = 1
 
-# The contract of design section 1, in the order a person reads it.
+# The contract of decision 0002, in the order a person reads it.
 FIELDS = (
     "provider",
     "label",
@@ -58,7 +58,7 @@ _TEXT_FIELDS = (
     "api",
 )
 
-# nemoclaw-facts 13.5: a state directory here would be shared, or gone after a reboot.
+# upstream-facts N37: a state directory here would be shared, or gone after a reboot.
 REFUSED_HOMES = ("/", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the names are what is refused
 
 

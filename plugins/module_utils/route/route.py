@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.pro
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
-# Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (design D10, NemoClaw #5744).
+# Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (decision 0021, D10; NemoClaw #5744).
 SANDBOX_HOST = "host.openshell.internal"
 
 
@@ -34,14 +34,14 @@ def build_route(
     sandbox_host: str = SANDBOX_HOST,
     base_url_sandbox: str | None = None,
 ) -> dict[str, Any]:
-    """Return the route dictionary of design section 1.
+    """Return the route dictionary of decision 0002.
 
     Args:
         provider: A name from the wizard, any case.
         base_url: Where the host itself reaches the server.
         model: The model's id as the server lists it.
         api: C(openai-completions), C(openai-responses) or C(anthropic-messages).
-        timeout: Seconds, for each request of the agent as well (design D4).
+        timeout: Seconds, for each request of the agent as well (decision 0021, D4).
         context_window: Tokens, where known.
         container: The managed container that serves, if one does.
         origin: C(external) for a server that somebody else runs, C(managed) for one this collection runs.

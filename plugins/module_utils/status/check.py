@@ -60,7 +60,7 @@ _STATES = {
 
 # Providers whose server somebody else runs, at whatever address: a gate of ours is before none of them.
 _ELSEWHERE = ("custom", "anthropicCompatible")
-# Ollama's list of models, the path that `nemoclaw status` asks for (nemoclaw-facts 14.1). The gates of the others pass on
+# Ollama's list of models, the path that `nemoclaw status` asks for (upstream-facts N38). The gates of the others pass on
 # what agents need alone.
 _OLLAMA = ("ollama", "install-ollama")
 _OLLAMA_PATH = "/api/tags"
@@ -94,7 +94,7 @@ class Check:
 def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     """Return the checks of the model server: does it answer, and does its model?
 
-    NemoClaw calls any answer healthy (nemoclaw-facts 14.1; NemoClaw #6192); here the model has to be served, and has to
+    NemoClaw calls any answer healthy (upstream-facts N38; NemoClaw #6192); here the model has to be served, and has to
     answer a real question, judged by the probes that the validation has. Tool calls are left to it, for their time.
     """
     backend, completion = Check("backend", url=endpoint.base_url), Check("completion", url=endpoint.base_url)
@@ -125,7 +125,7 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
     """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
     There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
-    a gate that is not there are three states (nemoclaw-facts 14.1; NemoClaw #2553). NemoClaw's own Node proxy may hold
+    a gate that is not there are three states (upstream-facts N38; NemoClaw #2553). NemoClaw's own Node proxy may hold
     Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = _port(route["base_url_sandbox"])

@@ -115,7 +115,7 @@ def check_gateway(
 def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float) -> Check:
     """Return what the sandbox that is named, else the first that is ready, gets from the model.
 
-    NemoClaw takes any HTTP code there for healthy (nemoclaw-facts 14.1). Without a name, a gateway whose sandboxes are
+    NemoClaw takes any HTTP code there for healthy (upstream-facts N38). Without a name, a gateway whose sandboxes are
     still to come is no error.
     """
     check = Check("sandbox", HEALTHY, url=_URL)

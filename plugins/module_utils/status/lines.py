@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The lines that C(nemoclaw <name> status) prints (page, Verify the Configuration; nemoclaw-facts 14.1; design D8)."""
+"""The lines that C(nemoclaw <name> status) prints (page, Verify the Configuration; upstream-facts N38; decision 0021, D8)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
 
-# Seconds for the TCP connection, as NemoClaw's probes (nemoclaw-facts 8.2).
+# Seconds for the TCP connection, as NemoClaw's probes (upstream-facts N24).
 CONNECT_LIMIT = 10.0
 
 # Bytes. The largest answer a probe can need is a models list; a router that lists thousands stays below 2 MiB.

@@ -53,7 +53,7 @@ def quote(text: str, key: str, limit: int = 200, tail: int = 0) -> str:
     C(limit) is the most characters; of a longer text the last C(tail) are kept as well.
 
     The text comes from outside, so it must not be able to paint on an operator's terminal. 200 characters are
-    nemoclaw-facts 8.2.
+    upstream-facts N24.
     """
     line = " ".join(mask(text, key).split())
     line = "".join(character if character.isprintable() else "?" for character in line)

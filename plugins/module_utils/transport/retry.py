@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 Result = TypeVar("Result")
 
 # Codes that a wait can cure, with the most tries each is worth. A busy or loading server gets the whole time limit, a
-# model that crashes does not: it will crash again (nemoclaw-facts 4.4; NemoClaw #8714).
+# model that crashes does not: it will crash again (upstream-facts N18; NemoClaw #8714).
 _TRIES = {"rate_limited": 1000, "server_busy": 1000, "timeout": 3, "connection_lost": 3, "server_error": 3}
 
 # Seconds between tries: short at first, because most loads end soon, then no more often than NemoClaw's last step.

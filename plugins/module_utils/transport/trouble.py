@@ -203,7 +203,7 @@ def _named_parameter(body: bytes) -> str | None:
 
 
 def error_text(body: bytes, key: str) -> str:
-    """Return the reason in an error body: the fields in the order of nemoclaw-facts 8.2, else the body."""
+    """Return the reason in an error body: the fields in the order of upstream-facts N24, else the body."""
     text = body.decode("utf-8", errors="replace")
     try:
         content = parse_json(text)

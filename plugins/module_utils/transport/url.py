@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """Base URLs: one written form for each server, and a clear no to what is none.
 
-Rules: nemoclaw-facts 8.1, with the later character rules. The address rules are in C(addresses).
+Rules: upstream-facts N23, with the later character rules. The address rules are in C(addresses).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
-# nemoclaw-facts 8.1: everything else is a shell metacharacter, a control character, or has to be percent-encoded.
+# upstream-facts N23: everything else is a shell metacharacter, a control character, or has to be percent-encoded.
 _ALLOWED = re.compile(r"[A-Za-z0-9_./:=,@%+\-\[\]~]")
 
-# What people paste after the base (nemoclaw-facts 8.1); longest first.
+# What people paste after the base (upstream-facts N23); longest first.
 _OPENAI_ENDINGS = ("/chat/completions", "/completions", "/responses", "/models")
 _ANTHROPIC_ENDINGS = ("/v1/messages", "/v1/models", "/v1", "/messages", "/models")
 

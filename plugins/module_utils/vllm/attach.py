@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Whether what listens on vLLM's port is vLLM, and what it serves (the page: detected on localhost:8000; nemoclaw-facts 10.1)."""
+"""Whether what listens on vLLM's port is vLLM, and what it serves (the page: detected on localhost:8000; upstream-facts N26)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.models import MODELS, PROFILES
 
 MIB = 1024 * 1024
-# Inside the container it is always this one (nemoclaw-facts 10.4); the port variable changes the host's side only.
+# Inside the container it is always this one (upstream-facts N29); the port variable changes the host's side only.
 CONTAINER_PORT = 8000
 # Room beside the weights for the key-value cache, activations and CUDA graphs, as a share of the weights: an estimate, since
 # upstream states no memory needs. C(memory_mib) of a model overrides what it gives.
@@ -34,7 +34,7 @@ class VllmModel:
         reasoning_parser: C(--reasoning-parser); None for a model that does not reason.
         tool_call_parser: C(--tool-call-parser); None switches tool calls off.
         flags: Further arguments of C(vllm serve).
-        gpu_memory_utilization: Share of the GPU's memory that vLLM takes (nemoclaw-facts 10.3: 0.7 for all).
+        gpu_memory_utilization: Share of the GPU's memory that vLLM takes (upstream-facts N28: 0.7 for all).
         tensor_parallel_size: GPUs that share the model.
         trust_remote_code: Run code that comes with the model (upstream: for all).
         download_bytes: What its files weigh; None when nobody knows.

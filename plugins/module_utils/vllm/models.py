@@ -4,8 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """The models and images of managed vLLM as data, in the shape that the role variable C(vllm_models) has too.
 
-Sources: the page's tables of profiles and slugs; flags, lengths, sizes and digests of nemoclaw-facts 10.2 and 10.3. Where
-upstream corrected itself later ("L" there), its later value is here.
+Sources: the page's tables of profiles and slugs; flags, lengths, sizes and digests of upstream-facts N27 and N28. Where
+upstream corrected itself later, its later value is here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _DGX: dict[str, dict[str, Any]] = {
 }
 
 # By the profile that inference_facts finds. C(gpu_names): the part of a GPU's name that picks it where C(gpus) is C(auto); a
-# Station has a second GPU for its screen (nemoclaw-facts 10.2). None picks all.
+# Station has a second GPU for its screen (upstream-facts N27). None picks all.
 PROFILES: dict[str, dict[str, Any]] = {
     "dgx-spark": {"model": "qwen3.6-27b", "images": _DGX, "gpu_names": None},
     "dgx-station": {"model": "qwen3.6-27b", "images": _DGX, "gpu_names": "GB300"},

@@ -170,7 +170,7 @@ def check_wish(wish: Wish) -> None:
 
 
 def _require_no_key(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Refuse a key of vLLM's own: it leaves paths open (pains A10), and nobody here would ask the server with it."""
+    """Refuse a key of vLLM's own: it leaves paths open (upstream-facts P6), and nobody here would ask the server with it."""
     # vLLM takes underscores for dashes in its arguments.
     names = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
     given = "--api-key among the arguments" if "--api-key" in names else "VLLM_API_KEY in the environment"

@@ -26,7 +26,7 @@ DOWNLOAD = "-download"
 # the user's own token lies beside it.
 _CACHE = "/huggingface/hub"
 
-# In the order in which vLLM goes through them (nemoclaw-facts 10.4; vLLM 0.10 to 0.32: v1/worker/gpu_model_runner.py,
+# In the order in which vLLM goes through them (upstream-facts N29; vLLM 0.10 to 0.32: v1/worker/gpu_model_runner.py,
 # compilation/backends.py, v1/engine/core.py).
 PHASES = (
     ("load", r"Starting to load model|Loading safetensors|Loading weights|Loading model|Model loading took"),

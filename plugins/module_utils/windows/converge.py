@@ -127,7 +127,7 @@ def _install(windows: Windows, found: Found, wish: Wish, report: Report, check_m
 
 
 def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool, wait: Wait) -> Found:
-    """Stop what runs and start it anew: the tray app, and where that does not help, the program itself (nemoclaw-facts 1.6).
+    """Stop what runs and start it anew: the tray app, and where that does not help, the program itself (upstream-facts N9).
 
     Whatever starts is a file that was seen there a moment ago, and never a name that PATH would resolve.
     """

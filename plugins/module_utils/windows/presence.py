@@ -103,7 +103,7 @@ class Found:
 
     @property
     def bind(self) -> str | None:
-        """Return where it listens: C(all), C(loopback), C(other), None where it does not (nemoclaw-facts 1.6)."""
+        """Return where it listens: C(all), C(loopback), C(other), None where it does not (upstream-facts N9)."""
         kinds = {_kind(str(one.get("address"))) for one in self.daemons}
         for kind in (ALL, OTHER, LOOPBACK):
             if kind in kinds:

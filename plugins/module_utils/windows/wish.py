@@ -18,7 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     parse_source,
 )
 
-# The page, section WSL with Windows-Host Ollama, writes 0.0.0.0; NemoClaw's later releases 127.0.0.1 (pains.md section 1).
+# The page, section WSL with Windows-Host Ollama, writes 0.0.0.0; NemoClaw's later releases 127.0.0.1 (upstream-facts P1).
 _HOSTS = {"all": "0.0.0.0", "loopback": "127.0.0.1"}  # noqa: S104 - what the page asks for, with a warning
 
 

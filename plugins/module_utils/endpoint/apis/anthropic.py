@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The Anthropic Messages API (nemoclaw-facts 9), with the streaming and the tools that NemoClaw leaves out."""
+"""The Anthropic Messages API (upstream-facts N25), with the streaming and the tools that NemoClaw leaves out."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Responses(Dialect):
     path = "/responses"
     models_path = "/models"
 
-    # SGLang sends only created, in_progress and completed: the agent then sees no text (nemoclaw-facts 8.2; PR #1833).
+    # SGLang sends only created, in_progress and completed: the agent then sees no text (upstream-facts N24; PR #1833).
     required_events = ("response.output_text.delta",)
     finish_of_calls = "completed"
     form = Form("max_output_tokens")

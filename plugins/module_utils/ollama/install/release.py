@@ -17,7 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.ve
     version_key,
 )
 
-# Older daemons return tool calls as text (nemoclaw-facts 1.2, NemoClaw's own minimum of August 2026).
+# Older daemons return tool calls as text (upstream-facts N6, NemoClaw's own minimum of August 2026).
 DEFAULT_VERSION = "0.32.9"
 SCRIPT_URL = "https://ollama.com/install.sh"
 
@@ -30,7 +30,7 @@ _CHECKSUMS = {
 # Since this release the archives are .tar.zst and no longer .tgz (ollama pull request 13651).
 _FIRST_ZSTD = (0, 14, 0)
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)")
-# L4T release -> JetPack (ollama scripts/install.sh; nemoclaw-facts 2.1).
+# L4T release -> JetPack (ollama scripts/install.sh; upstream-facts N10).
 _JETPACKS = {"R35": "jetpack5", "R36": "jetpack6"}
 
 

@@ -19,7 +19,7 @@ _RUN_LIMIT_S = 30.0
 _HOME = "/usr/share/ollama"
 # The groups that own a GPU's device nodes.
 _GROUPS = ("render", "video")
-# As ollama's scripts/install.sh writes it (nemoclaw-facts 2.1); it lets PATH be that of whoever runs it.
+# As ollama's scripts/install.sh writes it (upstream-facts N10); it lets PATH be that of whoever runs it.
 _TEXT = """\
 [Unit]
 Description=Ollama Service

@@ -19,8 +19,8 @@ class Starter(NamedTuple):
         name: Its tag in Ollama's registry.
         total_mib: GPU memory, all of it, below which it is not offered. 32 GiB is the page's rule ("hosts with at least 32
             GiB of detected GPU memory"); NemoClaw counts NVIDIA GPUs for it.
-        available_mib: Free memory that it needs (upstream ollama-model-registry.ts, nemoclaw-facts 3.1, column S1).
-        bytes: What it weighs, for where the registry does not tell (nemoclaw-facts 3.1, fallback sizes).
+        available_mib: Free memory that it needs (upstream ollama-model-registry.ts, upstream-facts N12, June 2026).
+        bytes: What it weighs, for where the registry does not tell (upstream-facts N12, fallback sizes).
 
     """
 
@@ -30,13 +30,13 @@ class Starter(NamedTuple):
     bytes: int
 
 
-# Best first; the last one is for every host (nemoclaw-facts 3.1: "smallest always listed").
+# Best first; the last one is for every host (upstream-facts N12).
 STARTERS = (
     Starter("qwen3.6:35b", 32_768, 26_000, 24_000_000_000),
     Starter("nemotron-3-nano:30b", 32_768, 22_000, 19_000_000_000),
     Starter("qwen2.5:7b", 0, 0, 4_683_073_184),
 )
-# NemoClaw takes this one where it is installed (nemoclaw-facts 3.1, P rule).
+# NemoClaw takes this one where it is installed (upstream-facts N12).
 _PREFERRED = "nemotron-3-nano:30b"
 
 

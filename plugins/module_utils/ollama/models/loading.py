@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Load a model into memory and unload it, by the native API: C(keep_alive) on /v1 is silently ignored (pains 37)."""
+"""Load a model into memory and unload it, by the native API: C(keep_alive) on /v1 is silently ignored (upstream-facts P3)."""
 
 from __future__ import annotations
 

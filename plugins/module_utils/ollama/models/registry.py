@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""How much a model weighs before it is downloaded, from its registry's manifest (nemoclaw-facts 3.3)."""
+"""How much a model weighs before it is downloaded, from its registry's manifest (upstream-facts N13)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_LIMIT_S = 3.0  # nemoclaw-facts 3.3
+_LIMIT_S = 3.0  # upstream-facts N13
 _MANIFESTS = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 
 

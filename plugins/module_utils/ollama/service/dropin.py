@@ -40,7 +40,7 @@ _ADOPTED = """\
 # taken out here, it stays as you have it.
 """
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# DGX Spark needs it where Ollama brings that library (nemoclaw-facts 1.4).
+# DGX Spark needs it where Ollama brings that library (upstream-facts N7).
 _SPARK_LIBRARY = "cuda_v13"
 _LIBRARY_FOLDERS = ("/usr/local/lib/ollama", "/usr/lib/ollama", "/lib/ollama")
 

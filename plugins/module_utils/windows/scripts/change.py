@@ -17,7 +17,7 @@ SET_VARIABLE = frame(r"""
     Write-Answer @{ before = $before; after = [Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'User') }
 """)
 
-# No parameters. The tray app first: it would start a daemon again, on loopback (nemoclaw-facts 1.6). Processes of other
+# No parameters. The tray app first: it would start a daemon again, on loopback (upstream-facts N9). Processes of other
 # users are left alone, whatever the rights are that this one has.
 STOP = frame(r"""
     $me = [System.Security.Principal.WindowsIdentity]::GetCurrent().User.Value

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Look at Ollama on Windows, and change nothing: where it is, what runs, who listens, what is set (nemoclaw-facts 1.6)."""
+"""Look at Ollama on Windows, and change nothing: where it is, what runs, who listens, what is set (upstream-facts N9)."""
 
 from __future__ import annotations
 
