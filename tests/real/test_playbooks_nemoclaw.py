@@ -299,10 +299,10 @@ def test_other_sandboxes_are_not_led_away(
         second = llama("good", api_key=KEY, alias="second").base_url
         assert controller.play("site", NEMOCLAW_ENDPOINT_URL=second, NEMOCLAW_MODEL="second") == 2
         assert '"code": "route_shared"' in controller.output
-        # The same model: the gateway's route stays as it is, and NemoClaw would write the provider under it.
+        # The same model: the gateway's route stays as it is, and NemoClaw would write the provider under it, which the plan foresees.
         third = llama("good", api_key=KEY, n_ctx=16384).base_url
         assert controller.play("site", NEMOCLAW_ENDPOINT_URL=third) == 2
-        assert "NemoClaw would give the provider" in " ".join(controller.output.split())
+        assert "and other sandboxes of the gateway use it as well: neighbour" in " ".join(controller.output.split())
     assert (route(server), onboardings(nemoclaw)) == (before, [])
 
 

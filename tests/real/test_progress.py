@@ -117,7 +117,8 @@ class Controller:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("ANSIBLE_", "NEMOCLAW_", "PYTHON"))
+            # Under xdist COLUMNS says what is not the width of this terminal.
+            if name != "COLUMNS" and not name.startswith(("ANSIBLE_", "NEMOCLAW_", "PYTHON"))
         }
         environment |= {
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),

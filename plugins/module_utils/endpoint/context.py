@@ -37,7 +37,7 @@ _LEAST_CUT_TOKENS = 512
 
 # What to set, by the owner that a server's list of models names; else all of them.
 _SETTINGS = {
-    "library": "ollama_context_length (Ollama's OLLAMA_CONTEXT_LENGTH)",
+    "library": "ollama_context_length (OLLAMA_CONTEXT_LENGTH of Ollama; on Windows a variable of its user)",
     "llamacpp": "llama.cpp's --ctx-size",
     "vllm": "vLLM's --max-model-len",
 }

@@ -73,13 +73,14 @@ class Machine:
         on_path = [entry for entry in self.environ.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
         if os.geteuid() == 0:
             on_path = [entry for entry in on_path if only_root_can_change(str(self.path(entry).resolve()))]
-        return self._find(name, [*on_path, *SYSTEM_DIRECTORIES, *more_directories])
+        return self.find_in(name, [*on_path, *SYSTEM_DIRECTORIES, *more_directories])
 
     def find_system_command(self, name: str) -> str | None:
         """Return the absolute path of an executable in the system's folders: what root is going to run, whoever looks for it."""
-        return self._find(name, SYSTEM_DIRECTORIES)
+        return self.find_in(name, SYSTEM_DIRECTORIES)
 
-    def _find(self, name: str, directories: Sequence[str]) -> str | None:
+    def find_in(self, name: str, directories: Sequence[str]) -> str | None:
+        """Return the absolute path of an executable in the first of the folders that has it."""
         for directory in dict.fromkeys(directories):
             candidate = f"{directory.rstrip('/')}/{name}"
             real = self.path(candidate)

@@ -81,10 +81,15 @@ def _describe_installation(machine: Machine, account: Account, path: str | None)
     }
 
 
-def find_ollama_client(machine: Machine, account: Account, limit_s: float = _VERSION_LIMIT_S) -> dict[str, Any]:
-    """Return C({path, version, problem}) of the C(ollama) program; all None when it is not installed."""
+def find_ollama_client(
+    machine: Machine, account: Account, limit_s: float = _VERSION_LIMIT_S, folder: str | None = None
+) -> dict[str, Any]:
+    """Return C({path, version, problem}) of the C(ollama) program; all None when it is not installed.
+
+    C(folder): where to look, and nowhere else. The program is run as the account.
+    """
     alone = dataclasses.replace(machine, environ={**machine.environ, **NO_DAEMON})
-    path, said, problem = _ask_version(alone, account, "ollama", limit_s)
+    path, said, problem = _ask_version(alone, account, "ollama", limit_s, folder)
     version = parse_ollama_client_version(said) if problem is None else None
     if path is not None and problem is None and version is None:
         problem = f"Ran {path} --version and found no client version in its answer: {_excerpt(said)}"
@@ -147,10 +152,14 @@ def find_python_libraries(names: Sequence[str] = ("requests", "docker", "jmespat
 
 
 def _ask_version(
-    machine: Machine, account: Account, name: str, limit_s: float = _VERSION_LIMIT_S
+    machine: Machine, account: Account, name: str, limit_s: float = _VERSION_LIMIT_S, folder: str | None = None
 ) -> tuple[str | None, str, str | None]:
     """Return the tool's path, what it said, and why it did not say its version (None when it did)."""
-    path = machine.find_command(name, [f"{account.home}/.local/bin"])
+    path = (
+        machine.find_command(name, [f"{account.home}/.local/bin"])
+        if folder is None
+        else machine.find_in(name, [folder])
+    )
     if path is None:
         return None, "", None
     answer = machine.run([path, "--version"], limit_s, account)

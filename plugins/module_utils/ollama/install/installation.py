@@ -203,14 +203,8 @@ class Installation:
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
         """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""
-        machine = self._machine
-        if self._wish.prefix:
-            machine = Machine(
-                machine.root, {**machine.environ, "PATH": f"{self._prefix}/bin"}, architecture=machine.architecture
-            )
-        client = find_ollama_client(machine, self._account, _ASK_LIMIT_S)
-        if self._wish.prefix and client["path"] != self._program:
-            client = {"path": None, "version": None}
+        folder = f"{self._prefix}/bin" if self._wish.prefix else None
+        client = find_ollama_client(self._machine, self._account, _ASK_LIMIT_S, folder)
         return client["path"], client["version"], ask_ollama_daemon(self._wish.port)[0]
 
     def _find_running(self, result: Result, daemon: str, stale: bool) -> upgrade.Running | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -48,7 +47,7 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
     parts = (*PARTS, MANIFEST_COPY, PREVIOUS_VERSION.parent, PARTIAL)
     there = [path for path in (machine.path(prefix) / part for part in parts) if os.path.lexists(path)]
     own_unit = wish.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
-    found = find_ollama_client(replace(machine, environ={**machine.environ, "PATH": f"{prefix}/bin"}), account)
+    found = find_ollama_client(machine, account, folder=f"{prefix}/bin")
     is_found = found["path"] == f"{prefix}/{PROGRAM}"
     result = Result(None, found["version"] if is_found else None, None, None, None)
     if own_unit:

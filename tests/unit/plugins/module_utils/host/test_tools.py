@@ -142,7 +142,7 @@ def test_root_never_runs_a_users_tool_as_root(
 ) -> None:
     asked: list[Any] = []
 
-    def remember(argv: Any, limit_s: float, environ: Any, run_as: Any, stdin: Any) -> CommandResult:
+    def remember(argv: Any, limit_s: float, environ: Any, run_as: Any, *_more: Any) -> CommandResult:
         asked.append(run_as)
         return CommandResult(0, "1.0")
 
