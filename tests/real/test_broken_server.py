@@ -21,6 +21,7 @@ from conftest import APIS, CHAT, KEY, MESSAGES, RESPONSES, Outcome, prove
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
 from broken_server import BEHAVIOURS
+from tool_misbehaviours import TOOL_BEHAVIOURS
 
 BOTH = (CHAT, MESSAGES)
 PROBES = (
@@ -38,10 +39,14 @@ PROBES = (
 
 
 def asked(broken: str, behaviour: str, api: str, **options: Any) -> Outcome:
-    """Validate a fresh instance of a behaviour, within 3 s unless told otherwise."""
+    """Validate a fresh instance of a behaviour, within 3 s unless told otherwise; all the questions with tools get 20 s."""
     asked.count += 1  # type: ignore[attr-defined]
     base_url = f"{broken}/{behaviour}~{asked.count}"  # type: ignore[attr-defined]
-    outcome = prove(base_url if api == MESSAGES else f"{base_url}/v1", api, **{"timeout": 3, **options})
+    outcome = prove(
+        base_url if api == MESSAGES else f"{base_url}/v1",
+        api,
+        **{"timeout": 20 if behaviour in TOOL_BEHAVIOURS else 3, **options},
+    )
     outcome.result["instance"] = base_url
     return outcome
 
@@ -226,7 +231,7 @@ def test_what_passes_all_the_same(broken: str, behaviour: str, api: str) -> None
 
 @pytest.mark.parametrize(("behaviour", "api"), WARNINGS)
 def test_what_passes_with_a_warning(broken: str, behaviour: str, api: str) -> None:
-    outcome = asked(broken, behaviour, api)
+    outcome = asked(broken, behaviour, api, timeout=20)
     assert (outcome.code, outcome.result["api"]) == (None, api), outcome.message
     (warning,) = outcome.warnings
     assert WARNINGS[behaviour, api] in warning
@@ -240,7 +245,7 @@ def test_a_server_that_loads_is_waited_for(broken: str) -> None:
 
 @pytest.mark.parametrize("behaviour", ["chat_only", "responses_without_deltas", "stream_call_at_the_end"])
 def test_responses_are_taken_only_when_they_are_complete(broken: str, behaviour: str) -> None:
-    outcome = asked(broken, behaviour, RESPONSES)
+    outcome = asked(broken, behaviour, RESPONSES, timeout=20)
     result = outcome.result
     assert (outcome.code, result["api_requested"], result["api"]) == (None, RESPONSES, CHAT)
     assert result["fallback_reason"].startswith("openai-responses was asked for, but its probe ")
@@ -282,7 +287,7 @@ def test_a_url_that_leads_to_nothing_at_all(broken: str) -> None:
 
 @pytest.mark.parametrize("api", APIS)
 def test_the_key_goes_where_it_belongs(broken: str, api: str) -> None:
-    requests = received(broken, asked(broken, "good", api))
+    requests = received(broken, asked(broken, "good", api, timeout=20))
     assert len(requests) == len(PROBES) - 1, "the list has the context, so that costs no request"
     for request in requests:
         headers = {name.lower(): value for name, value in request["headers"].items()}
@@ -331,7 +336,9 @@ def test_a_final_failure_is_not_tried_again(broken: str, api: str) -> None:
 @pytest.mark.parametrize("api", APIS)
 def test_every_tool_question_is_asked_streamed_and_unstreamed(broken: str, api: str) -> None:
     bodies = [
-        json.loads(request["body"]) for request in received(broken, asked(broken, "good", api)) if request["body"]
+        json.loads(request["body"])
+        for request in received(broken, asked(broken, "good", api, timeout=20))
+        if request["body"]
     ]
     asked_with_tools = [(len(body["tools"]), body["stream"]) for body in bodies if body.get("tools")]
     assert asked_with_tools == [(3, False), (3, True), (3, True), (14, False), (14, True)]
@@ -345,7 +352,7 @@ def test_every_tool_question_is_asked_streamed_and_unstreamed(broken: str, api: 
 )
 @pytest.mark.parametrize("api", APIS)
 def test_plain_chat_waives_every_probe_with_tools(broken: str, behaviour: str, api: str) -> None:
-    outcome = asked(broken, behaviour, api, require_tools=False)
+    outcome = asked(broken, behaviour, api, require_tools=False, timeout=20)
     assert outcome.code is None, outcome.message
     (warning,) = outcome.warnings
     assert "nemoclaw_require_tools" in warning
@@ -358,13 +365,13 @@ def test_plain_chat_waives_every_probe_with_tools(broken: str, behaviour: str, a
 
 @pytest.mark.parametrize("behaviour", ["small_window", "context_exceeded_vllm"])
 def test_plain_chat_waives_the_length_of_an_agents_prompt(broken: str, behaviour: str) -> None:
-    outcome = asked(broken, behaviour, CHAT, require_tools=False)
+    outcome = asked(broken, behaviour, CHAT, require_tools=False, timeout=20)
     assert outcome.code is None, outcome.message
     assert outcome.probe("agent_tool_call")["outcome"] == "warned"
 
 
 def test_a_stream_that_hangs_where_the_whole_answer_was_quick(broken: str) -> None:
-    outcome = asked(broken, "stream_hangs", CHAT, timeout=4)
+    outcome = asked(broken, "stream_hangs", CHAT, timeout=8)
     assert outcome.code == "tool_calls_stream_failed"
     assert "did not finish its answer" in outcome.message
 

@@ -149,5 +149,6 @@ def test_a_route_is_read_again_every_few_seconds(openshell_home: Any, open_cli: 
         lead(cli, llama("good", api_key=KEY).base_url)
         assert prove(cli, settle=3.2).tool_calling == "structured"
         lead(cli, "http://127.0.0.1:9/v1")
-        assert prove(cli, settle=0).tool_calling == "structured"
+        # One question: four take longer than the route stays.
+        assert prove(cli, settle=0, probes=proof.COMPLETION).probes[0].outcome == "passed"
         assert failure_of(cli, settle=3.2).code == "sandbox_upstream_down"

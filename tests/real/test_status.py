@@ -64,7 +64,7 @@ def test_a_model_that_says_nothing(llama: Llama, api: str) -> None:
 
 
 def test_a_model_that_thinks_is_healthy(llama: Llama) -> None:
-    assert [one.state for one in look(llama("thinks").base_url)] == ["healthy", "healthy"]
+    assert [one.state for one in look(llama("thinks").base_url, timeout=30)] == ["healthy", "healthy"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from ..failure import Failure
@@ -130,11 +131,12 @@ class ToolProbes:
         def settled(answer: Answer) -> bool:
             return tool_calls.judge(answer, question, dialect, stream).kind in (STRUCTURED, LEAKED)
 
+        started = time.monotonic()
         for _dummy in range(_ABSENT_TRIES):
             try:
                 answer = self._conversation.ask(question, probe, stream, settled)
             except Failure as failure:
-                return None, self._refusal(failure, probe, stream)
+                return None, self._refusal(failure, stream, time.monotonic() - started)
             verdict = tool_calls.judge(answer, question, dialect, stream)
             if verdict.kind != ABSENT or answer.cut:
                 break
@@ -145,7 +147,7 @@ class ToolProbes:
             self._report.warn(cut.message)
         return answer, verdict
 
-    def _refusal(self, failure: Failure, probe: Probe, stream: bool) -> Verdict:
+    def _refusal(self, failure: Failure, stream: bool, seconds: float) -> Verdict:
         """Return the verdict on a request that was refused for its tools; any other failure is raised again."""
         said = failure.details.get("server_message") or failure.message
         if failure.code in ("bad_request", "server_error", "error_in_answer"):
@@ -153,7 +155,7 @@ class ToolProbes:
                 raise self._size.failure(f"it refuses the request: {said}") from failure
             if tool_calls.says_unsupported(said):
                 return Verdict(UNSUPPORTED, f"the server refuses tools: {said}")
-        hangs = failure.code == "timeout" and 0 < self._unstreamed * _HANGS_AFTER < (probe.latency or 0.0)
+        hangs = failure.code == "timeout" and 0 < self._unstreamed * _HANGS_AFTER < seconds
         if stream and (hangs or failure.code in _STREAM_TROUBLE):
             return Verdict(UNSUPPORTED, f"the streamed request fails: {failure.message.rstrip('.')}")
         raise failure
