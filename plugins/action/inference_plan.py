@@ -35,6 +35,8 @@ _GIVEN = "(given)"
 _LINKS = ("ollama_install_url", "ollama_install_jetpack_url")
 # Providers that may mean a server of the user's own.
 _OWN = (known.AUTO, "custom", "anthropicCompatible")
+# What playbooks/switch_model.yml sets from the recorded route, which is known only after the look.
+_OF_THE_RECORD = ("endpoint_url", "nemoclaw_local_inference_timeout", "nemoclaw_preferred_api")
 # Providers that nothing of root's is compared for, without an auth proxy of their own.
 _ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-windows-ollama")
 
@@ -87,11 +89,16 @@ class ActionModule(ActionBase):
         return plan
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the variables of the host; for a switch without those of the play, which are made of the record."""
-        if not options["keep_route"]:
-            return {**self._task_vars, **options["settings"]}
-        host = self._task_vars["inventory_hostname"]
-        return {**self._task_vars["hostvars"].raw_get(host), **options["settings"]}
+        """Return the variables of the host; for a switch without those that its play makes of the record."""
+        variables = {**self._task_vars, **options["settings"]}
+        if options["keep_route"]:
+            own = self._task_vars["hostvars"].raw_get(self._task_vars["inventory_hostname"])
+            for name in _OF_THE_RECORD:
+                if name in own:
+                    variables[name] = own[name]
+                else:
+                    variables.pop(name, None)
+        return variables
 
     def _evaluate(self, name: str, raw: Any) -> Any:
         try:
