@@ -118,13 +118,13 @@ class Conversation:
 
         The page asks for that where reasoning ate the budget; which field or text the reasoning stands in does not matter.
         """
-        answer: Answer | None = None
-        for tokens in [size for size in BUDGETS if size >= self._budget]:
+        answer = Answer()
+        for number, tokens in enumerate(size for size in BUDGETS if size >= self._budget):
             attempt = partial(self._in_an_accepted_form, question, probe, tokens, stream)
             try:
-                answer = with_retries(attempt, self.client.deadline, final=_BUDGET_REFUSED if answer else ())
+                answer = with_retries(attempt, self.client.deadline, final=_BUDGET_REFUSED if number else ())
             except Failure as failure:
-                if answer is None or failure.code not in _BUDGET_REFUSED:
+                if not number or failure.code not in _BUDGET_REFUSED:
                     raise
                 break
             self._budget = answer.budget = tokens
@@ -132,7 +132,6 @@ class Conversation:
             lost = answer.goes_in_circles and tokens > BUDGETS[0]
             if not answer.cut or enough(answer) or lost:
                 break
-        assert answer is not None
         return answer
 
     def _in_an_accepted_form(self, question: Question, probe: Probe, tokens: int, stream: bool, limit: float) -> Answer:
