@@ -95,7 +95,8 @@ def test_the_weights_that_models_share(
     assert made.status == 200, made.error
     digests = {one["name"]: one["digest"] for one in identify(daemon)[1]}
     assert digests[name] == digests["copied:1b"] != digests["spoken:1b"]
-    assert weights_of(daemon, name) == weights_of(daemon, "copied:1b") == weights_of(daemon, "spoken:1b") is not None
+    assert weights_of(daemon, name) is not None
+    assert weights_of(daemon, name) == weights_of(daemon, "copied:1b") == weights_of(daemon, "spoken:1b")
     assert weights_of(daemon, other) not in (None, weights_of(daemon, name))
 
 

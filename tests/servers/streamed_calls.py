@@ -261,8 +261,8 @@ def response(*output: Json, status: str = "completed", **fields: Any) -> Json:
     return {**head, "output": list(output), "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], **fields}
 
 
-def added(item: Json = ITEM, **fields: Any) -> bytes:
-    begun = {**item, "arguments": "", "status": "in_progress"}
+def added(item: Json | None = None, **fields: Any) -> bytes:
+    begun = {**(item or ITEM), "arguments": "", "status": "in_progress"}
     return named("response.output_item.added", item=begun, **{"output_index": 0, **fields})
 
 
@@ -271,8 +271,8 @@ def delta(text: str, **fields: Any) -> bytes:
     return named("response.function_call_arguments.delta", delta=text, **place)
 
 
-def item_done(item: Json = ITEM, **fields: Any) -> bytes:
-    return named("response.output_item.done", item=item, **{"output_index": 0, **fields})
+def item_done(item: Json | None = None, **fields: Any) -> bytes:
+    return named("response.output_item.done", item=item or ITEM, **{"output_index": 0, **fields})
 
 
 def completed(*output: Json) -> bytes:

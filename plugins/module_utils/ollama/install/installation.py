@@ -38,6 +38,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
@@ -62,7 +63,7 @@ class Installation:
         self._report = report
         self._version = release.check_version(wish.version)
         self._minimum = release.check_version(wish.minimum_version or wish.version)
-        if release.is_older(self._version, self._minimum):
+        if is_older(self._version, self._minimum):
             raise Failure(
                 "version_invalid",
                 f"The version {self._version} is below the minimum_version {self._minimum}. Raise the one or lower the other.",
@@ -80,8 +81,8 @@ class Installation:
         """
         path, client, daemon = self._look()
         result = Result(path, client, daemon, client, daemon, previous=layout.find_previous(self._place))
-        stale_client = release.is_older(client, self._minimum)
-        stale_daemon = daemon is not None and release.is_older(daemon, self._minimum)
+        stale_client = is_older(client, self._minimum)
+        stale_daemon = daemon is not None and is_older(daemon, self._minimum)
         reason = None if stale_client else self._why_again(result)
         if not stale_client and not stale_daemon and not reason:
             return result
@@ -114,7 +115,7 @@ class Installation:
             return None
         manifest = layout.read_manifest(self._place)
         reason = layout.find_damage(self._place) or ("that was asked for" if self._wish.reinstall else None)
-        if reason and release.is_older(self._version, str(result.version)):
+        if reason and is_older(self._version, str(result.version)):
             raise Failure(
                 "ollama_damaged",
                 f"Ollama {result.version} in {self._prefix} has to be installed once more ({reason}), and it is newer than the version "
@@ -391,7 +392,7 @@ class Installation:
                 f"({path or 'no program'}). Use method: archive. What was there before is back in its place.",
                 found=client,
             )
-        if running and release.is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else
+        if running and is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else
             upgrade.restart(self._machine, running, self._minimum, self._wish.timeout, _UNDONE)
 
     def _reload(self) -> None:

@@ -12,10 +12,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source, parse_source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import (  # noqa: F401 - callers take them from here
-    is_older,
-    version_key,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import version_key
 
 # Older daemons return tool calls as text (upstream-facts N6, NemoClaw's own minimum of August 2026).
 DEFAULT_VERSION = "0.32.9"

@@ -14,7 +14,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     UNIT,
@@ -24,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import UnitStart, reason_in
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
 
 _POLL_S = 0.2
 

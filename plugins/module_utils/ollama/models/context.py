@@ -110,7 +110,11 @@ def cache_bytes(details: Mapping[str, Any]) -> int | None:
             "value": "attention.value_length",
         }.items()
     }
-    known = {name: value for name, value in values.items() if type(value) is int and 0 < value < 10**7}
+    known = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**7
+    }
     if "layers" not in known or "cached" not in known:
         return None
     if "key" not in known or "value" not in known:

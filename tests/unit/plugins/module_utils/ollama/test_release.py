@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
 
 SUM = f"sha256:{'A1' * 32}"
 NONE = (None, None)
@@ -42,7 +43,7 @@ def test_what_is_no_version(text: str) -> None:
     ],
 )
 def test_is_older(version: str | None, minimum: str, older: bool) -> None:
-    assert release.is_older(version, minimum) is older
+    assert is_older(version, minimum) is older
 
 
 @pytest.mark.parametrize(
