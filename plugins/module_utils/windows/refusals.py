@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import is_older
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
