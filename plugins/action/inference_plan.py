@@ -133,7 +133,7 @@ class ActionModule(ActionBase):
             # Nobody asks it, so nobody has looked whether it holds a password.
             sent.pop("endpoint_url", None)
         sent.update({name: _GIVEN for name in values if name in secret and name not in (*_SENT, *_LINKS)})
-        apart = [name for name in (*known.APART,) if self._is_apart(name, settings)]
+        apart = [name for name in known.APART if self._is_apart(name, settings)]
         arguments = {
             "settings": sent,
             "secrets": {name: str(values[name]) for name in _SENT if name in values},

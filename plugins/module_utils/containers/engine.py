@@ -18,7 +18,10 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import find_engine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
+    FAILURE_CODES,
+    find_engine,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
@@ -31,15 +34,6 @@ STOP_GRACE_S = 20
 # Bytes of log that are read at most: a server in a loop writes megabytes.
 LOG_LIMIT = 262_144
 
-# Why an engine cannot be used (host/docker_engine.py) -> failure code.
-FAILURE_CODES = {
-    "absent": "docker_absent",
-    "daemon_stopped": "docker_stopped",
-    "permission_denied": "docker_permission_denied",
-    "timeout": "docker_timeout",
-    "unsupported_endpoint": "docker_endpoint_unsupported",
-    "unexpected_answer": "docker_unexpected_answer",
-}
 _NO_GPU = re.compile(
     r"could not select device driver|nvidia-container-cli|unresolvable CDI|CDI device|unknown runtime", re.I
 )

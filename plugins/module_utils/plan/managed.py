@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..failure import Failure
+from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..nim import catalogue as nim_catalogue
 from ..preconditions.gpus import choose_gpus
 from ..vllm import catalogue as vllm_catalogue
 from .choice import Choice, Host
-from .refusals import DOCKER_CODES, may_consult
+from .refusals import may_consult
 from .settings import Settings
 
 
@@ -106,7 +107,7 @@ def _engine(at: Wanted) -> None:
     docker = at.host["docker"]
     if at.settings[f"{at.choice.role}_docker_host"] or docker["reachable"]:
         return
-    raise Failure(DOCKER_CODES.get(docker["code"], "docker_unexpected_answer"), str(docker["reason"]))
+    raise Failure(DOCKER_FAILURE_CODES.get(docker["code"], "docker_unexpected_answer"), str(docker["reason"]))
 
 
 def _several(*looks: Callable[[Wanted], None], at: Wanted) -> Iterator[Failure]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..failure import Failure
+from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
 from .choice import (
@@ -25,15 +26,6 @@ from .choice import (
 )
 from .settings import AUTO, Settings
 
-# As containers/engine.py has them: there the Docker SDK is needed as well, which a bare host has not.
-DOCKER_CODES = {
-    "absent": "docker_absent",
-    "daemon_stopped": "docker_stopped",
-    "permission_denied": "docker_permission_denied",
-    "timeout": "docker_timeout",
-    "unsupported_endpoint": "docker_endpoint_unsupported",
-    "unexpected_answer": "docker_unexpected_answer",
-}
 _ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _BACKEND = re.compile(r"[a-z][a-z0-9_]*")
@@ -204,7 +196,7 @@ def _kind_of_wsl(at: _Context, named: bool) -> Iterator[Failure]:
         )
     elif not docker["reachable"] and docker["code"] != "absent" and not named:
         yield Failure(
-            DOCKER_CODES.get(docker["code"], "docker_unexpected_answer"),
+            DOCKER_FAILURE_CODES.get(docker["code"], "docker_unexpected_answer"),
             f"Whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL follows from the container engine, and "
             f"{engine_in_words(at.host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl.",
         )
