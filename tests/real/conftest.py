@@ -43,6 +43,19 @@ from broken_server import running
 from llama_server import Server, serving
 
 # It looks like nothing else, so that wherever it turns up it leaked.
+# Of the ladder, in their order (docs/validation.md).
+PROBES = (
+    "models",
+    "warm_up",
+    "completion",
+    "streaming",
+    "tool_call",
+    "tool_call_streamed",
+    "second_turn",
+    "context",
+    "agent_tool_call",
+    "agent_tool_call_streamed",
+)
 KEY = "canary-7f3d9b1e5a"
 CHAT, RESPONSES, MESSAGES = APIS = ("openai-completions", "openai-responses", "anthropic-messages")
 

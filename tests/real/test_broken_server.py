@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import APIS, CHAT, KEY, MESSAGES, RESPONSES, Outcome, prove
+from conftest import APIS, CHAT, KEY, MESSAGES, PROBES, RESPONSES, Outcome, prove
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 
@@ -24,18 +24,6 @@ from broken_server import BEHAVIOURS
 from tool_misbehaviours import TOOL_BEHAVIOURS
 
 BOTH = (CHAT, MESSAGES)
-PROBES = (
-    "models",
-    "warm_up",
-    "completion",
-    "streaming",
-    "tool_call",
-    "tool_call_streamed",
-    "second_turn",
-    "context",
-    "agent_tool_call",
-    "agent_tool_call_streamed",
-)
 
 
 def asked(broken: str, behaviour: str, api: str, **options: Any) -> Outcome:

@@ -10,20 +10,7 @@ import time
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from conftest import APIS, CHAT, KEY, MESSAGES, RESPONSES, Certificate, Llama, prove, url
-
-PROBES = [
-    "models",
-    "warm_up",
-    "completion",
-    "streaming",
-    "tool_call",
-    "tool_call_streamed",
-    "second_turn",
-    "context",
-    "agent_tool_call",
-    "agent_tool_call_streamed",
-]
+from conftest import APIS, CHAT, KEY, MESSAGES, PROBES, RESPONSES, Certificate, Llama, prove, url
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -35,7 +22,7 @@ def test_a_good_model_passes_every_probe(llama: Llama, api: str) -> None:
     assert (result["api"], result["api_requested"], result["fallback_reason"]) == (api, api, None)
     assert (result["base_url"], result["model"], result["models"]) == (url(server, api), "scripted", ["scripted"])
     assert (result["tool_calling"], result["context_window"]) == ("structured", 32768)
-    assert [probe["name"] for probe in result["probes"]] == PROBES
+    assert [probe["name"] for probe in result["probes"]] == list(PROBES)
     assert set(outcome.outcomes.values()) == {"passed"}
     for probe in result["probes"]:
         if probe["name"] == "context":

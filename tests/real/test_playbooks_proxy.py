@@ -61,28 +61,27 @@ HOSTS = {
 }
 
 
-def test_a_host_that_can_have_no_gate_is_told_so_and_how_open_it_is(tmp_path: Path) -> None:
-    (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
-    inventory = {"all": {"hosts": {name: {"facts": facts} for name, facts in HOSTS.items()}}}
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
-    (tmp_path / "ansible.cfg").touch()
+def play(folder: Path, inventory: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook on this machine with nothing of the machine's own settings; what it keeps goes into the folder."""
+    (folder / "ansible.cfg").touch()
     ours = ("ANSIBLE_", "NEMOCLAW_", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-        "ANSIBLE_HOME": str(tmp_path / "ansible"),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
     }
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        "-i",
-        str(tmp_path / "hosts.json"),
-        "-c",
-        "local",
-    ]
-    command += ["-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.yml")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory, "-c", "local"]
+    command += ["-e", f"ansible_python_interpreter={sys.executable}", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def test_a_host_that_can_have_no_gate_is_told_so_and_how_open_it_is(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PLAY, encoding="utf-8")
+    inventory = {"all": {"hosts": {name: {"facts": facts} for name, facts in HOSTS.items()}}}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+    done = play(tmp_path, str(tmp_path / "hosts.json"), str(tmp_path / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     said = {name: (tmp_path / f"{name}.said").read_text(encoding="utf-8") for name in HOSTS}
     assert all(text.startswith("Check the host: ") for text in said.values()), said
@@ -102,18 +101,7 @@ def test_a_host_that_can_have_no_gate_is_told_so_and_how_open_it_is(tmp_path: Pa
 
 def test_a_rotation_passes_over_a_host_without_a_proxy(tmp_path: Path) -> None:
     """Of a fleet, some hosts use a server elsewhere: in 0.1.0 they failed."""
-    (tmp_path / "ansible.cfg").touch()
-    ours = ("ANSIBLE_", "NEMOCLAW_", "PYTHON")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment |= {
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
-        "ANSIBLE_HOME": str(tmp_path / "ansible"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [program, "-i", "without-proxy,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-    command += ["-e", "nemoclaw_drop_previous_token=true", "nemoclaw.local_inference.rotate_token"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    rotation = ("-e", "nemoclaw_drop_previous_token=true", "nemoclaw.local_inference.rotate_token")
+    done = play(tmp_path, "without-proxy,", *rotation)
     said = " ".join(done.stdout.split())
     assert (done.returncode, "This host has no proxy" in said, "changed=0" in said) == (0, True, True), said
