@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import re
+import signal
+from types import FrameType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import PLACEHOLDERS, mask
 
 # The options of the doc fragment endpoint.
@@ -61,7 +63,8 @@ _LINKS = ("url", "jetpack_url", "base_url", "base_url_sandbox", "hf_endpoint")
 
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:
-    """Return a module that supports check mode and does not take a placeholder for a secret."""
+    """Return a module that supports check mode, does not take a placeholder for a secret, and cleans up when it is ended."""
+    _end_in_order()
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     # A key from a file ends with a line end, and is sent and quoted without it.
     module.no_log_values |= {value.strip() for value in module.no_log_values if value.strip()}
@@ -77,6 +80,22 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> An
     # Ansible would add owner, mode and size of the file that a result calls `path`, over our own results of these names.
     module.add_path_info = lambda result: result
     return module
+
+
+def _end_in_order() -> None:
+    """Have a host that goes down, or a terminal that closes, end the module as Ctrl-C does: what it began is cleaned up.
+
+    A download container shows the user's token for as long as it is there. Who ignores a signal, such as nohup, goes on ignoring it.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    # A second one would break the cleaning up off.
+    signal.signal(number, signal.SIG_IGN)
+    raise Ended(128 + number)
 
 
 def fail(module: AnsibleModule, failure: Failure, **result: Any) -> None:

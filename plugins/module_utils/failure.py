@@ -28,3 +28,7 @@ class Failure(Exception):
     def as_result(self) -> dict[str, Any]:
         """Return the C(failure) dictionary of a module result: code, message and the details."""
         return {"code": self.code, "message": self.message, **self.details}
+
+
+class Ended(SystemExit):
+    """A signal ends this process; whoever holds something lets go of it on the way out."""

@@ -60,7 +60,7 @@ def run(
     except Failure:
         raise
     except BaseException:
-        # Broken off (Ctrl-C): nobody would remove it after its end, and the engine shows its environment, with the user's token.
+        # Broken off (Ctrl-C, SIGTERM): nobody would remove it after its end, and the engine shows its environment, with the user's token.
         engine.remove(spec.name)
         raise
 
@@ -112,10 +112,10 @@ def _begin(engine: Engine, spec: Spec) -> None:
         return
     if found:
         engine.remove(spec.name)
-    engine.create(spec.name, spec.body())
     try:
+        engine.create(spec.name, spec.body())
         engine.start(spec.name)
-    except Failure:
+    except BaseException:
         engine.remove(spec.name)
         raise
 

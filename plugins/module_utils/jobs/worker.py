@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files, Unusable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Meter, Position, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import mask
@@ -76,6 +76,8 @@ def _do(
         state["end"] = {"result": work(report)}
     except Failure as failure:
         state["end"] = {"failure": failure.as_result()}
+    except Ended:  # with no word to leave: the next call begins the work again
+        return
     except BaseException:
         state["end"] = {"crash": traceback.format_exc()}
     try:

@@ -69,12 +69,17 @@ def test_one_that_does_something_else_is_made_anew(engine: Any, other: dict[str,
     assert engine.calls == ["remove work", "create work", "start work", "remove work"]
 
 
-def test_what_is_broken_off_leaves_no_container_with_a_token(engine: Any) -> None:
-    """Ctrl-C: the engine would show the user's token for as long as the container is there."""
+@pytest.mark.parametrize("step", ["start", "watch"])
+def test_what_is_broken_off_leaves_no_container_with_a_token(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Ctrl-C, or SIGTERM: the engine would show the user's token for as long as the container is there."""
 
-    def interrupt(seconds: float) -> None:
+    def interrupt(_of: object) -> None:
         raise KeyboardInterrupt
 
+    if step == "start":
+        monkeypatch.setattr(engine, "start", interrupt)
     with pytest.raises(KeyboardInterrupt):
         oneshot.run(engine, WORK, lambda: oneshot.Amount(0, None, 2_000_000_000), 1e12, "Working", sleep=interrupt)
     assert engine.there == {}

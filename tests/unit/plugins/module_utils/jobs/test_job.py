@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure as failure_module
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs import job as job_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
@@ -275,6 +275,29 @@ def test_a_killed_worker_is_begun_again_once_and_then_told(bench: Bench, blow: i
     bench.gate.touch()
     assert bench.run(LIMIT).finished is True
     assert len(bench.workers) == 3
+
+
+def test_a_worker_that_is_ended_cleans_up(bench: Bench) -> None:
+    """The modules make Ended of SIGTERM: what the work holds is let go of, and no fault of the collection is told."""
+    cleaned = bench.tmp / "cleaned"
+
+    def end(number: int, frame: object) -> None:
+        raise Ended(128 + number)
+
+    def work(report: Report) -> dict[str, Any]:
+        signal.signal(signal.SIGTERM, end)
+        try:
+            return bench.work(report)
+        finally:
+            cleaned.touch()
+
+    bench.run(work=work)
+    os.kill(bench.worker(), signal.SIGTERM)
+    wait_for(lambda: is_gone(bench.workers[0]))
+    assert cleaned.exists()
+    bench.gate.touch()
+    assert bench.run(LIMIT).finished is True
+    assert len(bench.workers) == 2
 
 
 def test_an_old_end_is_nobodys_news(bench: Bench) -> None:
