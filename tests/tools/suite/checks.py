@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+import tempfile
 
 from . import paths, tree, venvs
 from .model import StageFailed
 from .run import Run
 
+# What gixy finds in the auth proxy's configuration and what stands against it.
+_GIXY_ACCEPTED = (
+    # A token of a model has to be passed on when it comes, and a slow reader is bounded by send_timeout and the connections per address.
+    "proxy_buffering_off",
+    # The unit has LimitNOFILE, which its account could not raise.
+    "worker_rlimit_nofile_vs_connections",
+)
+
 
 def lint(run: Run) -> None:
-    """Style, types, YAML and shell: every tool runs, so that one pass shows everything."""
+    """Style, types, YAML, shell and the proxy's nginx configuration: every tool runs, so that one pass shows everything."""
     tools = venvs.venv(run, "tools")
     root = tree.copy(run, run.name)
     run.check("ruff check", [tools / "ruff", "check", "."], cwd=root)
@@ -23,6 +32,10 @@ def lint(run: Run) -> None:
     run.check("mypy tests/tools", [tools / "mypy", *config, "suite"], root / "tests" / "tools", servers)
     scripts = [path for path in sorted(root.rglob("*")) if _is_shell(path) and ".git" not in path.parts]
     run.check("shellcheck", [tools / "shellcheck", *(path.relative_to(root) for path in scripts)], cwd=root)
+    with tempfile.TemporaryDirectory() as folder:
+        run.command([tools / "python", root / "tests" / "tools" / "proxy_config.py", folder])
+        accepted = ["--skips", ",".join(_GIXY_ACCEPTED)]
+        run.check("gixy on the auth proxy's configuration", [tools / "gixy", *accepted, f"{folder}/nginx.conf"])
 
 
 def ansible_lint(run: Run) -> None:

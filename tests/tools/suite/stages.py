@@ -58,7 +58,13 @@ STAGES = (
         load=0.9,
         chooses=_EXPRESSION,
     ),
-    Stage("lint", "ruff, mypy, yamllint, shellcheck", checks.lint, quick=True, budget=45),
+    Stage(
+        "lint",
+        "ruff, mypy, yamllint, shellcheck, gixy on the proxy's configuration",
+        checks.lint,
+        quick=True,
+        budget=45,
+    ),
     Stage(
         "units-quick",
         "unit tests on one Python, without ansible-test",
