@@ -27,7 +27,6 @@ _SENT = (
     "endpoint_api_key",
     "compatible_api_key",
     "compatible_anthropic_api_key",
-    "endpoint_provider_key",
     "vllm_api_key",
 )
 _GIVEN = "(given)"

@@ -218,7 +218,6 @@ def test_a_status_that_is_bad_ends_with_an_error(controller: Controller, settled
         ({"NEMOCLAW_ENDPOINT_URL": "127.0.0.1:9/v1"}, "url_invalid"),
         ({"NEMOCLAW_ENDPOINT_URL": f"http://user:{KEY}@127.0.0.1:9/v1"}, "url_credentials"),
         ({"NEMOCLAW_ENDPOINT_URL": f"http://127.0.0.1:9/v1?api_key={KEY}"}, "url_invalid"),
-        ({"NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "0"}, "timeout_invalid"),
         ({"NEMOCLAW_PREFERRED_API": "openai-respones"}, ""),
         ({"NEMOCLAW_PROVIDER": "openai"}, ""),
         ({"NEMOCLAW_ENDPOINT_URL": ""}, ""),

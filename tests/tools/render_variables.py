@@ -22,6 +22,11 @@ from typing import Any
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
+# The table of settings is plain Python, and is read where it lies.
+sys.path.insert(0, str(REPO))
+
+from plugins.module_utils.plan.setting import WIZARD
+
 START, END = "<!-- variables:start -->", "<!-- variables:end -->"
 
 # ansible-doc's markup: one or two capitals, then the text in parentheses, where a backslash takes away a meaning.
@@ -34,11 +39,9 @@ _OTHER_MARKUP = (
     (re.compile(r"\bU\(([^)]*)\)"), r"<\1>"),
 )
 
-# What a default looks at: an environment variable of the controller, a fixed value, a setting of the inventory.
-_SOURCE = re.compile(
-    r"lookup\('ansible\.builtin\.env', '(?P<environment>\w+)'\)"
-    r"|default\((?P<value>'[^']*'|\d+|true|false)[,)]"
-    r"|\b(?P<setting>(?:nemoclaw|compatible)_\w+|hf_token|ngc_api_key)\b"
+# A default that looks up a setting, with what it is where the setting's own default does not hold.
+_LOOKUP = re.compile(
+    r"lookup\('nemoclaw\.local_inference\.setting', '(?P<name>\w+)'(?:, default='?(?P<default>\w*)'?)?\)"
 )
 
 
@@ -47,7 +50,7 @@ class Setting:
     """A setting of the wizard, or an environment variable that has no setting beside it."""
 
     name: str
-    environment: str
+    environment: list[str]
     default: str
     about: str
     readers: list[str] = field(default_factory=list)
@@ -69,14 +72,14 @@ def _code(match: re.Match[str]) -> str:
 
 
 def sources(expression: str) -> list[tuple[str, str]]:
-    """Return what a default looks at, in its order, as pairs of kind (environment, value, setting) and text."""
+    """Return what a default looks at, in its order, as pairs of kind (setting, environment, value) and text."""
     found = []
-    for match in _SOURCE.finditer(expression):
-        kind = str(match.lastgroup)
-        text = match.group(kind).strip("'")
-        if text:
-            found.append((kind, text))
-    return found
+    for match in _LOOKUP.finditer(expression):
+        one = WIZARD[match["name"]]
+        default = one.default if match["default"] is None else match["default"]
+        value = str(default).lower() if isinstance(default, bool) else str(default)
+        found += [("setting", one.wizard), *(("environment", name) for name in one.environment), ("value", value)]
+    return [(kind, text) for kind, text in found if text]
 
 
 def readable_default(option: dict[str, Any]) -> str:
@@ -92,7 +95,7 @@ def readable_default(option: dict[str, Any]) -> str:
         return f"`{str(default).lower()}`"
     if not (isinstance(default, str) and "{{" in default):
         return f"`{default}`"
-    names = [f"`{text}`" for _kind, text in sources(default)]
+    names = dict.fromkeys(f"`{text}`" for _kind, text in sources(default))
     return f"one of {', '.join(names)}" if " if " in default else ", then ".join(names)
 
 
@@ -151,7 +154,7 @@ def settings(repo: Path) -> list[Setting]:
     for entry_points in load_specs(repo).values():
         for name, option in entry_points["main"].get("options", {}).items():
             for setting in _settings_in(option):
-                known = found.setdefault(setting.name or setting.environment, setting)
+                known = found.setdefault(setting.name or setting.environment[0], setting)
                 known.readers.append(f"`{name}`")
     for playbook in sorted(repo.glob("playbooks/*.yml")):
         text = playbook.read_text(encoding="utf-8").partition("\n- ")[2]
@@ -165,18 +168,19 @@ def settings(repo: Path) -> list[Setting]:
 
 
 def _settings_in(option: dict[str, Any]) -> list[Setting]:
-    """Return the settings in one default: an environment variable belongs to the setting just before it."""
+    """Return the settings in one default: an environment variable belongs to the setting before it."""
     listed: list[Setting] = []
-    default, before = option.get("default"), ""
+    default = option.get("default")
     about = to_markdown(paragraphs(option)[0])
     for kind, text in sources(default) if isinstance(default, str) else []:
-        if kind == "value":
+        if kind == "setting":
+            listed.append(Setting(text, [], "", about))
+        elif kind == "value":
             listed[-1].default = text
-        elif kind == "environment" and before == "setting":
-            listed[-1].environment = text
+        elif listed and listed[-1].name:
+            listed[-1].environment.append(text)
         else:
-            listed.append(Setting(text if kind == "setting" else "", "" if kind == "setting" else text, "", about))
-        before = kind
+            listed.append(Setting("", [text], "", about))
     return listed
 
 
@@ -184,7 +188,9 @@ def settings_table(repo: Path) -> str:
     """Return the table of the wizard's settings."""
     lines = ["| setting | environment variable | default | what it does | what reads it |", "|---|---|---|---|---|"]
     for setting in settings(repo):
-        cells = [f"`{text}`" if text else "" for text in (setting.name, setting.environment, setting.default)]
+        environment = ", then ".join(f"`{name}`" for name in setting.environment)
+        name, default = (f"`{text}`" if text else "" for text in (setting.name, setting.default))
+        cells = (name, environment, default)
         lines.append(f"| {' | '.join(cells)} | {setting.about} | {', '.join(setting.readers)} |")
     return "\n".join(lines)
 

@@ -28,6 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge impo
     OPENSHELL_OPTIONS,
     WAIT_OPTIONS,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.setting import WIZARD
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 
@@ -112,19 +113,28 @@ def test_without_settings_the_defaults_are_those_specified(role: str, resolved: 
 
 
 def settings(role: str) -> list[tuple[str, str]]:
-    """Return each role variable that reads a setting by the same name from the inventory and the environment."""
+    """Return each role variable that looks up a setting of the wizard."""
     defaults = load(REPO / "roles" / role / "defaults" / "main.yml")
-    found = [(name, re.match(r"\{\{ (nemoclaw_\w+) ", str(value))) for name, value in defaults.items()]
+    found = [
+        (name, re.match(r"\{\{ lookup\('nemoclaw\.local_inference\.setting', '(nemoclaw_\w+)'", str(value)))
+        for name, value in defaults.items()
+    ]
     return [(name, setting.group(1)) for name, setting in found if setting]
+
+
+# Two values of each kind.
+TWO = {"str": ("a", "b"), "host": ("a", "b"), "int": (2001, 2002), "bool": (True, False)}
 
 
 @pytest.mark.parametrize(
     ("role", "name", "setting"), [(role, name, setting) for role in ROLES for name, setting in settings(role)]
 )
 def test_the_inventory_wins_over_the_environment(role: str, name: str, setting: str, resolved: Resolve) -> None:
-    environment = {setting.upper(): "from-environment"}
-    assert resolved(role, environment)[name] == "from-environment"
-    assert resolved(role, environment, **{setting: "from-inventory"})[name] == "from-inventory"
+    known = WIZARD[setting]
+    first, second = known.choices[:2] or TWO[known.kind]
+    environment = {setting.upper(): str(first)}
+    assert resolved(role, environment)[name] == first
+    assert resolved(role, environment, **{setting: second})[name] == second
     assert resolved(role, {setting.upper(): ""})[name] == entry_points(role)["main"]["options"][name]["default"], (
         "empty counts as not set"
     )

@@ -31,8 +31,8 @@ argument_specs:
         no_log: true
 """
 DEFAULTS = """\
-x_model: "{{ nemoclaw_model | default(lookup('ansible.builtin.env', 'NEMOCLAW_MODEL'), true) | default('tiny', true) }}"
-x_key: "{{ compatible_api_key | default(lookup('ansible.builtin.env', 'COMPATIBLE_API_KEY'), true) }}"
+x_model: "{{ lookup('nemoclaw.local_inference.setting', 'nemoclaw_model', default='tiny') }}"
+x_key: "{{ lookup('nemoclaw.local_inference.setting', 'hf_token') }}"
 """
 PAGE = f"# A page\n\n{render_variables.START}\n{render_variables.END}\n\nThe end.\n"
 
@@ -88,14 +88,21 @@ def test_markup_becomes_markdown(markup, markdown):
         ({"default": 0}, "`0`"),
         ({"default": False}, "`false`"),
         ({"default": []}, "`[]`"),
-        ({"default": "{{ nemoclaw_user | default('') }}"}, "`nemoclaw_user`"),
+        (
+            {"default": "{{ lookup('nemoclaw.local_inference.setting', 'nemoclaw_vllm_port') }}"},
+            "`nemoclaw_vllm_port`, then `NEMOCLAW_VLLM_PORT`, then `8000`",
+        ),
+        (
+            {"default": "{{ lookup('nemoclaw.local_inference.setting', 'nemoclaw_yes') }}"},
+            "`nemoclaw_yes`, then `NEMOCLAW_YES`, then `false`",
+        ),
         (
             {
-                "default": "{{ nemoclaw_port | default(lookup('ansible.builtin.env', 'NEMOCLAW_PORT'), true) | default(8000, true) }}"
+                "default": "{{ lookup('nemoclaw.local_inference.setting', 'compatible_api_key') if a == 'b' "
+                "else lookup('nemoclaw.local_inference.setting', 'VLLM_API_KEY') }}"
             },
-            "`nemoclaw_port`, then `NEMOCLAW_PORT`, then `8000`",
+            "one of `compatible_api_key`, `COMPATIBLE_API_KEY`, `NEMOCLAW_PROVIDER_KEY`, `VLLM_API_KEY`",
         ),
-        ({"default": "{{ nemoclaw_a if provider == 'a' else nemoclaw_b }}"}, "one of `nemoclaw_a`, `nemoclaw_b`"),
     ],
 )
 def test_default_is_readable(option, shown):
@@ -121,7 +128,7 @@ def test_what_was_written_passes_the_check(repo):
 def test_secret_without_a_specified_default_shows_what_it_looks_at(repo):
     render_variables.main([], repo)
     text = (repo / "roles/x/README.md").read_text(encoding="utf-8")
-    assert "| `x_key` | str | `compatible_api_key`, then `COMPATIBLE_API_KEY` | The key. |" in text
+    assert "| `x_key` | str | `hf_token`, then `HF_TOKEN`, then `HUGGING_FACE_HUB_TOKEN` | The key. |" in text
 
 
 def test_page_without_markers_is_refused(repo):

@@ -228,7 +228,7 @@ def endpoint_api(settings: Settings, choice: Choice) -> str:
 def endpoint_key(settings: Settings, choice: Choice) -> str:
     """Return the key of the server, empty for none: each provider has its own."""
     own = "compatible_anthropic_api_key" if choice.provider == "anthropicCompatible" else "compatible_api_key"
-    return str(settings["endpoint_api_key"] or settings[own] or settings["endpoint_provider_key"])
+    return str(settings["endpoint_api_key"] or settings[own])
 
 
 def _vllm(at: _Context) -> Iterator[Failure]:

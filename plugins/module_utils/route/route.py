@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import (
+from ..failure import Failure
+from ..transport.url import parse_base_url
+from .providers import (
     PROVIDERS,
     canonical_provider,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 # Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (decision 0021, D10; NemoClaw #5744).
 SANDBOX_HOST = "host.openshell.internal"

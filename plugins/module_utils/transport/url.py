@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 # upstream-facts N23: everything else is a shell metacharacter, a control character, or has to be percent-encoded.
 _ALLOWED = re.compile(r"[A-Za-z0-9_./:=,@%+\-\[\]~]")

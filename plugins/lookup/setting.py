@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A setting of the wizard: from the inventory, the environment or its default."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: setting
+version_added: "0.2.0"
+short_description: A setting of the wizard, from the inventory, the environment or its default
+description:
+  - Returns what the variable of the host says, for example C(nemoclaw_model). Where it is not set, the variable of the controller's
+    environment counts, which has the same name in upper case, E(NEMOCLAW_MODEL). Where that is not set either, it is the default.
+  - What is empty, or holds nothing but blanks, counts as not set.
+  - Numbers, truth values, choices and the host of a URL come as such, also from the environment, where everything is text. What makes no
+    sense is refused by the name that the user wrote, with what it may be. A secret is not repeated in that.
+  - The defaults of the roles are made of this lookup, and M(nemoclaw.local_inference.inference_plan) reads by the same code.
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+options:
+  _terms:
+    description:
+      - Names of settings, as the table in the documentation of the collection has them.
+      - V(VLLM_API_KEY), in upper case, is one of the environment alone.
+    type: list
+    elements: str
+    required: true
+  default:
+    description:
+      - What to return where nobody sets it, in place of the setting's own default.
+    type: raw
+  of_host:
+    description:
+      - Look among the variables of the host alone, and not among those of the play, for a play's variable of that name that is made of
+        the host's.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = """
+- name: Show which model is asked for
+  ansible.builtin.debug:
+    msg: "{{ lookup('nemoclaw.local_inference.setting', 'nemoclaw_model', default='auto') }}"
+
+- name: Use the port that the roles use
+  ansible.builtin.wait_for:
+    port: "{{ lookup('nemoclaw.local_inference.setting', 'nemoclaw_ollama_port') }}"
+"""
+
+RETURN = """
+_raw:
+  description: The value of each setting.
+  type: list
+  elements: raw
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.setting import (
+    WIZARD,
+    clean,
+    default_of,
+    find,
+    refuse,
+)
+
+
+class LookupModule(LookupBase):
+    """See the documentation above."""
+
+    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        """Return the value of each setting."""
+        self.set_options(var_options=variables, direct=kwargs)
+        inventory = variables or {}
+        if self.get_option("of_host"):
+            inventory = inventory["hostvars"].raw_get(inventory["inventory_hostname"])
+        return [self._value(term, inventory, kwargs) for term in terms]
+
+    def _value(self, term: str, inventory: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+        if term not in WIZARD:
+            near = difflib.get_close_matches(term, WIZARD, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise AnsibleLookupError(f"There is no setting {term}.{meant}")
+        one = WIZARD[term]
+        value, variable = find(one, inventory, os.environ, lambda _name, raw: self._templar.template(raw))
+        if not variable:
+            return given.get("default", default_of(one))
+        try:
+            return clean(one, value)
+        except ValueError as error:
+            failure = refuse(one, variable, value, error)
+            raise AnsibleLookupError(f"{failure.message} ({failure.code})") from None

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lookup plugin in templates: sources, defaults, what Ansible makes of an error, and values of a vault."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# A process of its own, as in test_contracts.py. The inventory comes as YAML, so that a vault's value is what Ansible makes of it.
+_RESOLVER = """
+import json, sys
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+init_plugin_loader()
+secrets = [("default", VaultSecret(b"lab"))]
+loader = DataLoader()
+loader.set_vault_secrets(secrets)
+VaultSecretsContext.initialize(VaultSecretsContext(secrets))
+path, *expressions = sys.argv[1:]
+text = open(path).read()
+if "CANARY" in text:
+    vault = VaultLib(secrets).encrypt("canary").decode().strip()
+    lines = ["!vault |"] + ["    " + line for line in vault.splitlines()]
+    with open(path, "w") as file:
+        file.write(text.replace("CANARY", chr(10).join(lines)))
+variables = loader.load_from_file(path, trusted_as_template=True)
+answers = []
+for expression in expressions:
+    try:
+        answers.append(Templar(loader=loader, variables=variables).template(trust_as_template("{{ %s }}" % expression)))
+    except Exception as error:
+        answers.append({"error": str(error)})
+print(json.dumps(answers))
+"""
+LOOKUP = "'nemoclaw.local_inference.setting'"
+
+
+def resolve(folder: Path, inventory: str, environment: dict[str, str], *expressions: str) -> list[Any]:
+    path = folder / "inventory.yml"
+    path.write_text(f"---\nansible_host: a\n{inventory}\n", encoding="utf-8")
+    base = {name: value for name, value in os.environ.items() if not name.startswith("NEMOCLAW_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _RESOLVER, str(path), *expressions],
+        env={**base, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+def test_sources_and_defaults(tmp_path: Path) -> None:
+    inventory = "nemoclaw_model: '{{ family }}:7b'\nfamily: qwen\nnemoclaw_yes: ''\nnemoclaw_require_tools: false"
+    environment = {
+        "NEMOCLAW_MODEL": "other",
+        "NEMOCLAW_YES": "1",
+        "NEMOCLAW_VLLM_PORT": "8001",
+        "NEMOCLAW_SANDBOX_NAME": " ",
+    }
+    cases = {
+        "lookup(%s, 'nemoclaw_model', default='auto')": "qwen:7b",
+        "lookup(%s, 'nemoclaw_yes')": True,
+        "lookup(%s, 'nemoclaw_require_tools')": False,
+        "lookup(%s, 'nemoclaw_vllm_port')": 8001,
+        "lookup(%s, 'nemoclaw_ollama_port')": 11434,
+        "lookup(%s, 'nemoclaw_provider')": "auto",
+        "lookup(%s, 'nemoclaw_provider', default='custom')": "custom",
+        "lookup(%s, 'nemoclaw_sandbox_name')": "",
+        "lookup(%s, 'nemoclaw_sandbox_name', default='')": "",
+        "query(%s, 'nemoclaw_model', 'nemoclaw_endpoint_url', default=none)": ["qwen:7b", None],
+    }
+    expressions = [text % LOOKUP for text in cases]
+    assert resolve(tmp_path, inventory, environment, *expressions) == list(cases.values())
+
+
+def test_a_template_that_cannot_be_evaluated_is_an_error_and_not_the_default(tmp_path: Path) -> None:
+    (found,) = resolve(tmp_path, "nemoclaw_model: '{{ nothing }}'", {}, f"lookup({LOOKUP}, 'nemoclaw_model')")
+    assert "'nothing' is undefined" in found["error"]
+
+
+def test_text_of_the_environment_is_no_template(tmp_path: Path) -> None:
+    environment = {"NEMOCLAW_MODEL": "{{ 1 + 1 }}"}
+    assert resolve(tmp_path, "", environment, f"lookup({LOOKUP}, 'nemoclaw_model')") == ["{{ 1 + 1 }}"]
+
+
+def test_a_value_of_a_vault(tmp_path: Path) -> None:
+    assert resolve(tmp_path, "hf_token: CANARY", {}, f"lookup({LOOKUP}, 'hf_token')") == ["canary"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "said"),
+    [
+        ({"NEMOCLAW_YES": "perhaps"}, "nemoclaw_yes", "NEMOCLAW_YES is 'perhaps', and it has to be true or false."),
+        (
+            {"NEMOCLAW_VLLM_PORT": "x"},
+            "nemoclaw_vllm_port",
+            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number.",
+        ),
+        ({}, "nemoclaw_modle", "There is no setting nemoclaw_modle. Did you mean nemoclaw_model?"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(environment: dict[str, str], name: str, said: str, tmp_path: Path) -> None:
+    (found,) = resolve(tmp_path, "", environment, f"lookup({LOOKUP}, '{name}')")
+    assert said in found["error"]
