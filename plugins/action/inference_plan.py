@@ -18,7 +18,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import endpoint_api
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import complete, proxy_files, refuse_core
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import (
+    complete,
+    explain_silence,
+    proxy_files,
+    refuse_core,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import lines_of
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
@@ -72,7 +77,7 @@ class ActionModule(ActionBase):
         else:
             plan = self._look(settings, values, origins, options)
             if "refusals" not in plan:
-                return plan
+                return explain_silence(plan) if "module_stderr" in plan and "failure" not in plan else plan
             plan = complete(plan, settings, options["keep_route"], self._ask)
         plan["lines"] = lines_of(plan)
         if options["fail_on_refusal"] and plan["refusals"]:

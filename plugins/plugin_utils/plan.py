@@ -82,6 +82,41 @@ def refuse_core(version: str) -> list[Failure]:
     ]
 
 
+# What ssh adds to what a program says.
+_OF_SSH = ("Shared connection to ", "Connection to ", "Warning: Permanently added ", "OpenSSH_", "debug")
+_BECOME = ("sudo:", "doas:", "su:")
+
+
+def explain_silence(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the failed result of a look whose module returned nothing, with the reason in place of what Ansible could not parse."""
+    said = [
+        line.strip()
+        for name in ("module_stderr", "module_stdout")
+        for line in str(result.get(name) or "").splitlines()
+        if line.strip() and not line.startswith(_OF_SSH)
+    ]
+    # The last line of a traceback is the error; a shell or a shim says it first, and advice follows.
+    is_traceback = any(line.startswith("Traceback ") for line in said)
+    reason = (said[-1] if is_traceback else said[0]) if said else f"nothing, and the exit status {result.get('rc')}"
+    got = f"Started Python on this host, and got: {reason.rstrip('.')}."
+    failure = Failure(
+        "python_unusable",
+        f"{got} Set ansible_python_interpreter for this host in the inventory to a Python of version 3.9 or newer that starts, for example "
+        "/usr/bin/python3.",
+    )
+    if reason.startswith(_BECOME):
+        failure = Failure(
+            "become_failed", f"{got} Correct nemoclaw_user, or the settings by which the play becomes that user."
+        )
+    return {
+        "failed": True,
+        "changed": False,
+        "msg": failure.message,
+        "failure": failure.as_result(),
+        "rc": result.get("rc"),
+    }
+
+
 @functools.cache
 def _template(name: str) -> jinja2.Template:
     """Return a template of the role proxy, with the settings that Ansible's own module template has."""

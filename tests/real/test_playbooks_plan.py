@@ -142,6 +142,15 @@ def test_a_url_without_a_provider_means_a_server_of_ones_own(tmp_path: Path, lla
     assert json.loads(bare.record.read_text(encoding="utf-8"))["provider"] == "custom"
 
 
+def test_a_python_that_does_not_start_is_told_with_the_remedy(host: Controller, tmp_path: Path) -> None:
+    shim = tmp_path / "python3"
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.12: command not found' >&2\nexit 127\n", encoding="utf-8")
+    shim.chmod(0o755)
+    assert host.play("plan", "-e", f"ansible_python_interpreter={shim}") == 2
+    assert "and got: pyenv: python3.12: command not found. Set ansible_python_interpreter" in host.output
+    assert "deserialization" not in host.output
+
+
 def test_a_host_that_does_not_answer_has_its_line(host: Controller) -> None:
     options = [
         "-i",

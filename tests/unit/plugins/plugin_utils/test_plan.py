@@ -189,6 +189,47 @@ def test_the_container_of_the_record_makes_way() -> None:
     assert asked[0][1]["instead_of"] == "nemoclaw-vllm"
 
 
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "reason"),
+    [
+        (
+            "pyenv: python3.12: command not found\n\nThe `python3.12' command exists in these Python versions:\n  3.12.4\n",
+            "",
+            "pyenv: python3.12: command not found",
+        ),
+        (
+            "Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'zlib'\n",
+            "",
+            "No module named 'zlib'",
+        ),
+        (
+            "Shared connection to a closed.\r\n",
+            "/bin/sh: 1: /opt/python: not found\r\n",
+            "/bin/sh: 1: /opt/python: not found",
+        ),
+        ("", "", "nothing, and the exit status 127"),
+    ],
+)
+def test_a_python_that_does_not_start_is_a_sentence(stderr: str, stdout: str, reason: str) -> None:
+    silent = {
+        "msg": "No start of json char found",
+        "module_stderr": stderr,
+        "module_stdout": stdout,
+        "rc": 127,
+        "exception": "x",
+    }
+    found = plan.explain_silence(silent)
+    assert f"{reason}. Set ansible_python_interpreter" in found["msg"]
+    assert found["failure"]["code"] == "python_unusable"
+    assert "exception" not in found
+
+
+def test_a_user_that_cannot_be_become_is_no_matter_of_python() -> None:
+    found = plan.explain_silence({"module_stderr": "sudo: unknown user: nobody-here", "rc": 1})
+    assert found["failure"]["code"] == "become_failed"
+    assert "sudo: unknown user: nobody-here. Correct nemoclaw_user" in found["msg"]
+
+
 def test_the_lines() -> None:
     pull = steps.step("model", "pull", "the model is not on this host", download_bytes=5 * 1024**3)
     restart = steps.step("service", "restart", "Ollama is open to the network", interrupts=steps.MODEL)
