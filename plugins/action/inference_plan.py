@@ -48,7 +48,7 @@ _ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-w
 class ActionModule(ActionBase):
     """See the documentation of the module."""
 
-    _VALID_ARGS = frozenset(("settings", "keep_route", "proof", "fail_on_refusal", "show"))
+    _VALID_ARGS = frozenset(("settings", "default_provider", "keep_route", "proof", "fail_on_refusal", "show"))
     _requires_connection = True
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -58,6 +58,7 @@ class ActionModule(ActionBase):
         _result, options = self.validate_argument_spec(
             {
                 "settings": {"type": "dict", "default": {}},
+                "default_provider": {"type": "str", "choices": [known.AUTO, "ollama"], "default": known.AUTO},
                 "keep_route": {"type": "bool", "default": False},
                 "proof": {"type": "str", "choices": ["ladder", "completion"]},
                 "fail_on_refusal": {"type": "bool", "default": False},
@@ -67,10 +68,11 @@ class ActionModule(ActionBase):
         variables = self._variables(options)
         self._unresolved: list[str] = []
         values, origins = known.collect(variables, os.environ, self._evaluate)
+        known.prefer(options["default_provider"], values, origins)
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
         settings.problems += refuse_core(__version__)
-        settings.problems += known.unknown_names({*self._task_vars, *options["settings"]})
+        settings.problems += known.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
         settings.problems += self._check_url(settings)
         if settings.problems:
             plan = _refused(settings.problems)
@@ -103,6 +105,11 @@ class ActionModule(ActionBase):
                 else:
                     variables.pop(name, None)
         return variables
+
+    def _extra_names(self) -> list[str]:
+        """Return the names, or patterns of names, that something else than this collection reads."""
+        value = self._evaluate("nemoclaw_extra_names", self._task_vars.get("nemoclaw_extra_names"))
+        return value.split(",") if isinstance(value, str) else [str(one) for one in value or []]
 
     def _evaluate(self, name: str, raw: Any) -> Any:
         try:

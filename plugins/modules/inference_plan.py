@@ -25,6 +25,12 @@ options:
       - Settings that win over those of the inventory, by the name of the variable, for example C(nemoclaw_provider).
     type: dict
     default: {}
+  default_provider:
+    description:
+      - The provider where nobody names one, nor the URL of a server of one's own. The action plugin alone reads it.
+    type: str
+    choices: [auto, ollama]
+    default: auto
   keep_route:
     description:
       - Whether C(auto), and what nobody names, mean the recorded route. Then a host without one is refused.
@@ -285,6 +291,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.sett
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "settings": {"type": "dict", "default": {}},
+    "default_provider": {"type": "str", "choices": ["auto", "ollama"], "default": "auto"},
     "keep_route": {"type": "bool", "default": False},
     "proof": {"type": "str", "choices": ["ladder", "completion"], "default": "ladder"},
     "fail_on_refusal": {"type": "bool", "default": False},

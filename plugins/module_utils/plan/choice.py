@@ -110,12 +110,13 @@ def _provider(host: Host, settings: Settings, keep_route: bool) -> tuple[str, st
     wanted, route = settings["preflight_provider"], host["route"] or {}
     if wanted != AUTO:
         return wanted, f"as {settings.given.get('preflight_provider', 'nemoclaw_provider')} says"
+    is_own = route.get("provider") in ("custom", "anthropicCompatible")
+    # One that comes from the record itself says nothing.
+    if settings.is_given("endpoint_url") and not (keep_route and is_own):
+        return "custom", f"because {settings.given['endpoint_url']} is set and nemoclaw_provider is not"
     if keep_route and route:
         return route["provider"], "as the recorded route has it"
-    # One that comes from the record itself says nothing.
-    if settings.is_given("endpoint_url"):
-        return "custom", f"because {settings.given['endpoint_url']} is set and nemoclaw_provider is not"
-    if route.get("provider") in ("custom", "anthropicCompatible"):
+    if is_own:
         return route["provider"], "as the recorded route has it, and nothing says otherwise"
     return _found(host, route)
 

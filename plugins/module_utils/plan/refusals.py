@@ -113,6 +113,7 @@ def _switch(at: _Context) -> Iterator[Failure]:
             "nemoclaw_user and nemoclaw_route_path have to be the same as then.",
         )
         return
+    yield from _other_server(at)
     wanted = at.settings["nim_model"]
     if at.choice.provider == "vllm" and wanted and at.host["vllm"]["running"]:
         yield from _other_model(wanted, at.host["vllm"])
@@ -125,6 +126,25 @@ def _switch(at: _Context) -> Iterator[Failure]:
                 f"nemoclaw_vllm_model. Set that: -e nemoclaw_vllm_model={wanted}.",
                 variable="nemoclaw_vllm_model",
             )
+
+
+def _other_server(at: _Context) -> Iterator[Failure]:
+    """What is named for another kind of server, and nothing for this one, would switch nothing, without a word."""
+    settings, provider = at.settings, at.choice.provider
+    if provider != at.host["route"]["provider"]:
+        return
+    read = {"install-vllm": ("vllm_model", "nim_model"), "endpoint": ("endpoint_url", "endpoint_model")}
+    ours = read.get(provider) or read.get(at.choice.role) or ("nim_model", "ollama_model")
+    others = [name for name in ("vllm_model", "endpoint_url") if settings.is_given(name) and name not in ours]
+    if others and not any(settings.is_given(name) for name in ours):
+        variable = settings.given[others[0]]
+        means = "install-vllm" if others[0] == "vllm_model" else "custom"
+        yield Failure(
+            "setting_contradiction",
+            f"{variable} is set, which the provider {means} reads, and the provider of this host is {provider}, {at.choice.reason}: "
+            f"nothing would be switched. Switch the provider as well (-e nemoclaw_provider={means}), or name what {provider} reads.",
+            variable=variable,
+        )
 
 
 def _other_model(wanted: str, vllm: Mapping[str, Any]) -> Iterator[Failure]:

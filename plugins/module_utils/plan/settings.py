@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ..failure import Failure
@@ -162,6 +163,7 @@ SETTINGS: dict[str, Setting] = {one.name: one for one in _ALL}
 OTHER_NAMES = (
     "nemoclaw_hosts",
     "nemoclaw_drop_previous_token",
+    "nemoclaw_extra_names",
     "nemoclaw_host",
     "nemoclaw_route",
 )
@@ -216,11 +218,24 @@ def collect(
     return values, origins
 
 
-def unknown_names(names: Iterable[str]) -> list[Failure]:
-    """Return a refusal for each name that nothing reads, with the nearest that something does."""
+def prefer(provider: str, values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Take a playbook's own provider where nobody names one, nor a server of one's own."""
+    if provider != AUTO and "preflight_provider" not in values and "endpoint_url" not in values:
+        values["preflight_provider"], origins["preflight_provider"] = provider, "the playbook"
+
+
+def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failure]:
+    """Return a refusal for each name that nothing reads, with the nearest that something does.
+
+    Args:
+        names: The variables of a host.
+        extra: Those that the user's own roles read, or another collection; C(*) stands for anything.
+
+    """
     found = []
+    patterns = list(extra)
     for name in sorted(names):
-        if name.startswith(_PREFIX) and name not in KNOWN_NAMES:
+        if name.startswith(_PREFIX) and name not in KNOWN_NAMES and not any(fnmatchcase(name, one) for one in patterns):
             # Without the part that all have in common, which would make any two of them look alike.
             own = {known[len(_PREFIX) :]: known for known in sorted(KNOWN_NAMES)}
             near = difflib.get_close_matches(name[len(_PREFIX) :], own, n=1)
@@ -229,7 +244,8 @@ def unknown_names(names: Iterable[str]) -> list[Failure]:
             found.append(
                 Failure(
                     "setting_unknown",
-                    f"The inventory sets {name}, and nothing in this collection reads it.{meant} Correct the name, or take it out.",
+                    f"The inventory sets {name}, and nothing in this collection reads it.{meant} Correct the name, or take it out. "
+                    "Where something else reads it, list it in nemoclaw_extra_names.",
                     variable=name,
                     nearest=nearest,
                 )

@@ -95,6 +95,22 @@ def test_a_switch_keeps_the_recorded_provider(make_host: Make, make_settings: Ma
 
 
 @pytest.mark.parametrize(
+    ("route", "provider"),
+    [
+        (OURS, "custom"),
+        (OLLAMA, "custom"),
+        (OWN, "custom"),
+        ({**OWN, "provider": "anthropicCompatible"}, "anthropicCompatible"),
+    ],
+)
+def test_a_switch_to_another_url_leaves_the_recorded_provider_unless_it_takes_urls(
+    route: Any, provider: str, make_host: Make, make_settings: Make
+) -> None:
+    settings = make_settings(nemoclaw_endpoint_url=URL)
+    assert choice.choose(make_host(route=route), settings, keep_route=True).provider == provider
+
+
+@pytest.mark.parametrize(
     ("route", "variables", "keep", "kept", "values"),
     [
         (OWN, {}, False, True, {"endpoint_url": OWN["base_url_host"], "endpoint_model": "m", "endpoint_timeout": 240}),

@@ -43,6 +43,7 @@ ROUTE = {
     "container": None,
     "base_url_host": "http://127.0.0.1:8000/v1",
 }
+OLLAMA = {**ROUTE, "provider": "ollama", "provider_name": "ollama-local", "base_url_host": "http://127.0.0.1:11434/v1"}
 SERVES = {"vllm": {"running": True, "models": ["served", "more"], "model": "served", "port": 8000}, "route": ROUTE}
 ANY = {"port": 11434, "address": "0.0.0.0", "scope": "any", "process": "ollama", "user": "ollama", "uid": 990}
 
@@ -91,6 +92,18 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
         ["setting_contradiction"],
     ),
     ({}, {"nemoclaw_model": "x"}, True, ["route_not_recorded"]),
+    (SERVES, {"nemoclaw_vllm_model": "x"}, True, ["setting_contradiction"]),
+    ({"route": OLLAMA}, {"nemoclaw_vllm_model": "x"}, True, ["setting_contradiction"]),
+    ({"route": OLLAMA}, {"nemoclaw_vllm_model": "x", "nemoclaw_provider": "ollama"}, True, ["setting_contradiction"]),
+    ({"route": OLLAMA}, {"nemoclaw_vllm_model": "x", "nemoclaw_model": "m"}, True, []),
+    (
+        {"route": OLLAMA},
+        {"nemoclaw_endpoint_url": "http://a/v1", "nemoclaw_provider": "ollama"},
+        True,
+        ["setting_contradiction"],
+    ),
+    ({"route": OLLAMA}, {"nemoclaw_endpoint_url": "http://a/v1"}, True, []),
+    ({**SERVES, "route": OLLAMA}, {"nemoclaw_provider": "vllm", "nemoclaw_vllm_model": "x"}, True, []),
     # Settings.
     ({}, {"nemoclaw_ollama_port": 11435}, False, ["setting_invalid", "proxy_settings_invalid"]),
     ({}, {"nemoclaw_provider": "custom"}, False, ["endpoint_url_missing"]),

@@ -94,6 +94,29 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str | N
     assert (f"Did you mean {nearest}?" in failure.message) == bool(nearest)
 
 
+def test_a_name_of_something_else_is_left_alone() -> None:
+    names = ["nemoclaw_dashboard_port", "nemoclaw_lab_a", "nemoclaw_lab_b", "nemoclaw_provdier"]
+    (failure,) = settings.unknown_names(names, ["nemoclaw_dashboard_port", "nemoclaw_lab_*"])
+    assert failure.details["variable"] == "nemoclaw_provdier"
+    assert "nemoclaw_extra_names" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("values", "provider"),
+    [
+        ({}, "ollama"),
+        ({"preflight_provider": "nim"}, "nim"),
+        ({"preflight_provider": "auto"}, "auto"),
+        ({"endpoint_url": "http://a/v1"}, None),
+    ],
+)
+def test_the_provider_of_a_playbook_is_for_those_who_name_nothing(values: dict[str, Any], provider: str | None) -> None:
+    origins = dict.fromkeys(values, "x")
+    settings.prefer("ollama", values, origins)
+    assert values.get("preflight_provider") == provider
+    assert ("preflight_provider" in origins) == ("preflight_provider" in values)
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
