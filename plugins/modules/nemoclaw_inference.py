@@ -8,14 +8,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nemoclaw_inference
 version_added: "0.1.0"
-short_description: Lead a sandbox of NemoClaw's to another model or provider
+short_description: Route a sandbox of NemoClaw's to another model, provider or API
 description:
-  - Runs C(nemoclaw inference set) where NemoClaw has recorded another provider or model for the sandbox. NemoClaw then leads its gateway
-    there, and corrects the settings of the agent in the sandbox and its own records. The sandbox stays; another onboarding would make
-    it anew.
-  - NemoClaw sets the route without its timeout, so that requests end after 60 seconds. The module sets it again.
+  - Runs C(nemoclaw inference set) where NemoClaw has recorded another provider, model or API for the sandbox. NemoClaw then routes its
+    gateway there, and corrects the settings of the agent in the sandbox and its own records. The sandbox stays; another onboarding would
+    make it anew.
+  - NemoClaw sets the route without its timeout, which falls to 60 seconds. The module sets it again.
   - The provider has to be there already, with the right address and key; see M(nemoclaw.local_inference.openshell_provider).
-  - What fails leaves the gateway leading where it led before.
+  - NemoClaw from 0.0.66 on asks a local server itself before it takes C(ollama-local) or C(vllm-local), without a key. Take
+    C(compatible-endpoint) there, by which M(nemoclaw.local_inference.nemoclaw_onboard) onboards; C(ollama-local) is refused unless
+    NemoClaw runs a proxy of its own.
+  - After a failure the gateway has the route that it had before.
 options:
   sandbox:
     description: The sandbox, as C(nemoclaw list) has it.
@@ -30,9 +33,27 @@ options:
     type: str
     required: true
   timeout:
-    description: Seconds that one request may take.
+    description:
+      - The route's timeout in seconds. It bounds requests that OpenShell answers as a whole, such as a list of models or embeddings.
+      - Chat is passed on piece by piece and is not bounded by it; the agent's own timeout bounds that.
     type: int
     default: 180
+  base_url:
+    description:
+      - The server as the sandbox reaches it. NemoClaw from 0.0.69 on wants it for a switch to C(compatible-endpoint) or
+        C(compatible-anthropic-endpoint) and for another O(api).
+      - For C(vllm-local) its port is where NemoClaw from 0.0.66 on looks for the server.
+    type: str
+  api:
+    description:
+      - The API that the agent in the sandbox is configured for. Without it the one that NemoClaw has recorded stays.
+      - NemoClaw from 0.0.69 on changes it in a sandbox that runs. With older ones see
+        O(nemoclaw.local_inference.nemoclaw_onboard#module:recreate).
+    type: str
+    choices: [openai-completions, openai-responses, anthropic-messages]
+  credential:
+    description: The server's key, which NemoClaw from 0.0.69 on gets beside O(base_url). Without it C(dummy).
+    type: str
   shared:
     description:
       - What to do where other sandboxes follow the gateway's route.
@@ -69,11 +90,20 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Lead the sandbox to another model of Ollama
+- name: Route the sandbox to another model of Ollama
   nemoclaw.local_inference.nemoclaw_inference:
     sandbox: my-assistant
     provider: ollama-local
     model: qwen2.5:14b
+
+- name: Have the agent use the Responses API
+  nemoclaw.local_inference.nemoclaw_inference:
+    sandbox: my-assistant
+    provider: compatible-endpoint
+    model: qwen2.5:14b
+    base_url: http://host.openshell.internal:8000/v1
+    api: openai-responses
+    credential: "{{ server_key }}"
 """
 
 RETURN = r"""
@@ -98,7 +128,7 @@ previous:
   type: dict
   contains: *recorded
 failure:
-  description: What stopped it. The gateway leads where it led before, as far as C(message) does not say otherwise.
+  description: What stopped it. The gateway has the route of before, as far as C(message) does not say otherwise.
   returned: on failure
   type: dict
   contains:
@@ -114,12 +144,22 @@ failure:
     exit_code:
       description: NemoClaw's exit status, null where it was stopped.
       type: int
-      returned: for RV(failure.code=nemoclaw_set_failed)
+      returned: when NemoClaw was run
     last_logs:
       description: Its last lines.
       type: list
       elements: str
-      returned: for RV(failure.code=nemoclaw_set_failed)
+      returned: when NemoClaw was run
+    needed:
+      description: The first release that can do it.
+      type: str
+      returned: for RV(failure.code=nemoclaw_too_old)
+      sample: 0.0.69
+    release:
+      description: The release that is there.
+      type: str
+      returned: for RV(failure.code=nemoclaw_too_old)
+      sample: 0.0.58
 """
 
 from typing import Any
@@ -133,12 +173,16 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import find_nemoclaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import DEFAULT_SANDBOX
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "default": DEFAULT_SANDBOX},
     "provider": {"type": "str", "required": True},
     "model": {"type": "str", "required": True},
     "timeout": {"type": "int", "default": 180},
+    "base_url": {"type": "str"},
+    "api": {"type": "str", "choices": ["openai-completions", "openai-responses", "anthropic-messages"]},
+    "credential": {"type": "str", "no_log": True},
     "shared": {"type": "str", "choices": ["warn", "allow", "refuse"], "default": "refuse"},
     "gateway": {"type": "str", "default": GATEWAY},
     "executable": {"type": "path"},
@@ -154,8 +198,9 @@ def main() -> None:
         account = find_account()
         nemoclaw = find_nemoclaw(machine, account, params["executable"])
         cli = find_openshell(machine, account, gateway=params["gateway"])
-        names = ("sandbox", "provider", "model", "timeout", "shared")
-        result = have(nemoclaw, cli, Wish(**{name: params[name] for name in names}), module.check_mode)
+        names = ("sandbox", "provider", "model", "timeout", "shared", "base_url", "api")
+        wish = Wish(**{name: params[name] for name in names}, credential=clean_key(params["credential"]))
+        result = have(nemoclaw, cli, wish, module.check_mode)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)

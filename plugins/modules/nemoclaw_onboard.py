@@ -8,16 +8,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nemoclaw_onboard
 version_added: "0.1.0"
-short_description: Have a sandbox that NemoClaw set up, led to a proved route
+short_description: Onboard a sandbox with NemoClaw, on a proved route
 description:
   - Runs C(nemoclaw onboard --non-interactive) where NemoClaw has no such sandbox, with the server that was proved as its endpoint. One
-    that NemoClaw has and OpenShell calls ready is left as it is; M(nemoclaw.local_inference.nemoclaw_inference) leads it elsewhere.
+    that NemoClaw has and OpenShell calls ready is left as it is; M(nemoclaw.local_inference.nemoclaw_inference) routes it elsewhere.
+    What a failed onboarding has left in NemoClaw's list, without a sandbox, is none.
   - NemoClaw is told of an endpoint whatever serves it. Its own choices for Ollama and vLLM would set up the server again, and a second
     proxy on the port of the one that is there.
   - The key reaches it by its environment alone. Keys and settings that this process happens to have are not handed on, but for those in
     the notes.
   - A gateway that NemoClaw has already is looked at first. Where other sandboxes follow its route, nothing is changed, and where
-    NemoClaw fails, the route leads where it led before.
+    NemoClaw fails, the gateway gets its route of before.
 options:
   name:
     description: The sandbox's name. At most 63 lower-case letters, digits and hyphens.
@@ -42,10 +43,19 @@ options:
     default: 180
   stall_timeout:
     description:
-      - Seconds without a word from NemoClaw, beside O(ready_timeout), after which it is stopped with all that it started.
+      - Seconds without progress of NemoClaw, beside O(ready_timeout), after which it is stopped with all that it started.
+      - That it still waits for the same is no progress. While it hands an image to the gateway, it has 20 minutes more.
       - There is no limit on the whole, because building an image over a slow line may take long.
     type: int
     default: 300
+  recreate:
+    description:
+      - Whether a sandbox may be made anew, with all that is in it lost, where the route has another C(api) than its agent is configured
+        for.
+      - Only releases of NemoClaw before 0.0.69 need that. Later ones change the API of a sandbox that runs, by
+        M(nemoclaw.local_inference.nemoclaw_inference).
+    type: bool
+    default: false
   shared:
     description:
       - What to do where other sandboxes follow the gateway's route, which onboarding changes.
@@ -78,11 +88,17 @@ attributes:
 requirements:
   - NemoClaw on the target, installed for the user that the module runs as
 notes:
-  - These settings of NemoClaw reach it from the task's own environment (keyword C(environment)), E(NEMOCLAW_POLICY_TIER),
-    E(NEMOCLAW_POLICY_MODE), E(NEMOCLAW_POLICY_PRESETS), E(NEMOCLAW_DASHBOARD_PORT), E(NEMOCLAW_DASHBOARD_BIND), E(NEMOCLAW_GATEWAY_PORT),
-    E(NEMOCLAW_GATEWAY_BIND_ADDRESS), E(NEMOCLAW_AGENT_TIMEOUT), E(NEMOCLAW_AGENT_HEARTBEAT_EVERY), E(NEMOCLAW_MAX_TOKENS),
-    E(NEMOCLAW_REASONING), E(NEMOCLAW_INFERENCE_INPUTS), E(NEMOCLAW_PROXY_HOST), E(NEMOCLAW_PROXY_PORT), E(NEMOCLAW_FROM_DOCKERFILE),
-    E(NEMOCLAW_DOCKER_GPU_PATCH) and E(NEMOCLAW_OPENSHELL_BIN).
+  - These settings of NemoClaw reach it from the task's own environment (keyword C(environment)), E(NEMOCLAW_AGENT_HEARTBEAT_EVERY),
+    E(NEMOCLAW_AGENT_TIMEOUT), E(NEMOCLAW_COMPATIBLE_AUTH_MODE), E(NEMOCLAW_CORPORATE_CA_BUNDLE), E(NEMOCLAW_DASHBOARD_BIND),
+    E(NEMOCLAW_DASHBOARD_PORT), E(NEMOCLAW_DOCKER_GPU_PATCH), E(NEMOCLAW_FROM_DOCKERFILE), E(NEMOCLAW_GATEWAY_BIND_ADDRESS),
+    E(NEMOCLAW_GATEWAY_PORT), E(NEMOCLAW_GATEWAY_RECOVERY_WAIT_SECONDS), E(NEMOCLAW_INFERENCE_INPUTS), E(NEMOCLAW_MAX_TOKENS),
+    E(NEMOCLAW_OLLAMA_PORT), E(NEMOCLAW_OLLAMA_PROXY_PORT), E(NEMOCLAW_OPENSHELL_BIN), E(NEMOCLAW_POLICY_MODE), E(NEMOCLAW_POLICY_PRESETS),
+    E(NEMOCLAW_POLICY_TIER), E(NEMOCLAW_PROXY_HOST), E(NEMOCLAW_PROXY_PORT), E(NEMOCLAW_REASONING), E(NEMOCLAW_REASONING_EFFORT),
+    E(NEMOCLAW_SANDBOX_BASE_IMAGE_REF), E(NEMOCLAW_SANDBOX_GPU), E(NEMOCLAW_TOOL_DISCLOSURE), E(NEMOCLAW_TRUSTED_PRIVATE_HOSTS),
+    E(NEMOCLAW_TRUSTED_PRIVATE_INFERENCE_HOSTS), E(NEMOCLAW_VLLM_PORT) and E(NEMOCLAW_WEB_SEARCH_PROVIDER). A release that does not know one
+    passes over it.
+  - NemoClaw from 0.0.78 on takes a server at a private address only where E(NEMOCLAW_TRUSTED_PRIVATE_HOSTS) names it. The module adds the
+    host of the route to those that are named, where it is private, and no other.
   - NemoClaw of June 2026 asks a server outside of this host by C(curl), with the key among its arguments.
 seealso:
   - module: nemoclaw.local_inference.nemoclaw_inference
@@ -146,7 +162,7 @@ endpoint:
   type: str
   sample: compatible-endpoint
 previous:
-  description: Where the gateway led before, null where NemoClaw was not run or the gateway had no route.
+  description: The gateway's route of before, null where NemoClaw was not run or the gateway had no route.
   returned: when finished
   type: dict
   sample: {"provider": "compatible-endpoint", "model": "qwen2.5:7b", "timeout": 180, "version": 3}
@@ -205,6 +221,16 @@ failure:
       description: The phase of a sandbox that is there and not ready.
       type: str
       returned: for RV(failure.code=nemoclaw_sandbox_not_ready)
+    needed:
+      description: The first release that can do it.
+      type: str
+      returned: for RV(failure.code=nemoclaw_too_old)
+      sample: 0.0.69
+    release:
+      description: The release that is there.
+      type: str
+      returned: for RV(failure.code=nemoclaw_too_old)
+      sample: 0.0.58
 """
 
 from typing import Any
@@ -228,6 +254,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "accept_third_party_software": {"type": "bool", "default": False},
     "ready_timeout": {"type": "int", "default": 180},
     "stall_timeout": {"type": "int", "default": 300},
+    "recreate": {"type": "bool", "default": False},
     "shared": {"type": "str", "choices": ["warn", "allow", "refuse"], "default": "refuse"},
     "gateway": {"type": "str", "default": GATEWAY},
     "executable": {"type": "path"},
@@ -254,6 +281,7 @@ def _bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         params["stall_timeout"],
         params["accept_third_party_software"],
         params["shared"],
+        params["recreate"],
     )
     nemoclaw = find_nemoclaw(Machine(), find_account(), params["executable"])
     onboarding = Onboarding(nemoclaw, wish, params["gateway"])

@@ -88,7 +88,9 @@ SETTINGS = frozenset(
             "INFERENCE_INPUTS",
             "AGENT_HEARTBEAT_EVERY",
         ),
-        *("PROXY_HOST", "PROXY_PORT"),
+        *("PROXY_HOST", "PROXY_PORT", "COMPATIBLE_AUTH_MODE", "CORPORATE_CA_BUNDLE", "GATEWAY_RECOVERY_WAIT_SECONDS"),
+        *("REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF", "SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS"),
+        *("TRUSTED_PRIVATE_INFERENCE_HOSTS", "WEB_SEARCH_PROVIDER"),
     )
 )
 # The wizard's key of a provider -> what OpenShell calls it, its type, the variable of its key, that of its URL.

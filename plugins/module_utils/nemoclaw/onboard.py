@@ -12,39 +12,76 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import (
+    API_SINCE,
+    can_change_api,
+    changes_api,
+    too_old,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import find_gateway, keep_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
     Ended,
     NemoClaw,
     last_words,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import find_recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import is_heartbeat
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
     ENDPOINTS,
     NO_KEY,
     ONBOARD,
+    TRUSTED_HOSTS,
     Wish,
     check,
     environment,
+    trust,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, provider_wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import resolve
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 # "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")
+# The image goes from Docker to the gateway without a word, for a quarter of an hour where it is large (upstream-facts N41).
+_HAND_OFF = re.compile(
+    r"Creating sandbox in gateway|image build completed|Uploading image|hand(?:ing)?[ -]off", re.IGNORECASE
+)
+_HAND_OFF_S = 1200.0
+_RESOLVE_S = 10.0
+# It exits with 0 then (upstream-facts N43).
+_UNWELL = re.compile(r"Deployment verification found issues")
 
 # What its words mean; the first pattern that fits the end of its output counts.
 FAILURE_CODES = {
     r"onboarding run is already in progress": "nemoclaw_busy",
     r"did not become ready within": "nemoclaw_sandbox_timeout",
+    r"(?i)sandbox\b.*\b(?:entered|is in|reached|reported)\b.*\berror\b|phase:? error": "nemoclaw_sandbox_error",
+    r"SSRF preflight": "nemoclaw_endpoint_refused",
+    r"x509: certificate signed by unknown authority": "nemoclaw_registry_untrusted",
+    r"received fatal alert|invalid peer certificate": "openshell_gateway_tls",
+    r"InvalidContentType": "openshell_gateway_plaintext",
+    r"gateway port is held|Gateway port \d+ is occupied": "nemoclaw_gateway_port_taken",
+    r"Nonexistent flag|Unknown onboard option": "nemoclaw_too_old",
 }
 _REMEDIES = {
     "nemoclaw_busy": "Another onboarding is under way. Wait for its end, and run this again",
     "nemoclaw_sandbox_timeout": "Give it more time (sandbox_ready_timeout) where the image is large or the host slow; else see last_logs",
+    "nemoclaw_sandbox_error": "The sandbox broke before it was ready: see last_logs and openshell logs, and run this again",
+    "nemoclaw_endpoint_refused": "NemoClaw from 0.0.78 on asks a server at a private address only where "
+    "NEMOCLAW_TRUSTED_PRIVATE_HOSTS names it, and a metadata or link-local address never. Name the host by which the sandbox reaches the "
+    "server, and run this again",
+    "nemoclaw_registry_untrusted": "Docker does not know the authority of the image registry's certificate. Put it where Docker looks "
+    "(/etc/docker/certs.d/REGISTRY/ca.crt), and run this again",
+    "openshell_gateway_tls": "The gateway and NemoClaw's user do not trust each other: the client certificate is of another gateway, or "
+    "the gateway's is of an authority nobody knows. Register the gateway again where its certificates lie",
+    "openshell_gateway_plaintext": "The gateway is registered with https and speaks plain http. Register it again with http://",
+    "nemoclaw_gateway_port_taken": "Stop what holds the port, or give NemoClaw another one (NEMOCLAW_GATEWAY_PORT)",
+    "nemoclaw_too_old": "This release does not know what it was asked. Update NemoClaw",
 }
 
 
@@ -98,19 +135,24 @@ class Onboarding:
         wish = self._wish
         kept = keep_route(find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._gateway))
         previous = openshell_route.as_dict(kept.route)
-        step = _Step(report, wish.name)
+        step = _Step(report, wish.name, float(wish.ready_timeout + wish.stall_timeout))
         started = time.monotonic()
-        silence = float(wish.ready_timeout + wish.stall_timeout)
-        ended = self._nemoclaw.run(ONBOARD, environment(wish), silence, step.take)
+        ended = self._nemoclaw.run(ONBOARD, self._settings(), step.silence, step.take)
         elapsed = round(time.monotonic() - started, 1)
         try:
-            self._check_end(ended, step, silence)
+            self._check_end(ended, step)
         except Failure as failure:
             logs = [quote(line, wish.credential, 300) for line in ended.lines]
             facts: dict[str, Any] = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
             facts["previous"] = previous
             raise Failure(failure.code, failure.message + kept.restore(), handed_over=True, **facts) from failure
         return {**self._result(changed=True, phase=READY), "previous": previous, "elapsed": elapsed}
+
+    def _settings(self) -> dict[str, str]:
+        found = environment(self._wish)
+        url = found["NEMOCLAW_ENDPOINT_URL"]
+        named = self._nemoclaw.machine.environ.get(TRUSTED_HOSTS, "")
+        return {**found, **trust(url, _addresses(url), named)}
 
     def _refuse_to_move(self, cli: OpenShell, seen: openshell_route.Outcome) -> None:
         """Stop where NemoClaw would give the provider of other sandboxes another address or key, under a route that stays the same."""
@@ -142,7 +184,8 @@ class Onboarding:
         What NemoClaw has recorded alone, it makes anew.
         """
         name = self._wish.name
-        if cli is None or find_recorded(self._nemoclaw.account.home, name) is None:
+        recorded = find_recorded(self._nemoclaw.account.home, name)
+        if cli is None or recorded is None:
             return False
         found = find_sandbox(cli, name)
         if found is not None and found.phase != READY:
@@ -153,17 +196,35 @@ class Onboarding:
                 "again. Nothing was changed.",
                 last_state=found.phase,
             )
-        return found is not None
+        return found is not None and not self._has_to_bake(recorded)
 
-    def _check_end(self, ended: Ended, step: _Step, silence: float) -> None:
+    def _has_to_bake(self, recorded: Recorded) -> bool:
+        """Tell whether the sandbox is made anew for another API (page: onboard again to bake the API path).
+
+        Releases that change the API of a sandbox that runs leave it to nemoclaw_inference.
+        """
+        wish = self._wish
+        if not changes_api(recorded, wish.route) or can_change_api(self._nemoclaw):
+            return False
+        if not wish.recreate:
+            raise too_old(
+                self._nemoclaw,
+                API_SINCE,
+                f"The sandbox {wish.name} is configured for {recorded.api}, and the route is {wish.route['api']}: to change that in a "
+                "sandbox that runs",
+                "With recreate: true this release makes the sandbox anew instead, and what is in it is lost. Nothing was changed.",
+            )
+        return True
+
+    def _check_end(self, ended: Ended, step: _Step) -> None:
         said = " ".join(ended.lines)
         where = f" in step {step.name!r}" if step.name else ""
         last = last_words(ended, self._wish.credential)
         if ended.code is None:
             raise Failure(
                 "nemoclaw_stalled",
-                f"Ran nemoclaw onboard for {self._wish.name}, and it said nothing for {silence:g} s{where}, so it was stopped. Its "
-                f"last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
+                f"Ran nemoclaw onboard for {self._wish.name}, and it told no progress for {step.silence():g} s{where}, so it was stopped. "
+                f"Its last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
             )
         if ended.code:
             ran = f"Ran nemoclaw onboard for {self._wish.name}, and it ended with exit status {ended.code}{where}: {last}."
@@ -176,6 +237,12 @@ class Onboarding:
                 "nemoclaw_not_recorded",
                 f"Ran nemoclaw onboard for {self._wish.name}, and it ended as if all were well, but has no such sandbox in its "
                 f"list. Its last words: {last}. See last_logs, and run nemoclaw onboard by hand to see what it asks.",
+            )
+        if step.is_unwell:
+            raise Failure(
+                "nemoclaw_deployment_unwell",
+                f"Ran nemoclaw onboard for {self._wish.name}, and it made the sandbox, whose agent does not answer: {last}. Look again "
+                f"after a while (nemoclaw {self._wish.name} status, nemoclaw {self._wish.name} logs), and run this again.",
             )
 
     def _result(self, *, changed: bool, phase: str | None) -> dict[str, Any]:
@@ -197,12 +264,18 @@ class Onboarding:
 
 
 class _Step:
-    """Which of NemoClaw's steps is under way."""
+    """Which of NemoClaw's steps is under way, and how long it may be silent there."""
 
-    def __init__(self, report: Report, sandbox: str) -> None:
+    def __init__(self, report: Report, sandbox: str, silence_s: float) -> None:
         self.name = ""
+        self.is_unwell = False
         self._report = report
         self._sandbox = sandbox
+        self._silence_s = silence_s
+        self._hands_off = False
+
+    def silence(self) -> float:
+        return self._silence_s + (_HAND_OFF_S if self._hands_off else 0)
 
     def take(self, line: str) -> None:
         """Read a line of its output."""
@@ -212,3 +285,14 @@ class _Step:
             self.name = " ".join(found[3].split()).rstrip(" .\u2500") or f"{number} of {of}"
             message = f"Onboarding {self._sandbox} with NemoClaw, {self.name}"
             self._report(Position("onboard", max(number - 1, 0), of, unit="steps", message=message))
+        if not is_heartbeat(line):
+            self._hands_off = bool(_HAND_OFF.search(line))
+        self.is_unwell = self.is_unwell or bool(_UNWELL.search(line))
+
+
+def _addresses(url: str) -> list[str]:
+    """Return what the host of a URL resolves to here, nothing where only a sandbox knows it or where it may not be asked."""
+    try:
+        return resolve(parse_base_url(url, "openai-completions"), _RESOLVE_S)
+    except Failure:
+        return []

@@ -25,26 +25,36 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     SYSTEM_DIRECTORIES,
     Machine,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import (
+    LINE_LIMIT,
+    News,
+    cause_of,
+    text_of,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
-# What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (upstream-facts N34; NemoClaw
-# docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work.
+# What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (upstream-facts N34, N40; NemoClaw
+# docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work. A release that does not know one
+# passes over it.
 PASSED_ON = tuple(
     f"NEMOCLAW_{name}"
     for name in (
-        *("AGENT_HEARTBEAT_EVERY", "AGENT_TIMEOUT", "DASHBOARD_BIND", "DASHBOARD_PORT", "DOCKER_GPU_PATCH"),
-        *("FROM_DOCKERFILE", "GATEWAY_BIND_ADDRESS", "GATEWAY_PORT", "INFERENCE_INPUTS", "MAX_TOKENS", "OPENSHELL_BIN"),
-        *("POLICY_MODE", "POLICY_PRESETS", "POLICY_TIER", "PROXY_HOST", "PROXY_PORT", "REASONING"),
+        *("AGENT_HEARTBEAT_EVERY", "AGENT_TIMEOUT", "COMPATIBLE_AUTH_MODE", "CORPORATE_CA_BUNDLE", "DASHBOARD_BIND"),
+        *("DASHBOARD_PORT", "DOCKER_GPU_PATCH", "FROM_DOCKERFILE", "GATEWAY_BIND_ADDRESS", "GATEWAY_PORT"),
+        *("GATEWAY_RECOVERY_WAIT_SECONDS", "INFERENCE_INPUTS", "MAX_TOKENS", "OLLAMA_PORT", "OLLAMA_PROXY_PORT"),
+        *("OPENSHELL_BIN", "POLICY_MODE", "POLICY_PRESETS", "POLICY_TIER", "PROXY_HOST", "PROXY_PORT", "REASONING"),
+        *("REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF", "SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS"),
+        *("TRUSTED_PRIVATE_INFERENCE_HOSTS", "VLLM_PORT", "WEB_SEARCH_PROVIDER"),
     )
 )
-# Keys of other providers: NemoClaw took a host's OPENAI_API_KEY for local routes once (NemoClaw #2519).
-_FOREIGN_KEYS = re.compile(r"NEMOCLAW_.*|COMPATIBLE_.*|[A-Z]+_API_KEY")
+# Keys of other providers: NemoClaw took a host's OPENAI_API_KEY for local routes once (NemoClaw #2519). Newer releases call NVIDIA's
+# NVIDIA_INFERENCE_API_KEY.
+_FOREIGN_KEYS = re.compile(r"NEMOCLAW_.*|COMPATIBLE_.*|[A-Z][A-Z_]*_API_KEY")
 _LAST_LINES = 40
-_LINE_LIMIT = 4096  # bytes; Docker's progress has no line ends
 _TERM_S = 5.0
 _LOOK_S = 0.5  # how often it is looked whether it has ended
 _PIPE = 65_536  # bytes that a pipe of Linux holds
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ASK_S = 60.0  # for its release and its help; Node may start slowly
 
 
 @dataclass(frozen=True)
@@ -75,13 +85,34 @@ class NemoClaw:
         kept["PATH"] = os.pathsep.join(dict.fromkeys(filter(None, [str(Path(self.path).parent), *folders])))
         return {**kept, "HOME": self.account.home, "USER": self.account.name, "LOGNAME": self.account.name, **own}
 
-    def run(self, words: Sequence[str], own: Mapping[str, str], silence_s: float, tell: Callable[[str], None]) -> Ended:
-        """Run a command to its end, however long that takes, unless it says nothing for so many seconds.
+    def release(self) -> tuple[int, ...] | None:
+        """Return its release, None where it does not tell."""
+        found = re.search(r"(\d+)\.(\d+)\.(\d+)", " ".join(self._ask("--version")))
+        return tuple(int(part) for part in found.groups()) if found else None
+
+    def flags(self, *command: str) -> frozenset[str]:
+        """Return the flags that a command has, as its help lists them."""
+        return frozenset(re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(self._ask(*command, "--help"))))
+
+    def _ask(self, *words: str) -> list[str]:
+        heard: list[str] = []
+        self.run(words, {}, _ASK_S, heard.append)
+        return heard
+
+    def run(
+        self,
+        words: Sequence[str],
+        own: Mapping[str, str],
+        silence_s: float | Callable[[], float],
+        tell: Callable[[str], None],
+    ) -> Ended:
+        """Run a command to its end, however long that takes, unless nothing goes on for so many seconds.
 
         Args:
             words: The command. Never a secret: arguments are everybody's to read.
             own: Variables beside those of environ(): this is how secrets get to it.
-            silence_s: Seconds without a line after which it and its children are stopped.
+            silence_s: Seconds without a line after which it and its children are stopped, or what returns them for what it does now.
+                A line that only says that it still waits is none.
             tell: Is given each line, without colours.
 
         Raises:
@@ -111,7 +142,7 @@ class NemoClaw:
             tell(line)
 
         try:
-            heard = _listen(process, silence_s, take)
+            heard = _listen(process, silence_s if callable(silence_s) else lambda: silence_s, take)
             code = process.wait() if heard else None
         finally:
             _stop(process)
@@ -119,8 +150,8 @@ class NemoClaw:
 
 
 def last_words(ended: Ended, secret: str = "") -> str:
-    """Return its last line as part of a sentence, without its full stop."""
-    return quote(ended.lines[-1] if ended.lines else "nothing", secret, 300).rstrip(".")
+    """Return why it ended as part of a sentence, without its full stop."""
+    return quote(cause_of(ended.lines), secret, 400).rstrip(".")
 
 
 def find_nemoclaw(machine: Machine, account: Account, executable: str | None = None) -> NemoClaw:
@@ -140,7 +171,7 @@ def find_nemoclaw(machine: Machine, account: Account, executable: str | None = N
     return NemoClaw(machine, account, path)
 
 
-def _listen(process: subprocess.Popen[bytes], silence_s: float, take: Callable[[str], None]) -> bool:
+def _listen(process: subprocess.Popen[bytes], silence_s: Callable[[], float], take: Callable[[str], None]) -> bool:
     """Read until it has ended, and return whether it did before a silence that was too long.
 
     The end of its output alone says nothing: a daemon that it started may hold that open for good.
@@ -148,12 +179,13 @@ def _listen(process: subprocess.Popen[bytes], silence_s: float, take: Callable[[
     stream: Any = process.stdout
     rest = b""
     last = time.monotonic()
+    news = News()
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
             # Asked before the pipe is read: all that it wrote itself is in there then.
             ended = process.poll() is not None
-            remaining = silence_s - (time.monotonic() - last)
+            remaining = silence_s() - (time.monotonic() - last)
             if not selector.select(0 if ended else min(max(remaining, 0), _LOOK_S)):
                 if not ended and remaining > 0:
                     continue
@@ -161,18 +193,21 @@ def _listen(process: subprocess.Popen[bytes], silence_s: float, take: Callable[[
                     _take_line(rest, take)
                 return ended
             chunk = os.read(stream.fileno(), _PIPE)
-            last = time.monotonic()
             *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
-            if len(rest) > _LINE_LIMIT or not chunk or ended:
+            if len(rest) > LINE_LIMIT or not chunk or ended:
                 whole, rest = [*whole, rest], b""
             for line in whole:
                 _take_line(line, take)
             if not chunk or ended:
                 return True
+            if news.are_in([text_of(line) for line in whole], text_of(rest)):
+                last = time.monotonic()
+            elif remaining <= 0:
+                return False
 
 
 def _take_line(line: bytes, take: Callable[[str], None]) -> None:
-    text = _ANSI.sub("", line[:_LINE_LIMIT].decode("utf-8", "replace")).rstrip()
+    text = text_of(line)
     if text.strip():
         take(text)
 

@@ -4,7 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """What NemoClaw has recorded of its sandboxes: C(~/.nemoclaw/sandboxes.json) (upstream-facts N37).
 
-The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes.
+The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes. An entry that a failed onboarding
+left as a reservation is no sandbox (upstream-facts N42): nothing runs there, and NemoClaw changes nothing of it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,22 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.rec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 REGISTRY_NAME = "sandboxes.json"
+SESSION_NAME = "onboard-session.json"
+_API = "preferredInferenceApi"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A sandbox of NemoClaw's: provider is OpenShell's name of one; both are None where NemoClaw does not know."""
+    """A sandbox of NemoClaw's: provider is OpenShell's name of one; each is None where NemoClaw does not know.
+
+    C(api) is the one that its agent's configuration was made for, C(url) the server of an endpoint as the sandbox reaches it.
+    """
 
     name: str
     provider: str | None
     model: str | None
+    api: str | None = None
+    url: str | None = None
 
 
 def find_recorded(home: str, name: str) -> Recorded | None:
@@ -38,7 +46,11 @@ def find_recorded(home: str, name: str) -> Recorded | None:
 
     """
     entry = _sandboxes(home).get(name)
-    return Recorded(name, _text(entry, "provider"), _text(entry, "model")) if isinstance(entry, dict) else None
+    if entry is None:
+        return None
+    provider, model = _text(entry, "provider"), _text(entry, "model")
+    api = _text(entry, _API) or _session_api(home, name, provider)
+    return Recorded(name, provider, model, api, _text(entry, "endpointUrl"))
 
 
 def recorded_names(home: str) -> list[str]:
@@ -51,7 +63,17 @@ def recorded_names(home: str) -> list[str]:
     return sorted(_sandboxes(home))
 
 
-def _sandboxes(home: str) -> dict[str, Any]:
+def _session_api(home: str, name: str, provider: str | None) -> str | None:
+    """Return the API of the last onboarding, where that made this sandbox: older releases record it nowhere else."""
+    try:
+        session = object_of(parse_json(read_file(Path(home) / STATE_DIRECTORY / SESSION_NAME)))
+    except (OSError, ValueError):
+        return None
+    made_it = (_text(session, "sandboxName"), _text(session, "provider")) == (name, provider)
+    return _text(session, _API) if made_it else None
+
+
+def _sandboxes(home: str) -> dict[str, dict[str, Any]]:
     path = Path(home) / STATE_DIRECTORY / REGISTRY_NAME
     try:
         content = object_of(parse_json(read_file(path)))
@@ -63,7 +85,11 @@ def _sandboxes(home: str) -> dict[str, Any]:
             f"NemoClaw's list of sandboxes {path} cannot be read: {error}. So nothing was changed. Look at it as its user, and "
             "run nemoclaw list, which makes it anew from the gateway.",
         ) from error
-    return object_of(content.get("sandboxes"))
+    return {
+        name: entry
+        for name, entry in object_of(content.get("sandboxes")).items()
+        if isinstance(entry, dict) and entry.get("pendingRouteReservation") is not True
+    }
 
 
 def _text(entry: dict[str, Any], field: str) -> str | None:

@@ -11,10 +11,12 @@ cannot), take the first model that a vLLM lists, without a key (NemoClaw src/lib
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import check_sandbox_name
@@ -30,6 +32,13 @@ ENDPOINTS = {
 }
 # NemoClaw wants a key also where the server wants none (page, OpenAI-Compatible Server).
 NO_KEY = "dummy"
+
+TRUSTED_HOSTS = "NEMOCLAW_TRUSTED_PRIVATE_HOSTS"
+# RFC 1918, 6598 and 4193: what that setting admits.
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 
 _FIELDS = ("provider_name", "provider_type", "base_url_host", "base_url_sandbox", "model", "api")
 # NemoClaw src/lib/validation.ts, by upstream-facts N12.
@@ -48,6 +57,7 @@ class Wish:
         stall_timeout: Seconds without a word, beside that, after which NemoClaw is stopped.
         accepted: Whether the user accepts the third-party software.
         shared: As of openshell_inference.
+        recreate: Whether a sandbox may be made anew where its release of NemoClaw changes the API in no other way.
 
     """
 
@@ -58,6 +68,7 @@ class Wish:
     stall_timeout: int = 300
     accepted: bool = False
     shared: str = "refuse"
+    recreate: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -120,4 +131,25 @@ def environment(wish: Wish) -> dict[str, str]:
         found["NEMOCLAW_PREFERRED_API"] = route["api"]
     if route.get("context_window"):
         found["NEMOCLAW_CONTEXT_WINDOW"] = str(route["context_window"])
+    if wish.recreate:
+        found["NEMOCLAW_RECREATE_SANDBOX"] = "1"
     return found
+
+
+def trust(url: str, addresses: Sequence[str], named: str = "") -> dict[str, str]:
+    """Return the setting by which NemoClaw takes a server at a private address, empty where it needs none (upstream-facts N40).
+
+    The server was named by the user and is proved by now, so its own host is added to those that the user names; a name only where
+    every address of it is private. Loopback and link-local ones, a cloud's metadata service among them, are never added.
+
+    Args:
+        url: What NemoClaw is told.
+        addresses: What its host resolves to, empty where it does not.
+        named: What the user has set.
+
+    """
+    hosts = [host.strip() for host in named.split(",") if host.strip()]
+    parsed = [ipaddress.ip_address(address.partition("%")[0]) for address in addresses]
+    if parsed and all(any(address in network for network in _PRIVATE) for address in parsed):
+        hosts.append(str(urlsplit(url).hostname))
+    return {TRUSTED_HOSTS: ",".join(dict.fromkeys(hosts))} if hosts else {}

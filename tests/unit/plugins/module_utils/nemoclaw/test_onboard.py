@@ -17,7 +17,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.prog
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import gateway
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import (
+    Recorded,
+    find_recorded,
+    recorded_names,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import Wish
 
 KEY = "canary-81d2"
@@ -114,6 +118,18 @@ def test_the_terms_come_first(tmp_path: Path, check_mode: bool) -> None:
         ("echo all is well", "nemoclaw_not_recorded", {"exit_code": 0, "last_logs": ["all is well"]}),
         ("echo '[2/8] Gateway'; exec sleep 600", "nemoclaw_stalled", {"exit_code": None, "step": "Gateway"}),
         (f"echo 'the key {KEY} is wrong' >&2; exit 1", "nemoclaw_failed", {"last_logs": ["the key ******** is wrong"]}),
+        ("echo 'Validation probe summary: SSRF preflight: no HTTP response.'; exit 1", "nemoclaw_endpoint_refused", {}),
+        (
+            "echo 'tls: failed to verify: x509: certificate signed by unknown authority'; exit 1",
+            "nemoclaw_registry_untrusted",
+            {},
+        ),
+        ("echo '  received fatal alert: DecryptError'; exit 1", "openshell_gateway_tls", {}),
+        ("echo '  received corrupt message of type InvalidContentType'; exit 1", "openshell_gateway_plaintext", {}),
+        ("echo \"Sandbox 'lab' entered phase Error.\"; exit 1", "nemoclaw_sandbox_error", {}),
+        ("echo '  Gateway port 8080 is occupied by python (PID 131).'; exit 1", "nemoclaw_gateway_port_taken", {}),
+        ("echo '  Nonexistent flag: --non-interactive'; exit 2", "nemoclaw_too_old", {"exit_code": 2}),
+        (f"{RECORDS}; echo 'Deployment verification found issues:'; echo more", "nemoclaw_deployment_unwell", {}),
     ],
 )
 def test_what_fails(tmp_path: Path, script: str, code: str, facts: dict[str, Any]) -> None:
@@ -135,6 +151,12 @@ def test_what_fails(tmp_path: Path, script: str, code: str, facts: dict[str, Any
         ),
         ('{"sandboxes": {"lab": {"provider": null, "model": 1}}}', Recorded("lab", None, None)),
         ('{"sandboxes": {"other": {}}, "defaultSandbox": "other"}', None),
+        # What a failed onboarding has reserved.
+        ('{"sandboxes": {"lab": {"pendingRouteReservation": true, "provider": "p", "model": "m"}}}', None),
+        (
+            '{"sandboxes": {"lab": {"preferredInferenceApi": "openai-responses", "endpointUrl": "http://a/v1"}}}',
+            Recorded("lab", None, None, "openai-responses", "http://a/v1"),
+        ),
         ('{"sandboxes": []}', None),
         ("[]", None),
         (None, None),
@@ -153,3 +175,31 @@ def test_a_record_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(Failure) as raised:
         find_recorded(str(tmp_path), "lab")
     assert raised.value.code == "nemoclaw_registry_unreadable"
+
+
+def test_the_api_that_only_the_session_has(tmp_path: Path) -> None:
+    (tmp_path / ".nemoclaw").mkdir()
+    (tmp_path / ".nemoclaw" / "sandboxes.json").write_text(
+        '{"sandboxes": {"lab": {"provider": "p"}}}', encoding="utf-8"
+    )
+    session = {"sandboxName": "lab", "provider": "p", "preferredInferenceApi": "openai-completions"}
+    (tmp_path / ".nemoclaw" / "onboard-session.json").write_text(json.dumps(session), encoding="utf-8")
+    assert find_recorded(str(tmp_path), "lab") == Recorded("lab", "p", None, "openai-completions")
+    session["sandboxName"] = "other"
+    (tmp_path / ".nemoclaw" / "onboard-session.json").write_text(json.dumps(session), encoding="utf-8")
+    assert find_recorded(str(tmp_path), "lab") == Recorded("lab", "p", None)
+
+
+def test_a_reservation_alone_is_no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As August 2026 leaves it behind, recorded."""
+    pending = (Path(__file__).parents[3] / "fixtures" / "nemoclaw" / "2026-08-sandboxes-pending.json").read_bytes()
+    (tmp_path / ".nemoclaw").mkdir()
+    (tmp_path / ".nemoclaw" / "sandboxes.json").write_bytes(pending)
+    assert recorded_names(str(tmp_path)) == []
+    assert onboarding(tmp_path, "touch ran").plan(check_mode=False) is None, "the next run onboards again"
+
+
+def test_a_hand_off_may_take_longer(tmp_path: Path) -> None:
+    script = f"echo 'Creating sandbox in gateway...'; echo '  Still creating (1s elapsed)'; sleep 2.5; {RECORDS}"
+    result = onboarding(tmp_path, script, ready_timeout=1, stall_timeout=1).work(lambda _position: None)
+    assert result["changed"]

@@ -124,3 +124,45 @@ def test_one_that_cannot_be_started(tmp_path: Path) -> None:
     with pytest.raises(Failure) as raised:
         run(program)
     assert raised.value.code == "nemoclaw_missing"
+
+
+def test_waiting_for_the_same_does_not_keep_it_alive(tmp_path: Path) -> None:
+    script = 'i=0; while :; do i=$((i+1)); echo "  Still building (${i}s elapsed)"; sleep 0.1; done'
+    ended, heard = run(nemoclaw(tmp_path, script), silence=1)
+    assert ended.code is None
+    assert len(heard) > 3
+
+
+def test_what_it_does_may_take_longer(tmp_path: Path) -> None:
+    heard: list[str] = []
+    program = nemoclaw(tmp_path, "echo quick; sleep 0.8; echo slow; exit 0")
+    ended = program.run(["onboard"], {}, lambda: 20.0 if heard else 0.2, heard.append)
+    assert (ended.code, heard) == (0, ["quick", "slow"])
+
+
+@pytest.mark.parametrize(
+    ("said", "release"), [("nemoclaw v0.0.58", (0, 0, 58)), ("v0.0.97-12-gabc", (0, 0, 97)), ("what?", None)]
+)
+def test_its_release(tmp_path: Path, said: str, release: tuple[int, ...] | None) -> None:
+    assert nemoclaw(tmp_path, f"echo '{said}'").release() == release
+
+
+def test_its_flags(tmp_path: Path) -> None:
+    script = "echo '  $ nemoclaw inference set --provider <provider> [--no-verify]'; echo '      --inference-api=<value>  API'"
+    assert nemoclaw(tmp_path, script).flags("inference", "set") == {"--provider", "--no-verify", "--inference-api"}
+
+
+def test_keys_of_others_and_settings_that_decide(tmp_path: Path) -> None:
+    program = nemoclaw(
+        tmp_path,
+        "",
+        NVIDIA_INFERENCE_API_KEY="k",
+        OPENAI_API_KEY="k",
+        NEMOCLAW_TRUSTED_PRIVATE_HOSTS="nim.example",
+        NEMOCLAW_SANDBOX_BASE_IMAGE_REF="mirror/base",
+        NEMOCLAW_MODEL="other",
+    )
+    environ = program.environ({})
+    assert environ["NEMOCLAW_TRUSTED_PRIVATE_HOSTS"] == "nim.example"
+    assert environ["NEMOCLAW_SANDBOX_BASE_IMAGE_REF"] == "mirror/base"
+    assert not {"NVIDIA_INFERENCE_API_KEY", "OPENAI_API_KEY", "NEMOCLAW_MODEL"} & set(environ)

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import Wish, check, environment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
+    Wish,
+    check,
+    environment,
+    trust,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 OLLAMA: dict[str, Any] = {
@@ -102,3 +107,22 @@ def test_what_is_refused(changes: dict[str, Any], code: str) -> None:
 @pytest.mark.parametrize("name", ["a", "my-assistant", "a" * 19, "lab2"])
 def test_names_that_nemoclaw_and_openshell_take(name: str) -> None:
     check(wish(OLLAMA, name=name))
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "named", "trusted"),
+    [
+        ("http://10.1.2.3:8000/v1", ["10.1.2.3"], "", "10.1.2.3"),
+        ("http://nim.example/v1", ["192.168.7.9", "fd00::9"], "other.example", "other.example,nim.example"),
+        ("http://nim.example/v1", ["100.64.0.9"], "nim.example", "nim.example"),
+        # A public address needs no trust, and a name with one is not given any.
+        ("https://ai.example/v1", ["203.0.113.9"], "", None),
+        ("https://ai.example/v1", ["10.0.0.9", "203.0.113.9"], "", None),
+        ("http://127.0.0.1:8000/v1", ["127.0.0.1"], "", None),
+        ("http://169.254.169.254/v1", ["169.254.169.254"], "", None),
+        ("http://host.openshell.internal:8000/v1", [], "", None),
+        ("http://host.openshell.internal:8000/v1", [], "a, b,", "a,b"),
+    ],
+)
+def test_which_hosts_are_trusted(url: str, addresses: list[str], named: str, trusted: str | None) -> None:
+    assert trust(url, addresses, named).get("NEMOCLAW_TRUSTED_PRIVATE_HOSTS") == trusted

@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What NemoClaw prints, as recorded from the real program (tests/unit/fixtures/nemoclaw)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import News, cause_of
+
+RECORDED = Path(__file__).parents[3] / "fixtures" / "nemoclaw"
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the last lines of a run, as the program keeps them."""
+    return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("rc=")][-40:]
+
+
+def commands() -> dict[str, list[str]]:
+    text = (RECORDED / "0.0.58-commands.txt").read_text(encoding="utf-8")
+    parts = (part.partition("\n") for part in text.split("### nemoclaw ")[1:])
+    return {words: lines_of(said) for words, _end, said in parts}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        (
+            "0.0.58-onboard-no-registry.txt",
+            "Docker could not resolve or pull the DNS probe image. Error response from daemon: Get "
+            '"https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io on 10.255.255.53:53: dial udp 10.255.255.53:53: '
+            "connect: network is unreachable",
+        ),
+        (
+            "2026-08-onboard-dockerfile-refused.txt",
+            "Custom Dockerfile tool-disclosure contract is invalid: Custom Dockerfile does not declare ARG NEMOCLAW_TOOL_DISCLOSURE; "
+            "exactly one final-stage declaration is required to apply tool disclosure 'progressive'.",
+        ),
+        (
+            "2026-08-onboard-port-held.txt",
+            "The gateway port is held by an incompatible or ambiguous owner. System readiness ",
+        ),
+        (
+            "2026-08-onboard-private-endpoint.txt",
+            "Other OpenAI-compatible endpoint endpoint validation failed. Validation probe summary: SSRF preflight: no HTTP response.",
+        ),
+        ("0.0.58-onboard-unwell.txt", "dashboard: port forward not working (connection refused)"),
+    ],
+)
+def test_the_cause_of_an_onboarding(name: str, cause: str) -> None:
+    assert cause_of(lines_of((RECORDED / name).read_text(encoding="utf-8"))).startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (
+            "--model other2",
+            "failed to verify inference endpoint for provider 'compatible-endpoint' and model 'other2' at",
+        ),
+        ("--provider ollama-local", "provider 'ollama-local' not found"),
+        ("--provider custom", "Unsupported provider 'custom'. Supported providers: nvidia-prod, "),
+        ("--sandbox nobody", "Sandbox 'nobody' is not registered."),
+        ("bad model", "Invalid model id. Model values may only contain letters, numbers, '.', '_', ':', '/', and '-'."),
+        ("--model x --nosuch", "Nonexistent flag: --nosuch"),
+        ("onboard --nosuch", "Nonexistent flag: --nosuch"),
+        ("nosuchcommand", "Sandbox 'nosuchcommand' does not exist."),
+    ],
+)
+def test_the_cause_of_a_command(words: str, cause: str) -> None:
+    (said,) = (said for asked, said in commands().items() if words in asked)
+    assert cause_of(said).startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([], "nothing"),
+        (["[3/8] Inference", "no such model"], "no such model"),
+        # What an earlier step marked and went on from is not the cause.
+        (["[1/8] Preflight", "\u2717 No GPU", "[2/8] Gateway", "It did not start."], "It did not start."),
+        (["working", "done"], "done"),
+        (["Run: nemoclaw list"], "Run: nemoclaw list"),
+    ],
+)
+def test_the_cause_of_other_lines(lines: list[str], cause: str) -> None:
+    assert cause_of(lines) == cause
+
+
+def test_that_it_still_waits_is_no_news() -> None:
+    news = News()
+    assert news.are_in(["  Creating sandbox in gateway..."], "")
+    assert news.are_in(["  Still creating sandbox in gateway... (15s elapsed)"], ""), "what it waits for is told once"
+    assert not news.are_in(["  Still creating sandbox in gateway... (30s elapsed)", "   "], "  Still crea")
+    assert news.are_in(["  Still waiting for the dashboard (5s elapsed)"], "")
+    assert not news.are_in(["  Still waiting for the dashboard (1m 5s elapsed)"], "")
+    assert news.are_in([], "Step 2/10")
