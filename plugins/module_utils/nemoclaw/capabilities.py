@@ -26,7 +26,7 @@ _API_FLAG = "--inference-api"
 
 OLLAMA, VLLM = "ollama-local", "vllm-local"
 _LOCAL = (OLLAMA, VLLM)
-# NemoClaw's own proxy for Ollama leaves it where it was started (upstream-facts N17).
+# NemoClaw's own proxy for Ollama leaves it where it was started (upstream-facts N39).
 _OWN_PROXY = "ollama-auth-proxy.pid"
 
 

@@ -41,7 +41,8 @@ _SILENCE_S = 120.0
 _UNWRITTEN = re.compile(r"writing the in-sandbox config failed")
 # OpenShell's name of an endpoint -> the variable of its key.
 _KEYS = {name: key for _choice, name, key in ENDPOINTS.values()}
-FAILURE_CODES = {r"Cannot reach local provider": "nemoclaw_local_check"}
+# What its words mean; the last pattern fits all.
+FAILURE_CODES = {r"Cannot reach local provider": "nemoclaw_local_check", r"": "nemoclaw_set_failed"}
 _REMEDIES = {
     "nemoclaw_set_failed": "Look whether the sandbox is up (nemoclaw {sandbox} status), correct what last_logs names, and run this again",
     "nemoclaw_local_check": "This release asks the server itself, without a key, before it takes {provider}. Take the provider "
@@ -206,7 +207,7 @@ def _tell(nemoclaw: NemoClaw, wish: Wish, words: list[str], own: dict[str, str])
         return
     how = "did not end and was stopped" if ended.code is None else f"ended with exit status {ended.code}"
     said = " ".join(ended.lines)
-    code = next((name for pattern, name in FAILURE_CODES.items() if re.search(pattern, said)), "nemoclaw_set_failed")
+    code = next(name for pattern, name in FAILURE_CODES.items() if re.search(pattern, said))
     remedy = _REMEDIES[code].format(sandbox=wish.sandbox, provider=wish.provider)
     raise Failure(
         code,

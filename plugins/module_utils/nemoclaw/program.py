@@ -36,16 +36,19 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 # What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (upstream-facts N34, N40; NemoClaw
 # docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work. A release that does not know one
 # passes over it.
-PASSED_ON = tuple(
-    f"NEMOCLAW_{name}"
-    for name in (
-        *("AGENT_HEARTBEAT_EVERY", "AGENT_TIMEOUT", "COMPATIBLE_AUTH_MODE", "CORPORATE_CA_BUNDLE", "DASHBOARD_BIND"),
-        *("DASHBOARD_PORT", "DOCKER_GPU_PATCH", "FROM_DOCKERFILE", "GATEWAY_BIND_ADDRESS", "GATEWAY_PORT"),
-        *("GATEWAY_RECOVERY_WAIT_SECONDS", "INFERENCE_INPUTS", "MAX_TOKENS", "OLLAMA_PORT", "OLLAMA_PROXY_PORT"),
-        *("OPENSHELL_BIN", "POLICY_MODE", "POLICY_PRESETS", "POLICY_TIER", "PROXY_HOST", "PROXY_PORT", "REASONING"),
-        *("REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF", "SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS"),
-        *("TRUSTED_PRIVATE_INFERENCE_HOSTS", "VLLM_PORT", "WEB_SEARCH_PROVIDER"),
-    )
+PASSED_ON = (
+    "NEMOCLAW_COMPATIBLE_AUTH_MODE",
+    *(
+        f"NEMOCLAW_{name}"
+        for name in (
+            *("AGENT_HEARTBEAT_EVERY", "AGENT_TIMEOUT", "CORPORATE_CA_BUNDLE", "DASHBOARD_BIND", "DASHBOARD_PORT"),
+            *("DOCKER_GPU_PATCH", "FROM_DOCKERFILE", "GATEWAY_BIND_ADDRESS", "GATEWAY_PORT"),
+            *("GATEWAY_RECOVERY_WAIT_SECONDS", "INFERENCE_INPUTS", "MAX_TOKENS", "OLLAMA_PORT", "OLLAMA_PROXY_PORT"),
+            *("OPENSHELL_BIN", "POLICY_MODE", "POLICY_PRESETS", "POLICY_TIER", "PROXY_HOST", "PROXY_PORT", "REASONING"),
+            *("REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF", "SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS"),
+            *("TRUSTED_PRIVATE_INFERENCE_HOSTS", "VLLM_PORT", "WEB_SEARCH_PROVIDER"),
+        )
+    ),
 )
 # Keys of other providers: NemoClaw took a host's OPENAI_API_KEY for local routes once (NemoClaw #2519). Newer releases call NVIDIA's
 # NVIDIA_INFERENCE_API_KEY.
