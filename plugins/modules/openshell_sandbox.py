@@ -14,6 +14,7 @@ description:
   - The phase in the gateway's list decides. What the command that makes it ends with does not, because before OpenShell 0.0.111 it
     goes on to open a session, which may fail although the sandbox is ready.
   - A sandbox that is there is waited for and never changed. A gateway does not show what one was made of.
+  - Provider and route come first. A sandbox is not made while the route's provider is missing, since it would never get inference.
   - Where it does not come up in time, or with an error, the module fails with the phase and OpenShell's log of it. The sandbox stays,
     so that it can be looked at.
 options:
@@ -23,9 +24,12 @@ options:
     type: str
     required: true
   state:
-    description: Whether the sandbox is to be there.
+    description:
+      - Whether the sandbox is to be there.
+      - V(restarted) stops it and starts it again, which heals one that was started while the provider of the gateway's route was gone; such
+        a one never gets inference by itself. It needs OpenShell 0.0.106 or later, and is changed each time.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, restarted]
     default: present
   image:
     description:
@@ -56,7 +60,8 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details: V(restarted) restarts each time.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.openshell, nemoclaw.local_inference.all]
@@ -72,6 +77,11 @@ EXAMPLES = r"""
     name: my-assistant
     image: registry.example.com/lab/agent:1
     timeout: 600
+
+- name: Stop and start one that gets no inference
+  nemoclaw.local_inference.openshell_sandbox:
+    name: my-assistant
+    state: restarted
 
 - name: Delete it
   nemoclaw.local_inference.openshell_sandbox:
@@ -175,12 +185,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     Outcome,
     Wish,
     remove,
+    restart,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "restarted"], "default": "present"},
     "image": {"type": "str"},
     "providers": {"type": "list", "elements": "str", "default": []},
     "policy": {"type": "path"},
@@ -208,6 +219,9 @@ def _bring(cli: OpenShell, wish: Wish, params: dict[str, Any], check_mode: bool)
     if params["state"] == "absent":
         # Deleting one takes seconds, and its end is a list that is looked at again and again: nothing to show.
         return {"finished": True, **_result(cli, remove(cli, wish, check_mode), sides[::-1])}
+    if params["state"] == "restarted":
+        outcome = restart(cli, wish, check_mode)
+        return {"finished": True, **_result(cli, outcome, (f"{wish.name}: running\n", f"{wish.name}: restarted\n"))}
     making = Making(cli, wish)
 
     def plan() -> dict[str, Any] | None:

@@ -115,6 +115,33 @@ def test_four_failures_are_told_apart(openshell: OpenShell, llama: Llama) -> Non
     assert (tolerated.tool_calling, len(tolerated.warnings)) == ("leaked", 1)
 
 
+def test_a_route_of_the_past_proves_nothing(openshell: OpenShell, llama: Llama) -> None:
+    """The sandbox still answers after each of these changes; the proof says what is wrong all the same."""
+    make(openshell)
+    lead(openshell, llama("good", api_key=KEY).base_url)
+    assert prove(openshell).tool_calling == "structured"
+    other = failure_of(openshell, model="other", settle=0)
+    assert (other.code, other.details["sandbox"]) == ("gateway_route_differs", "my-assistant")
+    openshell.call("provider", "delete", "lab-openai")
+    for settle in (0, 0.5):
+        stale = failure_of(openshell, settle=settle)
+        assert (stale.code, stale.details["provider"]) == ("route_dangling", "lab-openai")
+
+
+def test_a_sandbox_that_began_without_the_provider(openshell: OpenShell, llama: Llama) -> None:
+    lead(openshell, llama("good", api_key=KEY).base_url)
+    openshell.call("provider", "delete", "lab-openai")
+    # As somebody else makes it, or OpenShell itself starts it after a reboot.
+    openshell.attempt("sandbox", "create", "--name", "my-assistant", "--from", "lab/ready:1", "--no-tty", "--", "true")
+    lead(openshell, llama("good", api_key=KEY).base_url)
+    off = failure_of(openshell)
+    assert off.code == "sandbox_inference_off"
+    assert str(openshell.release) in off.message
+    if openshell.release.detaches:
+        sandbox.restart(openshell, sandbox.Wish("my-assistant", timeout=20), False)
+        assert prove(openshell).tool_calling == "structured"
+
+
 def test_a_gate_before_a_dead_server(openshell: OpenShell, broken: str) -> None:
     lead(openshell, f"{broken}/status_502/v1")
     make(openshell)

@@ -7,9 +7,9 @@ A stand-in for OpenShell's gateway, which the real CLI talks to over gRPC. No re
     FOLDER/bin/python openshell_gateway.py --release 0.0.83 --stubs FOLDER/releases/0.0.83/stubs --port 18080
 
 Messages are those of OpenShell's own wheel; what it answers follows the gateway's source (openshell-server, grpc/provider.rs,
-inference.rs, grpc/sandbox.rs). It refuses what it does not know: methods, fields, types of providers that carry no route.
-A sandbox becomes what its image says (IMAGES); any other image cannot be pulled. Commands in a sandbox are run by
-openshell_supervisor.py, on this machine and not confined.
+inference.rs) and what real gateways answered (tests/unit/fixtures/openshell/real, upstream-facts O12). It refuses what it does not know:
+methods, fields, types of providers that carry no route. Its sandboxes are in openshell_sandboxes.py; commands in them are run by openshell_supervisor.py,
+on this machine and not confined.
 """
 
 from __future__ import annotations
@@ -24,49 +24,31 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
-from openshell_supervisor import DEFAULT_TIMEOUT, Route, Supervisor
+from openshell_sandboxes import Refusal, Sandboxes, Status
+from openshell_supervisor import DEFAULT_TIMEOUT, Route, RouteDanglingError
 
-# Seconds until a sandbox leaves Provisioning, and what it becomes. None: never.
-IMAGES: dict[str, tuple[float | None, str]] = {
-    "lab/ready:1": (0.3, "READY"),
-    "lab/slow:1": (2.0, "READY"),
-    "lab/stuck:1": (None, "READY"),
-    "lab/broken:1": (0.3, "ERROR"),
-    "lab/bare:1": (0.3, "READY"),
-}
-# It has no program but a shell.
-_BARE_IMAGE = "lab/bare:1"
-_DEFAULT_IMAGE = "lab/ready:1"
-_PHASES = {"PROVISIONING": 1, "READY": 2, "ERROR": 3, "DELETING": 4}
 # inference.rs, resolve_provider_route: other types carry no route.
 _ROUTE_TYPES = ("openai", "anthropic", "nvidia", "deepinfra")
 _OTHER_TYPES = ("claude", "generic", "github", "gitlab", "outlook", "codex", "copilot", "opencode")
+_SUPPORTED = {
+    "0.0.44": "openai, anthropic, nvidia",
+    "0.0.83": "openai, anthropic, nvidia, deepinfra, google-vertex-ai, aws-bedrock",
+    "0.0.111": "openai, anthropic, nvidia, deepinfra, google-vertex-ai, aws-bedrock",
+}
 _SYSTEM_ROUTE = "sandbox-system"
-# grpc/validation.rs: DNS labels, 19 characters for sandboxes since 0.0.88.
-_SANDBOX_NAME_LIMIT = {"0.0.44": 253, "0.0.83": 253, "0.0.111": 19}
-
-Status = grpc.StatusCode
-
-
-class Refusal(Exception):
-    """What the gateway says no with."""
-
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+_NAME_LIMIT = 253
 
 
 def _serialize(message: Any) -> bytes:
     return message.SerializeToString()
 
 
-class Gateway:
+class Gateway(Sandboxes):
     """The state, and one method for each call that it knows."""
 
     def __init__(self, release: str, reported: str, state_file: Path | None, refresh: float) -> None:
@@ -78,26 +60,26 @@ class Gateway:
         self.state_file = state_file
         self.guard = threading.RLock()
         self.beginnings = 0
+        self.begin_sandboxes(refresh)
         self.forget()
-        self.supervisor = Supervisor(self.resolved_route, refresh)
 
     def forget(self) -> None:
         """Begin anew, as a gateway with an empty database."""
         with self.guard:
             self.providers: dict[str, Any] = {}
             self.routes: dict[str, Any] = {}
-            self.sandboxes: dict[str, Any] = {}
-            self.born: dict[str, float] = {}
+            self.forget_sandboxes()
             self.calls: list[str] = []
             self.beginnings += 1
-            self._write_state()
+            self.write_state()
 
     # -- what is known of a release -------------------------------------------------------------------------------------------
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         known = ["Health", "GetGatewayConfig", "CreateProvider", "GetProvider", "ListProviders", "UpdateProvider"]
         known += ["DeleteProvider", "CreateSandbox", "GetSandbox", "ListSandboxes", "DeleteSandbox", "GetSandboxLogs"]
-        known += ["GetGatewayInfo"] if self.workspaces else []
+        known += ["GetProviderProfile"]
+        known += ["GetGatewayInfo", "StopSandbox", "StartSandbox"] if self.workspaces else []
         kind = "InferenceRoute" if self.workspaces else "ClusterInference"
         inference = [f"Set{kind}", f"Get{kind}", *([f"Delete{kind}"] if self.workspaces else [])]
         services = [(self.messages, "OpenShell", known), (self.inference, "Inference", inference)]
@@ -129,9 +111,9 @@ class Gateway:
                     self._refuse_unknown_fields(request)
                     reply = answer(request)
                 except Refusal as refusal:
-                    self._write_state()
+                    self.write_state()
                     context.abort(refusal.code, str(refusal))
-                self._write_state()
+                self.write_state()
                 return reply
 
         request_class: Any = message_factory.GetMessageClass(method.input_type)
@@ -156,7 +138,10 @@ class Gateway:
         return self.messages.HealthResponse(status=1, version=self.reported)
 
     def GetGatewayInfo(self, _request: Any) -> Any:
-        return self.messages.GetGatewayInfoResponse(status=1, gateway_version=self.reported)
+        driver = self.messages.ComputeDriverInfo(name="docker")
+        driver.capabilities.driver_name = "docker"
+        driver.capabilities.driver_version = "20.10.24+dfsg1"
+        return self.messages.GetGatewayInfoResponse(status=1, gateway_version=self.reported, compute_drivers=[driver])
 
     def GetGatewayConfig(self, _request: Any) -> Any:
         return self.settings.GetGatewayConfigResponse()
@@ -166,21 +151,27 @@ class Gateway:
     def CreateProvider(self, request: Any) -> Any:
         provider = copy.deepcopy(request.provider)
         name = provider.metadata.name
+        if len(name) > _NAME_LIMIT:
+            text = f"provider.name exceeds maximum length ({len(name)} > {_NAME_LIMIT})"
+            raise Refusal(Status.INVALID_ARGUMENT, text)
         if provider.type not in (*_ROUTE_TYPES, *_OTHER_TYPES):
             raise Refusal(Status.INVALID_ARGUMENT, f"provider type '{provider.type}' is not known to this stand-in")
         if not provider.credentials:
             raise Refusal(Status.INVALID_ARGUMENT, "provider.credentials must not be empty")
         if name in self.providers:
             raise Refusal(Status.ALREADY_EXISTS, "provider already exists")
-        self._stamp(provider.metadata)
+        self.stamp(provider.metadata)
         self.providers[name] = provider
         return self.messages.ProviderResponse(provider=self._redacted(provider))
 
     def GetProvider(self, request: Any) -> Any:
         return self.messages.ProviderResponse(provider=self._redacted(self._provider(request.name)))
 
+    def GetProviderProfile(self, request: Any) -> Any:
+        raise Refusal(Status.NOT_FOUND, f"provider profile '{request.id}' not found")
+
     def ListProviders(self, request: Any) -> Any:
-        found = [self._redacted(provider) for _name, provider in sorted(self.providers.items())]
+        found = [self._redacted(provider) for provider in self.providers.values()]
         return self.messages.ListProvidersResponse(providers=found[request.offset :][: request.limit or 100])
 
     def UpdateProvider(self, request: Any) -> Any:
@@ -215,9 +206,12 @@ class Gateway:
         shown = copy.deepcopy(provider)
         for key in shown.credentials:
             shown.credentials[key] = "REDACTED"
+        if self.workspaces:
+            # 0.0.111 does not say when a provider was made.
+            shown.metadata.created_at_ms = 0
         return shown
 
-    def _stamp(self, metadata: Any) -> None:
+    def stamp(self, metadata: Any) -> None:
         metadata.id = str(uuid.uuid4())
         metadata.created_at_ms = int(time.time() * 1000)
         metadata.resource_version = 1
@@ -234,10 +228,17 @@ class Gateway:
         provider = self.providers[request.provider_name]
         if provider.type not in _ROUTE_TYPES:
             text = f"provider '{request.provider_name}' has unsupported type '{provider.type}' for cluster inference"
+            raise Refusal(Status.INVALID_ARGUMENT, f"{text} (supported: {_SUPPORTED[self.release]})")
+        if not provider.credentials:
+            text = f"provider '{request.provider_name}' has no usable API key credential"
             raise Refusal(Status.INVALID_ARGUMENT, text)
         if not request.no_verify:
             # The real one asks the server from the host, where the sandbox's name for the host means nothing.
-            text = f"failed to verify inference endpoint for provider '{request.provider_name}': dns error"
+            base_url = self._base_url(provider)
+            text = f"failed to verify inference endpoint for provider '{request.provider_name}' and model '{request.model_id}' at "
+            text += f"'{base_url}': failed to connect to {base_url}/chat/completions: error sending request for url "
+            text += f"({base_url}/chat/completions). Next steps: check that the service is running, confirm the base URL and "
+            text += "protocol, and verify credentials, or retry with '--no-verify' if you want to skip verification"
             raise Refusal(Status.FAILED_PRECONDITION, text)
         version = self.routes[name].version + 1 if name in self.routes else 1
         fields = {
@@ -255,7 +256,9 @@ class Gateway:
     def GetRoute(self, request: Any) -> Any:
         name = self._route_name(request)
         if name not in self.routes:
-            raise Refusal(Status.NOT_FOUND, f"inference route '{name}' is not configured")
+            where = " in workspace 'default'" if self.workspaces else ""
+            text = f"inference route '{name}' is not configured{where}; run 'openshell inference set --provider <name> --model <id>'"
+            raise Refusal(Status.NOT_FOUND, text)
         return self.routes[name]
 
     def DeleteRoute(self, request: Any) -> Any:
@@ -269,130 +272,26 @@ class Gateway:
         return name
 
     def resolved_route(self) -> Route | None:
-        """Return the user's route as a supervisor gets it; a provider that is gone leaves it dangling, so there is none."""
+        """Return the user's route as a supervisor gets it, None where none is set."""
         with self.guard:
             route = self.routes.get("inference.local")
-            if route is None or route.provider_name not in self.providers:
+            if route is None:
                 return None
+            if route.provider_name not in self.providers:
+                raise RouteDanglingError
             provider = self.providers[route.provider_name]
-            prefix = provider.type.upper()
-            key = provider.credentials.get(f"{prefix}_API_KEY") or provider.credentials[min(provider.credentials)]
-            base_url = provider.config.get(f"{prefix}_BASE_URL", "https://nothing.invalid")
-            return Route(provider.type, base_url, key, route.model_id, route.timeout_secs or DEFAULT_TIMEOUT)
+            key = provider.credentials.get(f"{provider.type.upper()}_API_KEY")
+            key = key or provider.credentials[min(provider.credentials)]
+            timeout = route.timeout_secs or DEFAULT_TIMEOUT
+            return Route(provider.type, self._base_url(provider), key, route.model_id, timeout)
 
-    # -- sandboxes ------------------------------------------------------------------------------------------------------------
-
-    def CreateSandbox(self, request: Any) -> Any:
-        if len(request.name) > _SANDBOX_NAME_LIMIT[self.release]:
-            limit = _SANDBOX_NAME_LIMIT[self.release]
-            raise Refusal(Status.INVALID_ARGUMENT, f"sandbox.name exceeds maximum length ({limit})")
-        if request.name in self.sandboxes:
-            raise Refusal(Status.ALREADY_EXISTS, f"sandbox '{request.name}' already exists")
-        for name in request.spec.providers:
-            if name not in self.providers:
-                raise Refusal(Status.FAILED_PRECONDITION, f"provider '{name}' not found")
-        sandbox = self.messages.Sandbox(spec=request.spec)
-        sandbox.metadata.name = request.name
-        self._stamp(sandbox.metadata)
-        sandbox.spec.template.image = sandbox.spec.template.image or _DEFAULT_IMAGE
-        self.sandboxes[request.name] = sandbox
-        self.born[request.name] = time.monotonic()
-        return self.messages.SandboxResponse(sandbox=self._seen(sandbox))
-
-    def GetSandbox(self, request: Any) -> Any:
-        if request.name not in self.sandboxes:
-            raise Refusal(Status.NOT_FOUND, "sandbox not found")
-        return self.messages.SandboxResponse(sandbox=self._seen(self.sandboxes[request.name]))
-
-    def ListSandboxes(self, request: Any) -> Any:
-        found = [self._seen(sandbox) for _name, sandbox in sorted(self.sandboxes.items())]
-        return self.messages.ListSandboxesResponse(sandboxes=found[request.offset :][: request.limit or 100])
-
-    def DeleteSandbox(self, request: Any) -> Any:
-        return self.messages.DeleteSandboxResponse(deleted=self.sandboxes.pop(request.name, None) is not None)
-
-    def GetSandboxLogs(self, request: Any) -> Any:
-        line = self.messages.SandboxLogLine(
-            sandbox_id=request.sandbox_id,
-            timestamp_ms=int(time.time() * 1000),
-            level="INFO",
-            target="lab",
-            message="image requested from the engine",
-            source="gateway",
-        )
-        return self.messages.GetSandboxLogsResponse(logs=[line], buffer_total=1)
-
-    def watch_sandbox(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        """Send a snapshot at once and one for each new phase, until the sandbox is gone or nobody listens."""
-        with self.guard:
-            self.calls.append("WatchSandbox")
-        last = None
-        while context.is_active():
-            with self.guard:
-                found = [sandbox for sandbox in self.sandboxes.values() if sandbox.metadata.id == request.id]
-                phase = self._phase(found[0]) if found else None
-                event = self.messages.SandboxStreamEvent(sandbox=self._seen(found[0])) if found else None
-            if event is None:
-                context.abort(Status.NOT_FOUND, "sandbox not found")
-            if phase != last:
-                last = phase
-                yield event
-            time.sleep(0.02)
-
-    def exec_sandbox(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        """Run a command, and send what it wrote and how it ended (grpc/sandbox.rs, handle_exec_sandbox)."""
-        with self.guard:
-            self.calls.append("ExecSandbox")
-            self._write_state()
-            found = [sandbox for sandbox in self.sandboxes.values() if sandbox.metadata.id == request.sandbox_id]
-            ready = bool(found) and self._phase(found[0]) == "READY"
-        if not found:
-            context.abort(Status.NOT_FOUND, "sandbox not found")
-        if not ready:
-            context.abort(Status.FAILED_PRECONDITION, "sandbox is not ready")
-        if request.tty or not request.command or any({"\n", "\r", "\0"} & set(word) for word in request.command):
-            context.abort(Status.INVALID_ARGUMENT, "command argument contains newline or carriage return characters")
-        written, errors, code = self.supervisor.run(
-            list(request.command),
-            request.stdin,
-            dict(request.environment),
-            request.timeout_seconds,
-            found[0].spec.template.image != _BARE_IMAGE,
-        )
-        event = self.messages.ExecSandboxEvent
-        # The real one sends the two streams in any order: here an error comes in the midst of the output, which is the worst of it.
-        half = len(written) // 2
-        if written:
-            yield event(stdout=self.messages.ExecSandboxStdout(data=written[:half]))
-        if errors:
-            yield event(stderr=self.messages.ExecSandboxStderr(data=errors))
-        if written:
-            yield event(stdout=self.messages.ExecSandboxStdout(data=written[half:]))
-        yield event(exit=self.messages.ExecSandboxExit(exit_code=code))
-
-    def _phase(self, sandbox: Any) -> str:
-        after, becomes = IMAGES.get(sandbox.spec.template.image, (0.3, "ERROR"))
-        old_enough = after is not None and time.monotonic() - self.born[sandbox.metadata.name] >= after
-        return becomes if old_enough else "PROVISIONING"
-
-    def _seen(self, sandbox: Any) -> Any:
-        """Return the sandbox as it is now, its phase where the release looks for it."""
-        seen = copy.deepcopy(sandbox)
-        phase = self._phase(sandbox)
-        ready = {"READY": ("True", "Ready", ""), "PROVISIONING": ("False", "Starting", "container is starting")}
-        known = sandbox.spec.template.image in IMAGES
-        failed = ("Crashed", "supervisor exited with status 1") if known else ("ImagePullFailed", "no such image")
-        status, reason, message = ready.get(phase, ("False", *failed))
-        seen.status.conditions.add(type="Ready", status=status, reason=reason, message=message)
-        seen.status.phase = _PHASES[phase]
-        if self.release == "0.0.44":
-            # Its Sandbox has the phase in field 4, as a number.
-            seen.MergeFromString(bytes([4 << 3, _PHASES[phase]]))
-        return seen
+    @staticmethod
+    def _base_url(provider: Any) -> str:
+        return provider.config.get(f"{provider.type.upper()}_BASE_URL", "https://nothing.invalid")
 
     # -- what tests look at ---------------------------------------------------------------------------------------------------
 
-    def _write_state(self) -> None:
+    def write_state(self) -> None:
         """Write all that there is, secrets included: it is what tests compare with what they gave to the CLI."""
         if self.state_file is None:
             return
@@ -462,7 +361,7 @@ def serve(options: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A stand-in for OpenShell's gateway.")
-    parser.add_argument("--release", required=True, choices=sorted(_SANDBOX_NAME_LIMIT))
+    parser.add_argument("--release", required=True, choices=sorted(_SUPPORTED))
     parser.add_argument("--stubs", required=True, help="folder with openshell/_proto of the release's wheel")
     parser.add_argument("--report-version", help="what it says its version is; by default the release")
     parser.add_argument("--port", type=int, default=0)

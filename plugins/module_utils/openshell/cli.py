@@ -32,36 +32,94 @@ LIMIT_S = 30.0
 # Settings that would make the CLI look at another user's registrations.
 _OTHERS = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 
-# What the CLI's words stand for; the first pattern that fits counts. The server's messages are the same in all releases.
-# "client error (Connect)" and "Connection refused" alone say little: TLS that fails begins with the former, and a gateway that answers
-# passes both on, from a server that it verified or from its Docker.
-FAILURE_CODES = {
-    r"failed to verify inference endpoint": "openshell_verify_failed",
-    r"failed to read TLS|certificate|invalid peer|close_notify|Unauthenticated|valid authentication": "openshell_gateway_tls",
-    r"tcp connect error|transport error.*Connection refused": "openshell_gateway_down",
-    r"No active gateway|No gateway configured|not_configured|Unknown gateway|No gateway metadata": "openshell_gateway_unset",
-    r"Method not found|data is not UTF-8 encoded|failed to decode Protobuf": "openshell_release_mismatch",
-    r"is attached to sandbox": "provider_attached",
-    r"provider '.*' not found|provider not found": "openshell_provider_missing",
-    r"unsupported type|does not support inference|unsupported provider type": "openshell_provider_unfit",
-}
-_MEANINGS = {
-    "openshell_gateway_down": "the gateway does not answer. Start it (systemctl --user start openshell-gateway, as its user), "
-    "or correct gateway and gateway_endpoint; with sandbox_backend: none the roles leave it alone and only record the route",
-    "openshell_gateway_unset": "the user {user} has no such gateway registered. As that user, openshell gateway list has the "
-    "names, and openshell gateway add http://127.0.0.1:8080 --local --name nemoclaw registers one",
-    "openshell_gateway_tls": "the gateway and the user {user} do not trust each other: the gateway's certificate is of no authority that "
-    "the user knows, or it wants a client certificate and the user has none that fits. Register it where its certificates lie "
-    "(openshell gateway add https://... --local)",
-    "openshell_release_mismatch": "CLI and gateway are of different releases, which do not understand each other. Install the "
-    "same release of both",
-    "provider_attached": "the provider is attached to a sandbox, and OpenShell removes none that is. Detach it (openshell "
-    "sandbox provider detach SANDBOX PROVIDER), or delete the sandbox",
-    "openshell_provider_missing": "the gateway has no such provider. Create it first, with the module openshell_provider",
-    "openshell_provider_unfit": "a provider of that type carries no inference route. Use the type openai or anthropic",
-    "openshell_verify_failed": "the gateway could not reach the server. It asks from the host, where host.openshell.internal "
-    "means nothing: leave verify off, and prove the server with endpoint_validate and sandbox_probe",
-}
+# What the CLI's words stand for, the code and the meaning; the first pattern that fits counts. The server's messages are the same in all
+# releases. "client error (Connect)" and "Connection refused" alone say little: TLS that fails begins with the former, and a gateway that
+# answers passes both on, from a server that it verified or from its Docker.
+_TROUBLES = (
+    {
+        "said": r"failed to verify inference endpoint",
+        "code": "openshell_verify_failed",
+        "meaning": "the gateway could not reach the server. It asks from the host, where host.openshell.internal means nothing: "
+        "leave verify off, and prove the server with endpoint_validate and sandbox_probe",
+    },
+    {
+        "said": r"pull (Docker )?image failed.*(x509|certificate)",
+        "code": "sandbox_error",
+        "meaning": "the gateway's container engine does not know the authority of the image registry's certificate. Put that "
+        "authority's certificate into /etc/docker/certs.d/REGISTRY/ca.crt, or make the image available to the engine "
+        "(docker pull, docker load)",
+    },
+    {
+        "said": r"pull (Docker )?image failed",
+        "code": "sandbox_error",
+        "meaning": "the gateway's container engine cannot get the image, so there is no sandbox. Correct its name, log the engine in "
+        "to its registry, or load the image there (docker load)",
+    },
+    {
+        "said": r"received fatal alert",
+        "code": "openshell_gateway_tls",
+        "meaning": "the gateway refuses the client certificate of the user {user}: it is of another authority than the gateway's "
+        "own. Copy ca.crt, tls.crt and tls.key of this gateway into the mtls folder of its registration",
+    },
+    {
+        "said": r"InvalidContentType",
+        "code": "openshell_gateway_tls",
+        "meaning": "the gateway speaks no TLS at that port, and its address begins with https://. Register it with http://",
+    },
+    {
+        "said": r"gRPC health check failed",
+        "code": "openshell_gateway_down",
+        "meaning": "something answers at that address, and not as a gateway does without TLS. If the gateway uses TLS, register it "
+        "with https:// where its certificates lie; else something else has the port",
+    },
+    {
+        "said": r"invalid peer certificate",
+        "code": "openshell_gateway_tls",
+        "meaning": "the gateway's certificate is of no authority that the user {user} knows. Copy the gateway's own ca.crt into the "
+        "mtls folder of its registration",
+    },
+    {
+        "said": r"failed to read TLS|certificate|close_notify|Unauthenticated|valid authentication",
+        "code": "openshell_gateway_tls",
+        "meaning": "the gateway and the user {user} do not trust each other: the gateway's certificate is of no authority that the "
+        "user knows, or it wants a client certificate and the user has none that fits. Register it where its certificates "
+        "lie (openshell gateway add https://... --local)",
+    },
+    {
+        "said": r"tcp connect error|transport error.*Connection refused",
+        "code": "openshell_gateway_down",
+        "meaning": "the gateway does not answer. Start it (systemctl --user start openshell-gateway, as its user), or correct "
+        "gateway and gateway_endpoint; with sandbox_backend: none the roles leave it alone and only record the route",
+    },
+    {
+        "said": r"No active gateway|No gateway configured|not_configured|Unknown gateway|No gateway metadata",
+        "code": "openshell_gateway_unset",
+        "meaning": "the user {user} has no such gateway registered. As that user, openshell gateway list has the names, and "
+        "openshell gateway add http://127.0.0.1:8080 --local --name nemoclaw registers one",
+    },
+    {
+        "said": r"Method not found|data is not UTF-8 encoded|failed to decode Protobuf",
+        "code": "openshell_release_mismatch",
+        "meaning": "CLI and gateway are of different releases, which do not understand each other. Install the same release of both; "
+        "the CLI is {release}",
+    },
+    {
+        "said": r"is attached to sandbox",
+        "code": "provider_attached",
+        "meaning": "the provider is attached to a sandbox, and OpenShell removes none that is. Detach it (openshell sandbox provider "
+        "detach SANDBOX PROVIDER), or delete the sandbox",
+    },
+    {
+        "said": r"provider '.*' not found|provider not found",
+        "code": "openshell_provider_missing",
+        "meaning": "the gateway has no such provider. Create it first, with the module openshell_provider",
+    },
+    {
+        "said": r"unsupported type|does not support inference|unsupported provider type",
+        "code": "openshell_provider_unfit",
+        "meaning": "a provider of that type carries no inference route. Use the type openai or anthropic",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -155,11 +213,11 @@ class OpenShell:
     def trouble(self, words: Sequence[str], output: str, code: int | None) -> Failure:
         """Return what a failed command means. Some fail with exit status 0; then C(code) is None."""
         said = quote(text.error_of(output), self.secret, 400)
-        for pattern, name in FAILURE_CODES.items():
-            if re.search(pattern, said):
-                meaning = _MEANINGS[name].format(user=self.account.name)
+        for trouble in _TROUBLES:
+            if re.search(trouble["said"], said):
+                meaning = trouble["meaning"].format(user=self.account.name, release=self.release)
                 sentence = f"Ran {self.shown(words)}, but {meaning}. It says: {said}"
-                return Failure(name, sentence, server_message=said)
+                return Failure(trouble["code"], sentence, server_message=said)
         ended = "" if code is None else f" with exit status {code}"
         return Failure(
             "openshell_failed",

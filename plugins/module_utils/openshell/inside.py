@@ -32,6 +32,8 @@ _SCRIPT = f'echo {_BEGIN}; exec curl "$@"'
 # Exit statuses: of a shell whose command is not there or may not be run, and of the gateway's own limit (sandbox.rs).
 _NO_COMMAND = (126, 127)
 _LIMIT_REACHED = (28, 124)
+# curl's, where TLS cannot be agreed on.
+_NO_TLS = 35
 # Seconds for the gateway to reach the sandbox and for the command line to end, beyond the request's own.
 _OVERHEAD_S = 15.0
 
@@ -100,7 +102,7 @@ class SandboxClient:
 
         Raises:
             Failure: C(sandbox_command_missing), C(sandbox_route_refused), C(sandbox_key_refused), C(sandbox_upstream_down),
-                C(timeout), or one of the CLI.
+                C(sandbox_inference_off), C(timeout), or one of the CLI.
 
         """
         seconds = max(1, math.ceil(min(limit or self.deadline.remaining, self.deadline.remaining)))
@@ -127,6 +129,14 @@ class SandboxClient:
         if found is None:
             raise self._cli.trouble(("sandbox", "exec"), said, answer.code)
         status = int(found[2])
+        if code == _NO_TLS:
+            raise Failure(
+                "sandbox_inference_off",
+                f"The sandbox {self._sandbox} asked {self.base.root}, and its supervisor does not take the connection (curl ended with "
+                "35). It was started while the gateway's route led through a provider that was gone, and has inference switched off for "
+                "as long as it runs. With the route in place stop and start it (openshell_sandbox with state: restarted). That takes "
+                f"OpenShell 0.0.106 or later; this is {self._cli.release}. With an older one it has to be deleted and made anew.",
+            )
         if not status:
             raise self._refused(f"curl ended with {code} ({self._said(answer.errors)})")
         content = found[1].encode()

@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.inside import SandboxClient
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import find_standing_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
 
@@ -66,9 +67,18 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     """Ask the model from inside the sandbox; the report shows how far it came.
 
     Raises:
-        Failure: The codes of SandboxClient.open, and those of the probes, such as C(tool_calls_leaked).
+        Failure: C(route_dangling), C(gateway_route_differs), C(gateway_route_missing), the codes of SandboxClient.open, and those of the
+            probes, such as C(tool_calls_leaked).
 
     """
+    route = find_standing_route(cli)
+    if route is not None and route.model != wish.model:
+        raise Failure(
+            "gateway_route_differs",
+            f"{wish.model} was to be proved from inside {sandbox}, and the gateway leads to {route.model} by {route.provider}. It answers "
+            "whatever model is asked for, so an answer would prove nothing. Set the route (openshell_inference, or the playbook site).",
+            sandbox=sandbox,
+        )
     deadline = Deadline(wish.timeout + wish.settle)
     # A supervisor reads its route again every 5 s (upstream-facts O3): an answer before that may come from the old one.
     deadline.sleep(wish.settle)
@@ -84,3 +94,10 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
         raise
     finally:
         report.elapsed = deadline.elapsed
+    if route is None:
+        raise Failure(
+            "gateway_route_missing",
+            f"The sandbox {sandbox} got its answer, and the gateway has no route: it came by the one that the sandbox read last, which is "
+            "gone within 5 s. Set a route (openshell_inference, or the playbook site), and run this again.",
+            sandbox=sandbox,
+        )

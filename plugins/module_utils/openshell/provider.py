@@ -21,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     loopback_warnings,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 
 _PAGE = 100  # what `provider list` prints without --limit
 
@@ -96,6 +97,27 @@ def _find_in_text(cli: OpenShell, name: str) -> ProviderSeen | None:
             credential_keys=text.keys_of(found["credential keys"]),
             config_keys=text.keys_of(found["config keys"]),
         )
+
+
+def find_standing_route(cli: OpenShell) -> RouteSeen | None:
+    """Return the user's route, None where none is set.
+
+    Raises:
+        Failure: C(route_dangling); its provider is gone. A sandbox that runs keeps the route that it read last, so that its answers prove
+            nothing, and one that starts then has inference switched off for as long as it runs (upstream-facts O11).
+
+    """
+    route = find_route(cli)
+    if route is None or find_provider(cli, route.provider) is not None:
+        return route
+    raise Failure(
+        "route_dangling",
+        f"The gateway's route leads to {route.model} by the provider {route.provider}, and somebody deleted that provider. Sandboxes that "
+        "run go on with what they read last, its key included, and one that starts now would never get inference. Make the provider "
+        "again (openshell_provider), or set another route (openshell_inference), and run this again.",
+        provider=route.provider,
+        model=route.model,
+    )
 
 
 def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:

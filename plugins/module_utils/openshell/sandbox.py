@@ -21,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import find_standing_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import check_name
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import (
     SandboxSeen,
@@ -35,6 +36,7 @@ _POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N3
 # Seconds for the command to end once the phase is known: its words explain an error.
 _ENDING_S = 3.0
 _LOG_LINES = 50
+_WRONG_USAGE = 2  # what the command line ends with for a command that its release lacks
 # 0.0.88 takes DNS labels of at most 19 characters without two hyphens in a row; checked for all, so that an upgrade works.
 _NAME = re.compile(r"[a-z]([a-z0-9]|-(?!-))*(?<!-)")
 _NAME_LIMIT = 19
@@ -116,8 +118,8 @@ class Making:
         """Return what came of it where there is nothing to do, or nothing may be done; None where there is.
 
         Raises:
-            Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_stopped), or one of
-                the CLI.
+            Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_stopped),
+                C(route_dangling), or one of the CLI.
 
         """
         wish = self._wish
@@ -126,6 +128,8 @@ class Making:
         if found is not None and found.phase not in ("Deleting", READY, *_PASSING):
             raise _not_ready(self._cli, wish, found, None, Deadline(wish.timeout))
         if found is None or found.phase == "Deleting":
+            # One that starts while the route's provider is gone never gets inference.
+            find_standing_route(self._cli)
             return Outcome(found, changed=True, actions=[f"create {wish.name}"]) if check_mode else None
         return Outcome(found) if check_mode or found.phase == READY else None
 
@@ -162,6 +166,44 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     return making.plan(check_mode) or making.work(silent)
 
 
+def restart(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+    """Stop the sandbox and start it again, and wait until it is ready. One that is stopped is only started.
+
+    Raises:
+        Failure: C(sandbox_not_ready), C(openshell_capability_missing), C(route_dangling), or those of Making.
+
+    """
+    check_name("sandbox", wish.name)
+    _check_timeout(wish)
+    deadline = Deadline(wish.timeout)
+    found = find_sandbox(cli, wish.name)
+    if found is None:
+        raise Failure(
+            "sandbox_not_ready",
+            f"The sandbox {wish.name} was to be stopped and started, and the gateway has none of that name. Make it with state: present.",
+            last_state="not there",
+        )
+    find_standing_route(cli)
+    verbs = ("start",) if found.phase == "Stopped" else ("stop", "start")
+    outcome = Outcome(found, changed=True, actions=[f"{verb} {wish.name}" for verb in verbs])
+    if check_mode:
+        return outcome
+    for verb in verbs:
+        answer = cli.attempt("sandbox", verb, wish.name, limit_s=wish.timeout)
+        if answer.code == _WRONG_USAGE:
+            raise Failure(
+                "openshell_capability_missing",
+                f"OpenShell {cli.release} has no command that stops or starts a sandbox; 0.0.106 and later have. Upgrade command line and "
+                f"gateway, or delete the sandbox {wish.name} (state: absent) and make it anew.",
+                release=str(cli.release),
+            )
+        if answer.code:
+            raise cli.trouble(("sandbox", verb), answer.output, answer.code)
+    outcome.sandbox = _wait_until_ready(cli, wish, None, deadline, silent)
+    outcome.elapsed = deadline.elapsed
+    return outcome
+
+
 def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     """Delete the sandbox, and wait until it is gone; absent is fine.
 
@@ -180,7 +222,10 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     if check_mode:
         return outcome
     if found.phase != "Deleting":
-        cli.call("sandbox", "delete", wish.name, limit_s=wish.timeout)
+        answer = cli.attempt("sandbox", "delete", wish.name, limit_s=wish.timeout)
+        # Somebody else may be quicker.
+        if answer.code and "sandbox not found" not in text.error_of(answer.output):
+            raise cli.trouble(("sandbox", "delete"), answer.output, answer.code)
     _wait_until_gone(cli, wish.name, deadline)
     outcome.sandbox, outcome.elapsed = None, deadline.elapsed
     return outcome
@@ -237,7 +282,8 @@ def _not_ready(
     if phase == "Stopped":
         return Failure(
             "sandbox_stopped",
-            f"The sandbox {wish.name} is there and stopped. Start it (openshell sandbox start {wish.name}), or delete it.",
+            f"The sandbox {wish.name} is there and stopped. Start it (openshell_sandbox with state: restarted, or openshell sandbox start "
+            f"{wish.name}), or delete it.",
             **facts,
         )
     if phase in (*_PASSING, "not listed"):
@@ -280,7 +326,8 @@ def check_sandbox_name(name: str) -> None:
         raise Failure(
             "sandbox_name_invalid",
             f"The sandbox is to be called {name!r}. OpenShell takes lower-case letters, digits and single hyphens, "
-            f"beginning with a letter and not ending with a hyphen, {_NAME_LIMIT} characters at most.",
+            f"beginning with a letter and not ending with a hyphen, and since 0.0.88 at most {_NAME_LIMIT} characters; this has "
+            f"{len(name)}. Names that only older releases take are refused too, so that an upgrade keeps the sandbox.",
         )
 
 

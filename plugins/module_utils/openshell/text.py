@@ -49,7 +49,10 @@ def error_of(output: str) -> str:
     words = " ".join(_GUTTER.sub("", line).strip() for line in lines[start:])
     text = re.sub(r"^[Ee]rror: *", "", " ".join(words.split()))
     quoted = _SERVER_MESSAGE.search(text)
-    return quoted[1].replace('\\"', '"') if quoted else text
+    # Of a message that says no more than this the reason stands among its causes.
+    if quoted is None or quoted[1] == "transport error":
+        return text
+    return quoted[1].replace('\\"', '"')
 
 
 def fields_of(output: str) -> dict[str, str]:

@@ -109,6 +109,32 @@ def test_a_gateway_that_answers_is_not_down(output: str, code: str) -> None:
     assert handle().trouble(("status",), output, 1).code == code
 
 
+def test_each_way_that_trust_fails_has_its_sentence() -> None:
+    """As a gateway with mutual TLS was seen to refuse."""
+    answers = json.loads((FIXTURES / "real" / "tls.json").read_text(encoding="utf-8"))["answers"]
+    said = {name: handle("0.0.111").trouble(("status",), output, 1) for name, (_code, output) in answers.items()}
+    assert {name: failure.code for name, failure in said.items()} == {name: code for name, (code, _) in answers.items()}
+    meanings = {failure.message.split(" It says: ")[0] for failure in said.values()}
+    assert len(meanings) == 5, "a call and a status that fail alike are told alike, other failures are not"
+    assert "refuses the client certificate of the user lab" in said["foreign-client-certificate"].message
+    assert "begins with https://" in said["https-to-a-plaintext-port"].message
+    assert "authority that the user lab knows" in said["foreign-authority-in-a-call"].message
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("x509: certificate signed by unknown authority", "/etc/docker/certs.d"),
+        ("dial tcp: connect: network is unreachable", "docker load"),
+    ],
+)
+def test_an_image_that_the_engine_cannot_get_is_no_trouble_of_the_gateway(reason: str, advice: str) -> None:
+    output = f'Error:   \u00d7 status: Internal, message: "create sandbox failed: pull Docker image failed: {reason}"\n'
+    failure = handle("0.0.44").trouble(("sandbox", "create"), output, 1)
+    assert failure.code == "sandbox_error"
+    assert advice in failure.message
+
+
 @pytest.mark.parametrize("release", RELEASES)
 def test_what_the_cli_prints_is_read(release: str) -> None:
     assert text.route_of(recorded(release, "inference-get-none")) is None

@@ -37,6 +37,7 @@ case "$1 $2" in
   "sandbox list") n=$(cat count 2>/dev/null || echo 0); cat list.$n; [ -e list.$((n + 1)) ] && echo $((n + 1)) >count; exit 0 ;;
   "sandbox create") echo "$@" >created; exit 0 ;;
   "sandbox delete") exit 0 ;;
+  "inference get") printf 'Inference:\\n\\n  Not configured\\n' ;;
   "logs lab") echo "a line" ;;
   *) echo "this stand-in knows no openshell $*" >&2; exit 99 ;;
 esac
