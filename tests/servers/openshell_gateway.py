@@ -8,8 +8,8 @@ A stand-in for OpenShell's gateway, which the real CLI talks to over gRPC. No re
 
 Messages are those of OpenShell's own wheel; what it answers follows the gateway's source (openshell-server, grpc/provider.rs,
 inference.rs) and what real gateways answered (tests/unit/fixtures/openshell/real, upstream-facts O12). It refuses what it does not know:
-methods, fields, types of providers that carry no route. Its sandboxes are in openshell_sandboxes.py; commands in them are run by openshell_supervisor.py,
-on this machine and not confined.
+methods, fields, types of providers that carry no route. Its sandboxes are in openshell_sandboxes.py; commands in them are run by
+openshell_supervisor.py, on this machine and not confined.
 """
 
 from __future__ import annotations
