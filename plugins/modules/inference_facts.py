@@ -528,8 +528,8 @@ ansible_facts:
               sample: 0.31.1
             damage:
               description:
-                - How the installation differs from what M(nemoclaw.local_inference.ollama_install) recorded of it. V(null) where it does
-                  not, and where another program installed it.
+                - How the installation differs from what M(nemoclaw.local_inference.ollama_install) recorded of it, or what a run that was
+                  broken off left beside it. V(null) where there is nothing of that, and where another program installed it.
               returned: success
               type: str
               sample: /usr/local/lib/ollama/libggml-base.so is missing

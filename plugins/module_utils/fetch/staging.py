@@ -38,9 +38,12 @@ class Staging:
         self._lock: int | None = None
         self._moved: list[tuple[Path, Path]] = []  # (where it belongs, where it is kept)
         self._placed: list[Path] = []
+        self._is_undoing = False
 
     def open(self) -> None:
-        """Make the folder and keep others out of it; what a killed run left there is removed, what it fetched stays.
+        """Make the folder and keep others out of it.
+
+        What a killed run moved is put back in its place and what it unpacked is removed; what it fetched stays.
 
         Raises:
             Failure: C(install_unwritable), C(install_running).
@@ -51,6 +54,7 @@ class Staging:
             self.folder.chmod(0o755)
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._recover()
             for folder in (self.tree, self._old):
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
@@ -61,6 +65,30 @@ class Staging:
             ) from None
         except OSError as error:
             raise unwritable(str(self._prefix), error) from error
+
+    def _recover(self) -> None:
+        """Put back what a run moved that was killed in the middle of a swap: the next one may end before it has anything better."""
+        for number, name in enumerate(self._parts):
+            kept, place = self._old / str(number), self._prefix / name
+            if kept.exists() or kept.is_symlink():
+                if place.exists() or place.is_symlink():
+                    _remove(place)
+                kept.rename(place)
+
+    def tidy(self) -> bool:
+        """Remove what a run has left that was killed, unless one is at it right now; tell whether there was anything."""
+        try:
+            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(self.folder, ignore_errors=True)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
+        return True
 
     def swap(self) -> None:
         """Put the new files in place, in the order of the parts.
@@ -80,16 +108,29 @@ class Staging:
                 self._placed.append(place)
 
     def undo(self) -> None:
-        """Put back what was there before; without a swap it does nothing."""
+        """Put back what was there before; without a swap it does nothing.
+
+        Raises:
+            OSError: What could not be put back outlives close(), and the next run begins with it.
+
+        """
+        self._is_undoing = True
         for place in reversed(self._placed):
             _remove(place)
         for place, kept in reversed(self._moved):
             kept.rename(place)
-        self._placed, self._moved = [], []
+        self._placed, self._moved, self._is_undoing = [], [], False
+
+    @property
+    def outcome(self) -> str:
+        """Where what was there before is, as a sentence, after an installation that failed."""
+        if self._is_undoing:
+            return f"What was there before is kept in {self._old}, and the next run puts it back."
+        return "What was there before is in its place."
 
     def close(self) -> None:
         """Remove the folder, less what was fetched in part, which another run goes on from."""
-        for folder in (self.tree, self._old):
+        for folder in (self.tree,) if self._is_undoing else (self.tree, self._old):
             shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()

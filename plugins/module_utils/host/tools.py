@@ -18,6 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.loca
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
     find_damage,
+    find_leftover,
     find_previous,
     read_manifest,
 )
@@ -76,9 +77,14 @@ def _describe_installation(machine: Machine, account: Account, path: str | None)
     return {
         "recorded_version": manifest.version if manifest else None,
         "kept_version": next(filter(None, map(find_previous, places)), None),
-        "damage": next(filter(None, map(find_damage, places)), None),
+        "damage": next(filter(None, map(find_damage, places)), _describe_leftover(places)),
         "checksum": f"sha256:{manifest.sha256}" if manifest and manifest.sha256 else None,
     }
+
+
+def _describe_leftover(places: list[Path]) -> str | None:
+    leftover = next(filter(None, map(find_leftover, places)), None)
+    return f"a run that was broken off left {leftover}" if leftover else None
 
 
 def find_ollama_client(

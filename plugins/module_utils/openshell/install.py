@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,12 @@ class Installation:
             download.check_room(folder, result["size"])
         elif lacking:
             result["size"] = self._install({name: asked[name] for name in lacking})
+        elif not check_mode:
+            self._staging(wish.components).tidy()
         return result
+
+    def _staging(self, components: Iterable[str]) -> Staging:
+        return Staging(self._machine.path(self._prefix), "OpenShell", [COMPONENTS[name].place for name in components])
 
     def _look(self, name: str) -> tuple[str | None, Release | None]:
         """Return where the program of a component is found, and its release; None for what it does not tell."""
@@ -131,7 +136,7 @@ class Installation:
             )
 
     def _install(self, asked: Mapping[str, Any]) -> int:
-        staging = Staging(self._machine.path(self._prefix), "OpenShell", [COMPONENTS[name].place for name in asked])
+        staging = self._staging(asked)
         staging.open()
         size = 0
         try:
@@ -142,13 +147,13 @@ class Installation:
                     self._prove(take_out(fetched.file, source, COMPONENTS[name], staging.tree), source)
             try:
                 staging.swap()
-            except OSError:
+            except BaseException:  # Ctrl-C as well: close() removes what was there before
                 staging.undo()
                 raise
         except OSError as error:
             raise Failure(
                 "install_failed",
-                f"Installing OpenShell {self._release} to {self._prefix} failed: {error}. What was there before is in its place.",
+                f"Installing OpenShell {self._release} to {self._prefix} failed: {error}. {staging.outcome}",
             ) from error
         finally:
             staging.close()

@@ -63,7 +63,10 @@ class Stage:
 
 @dataclass
 class Outcome:
-    """A finished stage: seconds, those of the CPU, counts, the sentence that goes on its line, what to show of its log."""
+    """A finished stage: seconds, those of the CPU, counts, the sentence that goes on its line, what to show of its log.
+
+    failures: where in the log, should it have failed. shown: lines, whichever way it ended.
+    """
 
     stage: Stage
     seconds: float
@@ -71,6 +74,7 @@ class Outcome:
     counts: Counts
     reason: str = ""
     failures: list[tuple[int, int]] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from .run import PYTEST_FAULTS, Run
 _PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 # Processes of pytest: both stages wait for servers, engines and one another's time limits more than they compute.
-_REAL_PROCESSES, _PLAY_PROCESSES = 4, 3
+_REAL_PROCESSES, _PLAY_PROCESSES, _FAULT_PROCESSES = 4, 3, 2
 
 
 def units_quick(run: Run) -> None:
@@ -89,6 +90,14 @@ def real_servers(run: Run) -> None:
     _real(run, ["tests/real", *plays], _REAL_PROCESSES, measured=True)
     if not run.choice:
         _oldest_sdk(run)
+
+
+def faults(run: Run) -> None:
+    """Run tests/faults, and show the table of what was broken off where."""
+    start = run.position()
+    _real(run, ["tests/faults"], _FAULT_PROCESSES, measured=False)
+    lines = run.printed_since(start).splitlines()
+    run.shown = [line for line in lines if re.search(r"  changed=0  |^work  +fault", line)]
 
 
 def _oldest_sdk(run: Run) -> None:

@@ -66,6 +66,8 @@ class Run:
         self.counts = Counts()
         # Of its commands and of what they waited for; not of servers and containers.
         self.cpu_seconds = 0.0
+        # What the user is shown of a stage that passed, too.
+        self.shown: list[str] = []
         # Where in the log (bytes) the checks that failed lie: what is shown on screen.
         self.failures: list[tuple[int, int]] = []
 

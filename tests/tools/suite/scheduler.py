@@ -87,7 +87,8 @@ def run_one(stage: Stage, choice: str = "", strict: bool = False) -> Outcome:
         run.counts.failed += 1
         reason = f"it could not run: {reason}"
     seconds = time.monotonic() - started
-    return Outcome(stage, seconds, run.cpu_seconds, run.counts, reason or _summary(run.counts), run.failures)
+    said = reason or _summary(run.counts)
+    return Outcome(stage, seconds, run.cpu_seconds, run.counts, said, run.failures, run.shown)
 
 
 def report(outcome: Outcome, width: int) -> None:
@@ -99,6 +100,8 @@ def report(outcome: Outcome, width: int) -> None:
         numbers += f", {counts.skipped} skipped"
     line = f"{outcome.seconds:6.1f} s  {outcome.stage.name:<{width}}  {word:<7}  {numbers}"
     print(line + (f"  ({outcome.reason})" if outcome.reason else ""), flush=True)
+    if outcome.shown:
+        print("\n".join(f"    {entry}" for entry in outcome.shown), flush=True)
     if outcome.failed:
         print("\n".join(f"    | {entry}" for entry in _excerpt(outcome)))
         print(f"    the whole log: {log_file(outcome.stage).relative_to(paths.REPO)}", flush=True)

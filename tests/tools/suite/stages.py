@@ -59,6 +59,15 @@ STAGES = (
         chooses=_EXPRESSION,
     ),
     Stage(
+        "faults",
+        "work broken off at every step, and what the next two runs make of it",
+        pytests.faults,
+        needs=("images", *(("real",) if _IN_TURN else ())),
+        budget=180,
+        load=0.9,
+        chooses=_EXPRESSION,
+    ),
+    Stage(
         "lint",
         "ruff, mypy, yamllint, shellcheck, gixy on the proxy's configuration",
         checks.lint,

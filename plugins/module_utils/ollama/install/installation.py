@@ -85,6 +85,7 @@ class Installation:
         stale_daemon = daemon is not None and is_older(daemon, self._minimum)
         reason = None if stale_client else self._why_again(result)
         if not stale_client and not stale_daemon and not reason:
+            self._tidy(result, check_mode)
             return result
         running = self._find_running(result, daemon, stale_daemon) if daemon else None
         kept = result.previous
@@ -194,13 +195,24 @@ class Installation:
 
     def _forget(self) -> None:
         """Let go of what is kept, and of the copy that a run which was killed has left in its staging folder."""
-        staging = Staging(self._place, "Ollama", layout.PARTS)
         with acting_as(self._account):
-            if staging.folder.exists():
-                with contextlib.suppress(Failure):  # another run is at it, which tidies up itself
-                    staging.open()
-                    staging.close()
+            self._staging().tidy()
             previous.forget(self._place)
+
+    def _tidy(self, result: Result, check_mode: bool) -> None:
+        """Remove what a run has left that was killed while it tidied up, unless only checking."""
+        leftover = layout.find_leftover(self._place)
+        if leftover is None:
+            return
+        result.plan(f"remove {leftover}, which a run that was broken off left")
+        if not check_mode:
+            with acting_as(self._account):
+                self._staging().tidy()
+                if result.previous is None:
+                    previous.forget(self._place)
+
+    def _staging(self) -> Staging:
+        return Staging(self._place, "Ollama", (layout.MANIFEST_COPY, *layout.PARTS))
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
         """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""
@@ -290,7 +302,7 @@ class Installation:
         self, result: Result, sources: list[release.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
-        machine, account, staging = self._machine, self._account, Staging(self._place, "Ollama", layout.PARTS)
+        machine, account, staging = self._machine, self._account, self._staging()
         zstd = archive.check_zstd(sources[0], machine)
         with acting_as(account):
             staging.open()
@@ -307,19 +319,17 @@ class Installation:
             try:
                 with acting_as(account):
                     layout.write_manifest(staging.tree, self._version, sources[0].sha256)
+                    layout.copy_manifest(staging.tree)
                     staging.swap()
-                    layout.copy_manifest(self._place)
                 if needs_unit:
                     unit_file.make(machine, self._prefix)
                 if running:
                     restarted = True
                     self._report(Position("restart", message="Restarting the daemon"))
                     upgrade.restart(machine, running, self._minimum, self._wish.timeout, _UNDONE)
-            except (Failure, OSError):
+            except BaseException:  # Ctrl-C as well: close() removes what was there before
                 with acting_as(account):
                     staging.undo()
-                    with contextlib.suppress(OSError):  # the reason why it is undone is the one to tell
-                        layout.copy_manifest(self._place)
                 if needs_unit:
                     unit_file.remove(machine)
                 if running and restarted:
@@ -327,7 +337,7 @@ class Installation:
                         upgrade.do_restart(machine, running)
                 raise
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._failed(error, staging.outcome) from error
         finally:
             with acting_as(account):
                 staging.close()
@@ -338,7 +348,7 @@ class Installation:
         return fetched.file
 
     def _run_script(self, result: Result, source: release.Source, running: upgrade.Running | None) -> None:
-        machine, staging = self._machine, Staging(self._place, "Ollama", layout.PARTS)
+        machine, staging = self._machine, self._staging()
         staging.open()
         try:
             file = self._fetch(source, staging.folder, result)
@@ -377,10 +387,9 @@ class Installation:
             with contextlib.suppress(Failure):
                 upgrade.do_restart(self._machine, running)
 
-    def _failed(self, error: OSError) -> Failure:
+    def _failed(self, error: OSError, outcome: str = _UNDONE) -> Failure:
         return Failure(
-            "install_failed",
-            f"Installing Ollama {self._version} to {self._prefix} failed: {error}. What was there before is in its place.",
+            "install_failed", f"Installing Ollama {self._version} to {self._prefix} failed: {error}. {outcome}"
         )
 
     def _prove_script(self, source: release.Source, running: upgrade.Running | None) -> None:

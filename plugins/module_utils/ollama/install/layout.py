@@ -134,3 +134,10 @@ def find_previous(prefix: Path) -> str | None:
         return (prefix / PREVIOUS_VERSION).read_text(encoding="utf-8")[:100].strip() or None
     except (OSError, ValueError):
         return None
+
+
+def find_leftover(prefix: Path) -> Path | None:
+    """Return a folder, gigabytes perhaps, that a run which was killed has left beside an installation; None without one."""
+    if find_previous(prefix) is None and (prefix / PREVIOUS_VERSION.parent).exists():
+        return prefix / PREVIOUS_VERSION.parent
+    return prefix / PARTIAL if (prefix / PARTIAL).exists() else None
