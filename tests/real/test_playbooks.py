@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -113,7 +114,7 @@ def watched_arguments() -> Iterator[set[bytes]]:
     """Collect the argument lists of all processes of this machine, again and again until the block ends.
 
     A process gets its arguments when it begins, or by C(exec) soon afterwards: young ones are read every time, the others now and then,
-    since reading all of a machine's a hundred times a second takes a third of a core.
+    since reading all of a machine's fifty times a second takes a sixth of a core.
     """
     seen: set[bytes] = set()
     done = threading.Event()
@@ -121,18 +122,16 @@ def watched_arguments() -> Iterator[set[bytes]]:
     def look() -> None:
         met: dict[str, float] = {}
         all_read = 0.0
-        while not done.wait(0.01):
+        while not done.wait(0.02):
             now = time.monotonic()
             with os.scandir("/proc") as found:
                 met = {entry.name: met.get(entry.name, now) for entry in found if entry.name.isdigit()}
             everyone = now - all_read > 0.25
             all_read = now if everyone else all_read
             for process, since in met.items():
-                if everyone or now - since < 0.5:
-                    try:
+                if everyone or now - since < 0.2:
+                    with contextlib.suppress(OSError):  # It has ended.
                         seen.add(Path(f"/proc/{process}/cmdline").read_bytes())
-                    except OSError:
-                        continue  # It has ended.
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -177,9 +176,9 @@ def roles_play(controller: Controller, role: str, **variables: Any) -> str:
     return str(play)
 
 
-@pytest.mark.parametrize("pipelining", ["false", "true"])
-def test_from_nothing_to_a_route_and_its_status(controller: Controller, pipelining: str) -> None:
-    controller.environment["ANSIBLE_PIPELINING"] = pipelining
+def test_from_nothing_to_a_route_and_its_status(controller: Controller) -> None:
+    """With Ansible's own default of no pipelining; all the other plays have it."""
+    controller.environment["ANSIBLE_PIPELINING"] = "false"
     assert controller.play("site", "--check", "--diff") == 0
     assert (controller.changed, controller.record.exists()) == (1, False)
     assert "Check mode set nothing up" in controller.output
@@ -193,41 +192,30 @@ def test_from_nothing_to_a_route_and_its_status(controller: Controller, pipelini
     assert stat.S_IMODE(controller.record.stat().st_mode) == 0o600
     assert stat.S_IMODE(controller.record.parent.stat().st_mode) == 0o700
 
-    assert controller.play("site") == 0
-    assert controller.changed == 0
     assert controller.play("status") == 0
     assert "Completion: healthy" in controller.output
 
 
-def test_a_status_that_is_bad_ends_with_an_error(controller: Controller, settled: Controller) -> None:
+def test_a_status_that_is_bad_ends_with_an_error(controller: Controller) -> None:
     assert controller.play("status") == 2
     assert "not configured" in controller.output
-    assert settled.play("status", COMPATIBLE_API_KEY="another") == 2
-    assert "unauthorized" in settled.output
 
 
 @pytest.mark.parametrize(
     ("settings", "code"),
     [
         ({"behaviour": "leaks"}, "tool_calls_leaked"),
-        ({"behaviour": "empty"}, "empty_answer"),
-        ({"COMPATIBLE_API_KEY": "another"}, "auth_failed"),
+        # Where the secret itself is what is wrong.
         ({"COMPATIBLE_API_KEY": f"{KEY}\u2019"}, "key_invalid"),
-        ({"NEMOCLAW_MODEL": "another"}, "model_not_served"),
-        ({"NEMOCLAW_ENDPOINT_URL": "http://127.0.0.1:9/v1"}, "connection_refused"),
-        ({"NEMOCLAW_ENDPOINT_URL": "127.0.0.1:9/v1"}, "url_invalid"),
-        ({"NEMOCLAW_ENDPOINT_URL": f"http://user:{KEY}@127.0.0.1:9/v1"}, "url_credentials"),
         ({"NEMOCLAW_ENDPOINT_URL": f"http://127.0.0.1:9/v1?api_key={KEY}"}, "url_invalid"),
-        ({"NEMOCLAW_PREFERRED_API": "openai-respones"}, ""),
-        ({"NEMOCLAW_PROVIDER": "openai"}, ""),
         ({"NEMOCLAW_ENDPOINT_URL": ""}, ""),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_a_failed_run_leaves_the_route(settled: Controller, llama: Llama, settings: dict[str, str], code: str) -> None:
     before = settled.record.read_bytes(), settled.record.stat().st_mtime_ns
-    # What the role refuses by its proof is the same with and without the rest of the playbook, which is played once.
-    playbook = "site" if not code or code == "tool_calls_leaked" else roles_play(settled, "endpoint")
+    # What the role refuses by its proof is the same with and without the rest of the playbook.
+    playbook = "site" if not code else roles_play(settled, "endpoint")
     if "behaviour" in settings:
         settings = {"NEMOCLAW_ENDPOINT_URL": llama(settings["behaviour"], api_key=KEY).base_url}
     assert settled.play(playbook, **settings) == 2
@@ -243,40 +231,40 @@ def test_a_failed_run_leaves_the_route(settled: Controller, llama: Llama, settin
 def test_the_key_from_the_inventory(
     controller: Controller, llama: Llama, tmp_path_factory: pytest.TempPathFactory, provider: str, variable: str
 ) -> None:
+    """Taken by the proof and by the status that site ends with."""
     secret = tmp_path_factory.mktemp("vault") / "secret.yml"
     secret.write_text(f"{variable}: {KEY}\n", encoding="utf-8")
     server = llama("good", api_key=KEY)
     controller.environment |= {"NEMOCLAW_PROVIDER": provider, "COMPATIBLE_API_KEY": ""}
     controller.environment["NEMOCLAW_ENDPOINT_URL"] = server.base_url if provider == "custom" else server.root_url
     assert controller.play("site", "-e", f"@{secret}") == 0
-    assert controller.play("status", "-e", f"@{secret}") == 0
+    assert "Completion: healthy" in controller.output
 
 
-def test_a_key_of_its_own_wins_over_the_one_for_all(controller: Controller) -> None:
-    """The status takes the key that the set-up took."""
-    assert controller.play("site", NEMOCLAW_PROVIDER_KEY="another") == 0
-    assert controller.play("status", NEMOCLAW_PROVIDER_KEY="another") == 0
-    assert controller.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="") == 0
-    assert controller.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="another") == 2
-    assert "unauthorized" in controller.output
-
-
-def test_responses_when_they_are_asked_for(controller: Controller, llama: Llama) -> None:
-    """And a switch keeps what nobody names: the API and the timeout are those of the record."""
+def test_a_switch_keeps_what_nobody_names(controller: Controller, llama: Llama) -> None:
+    """The API and the timeout are those of the record."""
 
     def recorded() -> tuple[Any, ...]:
         route = json.loads(controller.record.read_text(encoding="utf-8"))
         return route["model"], route["api"], route["timeout"]
 
     wanted = {"NEMOCLAW_PREFERRED_API": "openai-responses", "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "90"}
-    assert controller.play("site", **wanted) == 0
+    # A key of its own wins over the one for all, also in the status at the end.
+    assert controller.play("site", NEMOCLAW_PROVIDER_KEY="another", **wanted) == 0
     assert recorded() == ("scripted", "openai-responses", 90)
+    assert "Completion: healthy" in controller.output
     second = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
     assert controller.play("switch_model", **second) == 0
     assert recorded() == ("second", "openai-responses", 90)
     assert "Completion: healthy" in controller.output
     assert controller.play("switch_model", **second, NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="60") == 0
     assert recorded() == ("second", "openai-responses", 60)
+
+
+def test_the_status_takes_the_key_that_the_set_up_takes(settled: Controller) -> None:
+    assert settled.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="") == 0
+    assert settled.play("status", NEMOCLAW_PROVIDER_KEY=KEY, COMPATIBLE_API_KEY="another") == 2
+    assert "unauthorized" in settled.output
 
 
 def test_the_playbook_for_one_kind_of_host_refuses_the_others(controller: Controller) -> None:

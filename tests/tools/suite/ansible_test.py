@@ -61,14 +61,6 @@ class AnsibleTest:
         for folder in folders:
             shutil.rmtree(self.output / folder, ignore_errors=True)
 
-    def keep_coverage(self) -> None:
-        """Put the coverage data where the coverage stage finds it."""
-        target = paths.COVERAGE / self.run.name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for file in (self.output / "coverage").glob("*=coverage.*"):
-            shutil.copy2(file, target)
-
 
 def newest_core() -> str:
     """Return the newest core that a Python of this machine can run."""
@@ -149,7 +141,6 @@ def _integration(run: Run, targets: set[str]) -> None:
     found = {path.name for path in (ansible_test.root / "tests" / "integration" / "targets").glob("*/")}
     if targets - found:
         raise StageFailed(f"no such target: {', '.join(sorted(targets - found))}")
-    ansible_test.forget("coverage")
     with contextlib.ExitStack() as stack:
         running = {
             name: dataclasses.asdict(
@@ -182,9 +173,7 @@ def _integration(run: Run, targets: set[str]) -> None:
         start = run.position()
         wanted = sorted(targets - left_out)
         status = (
-            ansible_test.execute(
-                "integration", "--venv", "--coverage", "--continue-on-error", *wanted, home=homes.own(run)
-            )
+            ansible_test.execute("integration", "--venv", "--continue-on-error", *wanted, home=homes.own(run))
             if wanted
             else 0
         )
@@ -203,7 +192,6 @@ def _integration(run: Run, targets: set[str]) -> None:
     run.highlight(PLAY_FAULTS, start)
     if wanted and (not started or (status and not failed)):
         raise StageFailed(f"ansible-test integration ended with exit {status}")
-    ansible_test.keep_coverage()
 
 
 def _sanity(run: Run, core: str, *options: str) -> None:

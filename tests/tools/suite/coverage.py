@@ -1,4 +1,7 @@
-"""The gate on how much of plugins/module_utils the tests reach: unit tests, real servers and integration together."""
+"""The gate on how much of plugins/module_utils the tests reach: unit tests and real servers together.
+
+Integration is not measured: every start of Ansible and of a module would take half as long again, for one line in a hundred.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from .model import StageFailed
 from .run import Run
 
 MINIMUM = 95  # per cent of lines
-_STAGES = ("units-3.13", "real", "integration-1", "integration-2")
+_STAGES = ("units-3.13", "real")
 _SETTINGS = """\
 [run]
 branch = true

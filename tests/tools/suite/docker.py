@@ -13,6 +13,12 @@ from .run import Run, exclusive
 
 _RECIPE = paths.REPO / "tests" / "lab"
 _FIREWALLS = paths.REPO / "tests" / "lab_firewalls" / "build"
+# Where the kernel counts a container's CPU, and in what part of a second: the older cgroups, and the newer by Docker's two drivers.
+_CPU_COUNTS = (
+    ("/sys/fs/cgroup/cpuacct/docker/{}/cpuacct.usage", 1e9),
+    ("/sys/fs/cgroup/docker/{}/cpu.stat", 1e6),
+    ("/sys/fs/cgroup/system.slice/docker-{}.scope/cpu.stat", 1e6),
+)
 
 
 def require_engine(run: Run) -> None:
@@ -57,10 +63,24 @@ def firewall_image(run: Run) -> str:
     return tag
 
 
-def remove_containers(prefix: str) -> None:
-    """Remove what is left of the containers whose names begin so; no error where none is."""
-    listing = ["docker", "ps", "--all", "--quiet", "--filter", f"name=^{prefix}"]
+def remove_containers(prefix: str) -> float:
+    """Remove what is left of the containers whose names begin so, and return the seconds of CPU that they took; no error where none is."""
+    listing = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^{prefix}"]
     found = subprocess.run(listing, env=environment.clean(), capture_output=True, text=True, timeout=60, check=False)
-    if found.stdout.split():
-        removal = ["docker", "rm", "--force", "--volumes", *found.stdout.split()]
+    names = found.stdout.split()
+    used = sum(_cpu_seconds(name) for name in names)
+    if names:
+        removal = ["docker", "rm", "--force", "--volumes", *names]
         subprocess.run(removal, env=environment.clean(), capture_output=True, timeout=120, check=False)
+    return used
+
+
+def _cpu_seconds(container: str) -> float:
+    """Return what the kernel counted for a container that runs, 0 where it counts elsewhere."""
+    for file, unit in _CPU_COUNTS:
+        try:
+            text = paths.Path(file.format(container)).read_text(encoding="utf-8")
+        except OSError:
+            continue
+        return int(text.split()[1 if text.startswith("usage_usec") else 0]) / unit
+    return 0.0

@@ -108,7 +108,7 @@ def opened(
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
         stack.callback(shutil.rmtree, lab.folder)
-        stack.callback(docker.remove_containers, f"nemoclaw-molecule-{run_id}-")
+        stack.callback(_remove_hosts, run, f"nemoclaw-molecule-{run_id}-")
         shutil.copytree(installed, lab.collections)
         ports = [stack.enter_context(servers.model_server(run, "good", key)).port for key in keys]
         shared = stack.enter_context(_ollama_of_hosts(run, lab, home)) if home else {"lab_shared_ports": []}
@@ -117,6 +117,12 @@ def opened(
             _write_gateways(lab, openshell, stack)
         _write_secrets(run, lab, tools, vault_password or secrets.token_hex(16))
         yield lab
+
+
+def _remove_hosts(run: Run, prefix: str) -> None:
+    used = docker.remove_containers(prefix)
+    run.say(f"the hosts took {used:.0f} s of CPU")
+    run.cpu_seconds += used
 
 
 @contextlib.contextmanager
