@@ -23,6 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan impo
     explain_silence,
     proxy_files,
     refuse_core,
+    refuse_tags,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import lines_of
 
@@ -72,6 +73,7 @@ class ActionModule(ActionBase):
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
         settings.problems += refuse_core(__version__)
+        settings.problems += refuse_tags(*(self._task_vars.get(f"ansible_{name}_tags", []) for name in ("run", "skip")))
         settings.problems += known.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
         settings.problems += self._check_url(settings)
         if settings.problems:

@@ -80,6 +80,7 @@ def test_drift_is_named_and_a_recorded_server_kept_where_nothing_names_one(host:
         ({"NEMOCLAW_ENDPOINT_URL": f"http://user:{KEY}@127.0.0.1:9/v1"}, [], "url_credentials"),
         ({"NEMOCLAW_PROVIDER": "nim", "NEMOCLAW_EXPERIMENTAL": "1"}, ["--check"], "gpu_missing"),
         ({"COMPATIBLE_API_KEY": "another"}, [], "auth_failed"),
+        ({}, ["--tags", "serve"], "tags_unsupported"),
     ],
 )
 def test_what_stands_against_it_comes_before_anything_else_in_check_mode_too(

@@ -105,3 +105,5 @@ def test_a_rotation_passes_over_a_host_without_a_proxy(tmp_path: Path) -> None:
     done = play(tmp_path, "without-proxy,", *rotation)
     said = " ".join(done.stdout.split())
     assert (done.returncode, "This host has no proxy" in said, "changed=0" in said) == (0, True, True), said
+    tagged = play(tmp_path, "without-proxy,", "--tags", "rotate", *rotation)
+    assert (tagged.returncode, "nothing of this playbook would run" in " ".join(tagged.stdout.split())) == (2, True)

@@ -57,6 +57,14 @@ def test_what_is_included_imports_nothing(role: str) -> None:
     assert [name for name in included if "import_tasks" in texts[name]] == []
 
 
+@pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_no_playbook_does_nothing_for_want_of_a_tag(path: Path) -> None:
+    """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
+    for play in load(path):
+        imported = {task.get("ansible.builtin.import_tasks") for task in play["tasks"]}
+        assert play.get("tags") == "always" or imported & {"tasks/plan.yml", "tasks/tags.yml"}
+
+
 def test_every_role_has_a_specification() -> None:
     assert sorted(path.name for path in (REPO / "roles").iterdir() if path.is_dir()) == ROLES
 

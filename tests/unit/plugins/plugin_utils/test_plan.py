@@ -291,3 +291,19 @@ def test_an_ansible_core_that_is_too_old_is_refused(version: str, refused: bool)
     found = plan.refuse_core(version)
     assert bool(found) == refused
     assert all(version in one.message and "pipx install ansible-core" in one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    ("run", "skipped", "refused"),
+    [
+        (["all"], [], ""),
+        (["plan"], [], ""),
+        (["all"], ["slow"], ""),
+        (["serve"], [], "--tags serve"),
+        (["plan", "serve", "always"], [], "--tags serve,always"),
+        (["all"], ["untagged"], "--skip-tags untagged"),
+    ],
+)
+def test_tags_that_leave_everything_out_are_refused(run: list[str], skipped: list[str], refused: str) -> None:
+    """0.1.0 did nothing then, and ended well."""
+    assert [refused in one.message for one in plan.refuse_tags(run, skipped)] == ([True] if refused else [])
