@@ -148,9 +148,7 @@ def do_restart(machine: Machine, running: Running) -> None:
         Systemd(machine).do("restart", running.unit)
         return
     now = look(machine, running.port).local
-    if now:
-        processes.stop(now.pid, machine)
-    processes.start(running.program, running.owner, running.environment)
+    processes.start(machine, running.program, running.owner, running.environment, [now.pid] if now else [])
 
 
 def _not_ours(found: Found, port: int, version: str) -> Failure:

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +22,15 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 _POLL_S = 0.1
 # Ollama ends within a second of SIGTERM, a little longer with a model in memory.
 _STOP_LIMIT_S = 20.0
-# The log is the user's own file, opened as the user.
-_LAUNCH = 'mkdir -p "$HOME/.ollama" && exec "$0" serve >>"$HOME/.ollama/serve.log" 2>&1'
+# What it takes the place of is ended by the new process itself, in whose environment the settings of the old one are: a run that is
+# killed in between leaves no host without its daemon. A zombie has ended. The log is the user's own file, opened as the user.
+_LAUNCH = """
+for one; do kill "$one"; done
+for one; do
+    while [ -e "/proc/$one" ] && ! grep -q ') Z ' "/proc/$one/stat"; do sleep 0.1; done
+done 2>/dev/null
+mkdir -p "$HOME/.ollama" && exec "$0" serve >>"$HOME/.ollama/serve.log" 2>&1
+"""
 
 
 class Origin(NamedTuple):
@@ -105,15 +112,25 @@ def stop(pid: int, machine: Machine) -> None:
         Failure: C(root_needed), C(ollama_not_stopped).
 
     """
+    if _signal(pid, signal.SIGTERM):
+        _await_end(pid, machine)
+
+
+def _signal(pid: int, number: int) -> bool:
+    """Send a signal (0: none, only look), and tell whether there is such a process."""
     try:
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, number)
     except ProcessLookupError:
-        return
+        return False
     except PermissionError:
         raise Failure(
             "root_needed",
             f"Process {pid} is another user's Ollama, which only root may stop: run the task with become: true.",
         ) from None
+    return True
+
+
+def _await_end(pid: int, machine: Machine) -> None:
     deadline = Deadline(_STOP_LIMIT_S)
     while _is_alive(machine, pid):
         if not deadline.remaining:
@@ -129,20 +146,34 @@ def log_of(account: Account, environment: Mapping[str, str]) -> Path:
     return Path(environment.get("HOME", account.home), ".ollama", "serve.log")
 
 
-def start(program: str, account: Account, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start(
+    machine: Machine,
+    program: str,
+    account: Account,
+    environment: Mapping[str, str],
+    instead_of: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
     """Start a daemon that lives on after us, as C(account), its output in log_of().
 
+    Args:
+        machine: The host.
+        program: The file.
+        account: Whose process it becomes.
+        environment: What it is started with.
+        instead_of: Processes of this account that it ends first.
+
     Raises:
-        Failure: C(ollama_not_started).
+        Failure: C(ollama_not_started), C(root_needed), C(ollama_not_stopped).
 
     """
+    ended = [pid for pid in instead_of if _signal(pid, 0)]
     identity: dict[str, Any] = {}
     if os.geteuid() == 0 and account.uid != 0:
         identity = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)}
     try:
         # Not AnsibleModule.run_command: that waits for the end, which is not to come.
-        return subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-            ["/bin/sh", "-c", _LAUNCH, program],
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            ["/bin/sh", "-c", _LAUNCH, program, *map(str, ended)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -153,6 +184,13 @@ def start(program: str, account: Account, environment: Mapping[str, str]) -> sub
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise Failure("ollama_not_started", f"Tried to start {program} serve as {account.name}: {error}.") from error
+    try:
+        for pid in ended:
+            _await_end(pid, machine)
+    except Failure:
+        process.kill()  # what does not end stays
+        raise
+    return process
 
 
 def _is_alive(machine: Machine, pid: int) -> bool:

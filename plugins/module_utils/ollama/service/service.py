@@ -109,11 +109,13 @@ def _start_process(
         report.restarted = found.running
     if check_mode:
         return
+    replaced = [one for one in stopped if one.owner == account.name] if program and not found.is_taken else []
     for one in stopped:
-        processes.stop(one.pid, machine)
+        if one not in replaced:
+            processes.stop(one.pid, machine)
     if program and not found.is_taken:
         given = {**environment, **wanted}
-        process = processes.start(program, account, given)
+        process = processes.start(machine, program, account, given, [one.pid for one in replaced])
         wait_until_answering(wish, ProcessStart(process, processes.log_of(account, given)))
 
 
