@@ -14,7 +14,7 @@ from typing import Any
 
 # What each field means, and what it is when it is not given, stands in catalogue.py (VllmModel).
 #
-# Upstream also gives qwen3.6-27b and nemotron-3-nano-4b the flag "--load-format fastsafetensors", and runs "pip install
+# Upstream also gives all but deepseek-r1-distill-70b the flag "--load-format fastsafetensors", and runs "pip install
 # vllm[fastsafetensors]" at each start, because the image lacks that library. Our server has no way to PyPI and must not
 # change what it runs, and the flag only shortens loading: it is left out. Add it by C(flags) for an image that has the library.
 MODELS: dict[str, dict[str, Any]] = {
@@ -44,6 +44,22 @@ MODELS: dict[str, dict[str, Any]] = {
         "flags": ["--max-num-seqs", "4"],
         "download_bytes": 141_000_000_000,
         "gated": True,
+    },
+    # Not on the page: what NemoClaw's later releases take on a DGX Spark (upstream-facts N28).
+    "qwen3.6-35b-a3b-nvfp4": {
+        "model": "nvidia/Qwen3.6-35B-A3B-NVFP4",
+        "max_model_len": 262_144,
+        "reasoning_parser": "qwen3",
+        "tool_call_parser": "qwen3_coder",
+        "flags": [
+            *("--dtype", "auto", "--quantization", "modelopt", "--kv-cache-dtype", "fp8"),
+            *("--attention-backend", "flashinfer", "--moe-backend", "marlin"),
+            *("--max-num-seqs", "4", "--max-num-batched-tokens", "8192"),
+            *("--enable-chunked-prefill", "--async-scheduling", "--enable-prefix-caching"),
+        ],
+        "gpu_memory_utilization": 0.4,
+        "download_bytes": 23_500_000_000,
+        "compute_capability": "12.1",
     },
 }
 

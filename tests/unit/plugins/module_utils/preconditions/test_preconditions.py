@@ -152,6 +152,8 @@ def test_mixed_gpus_are_summed_and_shown(machine_named: Named) -> None:
     ("machine", "slug", "code"),
     [
         ("dgx-spark", "qwen3.6-27b", None),
+        ("dgx-spark", "qwen3.6-35b-a3b-nvfp4", None),
+        ("h100x8", "qwen3.6-35b-a3b-nvfp4", "gpu_too_old"),
         ("dgx-spark", "deepseek-r1-distill-70b", "gpu_too_small"),
         ("dgx-station", "deepseek-r1-distill-70b", None),
         ("rtx4090", "nemotron-3-nano-4b", None),

@@ -98,14 +98,15 @@ def pairs(command: list[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("slug", "length", "reasoning", "tools"),
+    ("slug", "length", "reasoning", "tools", "share"),
     [
-        ("qwen3.6-27b", "262144", "qwen3", "qwen3_coder"),
-        ("nemotron-3-nano-4b", "262144", "nemotron_v3", "qwen3_coder"),
-        ("deepseek-r1-distill-70b", "32768", "deepseek_r1", "hermes"),
+        ("qwen3.6-27b", "262144", "qwen3", "qwen3_coder", "0.7"),
+        ("nemotron-3-nano-4b", "262144", "nemotron_v3", "qwen3_coder", "0.7"),
+        ("deepseek-r1-distill-70b", "32768", "deepseek_r1", "hermes", "0.7"),
+        ("qwen3.6-35b-a3b-nvfp4", "262144", "qwen3", "qwen3_coder", "0.4"),
     ],
 )
-def test_the_command_of_a_listed_model(slug: str, length: str, reasoning: str, tools: str) -> None:
+def test_the_command_of_a_listed_model(slug: str, length: str, reasoning: str, tools: str, share: str) -> None:
     model = build_catalogue()[slug]
     command = serve_command(model)
     assert command[:3] == ["vllm", "serve", model.model]
@@ -116,7 +117,7 @@ def test_the_command_of_a_listed_model(slug: str, length: str, reasoning: str, t
         tools,
     )
     assert {"--enable-auto-tool-choice", "--trust-remote-code"} <= set(command)
-    assert (found["--gpu-memory-utilization"], found["--port"]) == ("0.7", "8000")
+    assert (found["--gpu-memory-utilization"], found["--port"]) == (share, "8000")
     # It would need a library that the image lacks, and the server has no way to get it.
     assert "fastsafetensors" not in command
 
