@@ -174,19 +174,18 @@ def listens(host: lab_host.LabHost, port: int) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "[::]"])
-def test_an_engine_that_left_loopback_is_said_and_brought_back(host: lab_host.LabHost, address: str) -> None:
-    """After the set-up: 0.1.0 ended green, and called it healthy."""
+def test_an_engine_that_left_loopback_is_said_and_brought_back(host: lab_host.LabHost) -> None:
+    """After the set-up: 0.1.0 ended green, and called it healthy. To both kinds of address: molecule/plan opens it to one."""
     assert host.play([{"nemoclaw.local_inference.inference_route": ROUTE}]).status == 0
     host.sh("rm -rf /etc/systemd/system/ollama.service.d")
-    host.put(OVERRIDE, f"[Service]\nEnvironment=OLLAMA_HOST={address}:11434\n")
+    host.put(OVERRIDE, "[Service]\nEnvironment=OLLAMA_HOST=[::]:11434\n")
     host.sh("systemctl daemon-reload && systemctl restart ollama.service")
-    assert listens(host, 11434) in (["0.0.0.0"], ["*"])
+    assert listens(host, 11434) == ["*"]
     shown = host.playbook("nemoclaw.local_inference.status", "-e", "status_timeout=3")
     assert (shown.status, "Exposure: unhealthy" in shown.said) == (2, True), shown.said
     checked = host.play([PROXY], "--check")
     assert (checked.status, checked.changed > 0) == (0, True), checked.said
-    assert listens(host, 11434) in (["0.0.0.0"], ["*"])
+    assert listens(host, 11434) == ["*"]
     played = host.play([PROXY])
     assert (played.status, played.changed > 0) == (0, True), played.said
     assert listens(host, 11434) == ["127.0.0.1"]
@@ -263,8 +262,3 @@ def test_one_ordinary_user_becomes_another(host: lab_host.LabHost) -> None:
     shown = host.playbook("nemoclaw.local_inference.status", "-e", "nemoclaw_user=other", ANSIBLE_PIPELINING="false")
     assert (shown.status, "temporary files" in shown.said) == (2, False), shown.said
     assert "There is no route record /home/other/.nemoclaw/local-inference.json" in shown.said
-
-
-def test_a_second_run_changes_nothing(host: lab_host.LabHost) -> None:
-    played = host.play([PROXY])
-    assert (played.status, played.changed) == (0, 0), played.said

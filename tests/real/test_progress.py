@@ -171,7 +171,7 @@ def newest(tmp_path: Path, ollama: ollama_server.Ollama, slow: model_registry.Re
 
 @pytest.fixture(params=["newest", "oldest"])
 def controller(request: pytest.FixtureRequest, newest: Controller) -> Controller:
-    """Return the same, and one with the oldest core that we support."""
+    """Return the same, and one with the oldest core that we support: for what is drawn while Ansible prints."""
     if request.param == "oldest":
         if "OLDEST_CORE" not in os.environ:
             pytest.skip("OLDEST_CORE names no folder with the ansible-playbook of the oldest core")
@@ -309,8 +309,8 @@ def test_a_terminal_over_ssh(far: Controller, slow: model_registry.Registry) -> 
     assert percents(play.output.split("changed: [")[0])[-1] > 50
 
 
-def test_without_the_callback_there_is_life_too(controller: Controller) -> None:
-    play = controller.play("ansible.builtin.default")
+def test_without_the_callback_there_is_life_too(newest: Controller) -> None:
+    play = newest.play("ansible.builtin.default")
     assert play.process.returncode == 0, play.output
     assert play.output.count("RETRYING: [spark-1]: Have the model") >= 3
     assert "\nchanged: [spark-1]\n" in play.output
@@ -325,9 +325,9 @@ def test_terminals_that_get_lines(newest: Controller, setting: dict[str, str]) -
     assert ("Result was: " in play.output) == ("ANSIBLE_VERBOSITY" in setting)
 
 
-def test_a_play_that_is_broken_off(controller: Controller, slow: model_registry.Registry) -> None:
+def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Registry) -> None:
     before, slow.content.rate = slow.content.sent, 0.6 * MEGABYTES
-    with controller.playing(OURS, terminal=True) as play:
+    with newest.playing(OURS, terminal=True) as play:
         play.read(until="[##")
         # A worker of Ansible that is hit while it reports leaves Ansible's queue locked, and Ansible hangs at its end (its SimpleQueue,
         # whatever the callback). It has just reported, and does so again in a second.
@@ -342,7 +342,7 @@ def test_a_play_that_is_broken_off(controller: Controller, slow: model_registry.
     while slow.content.sent < sent + MEGABYTES and time.monotonic() < deadline:
         time.sleep(0.02)
     assert slow.content.sent >= sent + MEGABYTES, "the download ended with the play"
-    with controller.playing(OURS) as second:
+    with newest.playing(OURS) as second:
         second.read(until="progress: [spark-1] => It was under way already, for ")
         slow.content.rate = 20 * MEGABYTES
         second.read()
@@ -353,9 +353,9 @@ def test_a_play_that_is_broken_off(controller: Controller, slow: model_registry.
     assert slow.content.sent - before < 25 * MEGABYTES
 
 
-def test_work_that_fails_ends_the_loop_at_once(controller: Controller, slow: model_registry.Registry) -> None:
+def test_work_that_fails_ends_the_loop_at_once(newest: Controller, slow: model_registry.Registry) -> None:
     slow.content.silent_after = slow.content.sent + 8 * MEGABYTES
-    play = controller.play(OURS)
+    play = newest.play(OURS)
     assert play.process.returncode == 2, play.output
     assert "fatal: [spark-1]: FAILED!" in play.output
     assert "pull_stalled" in play.output

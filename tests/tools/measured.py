@@ -9,11 +9,9 @@ import os
 
 import coverage
 
-# Branches, because ansible-test measures them and the two can be combined only when they agree.
 _measuring = coverage.Coverage(
     data_file=os.environ["MEASURED_DATA"],
     data_suffix=True,
-    branch=True,
     config_file=False,
     include=["*/local_inference/plugins/*"],
 )

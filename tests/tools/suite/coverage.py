@@ -14,9 +14,7 @@ from .run import Run
 MINIMUM = 95  # per cent of lines
 _STAGES = ("units-3.13", "real")
 _SETTINGS = """\
-[run]
-branch = true
-# Modules run from copies of the collection and from the zip files that Ansible makes of them: all are the same sources.
+# Stages measure copies of the collection: all are the same sources.
 [paths]
 collection =
     {root}/plugins
@@ -36,7 +34,7 @@ def gate(run: Run) -> None:
     coverage = [tools / "coverage"]
     env = {"COVERAGE_FILE": str(paths.COVERAGE / "combined"), "COVERAGE_RCFILE": str(settings)}
     run.command([*coverage, "combine", "--keep", "--quiet", *data], cwd=root, env=env)
-    # Lines, not branches: the number is read from the table's columns Stmts and Miss.
+    # The number is read from the table's columns Stmts and Miss.
     start = run.position()
     run.command([*coverage, "report", "--show-missing", "--include", "plugins/module_utils/*"], cwd=root, env=env)
     table = run.printed_since(start)

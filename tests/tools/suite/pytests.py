@@ -15,11 +15,13 @@ _PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 # Processes of pytest: both stages wait for servers, engines and one another's time limits more than they compute.
 _REAL_PROCESSES, _PLAY_PROCESSES, _FAULT_PROCESSES = 4, 3, 2
+# Nothing but `lint` runs beside them.
+_QUICK_PROCESSES = 2
 
 
 def units_quick(run: Run) -> None:
     """Run tests/unit on one Python, straight through pytest."""
-    units_on(run, venvs.venv(run, "tools"))
+    units_on(run, venvs.venv(run, "tools"), "-n", _QUICK_PROCESSES, "--dist", "loadfile")
 
 
 def units_newest(run: Run) -> None:
@@ -27,7 +29,7 @@ def units_newest(run: Run) -> None:
     units_on(run, venvs.venv(run, "units-newest"), measured=True)
 
 
-def units_on(run: Run, programs: paths.Path, measured: bool = False) -> None:
+def units_on(run: Run, programs: paths.Path, *options: object, measured: bool = False) -> None:
     """Run tests/unit with the Python of an environment."""
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
@@ -39,6 +41,7 @@ def units_on(run: Run, programs: paths.Path, measured: bool = False) -> None:
         "-B",
         *PYTEST,
         *measure,
+        *options,
         f"--junit-xml={report}",
         *_selected(run, root, ["tests/unit"]),
     ]

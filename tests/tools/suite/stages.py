@@ -81,6 +81,7 @@ STAGES = (
         quick=True,
         full=False,
         budget=55,
+        load=1.5,
         chooses=_EXPRESSION,
     ),
     Stage(
