@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
@@ -66,6 +68,9 @@ class ActionModule(ActionBase):
                 "show": {"type": "bool", "default": False},
             }
         )
+        unwanted = self._refuse_tags()
+        if unwanted and not _is_by_itself():
+            return {"skipped": True, "changed": False, "converged": False}
         variables = self._variables(options)
         self._unresolved: list[str] = []
         values, origins = known.collect(variables, os.environ, self._evaluate)
@@ -73,7 +78,7 @@ class ActionModule(ActionBase):
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
         settings.problems += refuse_core(__version__)
-        settings.problems += refuse_tags(*(self._task_vars.get(f"ansible_{name}_tags", []) for name in ("run", "skip")))
+        settings.problems += unwanted
         settings.problems += known.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
         settings.problems += self._check_url(settings)
         if settings.problems:
@@ -95,6 +100,12 @@ class ActionModule(ActionBase):
             host = self._task_vars["inventory_hostname"]
             self._display.display("\n".join(f"[{host}] {line}" for line in plan["lines"]))
         return plan
+
+    def _refuse_tags(self) -> list[Failure]:
+        """Refuse the tags with which nothing after the plan would run; those that the user gave this playbook's import are theirs."""
+        own = set(self._task.tags) - {"always", "plan"}
+        run, skipped = (self._task_vars.get(f"ansible_{name}_tags", []) for name in ("run", "skip"))
+        return [] if own & {*run} else refuse_tags(run, skipped)
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the variables of the host; for a switch without those that its play makes of the record."""
@@ -229,6 +240,13 @@ class ActionModule(ActionBase):
             self._connection.become = become
             if become:
                 become.set_option("become_user", self._task.become_user or "root")
+
+
+def _is_by_itself() -> bool:
+    """Tell whether the user runs a playbook of this collection, and not one of their own, whose tags may be for other parts of it."""
+    playbooks = Path(__file__).resolve().parents[2] / "playbooks"
+    given = [str(one) for one in context.CLIARGS.get("args") or []]
+    return any(one.startswith("nemoclaw.local_inference.") or Path(one).resolve().parent == playbooks for one in given)
 
 
 def _refused(problems: list[Failure]) -> dict[str, Any]:
