@@ -32,7 +32,10 @@ options:
     description: The model as the server lists it. The gateway puts it into every request. Needed for O(state=present).
     type: str
   timeout:
-    description: Seconds for one request. It is always given, because OpenShell goes back to its own 60 s otherwise.
+    description:
+      - Seconds for a request that OpenShell answers as a whole, such as a list of models or embeddings. Chat is passed on piece by piece
+        and is not bounded by it.
+      - It is always given, because OpenShell goes back to its own 60 s otherwise.
     type: int
     default: 180
   verify:

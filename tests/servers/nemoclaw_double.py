@@ -5,23 +5,25 @@
 A double of the program C(nemoclaw), since the real one cannot run in a test: its installer lies where no registry leads, it builds a
 sandbox image of gigabytes from an image that no registry in reach has, and it starts a gateway that nobody can get.
 
-    python nemoclaw_double.py --install FOLDER      makes FOLDER/bin/nemoclaw
+    python nemoclaw_double.py --install FOLDER [--release 0.0.70]      makes FOLDER/bin/nemoclaw
 
-Commands, flags, variables, the order of the eight steps, what is printed and what is recorded follow NemoClaw of June 2026
-(upstream-facts N34 to N39; src/lib/onboard/legacy-command.ts, src/lib/onboard.ts, src/lib/actions/inference-set.ts,
-docs/reference/commands.mdx). All that it does to OpenShell it does by the real command line on PATH. It refuses every command, flag
-and setting that it does not know, and ends with 1 or 2 as NemoClaw does.
+It stands for the releases of nemoclaw_releases.py, whose real ones were recorded (tests/unit/fixtures/nemoclaw; upstream-facts N34 to N43);
+test_nemoclaw_double.py compares it with them. All that it does to OpenShell it does by the real command line on PATH. It refuses every
+command, flag and setting that it does not know, and ends with 1 or 2 as NemoClaw does.
 
-FOLDER/behaviour makes it fail: preflight, provider, not-ready, hang, silent (ends well and has made nothing), set (once, when all but
-the sandbox's own settings is done). FOLDER/calls has a
-line of JSON for each run, with its arguments and the variables that mean something to NemoClaw, keys included.
+FOLDER/behaviour makes it fail: one of ENDS; provider, not-ready, hang, heartbeats (it waits for ever and says so), silent (ends well and
+has made nothing), unwell (ends well, and its agent does not answer), unwritten (C(inference set) ends well, without the sandbox's own
+settings), set (once, when all but those is done). FOLDER/calls has a line of JSON for each run, with its arguments and the variables that
+mean something to NemoClaw, keys included. FOLDER/proxy is there where it has started a proxy of its own for Ollama.
 """
 
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -31,8 +33,21 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
-VERSION = "0.0.58"
+from nemoclaw_releases import (
+    ADVICE,
+    ENDPOINT_HELP,
+    ENDS,
+    PRIVATE,
+    PROVIDER_NAMES,
+    RELEASES,
+    UNWELL,
+    Release,
+    recorded_command,
+    recorded_step,
+)
+
 FLAGS: tuple[str, ...] = (
     "--non-interactive",
     "--resume",
@@ -48,49 +63,15 @@ FLAGS_WITH_VALUE = ("--from", "--name", "--sandbox-gpu-device", "--agent", "--co
 # Every other setting ends the run: one that is misspelt would be passed over by NemoClaw without a word.
 SETTINGS = frozenset(
     (
-        *(
-            "NON_INTERACTIVE",
-            "ACCEPT_THIRD_PARTY_SOFTWARE",
-            "PROVIDER",
-            "MODEL",
-            "ENDPOINT_URL",
-            "PREFERRED_API",
-            "SANDBOX_NAME",
-            "YES",
-            "PROVIDER_KEY",
-        ),
-        *(
-            "LOCAL_INFERENCE_TIMEOUT",
-            "SANDBOX_READY_TIMEOUT",
-            "CONTEXT_WINDOW",
-            "EXPERIMENTAL",
-            "RECREATE_SANDBOX",
-            "FROM_DOCKERFILE",
-            "OPENSHELL_BIN",
-        ),
-        *(
-            "OLLAMA_PORT",
-            "OLLAMA_PROXY_PORT",
-            "VLLM_PORT",
-            "GATEWAY_PORT",
-            "GATEWAY_BIND_ADDRESS",
-            "DASHBOARD_PORT",
-            "DASHBOARD_BIND",
-            "DOCKER_GPU_PATCH",
-        ),
-        *(
-            "POLICY_TIER",
-            "POLICY_MODE",
-            "POLICY_PRESETS",
-            "AGENT_TIMEOUT",
-            "MAX_TOKENS",
-            "REASONING",
-            "INFERENCE_INPUTS",
-            "AGENT_HEARTBEAT_EVERY",
-        ),
-        *("PROXY_HOST", "PROXY_PORT", "COMPATIBLE_AUTH_MODE", "CORPORATE_CA_BUNDLE", "GATEWAY_RECOVERY_WAIT_SECONDS"),
-        *("REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF", "SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS"),
-        *("TRUSTED_PRIVATE_INFERENCE_HOSTS", "WEB_SEARCH_PROVIDER"),
+        *("NON_INTERACTIVE", "ACCEPT_THIRD_PARTY_SOFTWARE", "PROVIDER", "MODEL", "ENDPOINT_URL", "PREFERRED_API"),
+        *("SANDBOX_NAME", "YES", "PROVIDER_KEY", "LOCAL_INFERENCE_TIMEOUT", "SANDBOX_READY_TIMEOUT", "CONTEXT_WINDOW"),
+        *("EXPERIMENTAL", "RECREATE_SANDBOX", "FROM_DOCKERFILE", "OPENSHELL_BIN", "OLLAMA_PORT", "OLLAMA_PROXY_PORT"),
+        *("VLLM_PORT", "GATEWAY_PORT", "GATEWAY_BIND_ADDRESS", "DASHBOARD_PORT", "DASHBOARD_BIND", "DOCKER_GPU_PATCH"),
+        *("POLICY_TIER", "POLICY_MODE", "POLICY_PRESETS", "AGENT_TIMEOUT", "MAX_TOKENS", "REASONING"),
+        *("INFERENCE_INPUTS", "AGENT_HEARTBEAT_EVERY", "PROXY_HOST", "PROXY_PORT", "COMPATIBLE_AUTH_MODE"),
+        *("CORPORATE_CA_BUNDLE", "GATEWAY_RECOVERY_WAIT_SECONDS", "REASONING_EFFORT", "SANDBOX_BASE_IMAGE_REF"),
+        *("SANDBOX_GPU", "TOOL_DISCLOSURE", "TRUSTED_PRIVATE_HOSTS", "TRUSTED_PRIVATE_INFERENCE_HOSTS"),
+        "WEB_SEARCH_PROVIDER",
     )
 )
 # The wizard's key of a provider -> what OpenShell calls it, its type, the variable of its key, that of its URL.
@@ -103,7 +84,8 @@ PROVIDERS = {
         "ANTHROPIC_BASE_URL",
     ),
 }
-SET_PROVIDERS = ("compatible-endpoint", "compatible-anthropic-endpoint", "ollama-local", "vllm-local")
+# OpenShell's name of an endpoint -> the variable of its key.
+ENDPOINT_KEYS = {name: key for name, _kind, key, _url in PROVIDERS.values()}
 SANDBOX_INTERNAL = "//host.openshell.internal"
 HANGS_S = 600  # longer than any test
 
@@ -127,11 +109,12 @@ class Double:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def install(folder: Path) -> Double:
+def install(folder: Path, release: str = "0.0.58") -> Double:
     """Make the program, which knows its folder."""
     made = Double(folder.resolve())
     made.program.parent.mkdir(parents=True)
     made.behave("well")
+    (made.folder / "release").write_text(release, encoding="utf-8")
     script = f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" --folder "{made.folder}" -- "$@"\n'
     made.program.write_text(script, encoding="utf-8")
     made.program.chmod(made.program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
@@ -139,13 +122,17 @@ def install(folder: Path) -> Double:
 
 
 def stop(*lines: str, code: int = 1) -> NoReturn:
-    for line in lines:
-        print(f"  {line}", file=sys.stderr)
+    for line in "\n".join(lines).splitlines():
+        print(f"  {line}" if line else "", file=sys.stderr)
     sys.exit(code)
 
 
+def say(text: str) -> None:
+    print("\n".join(f"  {line}" if line else "" for line in text.splitlines()), flush=True)
+
+
 def step(number: int, name: str) -> None:
-    print(f"\n  [{number}/8] {name}\n  {'-' * 50}", flush=True)
+    print(f"\n  [{number}/8] {name}\n  {'─' * 50}", flush=True)
 
 
 def program() -> str:
@@ -200,7 +187,7 @@ def check_settings() -> None:
         stop(f"nemoclaw double: unknown settings {', '.join(sorted(unknown))}")
 
 
-def onboard(words: list[str], behaviour: str) -> None:
+def onboard(words: list[str], behaviour: str, release: Release) -> None:
     rest, name = list(words), os.environ.get("NEMOCLAW_SANDBOX_NAME", "my-assistant")
     for flag in FLAGS_WITH_VALUE:
         while flag in rest:
@@ -211,7 +198,8 @@ def onboard(words: list[str], behaviour: str) -> None:
             del rest[at : at + 2]
     unknown = [word for word in rest if word not in FLAGS]
     if unknown:
-        stop(f"Unknown onboard option(s): {', '.join(unknown)}", "Usage: nemoclaw onboard [--non-interactive] ...")
+        print("  Nonexistent flag: " + unknown[0] + "\nSee more help with --help", file=sys.stderr)
+        sys.exit(2)
     if "--non-interactive" not in rest and os.environ.get("NEMOCLAW_NON_INTERACTIVE") != "1":
         stop("nemoclaw double: it asks no questions")
     accepted = os.environ.get("NEMOCLAW_ACCEPT_THIRD_PARTY_SOFTWARE") == "1"
@@ -223,58 +211,119 @@ def onboard(words: list[str], behaviour: str) -> None:
     state = State()
     state.take_lock()
     try:
-        _onboard(name, PROVIDERS[chosen], behaviour, state)
+        _Onboarding(name, PROVIDERS[chosen], behaviour, state, release).run()
     finally:
         state.lock.unlink()
 
 
-def _onboard(name: str, provider: tuple[str, str, str, str], behaviour: str, state: State) -> None:
-    if behaviour == "silent":
-        return
-    print("\n  NemoClaw Onboarding\n  (non-interactive mode)\n  ===================")
-    step(1, "Preflight checks")
-    if behaviour == "preflight":
-        stop("Docker is not reachable. Please fix Docker and try again.")
-    step(2, "Starting OpenShell gateway")
-    must(openshell("status"))
-    step(3, "Configuring inference (NIM)")
-    model, url = os.environ.get("NEMOCLAW_MODEL", ""), os.environ.get("NEMOCLAW_ENDPOINT_URL", "")
-    openshell_name, kind, key_name, url_name = provider
-    key = os.environ.get(key_name) or os.environ.get("NEMOCLAW_PROVIDER_KEY", "")
-    if not model or not url:
-        stop("Endpoint URL and model are required in non-interactive mode.")
-    if not key:
-        stop(f"{key_name} (or NEMOCLAW_PROVIDER_KEY) is required for the endpoint in non-interactive mode.")
-    if behaviour == "provider":
-        stop(
-            "Other OpenAI-compatible endpoint endpoint validation failed.", f"HTTP 401: the key {key} is not known here"
-        )
-    _validate(url, model, key, kind)
-    step(4, "Setting up inference provider")
-    _set_provider(openshell_name, kind, key_name, key, f"{url_name}={url}")
-    # The real one leaves --no-verify away for Anthropic's API; the stand-in gateway can reach nothing.
-    route = ["inference", "set", "--no-verify", "--provider", openshell_name, "--model", model]
-    if openshell_name == "compatible-endpoint":
-        route += ["--timeout", os.environ.get("NEMOCLAW_LOCAL_INFERENCE_TIMEOUT", "180")]
-    must(openshell(*route))
-    print(f"  Inference route set: {openshell_name} / {model}")
-    if behaviour == "hang":
-        time.sleep(HANGS_S)
-    step(5, "Messaging channels")
-    step(6, "Creating sandbox")
-    _make_sandbox(name, "lab/stuck:1" if behaviour == "not-ready" else "lab/ready:1")
-    content = state.read()
-    content["sandboxes"][name] = {"name": name, "model": model, "provider": openshell_name, "agent": None}
-    content["defaultSandbox"] = content["defaultSandbox"] or name
-    state.write(content)
-    step(7, "Setting up OpenClaw inside sandbox")
-    step(8, "Policy presets")
-    print(f"  Sandbox      {name}\n  Model        {model}")
+@dataclass
+class _Onboarding:
+    name: str
+    provider: tuple[str, str, str, str]
+    behaviour: str
+    state: State
+    release: Release
+
+    def run(self) -> None:
+        if self.behaviour == "silent":
+            return
+        say("\nNemoClaw Onboarding\n(non-interactive mode)\n===================")
+        self._step(1, "Preflight checks")
+        self._step(2, "Starting OpenShell gateway")
+        must(openshell("status"))
+        self._step(3, "Configuring inference provider")
+        model, url, key = self._endpoint()
+        self._step(4, "Setting up inference provider")
+        openshell_name, kind, key_name, url_name = self.provider
+        _set_provider(openshell_name, kind, key_name, key, f"{url_name}={url}")
+        # The real one leaves --no-verify away for Anthropic's API; the stand-in gateway can reach nothing.
+        route = ["inference", "set", "--no-verify", "--provider", openshell_name, "--model", model]
+        if openshell_name == "compatible-endpoint":
+            route += ["--timeout", os.environ.get("NEMOCLAW_LOCAL_INFERENCE_TIMEOUT", "180")]
+        must(openshell(*route))
+        print(f"  ✓ Inference route set: {openshell_name} / {model}")
+        entry = self._entry(model, url)
+        if self.release.reserves:
+            self._record({**entry, "pendingRouteReservation": True}, default=None)
+        if self.behaviour == "hang":
+            time.sleep(HANGS_S)
+        self._step(5, "Messaging channels")
+        self._step(6, "Creating sandbox")
+        if self.behaviour == "heartbeats":
+            self._wait_for_ever()
+        _make_sandbox(self.name, "lab/stuck:1" if self.behaviour == "not-ready" else "lab/ready:1")
+        self._record(entry, default=self.name)
+        self._step(7, "Setting up OpenClaw inside sandbox")
+        self._step(8, "Policy presets")
+        if self.behaviour == "unwell":
+            print(recorded_step(UNWELL, 8))
+        else:
+            print(f"\n  {'─' * 50}\n  OpenClaw is ready\n\n  Sandbox:  {self.name}")
+
+    def _step(self, number: int, name: str) -> None:
+        step(number, name)
+        end = ENDS.get((self.behaviour, number))
+        if isinstance(end, Path):
+            _end(recorded_step(end, number))
+        if end is not None:
+            stop(end, ADVICE if self.release.advises else "")
+
+    def _endpoint(self) -> tuple[str, str, str]:
+        """Return model, address and key, proved as far as the release does."""
+        model, url = os.environ.get("NEMOCLAW_MODEL", ""), os.environ.get("NEMOCLAW_ENDPOINT_URL", "")
+        _name, kind, key_name, _url = self.provider
+        key = os.environ.get(key_name) or os.environ.get("NEMOCLAW_PROVIDER_KEY", "")
+        if not model or not url:
+            stop("Endpoint URL and model are required in non-interactive mode.")
+        if not key:
+            stop(f"{key_name} (or NEMOCLAW_PROVIDER_KEY) is required for the endpoint in non-interactive mode.")
+        print(f"  [non-interactive] Provider: {os.environ['NEMOCLAW_PROVIDER']}")
+        if self.behaviour == "provider":
+            stop(
+                "Other OpenAI-compatible endpoint endpoint validation failed.",
+                f"HTTP 401: the key {key} is not known here",
+            )
+        if self.release.guards_private and not _is_admitted(str(urlsplit(url).hostname)):
+            _end(recorded_step(PRIVATE, 3).partition("\n")[2])
+        _validate(url, model, key, kind)
+        return model, url, key
+
+    def _entry(self, model: str, url: str) -> dict[str, Any]:
+        entry: dict[str, Any] = {"name": self.name, "model": model, "provider": self.provider[0]}
+        if not self.release.reserves:
+            return {**entry, "agent": None}
+        api = os.environ.get("NEMOCLAW_PREFERRED_API") or "anthropic-messages"
+        more = {"endpointSource": "onboard", "credentialEnv": self.provider[2], "gatewayName": "nemoclaw"}
+        return {**entry, "endpointUrl": url, "preferredInferenceApi": api, **more}
+
+    def _record(self, entry: dict[str, Any], default: str | None) -> None:
+        content = self.state.read()
+        content["sandboxes"][self.name] = entry
+        content["defaultSandbox"] = content["defaultSandbox"] or default
+        self.state.write(content)
+
+    def _wait_for_ever(self) -> NoReturn:
+        print("  Creating sandbox in gateway...", flush=True)
+        for waited in range(HANGS_S * 10):
+            print(f"  Still creating sandbox in gateway... ({waited}s elapsed)", flush=True)
+            time.sleep(0.1)
+        sys.exit(1)
+
+
+def _is_admitted(host: str) -> bool:
+    """Tell whether the guard of newer releases lets a host pass: private ones by name, metadata and link-local ones never."""
+    named = os.environ.get("NEMOCLAW_TRUSTED_PRIVATE_HOSTS", "").split(",")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return address.is_loopback or (not address.is_link_local and (not address.is_private or host in named))
 
 
 def _validate(url: str, model: str, key: str, kind: str) -> None:
     if SANDBOX_INTERNAL in url and kind == "openai":
-        print("  host.openshell.internal only resolves inside the sandbox - validation skipped.")
+        print(recorded_step(UNWELL, 3).splitlines()[1])
+        print(f"  Using Other OpenAI-compatible endpoint with model: {model}")
         return
     path, headers = "/chat/completions", {"Authorization": f"Bearer {key}"}
     if kind == "anthropic":
@@ -284,7 +333,7 @@ def _validate(url: str, model: str, key: str, kind: str) -> None:
         url.rstrip("/") + path, json.dumps(asked).encode(), {"Content-Type": "application/json", **headers}
     )
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15).close()
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=2).close()
     except (urllib.error.URLError, OSError) as error:
         stop("Other endpoint validation failed.", str(error))
 
@@ -333,40 +382,129 @@ def _make_sandbox(name: str, image: str) -> None:
     stop(f"Sandbox '{name}' was created but did not become ready within {limit}s.")
 
 
-def inference_set(words: list[str], behaviour: str, folder: Path) -> None:
-    parser = argparse.ArgumentParser(prog="nemoclaw inference set", allow_abbrev=False)
-    for flag in ("--provider", "--model"):
-        parser.add_argument(flag, required=True)
-    parser.add_argument("--sandbox")
-    parser.add_argument("--no-verify", action="store_true")
-    asked = parser.parse_args(words)
-    if asked.provider not in SET_PROVIDERS:
-        stop(f"Unsupported provider '{asked.provider}'.", code=2)
+def inference_set(words: list[str], behaviour: str, folder: Path, release: Release) -> None:
+    if not {"--provider", "--model"} <= set(words):
+        _end(recorded_command("compatible-endpoint --sandbox my-assistant"))
+    help_text = recorded_command("--model x --nosuch").partition("\n\n")[2] + (
+        ENDPOINT_HELP if release.takes_endpoints else ""
+    )
+    if "--help" in words:
+        print(help_text)
+        sys.exit(0)
+    asked = _set_words(words, release)
+    if not re.fullmatch(r"[A-Za-z0-9._:/-]+", asked["--model"]):
+        _refuse("Invalid model id. Model values may only contain letters, numbers, '.', '_', ':', '/', and '-'.")
+    provider, model = asked["--provider"], asked["--model"]
+    if provider not in PROVIDER_NAMES:
+        _refuse(f"Unsupported provider '{provider}'. Supported providers: {', '.join(PROVIDER_NAMES)}.")
     state = State()
     content = state.read()
-    name = asked.sandbox or content["defaultSandbox"]
+    name = asked.get("--sandbox") or content["defaultSandbox"]
     if name not in content["sandboxes"]:
-        stop(f"Sandbox '{name}' is not registered.", code=2)
-    print(f"  Setting OpenShell inference route: {asked.provider} / {asked.model}", flush=True)
-    route = ["inference", "set", "-g", "nemoclaw", "--provider", asked.provider, "--model", asked.model]
-    must(openshell(*route, *(["--no-verify"] if asked.no_verify else [])))
-    content["sandboxes"][name] |= {"provider": asked.provider, "model": asked.model}
+        _refuse(f"Sandbox '{name}' is not registered.")
+    entry = content["sandboxes"][name]
+    if entry.get("pendingRouteReservation"):
+        _refuse(f"Sandbox '{name}' is still being created by onboarding.")
+    if release.takes_endpoints:
+        _check_endpoint(name, entry, asked)
+    if release.checks_local and provider in ("ollama-local", "vllm-local"):
+        _check_local(provider, folder)
+    print(f"  Setting OpenShell inference route: {provider} / {model}", flush=True)
+    route = ["inference", "set", "-g", "nemoclaw", "--provider", provider, "--model", model]
+    done = openshell(*route, *(["--no-verify"] if "--no-verify" in asked else []))
+    if done.returncode:
+        print(
+            f"{done.stderr}{done.stdout}\nOpenShell inference route update failed with exit {done.returncode}.",
+            file=sys.stderr,
+        )
+        sys.exit(done.returncode)
+    entry |= {"provider": provider, "model": model}
+    if "--inference-api" in asked:
+        entry |= {"endpointUrl": asked["--endpoint-url"], "preferredInferenceApi": asked["--inference-api"]}
     state.write(content)
+    print(f"  Syncing OpenClaw model identity in sandbox '{name}'...", flush=True)
+    if behaviour == "unwritten":
+        said = recorded_command("compatible-endpoint --model other --sandbox my-assistant")
+        print(said[said.index("  Warning:") :].replace("/ other,", f"/ {model},").replace("my-assistant", name))
+        return
     if behaviour == "set":
         Double(folder).behave("well")
         stop(f"Failed to write the config of sandbox '{name}'.")
-    print(f"  Inference route synced for '{name}': inference/{asked.model}")
+    print(f"  Inference route synced for '{name}': inference/{model}")
+
+
+def _end(said: str, code: int = 1) -> NoReturn:
+    """End with what was recorded."""
+    print(said.rstrip("\n"), file=sys.stderr)
+    sys.exit(code)
+
+
+def _refuse(text: str) -> NoReturn:
+    print(text, file=sys.stderr)
+    sys.exit(2)
+
+
+def _set_words(words: list[str], release: Release) -> dict[str, str]:
+    takes = {"--provider", "--model", "--sandbox"}
+    takes |= {"--endpoint-url", "--credential-env", "--inference-api"} if release.takes_endpoints else set()
+    found: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        flag = rest.pop(0)
+        if flag == "--no-verify":
+            found[flag] = ""
+        elif flag in takes and rest:
+            found[flag] = rest.pop(0)
+        else:
+            _end(recorded_command("--model x --nosuch").replace("--nosuch", flag), code=2)
+    return found
+
+
+def _check_endpoint(name: str, entry: dict[str, Any], asked: dict[str, str]) -> None:
+    provider = asked["--provider"]
+    explicit = "--endpoint-url" in asked
+    if explicit and provider not in ENDPOINT_KEYS:
+        _refuse(
+            "endpoint-url, credential-env, and inference-api are only supported for compatible-endpoint and compatible-anthropic-endpoint."
+        )
+    if explicit and asked.get("--credential-env") != ENDPOINT_KEYS[provider]:
+        _refuse(f"credential-env for '{provider}' must be '{ENDPOINT_KEYS[provider]}' so rebuild can safely reuse it.")
+    if explicit and not os.environ.get(ENDPOINT_KEYS[provider]):
+        stop(f"nemoclaw double: {ENDPOINT_KEYS[provider]} is empty")
+    if explicit and "--inference-api" not in asked:
+        _refuse(f"inference-api is required for '{provider}' so the shared gateway route can be identified safely.")
+    if not explicit and provider in ENDPOINT_KEYS and entry.get("provider") != provider:
+        _refuse(f"Cannot switch sandbox '{name}' to '{provider}' without trusted durable endpoint metadata.")
+
+
+def _check_local(provider: str, folder: Path) -> None:
+    """Ask the server itself, without a key. For Ollama, which no container reaches in a test, it starts its own proxy."""
+    ollama = provider == "ollama-local"
+    port = os.environ.get("NEMOCLAW_OLLAMA_PORT", "11434") if ollama else os.environ.get("NEMOCLAW_VLLM_PORT", "8000")
+    url = f"http://127.0.0.1:{port}/{'api/tags' if ollama else 'v1/models'}"
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).close()
+    except (urllib.error.URLError, OSError):
+        if not ollama:
+            stop(
+                f"Cannot reach local provider '{provider}': Local vLLM was selected, but nothing is responding on {url}."
+            )
+    if ollama:
+        (folder / "proxy").write_text("", encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A double of the program nemoclaw.")
     parser.add_argument("--install", type=Path, metavar="FOLDER")
+    parser.add_argument("--release", default="0.0.58", choices=RELEASES)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
     if asked.install:
-        install(asked.install)
+        install(asked.install, asked.release)
         return 0
+    # Both streams go to one pipe, and what it said comes before how it ended.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     words, folder = asked.words, asked.folder
     settings = {
         name: value for name, value in os.environ.items() if name.startswith("NEMOCLAW_") or name.endswith("_API_KEY")
@@ -374,20 +512,27 @@ def main() -> int:
     with (folder / "calls").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"words": words, "settings": settings}) + "\n")
     behaviour = (folder / "behaviour").read_text(encoding="utf-8").strip()
+    release = RELEASES[(folder / "release").read_text(encoding="utf-8").strip()]
     if words in (["--version"], ["-v"]):
-        print(f"nemoclaw v{VERSION}")
+        print(f"nemoclaw v{release.version}")
         return 0
     check_settings()
     if words[:1] == ["onboard"]:
-        onboard(words[1:], behaviour)
+        onboard(words[1:], behaviour, release)
     elif words[:2] == ["inference", "set"]:
-        inference_set(words[2:], behaviour, folder)
+        inference_set(words[2:], behaviour, folder, release)
     elif words == ["list", "--json"]:
         content = State().read()
         sandboxes = list(content["sandboxes"].values())
         print(json.dumps({"schemaVersion": 1, "defaultSandbox": content["defaultSandbox"], "sandboxes": sandboxes}))
     else:
-        stop(f"Unknown command: {' '.join(words)}", code=2)
+        known = ", ".join(State().read()["sandboxes"])
+        stop(
+            f"Sandbox '{words[0]}' does not exist.",
+            "",
+            f"Registered sandboxes: {known}",
+            "Run 'nemoclaw list' to see all sandboxes.",
+        )
     return 0
 
 
