@@ -30,7 +30,7 @@ options:
       - By default the user that the module runs as.
     type: str
 requirements:
-  - OpenShell 0.0.44 to 0.0.116 on the target, command line and gateway of the same release
+  - OpenShell on the target, command line and gateway of the same release, 0.0.44 to 0.0.116 where a module does not say otherwise
 notes:
-  - OpenShell 0.1.0 removed the inference route, so 0.1 and later are refused.
+  - OpenShell 0.1.0 removed the inference route. What needs one refuses 0.1; see M(nemoclaw.local_inference.openshell_attachment).
 """

@@ -46,6 +46,17 @@ options:
         come from the route of before.
     type: int
     default: 0
+  base_url:
+    description:
+      - What the agent in the sandbox calls, with OpenShell 0.1, which has no C(inference.local); see
+        M(nemoclaw.local_inference.openshell_attachment). Older releases leave it aside.
+    type: str
+    version_added: "0.2.0"
+  credential_name:
+    description: The variable of the sandbox that has the placeholder of the key, with OpenShell 0.1.
+    type: str
+    default: OPENAI_API_KEY
+    version_added: "0.2.0"
 extends_documentation_fragment:
   - nemoclaw.local_inference.openshell
   - nemoclaw.local_inference.attributes.read_only
@@ -154,6 +165,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     choose_sandbox,
     prove,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -163,6 +175,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "require_tools": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 180},
     "settle": {"type": "int", "default": 0},
+    "base_url": {"type": "str"},
+    "credential_name": {"type": "str", "default": "OPENAI_API_KEY"},
     **OPENSHELL_OPTIONS,
 }
 
@@ -176,8 +190,10 @@ def run(params: dict[str, Any], report: Report) -> tuple[str | None, str | None]
         params["timeout"],
         params["settle"],
         params["require_tools"],
+        base_url=params["base_url"] or "",
+        credential_name=params["credential_name"],
     )
-    cli = open_cli(params)
+    cli = open_cli(params, ways=(ROUTE, ATTACHMENT) if wish.base_url else (ROUTE,))
     sandbox = choose_sandbox(cli, wish.sandbox)
     if sandbox is None:
         return None, "No sandbox of the gateway is ready, so nothing was proved from inside one."

@@ -279,7 +279,9 @@ def unusable(led: Controller, server: openshell_parts.Gateway, what: str, folder
         return {"OPENSHELL_GATEWAY_ENDPOINT": "http://127.0.0.1:9"}
     if what == "unregistered":
         return {"XDG_CONFIG_HOME": str(folder)}
-    return wrapped(led.folder, server, f'[ "$1" = --version ] && {{ echo "openshell {what}"; exit 0; }}')
+    says = f'[ "$1" = --version ] && {{ echo "openshell {what}"; exit 0; }}'
+    # Which way a release has it says in its help.
+    return wrapped(led.folder, server, f'{says}; [ "$1" = --help ] && exit 0' if what == "0.1.0" else says)
 
 
 def leading_elsewhere(led: Controller, settings: dict[str, str]) -> str:

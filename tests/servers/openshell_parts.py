@@ -38,6 +38,8 @@ REQUIREMENTS = HERE / "requirements-openshell.txt"
 RELEASES = ("0.0.44", "0.0.83", "0.0.111")
 # The wheel of 0.0.44 has no stubs. Its messages are those of 0.0.83 but for the phase of a sandbox, which the gateway adds.
 STUBS = {"0.0.44": "0.0.83", "0.0.83": "0.0.83", "0.0.111": "0.0.111"}
+# The way of 0.1: its wheel has message stubs and no program, which openshell_attachment_cli.py stands for.
+ATTACHMENT = "0.1.5"
 _WHEEL_TAG = "manylinux_2_39_x86_64"
 _WANTED_GLIBC = (2, 39)
 _SUITE = "trixie"
@@ -76,7 +78,7 @@ def cli(folder: Path, release: str) -> Path:
 
 def stubs(folder: Path, release: str) -> Path:
     """Return what PYTHONPATH has to hold for the message stubs of a release."""
-    return folder / "releases" / STUBS[release] / "stubs"
+    return folder / "releases" / STUBS.get(release, release) / "stubs"
 
 
 def install(folder: Path) -> None:
@@ -91,11 +93,15 @@ def install(folder: Path) -> None:
     subprocess.run([*pip, "install", "--quiet", "--no-compile", "-r", REQUIREMENTS], check=True)
     loader = _unpack_loader(folder / "debian") if _own_glibc() < _WANTED_GLIBC else []
     with tempfile.TemporaryDirectory(prefix="openshell-wheels-") as wheels:
-        for release in RELEASES:
+        for release in (*RELEASES, ATTACHMENT):
             download: list[str | Path] = [*pip, "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
             download += ["--python-version", "3.12", "--platform", _WHEEL_TAG, "--dest", wheels]
             subprocess.run([*download, f"openshell=={release}"], check=True)
-            _unpack_wheel(next(Path(wheels).glob(f"openshell-{release}-*.whl")), folder, release, loader)
+            wheel = next(Path(wheels).glob(f"openshell-{release}-*.whl"))
+            if release == ATTACHMENT:
+                _unpack_stubs(wheel, folder)
+            else:
+                _unpack_wheel(wheel, folder, release, loader)
     for release in RELEASES:
         said = subprocess.run([cli(folder, release), "--version"], capture_output=True, text=True, check=True).stdout
         if said.strip() != f"openshell {release}":
@@ -120,6 +126,27 @@ def _unpack_wheel(wheel: Path, folder: Path, release: str, loader: list[str]) ->
     launcher.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
     for path in (program, launcher):
         path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def _unpack_stubs(wheel: Path, folder: Path) -> None:
+    """Put the stubs of 0.1 in their place."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.startswith("openshell/_proto/") and name.endswith("_pb2.py"):
+                archive.extract(name, stubs(folder, ATTACHMENT))
+
+
+def _double(folder: Path, state: Path) -> Path:
+    """Write the program that stands for the command line of 0.1, and return its path."""
+    from openshell_attachment_cli import CLIENT
+
+    launcher = state.parent / "bin" / "openshell"
+    launcher.parent.mkdir()
+    (state.parent / "client.py").write_text(CLIENT, encoding="utf-8")
+    words = f'"{folder}/bin/python" -I -S -B "{state.parent}/client.py" "{state.with_suffix(".sock")}"'
+    launcher.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
+    return launcher
 
 
 def _own_glibc() -> tuple[int, ...]:
@@ -192,17 +219,14 @@ def serving(
     folder = folder or Path(os.environ["OPENSHELL_TEST_HOME"])
     with tempfile.TemporaryDirectory(prefix="openshell-gateway-") as scratch:
         state, log = Path(scratch, "state.json"), Path(scratch, "log")
-        command: list[str | Path] = [
-            folder / "bin" / "python",
-            "-B",
-            HERE / "openshell_gateway.py",
-            "--release",
-            release,
-        ]
+        command: list[str | Path] = [folder / "bin" / "python", "-B"]
+        if release == ATTACHMENT:
+            command += [HERE / "openshell_attachment.py"]
+        else:
+            command += [HERE / "openshell_gateway.py", "--release", release, "--route-refresh", str(route_refresh)]
+            command += ["--report-version", reports] if reports else []
+            command += ["--tls", tls] if tls else []
         command += ["--stubs", stubs(folder, release), "--state", state, "--port", str(port)]
-        command += ["--route-refresh", str(route_refresh)]
-        command += ["--report-version", reports] if reports else []
-        command += ["--tls", tls] if tls else []
         with log.open("wb") as sink:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=sink, text=True)
         try:
@@ -212,7 +236,8 @@ def serving(
             if not endpoint:
                 said = log.read_text(encoding="utf-8", errors="replace")[-3000:]
                 raise RuntimeError(f"The stand-in gateway did not start:\n{said}")
-            yield Gateway(release, endpoint, cli(folder, release), state, process.pid)
+            program = _double(folder, state) if release == ATTACHMENT else cli(folder, release)
+            yield Gateway(release, endpoint, program, state, process.pid)
         finally:
             process.terminate()
             try:

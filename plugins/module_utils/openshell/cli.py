@@ -21,9 +21,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.comm
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+    ROUTE,
     Release,
     check_release,
+    check_way,
     parse_release,
+    way_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
@@ -134,6 +137,7 @@ class OpenShell:
         options: C(-g) and C(--gateway-endpoint), where given.
         secret: A value that no sentence may show.
         gateway: The name that the gateway is registered under, None where an address was used without one.
+        way: How this release leads sandboxes to a model.
 
     """
 
@@ -144,6 +148,7 @@ class OpenShell:
     options: tuple[str, ...] = ()
     secret: str = field(default="", repr=False)
     gateway: str | None = None
+    way: str = ROUTE
 
     def call(self, *words: str, environment: Mapping[str, str] | None = None, limit_s: float = LIMIT_S) -> str:
         """Return what a command of the CLI prints.
@@ -235,6 +240,7 @@ def find_openshell(
     endpoint: str | None = None,
     executable: str | None = None,
     secret: str = "",
+    ways: tuple[str, ...] = (ROUTE,),
 ) -> OpenShell:
     """Return the CLI, once it and its gateway are known to be of one release that works.
 
@@ -245,9 +251,10 @@ def find_openshell(
         endpoint: Its URL, instead of the registered one.
         executable: The program; by default C(openshell) on PATH or in C(~/.local/bin).
         secret: A value that no sentence may show.
+        ways: The ways of leading sandboxes that the caller knows.
 
     Raises:
-        Failure: C(openshell_missing), the codes of check_release, C(openshell_release_mismatch), or one of call().
+        Failure: C(openshell_missing), the codes of check_release and check_way, C(openshell_release_mismatch), or one of call().
 
     """
     path = executable or machine.find_command("openshell", [f"{account.home}/.local/bin"])
@@ -265,7 +272,7 @@ def find_openshell(
     options = [*(["-g", gateway] if gateway else []), *(["--gateway-endpoint", endpoint] if endpoint else [])]
     unchecked = OpenShell(machine, account, path, Release((0, 0, 0)), tuple(options), secret)
     release = check_release(unchecked.call("--version"), path)
-    cli = replace(unchecked, release=release)
+    cli = replace(unchecked, release=release, way=check_way(release, path, _way_of(unchecked), ways))
     theirs, name = _gateway_of(cli)
     if parse_release(theirs) != release:
         raise Failure(
@@ -276,6 +283,12 @@ def find_openshell(
             gateway_version=theirs,
         )
     return replace(cli, gateway=name)
+
+
+def _way_of(cli: OpenShell) -> str | None:
+    said = text.plain(cli.attempt("--help").output)
+    way = way_of(said, "")
+    return way or way_of(said, text.plain(cli.attempt("sandbox", "provider", "attach", "--help").output))
 
 
 def _gateway_of(cli: OpenShell) -> tuple[str, str | None]:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
@@ -28,7 +29,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 # What a login shell says before the command runs is not the answer, nor is what stands after it.
 _BEGIN, _END = "nemoclaw-answer-begins", "nemoclaw-answer-ends"
 _ANSWER = re.compile(rf"{_BEGIN}\n(.*)\n{_END} (\d{{3}})", re.DOTALL)
-_SCRIPT = f'echo {_BEGIN}; exec curl "$@"'
+_SCRIPT = f'echo {_BEGIN}; exec curl {{headers}}"$@"'
 # Exit statuses: of a shell whose command is not there or may not be run, and of the gateway's own limit (sandbox.rs).
 _NO_COMMAND = (126, 127)
 _LIMIT_REACHED = (28, 124)
@@ -43,6 +44,9 @@ _OWN_WORDS = {
     "no inference route configured": "sandbox_route_refused",
     "no compatible inference route": "sandbox_route_refused",
     "connection not allowed by policy": "sandbox_route_refused",
+    "not permitted by policy": "sandbox_route_refused",
+    "policy_denied": "sandbox_route_refused",
+    "credential_endpoint_mismatch": "sandbox_route_refused",
     "inference service unavailable": "sandbox_upstream_down",
     "inference service error": "sandbox_upstream_down",
 }
@@ -74,21 +78,25 @@ class SandboxReply:
 
 
 class SandboxClient:
-    """Talks to C(https://inference.local) from inside one sandbox; a Way for Conversation.
+    """Talks to a server from inside one sandbox; a Way for Conversation.
 
     Args:
         cli: The command line of the sandbox's gateway.
         sandbox: Its name.
-        path: What follows the host in the base URL: C(/v1) for OpenAI's APIs.
+        base: What the agent there calls: C(https://inference.local), or with OpenShell 0.1 the server itself.
         deadline: No exchange lasts beyond it.
+        headers: More headers; a variable of the sandbox in one is filled in there, as the agent sends the placeholder of its key.
 
     """
 
     # The agent has none: the supervisor puts the provider's in.
     key = ""
 
-    def __init__(self, cli: OpenShell, sandbox: str, path: str, deadline: Deadline) -> None:
-        self.base = BaseUrl("https", "inference.local", None, path)
+    def __init__(
+        self, cli: OpenShell, sandbox: str, base: BaseUrl, deadline: Deadline, headers: Sequence[str] = ()
+    ) -> None:
+        self.base = base
+        self._script = _SCRIPT.format(headers="".join(f'--header "{header}" ' for header in headers))
         self.deadline = deadline
         self._cli = cli
         self._sandbox = sandbox
@@ -107,7 +115,7 @@ class SandboxClient:
         """
         seconds = max(1, math.ceil(min(limit or self.deadline.remaining, self.deadline.remaining)))
         words = ["sandbox", "exec", "--name", self._sandbox, "--no-tty", "--timeout", str(seconds + 5), "--"]
-        words += ["sh", "-c", _SCRIPT, "sh", *_curl_words(method, url, seconds)]
+        words += ["sh", "-c", self._script, "sh", *_curl_words(method, url, seconds)]
         # The gateway sends both streams in any order, so a word of the login shell can stand inside the answer where they are one.
         answer = self._cli.attempt(
             *words, limit_s=seconds + _OVERHEAD_S, stdin=json.dumps(body or {}), errors_apart=True
@@ -171,10 +179,16 @@ class SandboxClient:
     def _refused(self, what: str, **details: Any) -> Failure:
         return Failure(
             "sandbox_route_refused",
-            f"The sandbox {self._sandbox} asked {self.base.root}, and its supervisor lets nothing through: {what}. Look at the "
-            f"route (openshell inference get) and at the sandbox's log (openshell logs {self._sandbox}).",
+            f"The sandbox {self._sandbox} asked {self.base.root}, and its supervisor lets nothing through: {what}. Look at "
+            f"{self._where()} and "
+            f"at the sandbox's log (openshell logs {self._sandbox}).",
             **details,
         )
+
+    def _where(self) -> str:
+        if self._cli.way == ROUTE:
+            return "the route (openshell inference get)"
+        return f"what is attached (openshell sandbox provider list {self._sandbox}), at its profile's endpoint and binaries"
 
     @staticmethod
     def _said(output: str) -> str:

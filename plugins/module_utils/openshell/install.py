@@ -48,6 +48,10 @@ class Wish:
     stall_timeout: float = 60.0
 
 
+# Its archives were not looked at, and what it sets up is led otherwise.
+_FIRST_OTHERWISE = (0, 1, 0)
+
+
 class Installation:
     """One run of the module on one host, as the user that it runs as."""
 
@@ -58,8 +62,17 @@ class Installation:
                 "version_invalid",
                 f"{wish.version!r} is no release of OpenShell. Write it like 0.0.83, without wildcards (sandbox_openshell_version).",
             )
-        # No other release works with this collection.
+        # No other release works with the roles of this collection.
         self._release = check_release(wish.version, "What is to be installed")
+        if self._release.number >= _FIRST_OTHERWISE:
+            raise Failure(
+                "openshell_too_new",
+                f"OpenShell {self._release} was to be installed, and this module installs 0.0.44 to 0.0.116: 0.1 has no inference route, "
+                "which "
+                "the roles set up. Give such a release, or install 0.1 by its own installer and use openshell_attachment with it "
+                "(experimental).",
+                version=str(self._release),
+            )
         self._prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
 
     def converge(self, check_mode: bool) -> dict[str, Any]:

@@ -13,6 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import (
+    API_VERSION,
+    AnthropicMessages,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
@@ -21,8 +26,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.inside import SandboxClient
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import find_standing_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl, parse_base_url
 
 COMPLETION = ("completion",)
 PROBES = (*COMPLETION, "tool_call", "tool_call_streamed", "second_turn")
@@ -30,7 +37,10 @@ PROBES = (*COMPLETION, "tool_call", "tool_call_streamed", "second_turn")
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be proved: timeout and settle in seconds; no sandbox means the first that is ready."""
+    """What is to be proved: timeout and settle in seconds; no sandbox means the first that is ready.
+
+    base_url and credential_name are what the agent in the sandbox calls and the variable of its key, where OpenShell 0.1 has no route.
+    """
 
     model: str
     api: str
@@ -39,6 +49,8 @@ class Wish:
     settle: float = 0
     require_tools: bool = True
     probes: tuple[str, ...] = PROBES
+    base_url: str = ""
+    credential_name: str = "OPENAI_API_KEY"
 
 
 def choose_sandbox(cli: OpenShell, wanted: str | None) -> str | None:
@@ -63,6 +75,17 @@ def choose_sandbox(cli: OpenShell, wanted: str | None) -> str | None:
     return wanted
 
 
+def _client(cli: OpenShell, sandbox: str, wish: Wish, dialect: Dialect, deadline: Deadline) -> SandboxClient:
+    if cli.way == ROUTE:
+        base = BaseUrl("https", "inference.local", None, "" if dialect.path.startswith("/v1/") else "/v1")
+        return SandboxClient(cli, sandbox, base, deadline)
+    base = parse_base_url(wish.base_url, wish.api, for_sandbox=True)
+    headers = [f"Authorization: Bearer ${wish.credential_name}"]
+    if isinstance(dialect, AnthropicMessages):
+        headers = [f"x-api-key: ${wish.credential_name}", f"anthropic-version: {API_VERSION}"]
+    return SandboxClient(cli, sandbox, base, deadline, headers)
+
+
 def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     """Ask the model from inside the sandbox; the report shows how far it came.
 
@@ -83,7 +106,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
     # A supervisor reads its route again every 5 s (upstream-facts O3): an answer before that may come from the old one.
     deadline.sleep(wish.settle)
     dialect = DIALECTS[wish.api]()
-    client = SandboxClient(cli, sandbox, "" if dialect.path.startswith("/v1/") else "/v1", deadline)
+    client = _client(cli, sandbox, wish, dialect, deadline)
     conversation = Conversation(client, dialect)
     conversation.model = wish.model
     report.base_url = str(client.base)
@@ -94,7 +117,7 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
         raise
     finally:
         report.elapsed = deadline.elapsed
-    if route is None:
+    if route is None and cli.way == ROUTE:
         raise Failure(
             "gateway_route_missing",
             f"The sandbox {sandbox} got its answer, and the gateway has no route: it came by the one that the sandbox read last, which is "

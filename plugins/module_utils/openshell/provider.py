@@ -20,6 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     check_wish,
     loopback_warnings,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 
@@ -58,7 +59,7 @@ class Outcome:
 
 def find_provider(cli: OpenShell, name: str) -> ProviderSeen | None:
     """Return the provider, None where the gateway has none of that name."""
-    if not cli.release.lists_providers_as_json:
+    if cli.way == ATTACHMENT or not cli.release.lists_providers_as_json:
         return _find_in_text(cli, name)
     offset = 0
     while True:
@@ -107,7 +108,7 @@ def find_standing_route(cli: OpenShell) -> RouteSeen | None:
             nothing, and one that starts then has inference switched off for as long as it runs (upstream-facts O11).
 
     """
-    route = find_route(cli)
+    route = find_route(cli) if cli.way == ROUTE else None
     if route is None or find_provider(cli, route.provider) is not None:
         return route
     raise Failure(
@@ -225,7 +226,7 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
         remembered = fingerprints.read_state(path)
     if before is None or (wish.ours_only and before.id not in remembered.providers):
         return outcome
-    route = find_route(cli)
+    route = find_route(cli) if cli.way == ROUTE else None
     if route is not None and route.provider == wish.name:
         if cli.release.deletes_routes and not wish.force:
             raise Failure(

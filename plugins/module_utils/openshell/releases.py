@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which releases of OpenShell are taken, and what each can do (upstream-facts O1 and O2)."""
+"""Which releases of OpenShell are taken, what each can do, and how it leads sandboxes to a model (upstream-facts O1, O2, O13)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 
-# The wire format changed just before the first; 0.1.0 removed the inference route, with it what this collection sets up.
+# The wire format changed just before.
 OLDEST = (0, 0, 44)
-FIRST_WITHOUT_ROUTE = (0, 1, 0)
+# By the gateway's one inference route (up to 0.0.116), or by a provider that is attached to a sandbox (0.1).
+ROUTE, ATTACHMENT = "route", "attachment"
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _PIN = "Install a release from 0.0.44 up to 0.0.116, for CLI and gateway alike (OPENSHELL_VERSION=v0.0.116 for its installer)."
@@ -76,12 +77,46 @@ def check_release(said: str, path: str) -> Release:
             f"container. {_PIN}",
             version=str(release),
         )
-    if release.number >= FIRST_WITHOUT_ROUTE:
+    return release
+
+
+def way_of(help_text: str, attach_help: str) -> str | None:
+    """Return the way that a command line knows by its own help, None for neither. Releases that know both are led by the route."""
+    if re.search(r"^\s*inference:?\s", help_text, re.MULTILINE):
+        return ROUTE
+    # Without a wait nobody knows when a sandbox has applied what was attached.
+    return ATTACHMENT if "--wait" in attach_help else None
+
+
+def check_way(release: Release, path: str, way: str | None, ways: tuple[str, ...]) -> str:
+    """Return the way, where it is one of those that are asked for.
+
+    Raises:
+        Failure: C(openshell_too_new), C(openshell_too_old).
+
+    """
+    if way in ways:
+        return str(way)
+    if way == ATTACHMENT:
         raise Failure(
             "openshell_too_new",
-            f"{path} is OpenShell {release}, and that cannot work: 0.1.0 removed the inference route, so there is no "
-            "`openshell inference` and no https://inference.local in the sandbox, which is where NemoClaw's agent looks for "
-            f"its model. {_PIN} Sandboxes and providers of a 0.1 gateway have to be made again.",
+            f"{path} is OpenShell {release}, which leads sandboxes by attached providers: 0.1.0 removed the inference route, so there is "
+            "no "
+            f"`openshell inference` and no https://inference.local in the sandbox, and that is what is asked for here. {_PIN} Or attach a "
+            "provider with the module openshell_attachment (experimental). Sandboxes of older gateways have to be made again.",
             version=str(release),
         )
-    return release
+    if way == ROUTE:
+        raise Failure(
+            "openshell_too_old",
+            f"{path} is OpenShell {release}, which leads all sandboxes of a gateway by one route and cannot wait for an attached "
+            "provider; 0.1 "
+            "can. Use openshell_provider and openshell_inference with this release.",
+            version=str(release),
+        )
+    raise Failure(
+        "openshell_too_new",
+        f"{path} is OpenShell {release}, and its help has neither an inference route nor `sandbox provider attach --wait`: no way by which "
+        f"this collection leads sandboxes to a model. {_PIN}",
+        version=str(release),
+    )

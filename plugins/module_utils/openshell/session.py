@@ -12,9 +12,10 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
 
 
-def open_cli(params: Mapping[str, Any], secret: str = "") -> OpenShell:
+def open_cli(params: Mapping[str, Any], secret: str = "", ways: tuple[str, ...] = (ROUTE,)) -> OpenShell:
     """Return the CLI that the options C(gateway), C(gateway_endpoint), C(executable) and C(user) mean.
 
     Raises:
@@ -28,4 +29,5 @@ def open_cli(params: Mapping[str, Any], secret: str = "") -> OpenShell:
         endpoint=params["gateway_endpoint"],
         executable=params["executable"],
         secret=secret,
+        ways=ways,
     )

@@ -48,7 +48,8 @@ def error_of(output: str) -> str:
     start = next((number for number, line in enumerate(lines) if re.match(r" *[Ee]rror:", line)), 0)
     words = " ".join(_GUTTER.sub("", line).strip() for line in lines[start:])
     text = re.sub(r"^[Ee]rror: *", "", " ".join(words.split()))
-    quoted = _SERVER_MESSAGE.search(text)
+    # Since 0.1 the error of a command for several names only counts, and the server's words stand before it.
+    quoted = _SERVER_MESSAGE.search(text) or _SERVER_MESSAGE.search(" ".join(" ".join(lines[:start]).split()))
     # Of a message that says no more than this the reason stands among its causes.
     if quoted is None or quoted[1] == "transport error":
         return text

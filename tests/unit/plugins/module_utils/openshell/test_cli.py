@@ -17,9 +17,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+    ATTACHMENT,
+    ROUTE,
     Release,
     check_release,
+    check_way,
     parse_release,
+    way_of,
 )
 
 RELEASES = ("0.0.44", "0.0.83", "0.0.111")
@@ -188,9 +192,6 @@ def test_without_json_there_is_none() -> None:
     [
         ("openshell 0.0.43", "openshell_too_old"),
         ("openshell 0.0.36", "openshell_too_old"),
-        ("openshell 0.1.0", "openshell_too_new"),
-        ("openshell 0.1.5-rc.1", "openshell_too_new"),
-        ("openshell 1.0.0", "openshell_too_new"),
         ("openshell m-dev", "openshell_version_unknown"),
         ("", "openshell_version_unknown"),
     ],
@@ -200,7 +201,44 @@ def test_releases_that_cannot_work_are_refused(said: str, code: str) -> None:
         check_release(said, "/usr/bin/openshell")
     assert caught.value.code == code
     assert "0.0.116" in caught.value.message
-    assert ("removed the inference route" in caught.value.message) == (code == "openshell_too_new")
+
+
+_ROUTE_HELP, _OTHER_HELP = (
+    "GATEWAY COMMANDS\n  inference:   Manage inference\n",
+    "SANDBOX COMMANDS\n  provider:    Manage\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("help_text", "attach_help", "way"),
+    [
+        (_ROUTE_HELP, "", ROUTE),
+        # 0.0.111 attaches as well, and its route is what agents use.
+        (_ROUTE_HELP, "  --wait", ROUTE),
+        (_OTHER_HELP, "FLAGS:\n  --wait\n", ATTACHMENT),
+        (_OTHER_HELP, "FLAGS:\n  <NAME>\n", None),
+        ("  term:  an inference: TUI\n", "", None),
+        ("", "", None),
+    ],
+)
+def test_the_way_is_read_from_the_help(help_text: str, attach_help: str, way: str | None) -> None:
+    assert way_of(help_text, attach_help) == way
+
+
+@pytest.mark.parametrize(
+    ("way", "ways", "code", "words"),
+    [
+        (ATTACHMENT, (ROUTE,), "openshell_too_new", "removed the inference route"),
+        (ROUTE, (ATTACHMENT,), "openshell_too_old", "openshell_inference"),
+        (None, (ROUTE, ATTACHMENT), "openshell_too_new", "attach --wait"),
+    ],
+)
+def test_a_way_that_is_not_asked_for(way: str | None, ways: tuple[str, ...], code: str, words: str) -> None:
+    with pytest.raises(Failure, match=words) as caught:
+        check_way(Release((0, 2, 0)), "/usr/bin/ryno", way, ways)
+    assert (caught.value.code, caught.value.details["version"]) == (code, "0.2.0")
+    assert "/usr/bin/ryno is OpenShell 0.2.0" in caught.value.message
+    assert check_way(Release((0, 2, 0)), "/usr/bin/ryno", ATTACHMENT, (ROUTE, ATTACHMENT)) == ATTACHMENT
 
 
 @pytest.mark.parametrize(
@@ -253,7 +291,9 @@ class TestPrograms:
 
     def test_a_gateway_that_hangs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cli_module.OpenShell.call, "__kwdefaults__", {"environment": None, "limit_s": 0.3})
-        body = 'case "$*" in *--version) echo openshell 0.0.83;; *) exec sleep 60;; esac'
+        body = (
+            'case "$*" in *--version) echo openshell 0.0.83;; *--help) echo "  inference: x";; *) exec sleep 60;; esac'
+        )
         with pytest.raises(Failure, match="did not end within") as caught:
             self.find(tmp_path, executable=program(tmp_path, body))
         assert caught.value.code == "openshell_timeout"
