@@ -94,7 +94,7 @@ WIZARD: dict[str, Setting] = {
             "compatible_anthropic_api_key", secret=True, environment=("COMPATIBLE_ANTHROPIC_API_KEY", _PROVIDER_KEY)
         ),
         _wizard("hf_token", secret=True, environment=("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")),
-        _wizard("ngc_api_key", secret=True, environment=("NGC_API_KEY", "NVIDIA_API_KEY")),
+        _wizard("ngc_api_key", secret=True, environment=("NGC_API_KEY", "NVIDIA_API_KEY", "NVIDIA_INFERENCE_API_KEY")),
         Setting("VLLM_API_KEY", secret=True, environment=("VLLM_API_KEY",)),
     )
 }

@@ -157,6 +157,9 @@ def test_a_wrong_value_of_the_environment_is_named_as_it_stands_there(make_setti
         ({}, {"nemoclaw_provider": "anthropiccompatible"}, "preflight_provider", "anthropicCompatible"),
         ({"HUGGING_FACE_HUB_TOKEN": "a"}, {}, "vllm_hf_token", "a"),
         ({"HUGGING_FACE_HUB_TOKEN": "a", "HF_TOKEN": "b"}, {}, "vllm_hf_token", "b"),
+        # The name of newer releases of NemoClaw, and that of older ones.
+        ({"NVIDIA_INFERENCE_API_KEY": "a"}, {}, "nim_ngc_api_key", "a"),
+        ({"NVIDIA_INFERENCE_API_KEY": "a", "NVIDIA_API_KEY": "b"}, {}, "nim_ngc_api_key", "b"),
         ({"NEMOCLAW_LOCAL_INFERENCE_SANDBOX_HOST_URL": "http://a.b:1/v1"}, {}, "nim_sandbox_host", "a.b"),
         ({}, {"nemoclaw_require_tools": "no"}, "endpoint_require_tools", False),
         ({}, {"proxy_listen": "127.0.0.1, 10.0.0.1"}, "proxy_listen", ["127.0.0.1", "10.0.0.1"]),
