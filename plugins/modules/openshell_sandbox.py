@@ -15,6 +15,7 @@ description:
     goes on to open a session, which may fail although the sandbox is ready.
   - A sandbox that is there is waited for and never changed. A gateway does not show what one was made of.
   - Provider and route come first. A sandbox is not made while the route's provider is missing, since it would never get inference.
+  - Sandboxes of OpenShell 0.1 are made alike (experimental, see M(nemoclaw.local_inference.openshell_attachment)).
   - Where it does not come up in time, or with an error, the module fails with the phase and OpenShell's log of it. The sandbox stays,
     so that it can be looked at.
 options:
@@ -180,6 +181,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import (
     Making,
     Outcome,
@@ -207,7 +209,7 @@ def main() -> None:
     params = module.params
     wish = Wish(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
     try:
-        cli = open_cli(params)
+        cli = open_cli(params, ways=(ROUTE, ATTACHMENT))
         result = _bring(cli, wish, params, module.check_mode)
     except Failure as failure:
         fail(module, failure)

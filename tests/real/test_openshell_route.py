@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import openshell_parts
 import pytest
@@ -135,3 +136,19 @@ def test_a_route_that_cannot_be_read_is_no_absent_route(
         with pytest.raises(Failure) as caught:
             route.find_route(cli)
     assert caught.value.code == "openshell_release_mismatch"
+
+
+def test_a_gateway_that_dies_between_provider_and_route(openshell_home: Path, open_cli: OpenCli) -> None:
+    """It says so, and the next run goes on where this one stopped."""
+    with openshell_parts.serving("0.0.111", openshell_home) as first:
+        cli = open_cli(first)
+        provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+        port = int(first.endpoint.rsplit(":", 1)[1])
+    with pytest.raises(Failure, match="the gateway does not answer") as caught:
+        route.have(cli, WISH, False)
+    assert caught.value.code == "openshell_gateway_down"
+    with openshell_parts.serving("0.0.111", openshell_home, port=port):
+        # The stand-in begins with nothing, as a gateway whose database is gone: a fingerprint of the past is not trusted.
+        assert provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False).changed
+        assert route.have(cli, WISH, False).changed
+        assert not route.have(cli, WISH, False).changed
