@@ -101,7 +101,8 @@ notes:
   - Give the task C(become=true). The action plugin uses it where only root can compare, that is for Ollama and the auth proxy; for other
     providers it runs as the user that the play connects as, or as C(nemoclaw_user).
   - Where a container is to be made, or Ollama to be installed, the action plugin asks C(vllm_container), C(nim_container) or
-    C(ollama_install) in their check mode as well. A host where nothing is to be done takes one call, with a managed container two.
+    C(ollama_install) in their check mode as well, and on WSL C(ollama_windows) where only Windows can say whether it has an Ollama. A host
+    where nothing is to be done takes one call, with a managed container two.
 seealso:
   - module: nemoclaw.local_inference.inference_facts
   - module: nemoclaw.local_inference.inference_status

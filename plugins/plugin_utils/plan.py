@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import gates
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import AUTO, Settings
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.side import (
+    WINDOWS,
+    choose_side,
+    refuse_side,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import CONFIG, GATE_USER, REALM
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import look_at_windows
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "proxy" / "templates"
 _FILES = {CONFIG: "nginx.conf.j2", UNIT_PATH: "nemoclaw-ollama-proxy.service.j2"}
@@ -210,9 +217,7 @@ def complete(plan: dict[str, Any], settings: Settings, keep_route: bool, ask: As
 
 def _consult(name: str, plan: dict[str, Any], settings: Settings, choice: Choice, ask: Ask) -> None:
     if name == "ollama_windows":
-        plan["steps"] += [
-            one.as_result() for one in steps.verify("windows", "Windows is looked at by the role ollama alone")
-        ]
+        _consult_windows(plan, settings, choice, ask)
         return
     if name == "ollama_install":
         as_root = settings["ollama_install_mode"] == "system"
@@ -230,6 +235,25 @@ def _consult(name: str, plan: dict[str, Any], settings: Settings, choice: Choice
     if result.get("failed"):
         failure = result.get("failure") or {"code": "plan_incomplete", "message": str(result.get("msg"))}
         plan["refusals"].append({"code": failure["code"], "message": failure["message"]})
+
+
+def _consult_windows(plan: dict[str, Any], settings: Settings, choice: Choice, ask: Ask) -> None:
+    """Choose the side of a WSL by what Windows says of its Ollama, where only it can tell."""
+    host = plan["host"]
+    try:
+        seen = look_at_windows(host, settings, lambda name, options: ask(name, options, False))
+    except Failure as failure:
+        plan["refusals"].append({"code": failure.code, "message": failure.message})
+        return
+    side = choose_side(host, settings, choice.provider, seen)
+    plan["choice"] = replace(choice, side=side).as_result()
+    found = [
+        {"code": one.code, "message": one.message} for one in refuse_side(host, settings, choice.provider, side, seen)
+    ]
+    plan["refusals"] += [one for one in found if one not in plan["refusals"]]
+    whose = "Windows" if side.name == WINDOWS else "this WSL"
+    reason = f"the Ollama of {whose} is looked at by the role ollama alone"
+    plan["steps"] += [one.as_result() for one in steps.verify("windows", reason)]
 
 
 def _container_reason(plan: Mapping[str, Any], result: Mapping[str, Any]) -> str:

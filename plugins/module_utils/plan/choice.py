@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..ollama.versions import is_older
 from .settings import AUTO, Settings
+from .side import WINDOWS, WSL, Host, Side, choose_side, is_desktop, wanted_model
 
 ROLES = {
     "custom": "endpoint",
@@ -25,20 +26,9 @@ ROLES = {
     "install-vllm": "vllm",
     "nim": "nim",
 }
-WINDOWS_PROVIDERS = ("start-windows-ollama", "install-windows-ollama")
 MANAGED = ("install-vllm", "nim")
 # What leads the sandboxes.
 NO_BACKEND, OPENSHELL, NEMOCLAW = "none", "openshell", "nemoclaw"
-
-Host = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Side:
-    """Which Ollama of a WSL: C(wsl) or C(windows), and why; C(undecided) where the inventory has to say it."""
-
-    name: str
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,12 +57,12 @@ class Choice:
     @property
     def is_windows(self) -> bool:
         """Whether Ollama runs on Windows."""
-        return self.side is not None and self.side.name == "windows"
+        return self.side is not None and self.side.name == WINDOWS
 
     @property
     def is_here(self) -> bool:
         """Whether Ollama runs in this Linux, and that is known."""
-        return self.side is None or self.side.name == "wsl"
+        return self.side is None or self.side.name == WSL
 
     def as_result(self) -> dict[str, Any]:
         """Return it as the module gives it back."""
@@ -154,13 +144,11 @@ def _port(url: Any) -> int | None:
 
 
 def _model(host: Host, settings: Settings, role: str, provider: str) -> tuple[str, str]:
-    route = host["route"] or {}
     if role == "ollama":
+        name = wanted_model(host, settings)
         if settings["ollama_model"] != AUTO:
-            return settings["ollama_model"], f"as {settings.given.get('ollama_model', 'ollama_model')} says"
-        if route.get("provider_name") == "ollama-local":
-            return route["model"], "as the recorded route has it"
-        return "", "the largest that fits is chosen"
+            return name, f"as {settings.given.get('ollama_model', 'ollama_model')} says"
+        return ("", "the largest that fits is chosen") if name == AUTO else (name, "as the recorded route has it")
     if role == "endpoint" and settings["endpoint_model"]:
         return settings["endpoint_model"], f"as {settings.given.get('endpoint_model', 'endpoint_model')} says"
     if provider == "vllm":
@@ -172,70 +160,6 @@ def _model(host: Host, settings: Settings, role: str, provider: str) -> tuple[st
         name = settings["nim_model"]
         return name, "as nemoclaw_model says" if name else "the largest that fits"
     return "", "the only one that the server serves"
-
-
-def names_windows(settings: Settings, provider: str) -> str:
-    """Return by what the user asked for the Ollama of Windows, empty where nothing did."""
-    if provider in WINDOWS_PROVIDERS:
-        return f"nemoclaw_provider is {provider}"
-    return "ollama_side is windows" if settings["ollama_side"] == "windows" else ""
-
-
-def is_desktop(host: Host) -> bool:
-    """Tell whether the containers are those of Docker Desktop, which reach Windows and its loopback."""
-    return host["docker"]["kind"] == "desktop" and host["docker"]["reachable"]
-
-
-def engine_in_words(host: Host) -> str:
-    """Return which engine there is, or why there is none, as a part of a sentence."""
-    docker = host["docker"]
-    if docker["reachable"]:
-        return f"the engine of this WSL is {docker['kind']}"
-    return f"none answers here ({str(docker['reason']).rstrip('.')})"
-
-
-def has_to_look(host: Host) -> bool:
-    """Tell whether only Windows itself can say if it has an Ollama, which costs a call of PowerShell."""
-    windows = host["ollama"]["windows"] or {}
-    return is_desktop(host) and bool(host["wsl"]["interop"]) and not windows.get("daemon_version")
-
-
-def choose_side(host: Host, settings: Settings, provider: str, seen: Mapping[str, Any] | None = None) -> Side:
-    """Return which Ollama of a WSL it is: by the inventory, by the container engine, by the recorded route, by what runs.
-
-    C(unknown) where Windows has to be looked at first.
-    """
-    ollama, wsl, route = host["ollama"], host["wsl"], host["route"] or {}
-    windows, named = ollama["windows"] or {}, names_windows(settings, provider)
-    looked = seen is not None or not has_to_look(host)
-    there = seen or {}
-    runs_there = bool(windows.get("daemon_version") or there.get("running"))
-    if named:
-        return Side("windows", f"as {named}")
-    if settings["ollama_side"] == "wsl":
-        return Side("wsl", "as ollama_side is wsl")
-    if not is_desktop(host):
-        return Side("wsl", f"because sandboxes reach Windows with Docker Desktop alone, and {engine_in_words(host)}")
-    if ollama["daemon_version"] and runs_there:
-        return Side("undecided", "Ollama runs in this WSL and on Windows")
-    if route.get("provider_name") == "ollama-local":
-        side = "windows" if route["provider"] in WINDOWS_PROVIDERS else "wsl"
-        return Side(side, "as the recorded route has it")
-    if windows.get("daemon_version"):
-        return Side("windows", f"because it runs there, at {windows['host']}")
-    if ollama["daemon_version"]:
-        return Side("wsl", "because it runs there")
-    if not wsl["interop"]:
-        return Side("wsl", "because this WSL starts no Windows programs (interop is off)")
-    if not looked:
-        return Side("unknown", "whether Windows has an Ollama is looked at next")
-    if runs_there:
-        return Side("windows", "because it runs there, for Windows alone")
-    if there.get("installed"):
-        return Side("windows", f"because it is installed there ({there.get('path')})")
-    if ollama["path"]:
-        return Side("wsl", "because it is installed there")
-    return Side("windows", "because there is no Ollama yet, and the containers of Docker Desktop reach Windows best")
 
 
 def is_gated(host: Host, choice: Choice, settings: Settings) -> bool:
@@ -254,6 +178,11 @@ def unknown_ollama(host: Host) -> str:
     return "" if known else str(ollama.get("problem") or "")
 
 
+def least_version(settings: Settings) -> str:
+    """Return the oldest release of Ollama that will do."""
+    return str(settings["ollama_minimum_version"] or settings["ollama_version"])
+
+
 def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]:
     """Return why Ollama has to be installed, upgraded or repaired here, empty where it has not: program and daemon both count."""
     if choice.role != "ollama" or not choice.is_here:
@@ -262,7 +191,7 @@ def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]
     versions = [one for one in (ollama["client_version"], ollama["daemon_version"]) if one]
     if unknown_ollama(host):
         return []
-    least = settings["ollama_minimum_version"] or settings["ollama_version"]
+    least = least_version(settings)
     found = [] if versions else ["Ollama is not installed"]
     found += [f"Ollama {one} is older than {least}" for one in dict.fromkeys(versions) if is_older(one, least)]
     if ollama.get("kept_version"):

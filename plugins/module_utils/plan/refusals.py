@@ -7,24 +7,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..failure import Failure
-from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
-from .choice import (
-    MANAGED,
-    WINDOWS_PROVIDERS,
-    Choice,
-    Host,
-    engine_in_words,
-    is_desktop,
-    is_gated,
-    names_windows,
-)
-from .settings import AUTO, Settings
+from .choice import MANAGED, Choice, is_gated
+from .settings import Settings
+from .side import WINDOWS_PROVIDERS, Host, refuse_side
 
 _ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -36,17 +27,20 @@ def foresee(
     host: Host, settings: Settings, choice: Choice, keep_route: bool = False, seen: Mapping[str, Any] | None = None
 ) -> list[Failure]:
     """Return everything that stands against it, in the order in which a user would correct it."""
-    found: list[Failure] = list(settings.problems)
-    for look in (_ports, _platform, _switch, _wsl, _endpoint, _vllm, _libraries, _proxy):
-        context = _Context(host, settings, choice, keep_route, seen)
-        try:
-            found += look(context)
-        except Failure as failure:
-            found.append(failure)
-    return found
+    looks = (*_OF_THE_HOST, _endpoint, _vllm, _libraries, _proxy)
+    return [*settings.problems, *_refused(looks, _Context(host, settings, choice, keep_route, seen))]
+
+
+def foresee_host(
+    host: Host, settings: Settings, choice: Choice, keep_route: bool = False, seen: Mapping[str, Any] | None = None
+) -> list[Failure]:
+    """Return what of it is about the host alone: the rest, the role of the provider and that of the auth proxy say."""
+    return _refused(_OF_THE_HOST, _Context(host, settings, choice, keep_route, seen))
 
 
 class _Context:
+    """What a refusal follows from."""
+
     def __init__(
         self, host: Host, settings: Settings, choice: Choice, keep_route: bool, seen: Mapping[str, Any] | None
     ) -> None:
@@ -54,7 +48,7 @@ class _Context:
         self.settings = settings
         self.choice = choice
         self.keep_route = keep_route
-        self.seen = seen or {}
+        self.seen = seen
 
 
 def gates(settings: Settings, choice: Choice, with_ollama: bool) -> list[dict[str, Any]]:
@@ -159,67 +153,22 @@ def _other_model(wanted: str, vllm: Mapping[str, Any]) -> Iterator[Failure]:
         )
 
 
-def _wsl(at: _Context) -> Iterator[Failure]:
-    host, choice = at.host, at.choice
-    if choice.role != "ollama":
-        return
-    named = names_windows(at.settings, choice.provider)
-    if host["wsl"] is None:
-        if named:
-            yield Failure(
-                "not_wsl",
-                f"Ollama on Windows was asked for ({named}), and this host is not WSL: it is {host['platform']} "
-                f"({host['platform_evidence']}). Set nemoclaw_provider to ollama for this host, or leave it out with --limit.",
-            )
-        return
-    yield from _kind_of_wsl(at, bool(named) or at.settings["ollama_side"] != AUTO)
-    side = choice.side.name if choice.side else ""
-    windows = host["ollama"]["windows"] or {}
-    version = windows.get("daemon_version") or at.seen.get("version") or "of an unknown release"
-    where = f"{version} at {windows.get('host') or 'its loopback'}"
-    runs_there = windows.get("daemon_version") or at.seen.get("running")
-    if side == "undecided":
-        yield Failure(
-            "side_undecided",
-            f"Ollama runs in this WSL ({host['ollama']['daemon_version']}) and on Windows ({where}), and only one of them can be the right "
-            "one. Choose in the inventory: ollama_side: windows or ollama_side: wsl; better still, stop the other.",
-        )
-    if side == "windows" and not is_desktop(host):
-        yield Failure(
-            "windows_unreachable",
-            f"Ollama on Windows was chosen ({choice.side.reason if choice.side else ''}), and sandboxes reach it with Docker Desktop "
-            f"alone, but {engine_in_words(host)}. Install Docker Desktop on Windows and switch its WSL integration on for this "
-            "distribution, or set nemoclaw_provider to ollama with ollama_side wsl.",
-        )
-    mirrored = host["wsl"]["networking_mode"] == "mirrored"
-    if side == "wsl" and runs_there and (is_desktop(host) or mirrored):
-        yield Failure(
-            "windows_in_the_way",
-            f"The Ollama of this WSL was chosen, and the one of Windows ({where}) would answer in its place: containers and a mirrored "
-            "network reach Windows first. Quit that one in the notification area of Windows, or choose it with ollama_side: windows.",
-        )
+def _wsl(at: _Context) -> list[Failure]:
+    choice = at.choice
+    return refuse_side(at.host, at.settings, choice.provider, choice.side, at.seen) if choice.role == "ollama" else []
 
 
-def _kind_of_wsl(at: _Context, named: bool) -> Iterator[Failure]:
-    wsl, docker = at.host["wsl"], at.host["docker"]
-    if wsl["version"] is None:
-        yield Failure(
-            "wsl_unknown",
-            f"This WSL did not tell what it is: {at.host['problems'].get('wsl') or 'no reason was given.'} Run wsl.exe --shutdown on "
-            "Windows where that goes on, and the play again.",
-        )
-    elif wsl["version"] == 1:
-        yield Failure(
-            "wsl_unsupported",
-            "This is WSL 1, in which no container engine and no Ollama runs. Convert it on Windows with wsl.exe --set-version "
-            f"{wsl['distro'] or 'DISTRIBUTION'} 2, or leave this host out with --limit.",
-        )
-    elif not docker["reachable"] and docker["code"] != "absent" and not named:
-        yield Failure(
-            DOCKER_FAILURE_CODES.get(docker["code"], "docker_unexpected_answer"),
-            f"Whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL follows from the container engine, and "
-            f"{engine_in_words(at.host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl.",
-        )
+_OF_THE_HOST = (_ports, _platform, _switch, _wsl)
+
+
+def _refused(looks: Iterable[Callable[[_Context], Iterable[Failure]]], at: _Context) -> list[Failure]:
+    found: list[Failure] = []
+    for look in looks:
+        try:
+            found += look(at)
+        except Failure as failure:
+            found.append(failure)
+    return found
 
 
 def _endpoint(at: _Context) -> Iterator[Failure]:
@@ -280,23 +229,36 @@ def may_consult(host: Host, settings: Settings, role: str) -> bool:
     )
 
 
-def missing_libraries(host: Host, settings: Settings, choice: Choice) -> list[str]:
+def missing_libraries(host: Host, settings: Settings, choice: Choice, more: Sequence[str] = ()) -> list[str]:
     """Return the Python libraries that the modules to come need, and the host lacks."""
-    wanted = ["docker"] if choice.provider in MANAGED else []
+    wanted = [*more, *(["docker"] if choice.provider in MANAGED else [])]
     wanted += ["jmespath"] if settings["endpoint_expect"] and choice.role == "endpoint" else []
-    return [one for one in wanted if not host["python"]["libraries"].get(one)]
+    return [one for one in dict.fromkeys(wanted) if not host["python"]["libraries"].get(one)]
 
 
-def _libraries(at: _Context) -> Iterator[Failure]:
-    missing = missing_libraries(at.host, at.settings, at.choice)
-    executable = at.host["python"]["executable"]
-    if missing and not executable.startswith("/usr/bin/"):
-        yield Failure(
+def package_names(host: Host, libraries: Iterable[str]) -> list[str]:
+    """Return how the package manager of the host calls Python libraries."""
+    prefix = {"pacman": "python-", "apk": "py3-"}.get(host["package_manager"] or "", "python3-")
+    return [prefix + one for one in libraries]
+
+
+def refuse_libraries(host: Host, missing: Sequence[str]) -> list[Failure]:
+    """Return why packages do not help: they serve the distribution's Python, and pip changes no system Python (PEP 668)."""
+    executable = host["python"]["executable"]
+    if not missing or executable.startswith("/usr/bin/"):
+        return []
+    return [
+        Failure(
             "library_missing",
             f"The Python that runs the modules on this host, {executable}, lacks {', '.join(missing)}, and packages do not reach it. "
             f"Install them into it ({executable} -m pip install {' '.join(missing)}), or set ansible_python_interpreter to "
             "/usr/bin/python3.",
         )
+    ]
+
+
+def _libraries(at: _Context) -> list[Failure]:
+    return refuse_libraries(at.host, missing_libraries(at.host, at.settings, at.choice))
 
 
 def _proxy(at: _Context) -> Iterator[Failure]:

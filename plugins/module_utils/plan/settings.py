@@ -34,6 +34,8 @@ _ALL = (
     Setting("preflight_platforms", "list", ()),
     # Ollama.
     Setting("ollama_side", choices=(AUTO, "wsl", "windows"), default=AUTO),
+    Setting("ollama_windows_bind", choices=("all", "loopback"), default="all"),
+    Setting("ollama_windows_timeout", "int", 60, least=1),
     Setting("ollama_version", default="0.32.9"),
     Setting("ollama_minimum_version"),
     Setting("ollama_install_method", default="archive", choices=("archive", "script")),

@@ -181,6 +181,40 @@ def test_an_installation_is_asked_what_it_fetches() -> None:
     assert (options["version"], options["minimum_version"], options["url"]) == ("0.9.3", "0.9.3", "/o.tgz")
 
 
+WSL = {
+    "wsl": {"version": 2, "distro": "Debian", "networking_mode": "nat", "interop": True},
+    "docker": {"kind": "desktop", "reachable": True, "code": None, "reason": None, "runtimes": []},
+    "ollama": {**HOST["ollama"], "windows": {"host": None, "daemon_version": None, "problem": "It does not resolve."}},
+}
+NO_POLICY = {
+    "failed": True,
+    "msg": "A policy forbids it.",
+    "failure": {"code": "powershell_policy", "message": "A policy."},
+}
+
+
+@pytest.mark.parametrize(
+    ("seen", "variables", "side", "codes"),
+    [
+        ({"running": True, "models": ["a:1b"]}, {"nemoclaw_model": "a:1b"}, "windows", []),
+        ({"running": True, "models": []}, {"nemoclaw_model": "a:1b"}, "windows", ["download_not_allowed"]),
+        ({"running": True, "models": []}, {"nemoclaw_model": "a:1b", "nemoclaw_yes": True}, "windows", []),
+        ({"running": True}, {"ollama_side": "wsl"}, "wsl", ["windows_in_the_way"]),
+        (NO_POLICY, {}, "windows", ["powershell_policy"]),
+        ({"failed": True, "msg": "MODULE FAILURE"}, {}, None, ["plan_incomplete"]),
+    ],
+)
+def test_windows_is_asked_which_ollama_it_is(
+    seen: dict[str, Any], variables: dict[str, Any], side: str | None, codes: list[str]
+) -> None:
+    ask, asked = answering(ollama_windows=seen)
+    settings = settings_of(nemoclaw_provider="ollama", **variables)
+    found = plan.complete(plan_of(host=WSL, consult=["ollama_windows"]), settings, False, ask)
+    assert (found["choice"]["side"], [one["code"] for one in found["refusals"]]) == (side, codes)
+    assert [one["id"] for one in found["steps"]] == ([] if side is None else ["windows.verify"])
+    assert asked == [("ollama_windows", {"state": "detected", "port": 11434, "timeout": 60}, False)]
+
+
 def test_the_container_of_the_record_makes_way() -> None:
     ask, asked = answering(nim_container={"failed": True, "msg": "x"})
     settings = settings_of(nemoclaw_provider="nim", nemoclaw_experimental=True, ngc_api_key="k")

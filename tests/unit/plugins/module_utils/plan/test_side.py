@@ -1,65 +1,32 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Ollama the role takes on WSL, and why, by the expressions and the refusals of the role itself.
+"""Which Ollama serves a WSL, why, and what is refused: a table, with what the module ollama_windows tells of each Windows.
 
-What the role does then is in tests/integration/targets/ollama_sides (each way it can go, once) and in molecule/wsl.
+What the role does then is in molecule/wsl.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.side import BLIND_CODES
 from ansible_collections.nemoclaw.local_inference.plugins.modules import ollama_windows
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import decide_ollama
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
+REPO = Path(__file__).resolve().parents[5]
+sys.path.insert(0, str(REPO / "tests" / "servers"))
 import powershell_double
 
-ROLE = Path(__file__).resolve().parents[2] / "roles" / "ollama"
-
-# A process of its own, as in test_contracts.py. Tasks that assert are judged in the order of the role; the others only tell or look.
-_PLAYER = """
-import json, sys
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
-from ansible.template import Templar, trust_as_template
-
-init_plugin_loader()
-loader = DataLoader()
-defaults, constants, tasks = (
-    loader.load_from_file(f"{sys.argv[1]}/{name}/{file}.yml", trusted_as_template=True)
-    for name, file in (("defaults", "main"), ("vars", "main"), ("tasks", "side"))
-)
-
-def play(case):
-    templar = Templar(loader=loader, variables={
-        **defaults, **constants, **case["settings"], "ansible_check_mode": False, "ansible_facts": {"nemoclaw_host": case["host"]}
-    })
-    def holds(condition):
-        return templar.template(trust_as_template("{{ " + str(condition) + " }}"))
-    for task in tasks:
-        if "nemoclaw.local_inference.ollama_windows" in task and holds(task["when"]):
-            seen = {**case["seen"], "changed": False}
-            templar.available_variables = {**templar.available_variables, "__ollama_seen": seen}
-            if holds(task["failed_when"]):
-                return {"refused": seen["msg"]}
-        check = task.get("ansible.builtin.assert")
-        if check and not holds(check["that"]):
-            return {"refused": templar.template(check["fail_msg"])}
-        if "ansible.builtin.debug" in task and holds(task.get("when", True)):
-            said = templar.template(task["ansible.builtin.debug"]["msg"])
-    choice = templar.template(constants["__ollama_choice"])
-    return {**choice, "gated": templar.template(constants["__ollama_is_gated"]), "said": said}
-
-print(json.dumps([play(case) for case in json.load(sys.stdin)]))
-"""
+Make = Callable[..., Any]
 
 # Each Windows that may be around it: what the module says of it, on a stand-in for powershell.exe.
 LAPTOPS: dict[str, tuple[str, list[str]]] = {
@@ -72,7 +39,7 @@ LAPTOPS: dict[str, tuple[str, list[str]]] = {
 
 DESKTOP: dict[str, Any] = {"docker": "desktop"}
 BOTH: dict[str, Any] = {**DESKTOP, "daemon": "0.9.3", "windows": "0.9.3"}
-START_WINDOWS = {"ollama_provider": "start-windows-ollama"}
+START_WINDOWS = {"nemoclaw_provider": "start-windows-ollama"}
 ON_LOOPBACK = {"ollama_windows_bind": "loopback"}
 WSL, WINDOWS = ({"ollama_side": side} for side in ("wsl", "windows"))
 
@@ -94,7 +61,7 @@ CASES = [
     taken("windows", "as the recorded route has it", **DESKTOP, daemon="0.9.3", route="start-windows-ollama"),
     taken("wsl", "as the recorded route has it", **DESKTOP, route="ollama"),
     taken("windows", "nemoclaw_provider is start-windows-ollama", START_WINDOWS, **DESKTOP, daemon="0.9.3"),
-    taken("windows", "nemoclaw_provider", {"ollama_provider": "Start-Windows-Ollama"}, **BOTH),
+    taken("windows", "nemoclaw_provider", {"nemoclaw_provider": "Start-Windows-Ollama"}, **BOTH),
     taken("windows", "ollama_side is windows", WINDOWS, **BOTH),
     taken("wsl", "as ollama_side is wsl", WSL, **DESKTOP, daemon="0.9.3"),
     taken("wsl", "the engine of this WSL is native", daemon="0.9.3", windows="0.9.3"),
@@ -128,28 +95,26 @@ CASES = [
 ]
 
 
-def host(docker: str = "native", **facts: Any) -> dict[str, Any]:
+def facts_of(make_host: Make, docker: str = "native", **facts: Any) -> dict[str, Any]:
     """Return the facts of a WSL, as inference_facts would tell them."""
     record = {"provider_name": "ollama-local", "model": "m", "base_url_host": "http://127.0.0.1:11434/v1"}
-    return {
-        "platform": "wsl",
-        "user": {"name": "lab", "home": "/home/lab"},
-        "problems": {"wsl": "it gave no answer within 15 s."},
-        "wsl": {
+    found: dict[str, Any] = make_host(
+        platform="wsl",
+        problems={"wsl": "it gave no answer within 15 s."},
+        wsl={
             "version": facts.get("version", 2),
             "distro": "Debian",
             "networking_mode": facts.get("mode", "nat"),
             "interop": facts.get("interop", True),
         },
-        "docker": {
+        docker={
             "kind": docker,
             "reachable": docker != "none" and "code" not in facts,
             "code": facts.get("code", "absent"),
             "reason": "no engine here.",
         },
-        "ollama": {
+        ollama={
             "path": facts.get("path"),
-            "client_version": None,
             "daemon_version": facts.get("daemon"),
             "both_running": "daemon" in facts and "windows" in facts,
             "windows": {
@@ -158,8 +123,9 @@ def host(docker: str = "native", **facts: Any) -> dict[str, Any]:
                 "problem": None,
             },
         },
-        "route": {**record, "provider": facts["route"]} if "route" in facts else None,
-    }
+        route={**record, "provider": facts["route"]} if "route" in facts else None,
+    )
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -185,37 +151,86 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def played(seen: dict[str, Any]) -> list[dict[str, Any]]:
-    defaults = {
-        "ollama_side": "auto",
-        "ollama_provider": "ollama",
-        "ollama_model": "auto",
-        "ollama_windows_bind": "all",
-    }
-    given = [
-        {"settings": {**defaults, **settings}, "seen": seen[laptop], "host": host(**facts)}
-        for _wanted, settings, laptop, facts in CASES
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", _PLAYER, str(ROLE)],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+@pytest.mark.parametrize(
+    ("wanted", "variables", "laptop", "facts"),
+    CASES,
+    ids=[f"{number}-{next(iter(case[0].values()))}" for number, case in enumerate(CASES)],
+)
+def test_side(
+    wanted: dict[str, str],
+    variables: dict[str, Any],
+    laptop: str,
+    facts: dict[str, Any],
+    seen: dict[str, Any],
+    make_host: Make,
+    make_settings: Make,
+) -> None:
+    settings = make_settings(**{"nemoclaw_provider": "ollama", **variables})
+    asked: list[str] = []
 
+    def ask(name: str, _options: dict[str, Any]) -> dict[str, Any]:
+        asked.append(name)
+        return dict(seen[laptop]) if name == "ollama_windows" else {"actions": []}
 
-@pytest.mark.parametrize("number", range(len(CASES)))
-def test_side(played: list[dict[str, Any]], number: int) -> None:
-    wanted, _settings, _laptop, facts = CASES[number]
-    found = played[number]
+    made = facts_of(make_host, **facts)
     if "refused" in wanted:
-        assert re.search(wanted["refused"], found.get("refused", ""), re.DOTALL), found
+        with pytest.raises(Failure) as refused:
+            decide_ollama(made, settings, False, ask)
+        assert re.search(wanted["refused"], refused.value.message, re.DOTALL)
+        assert refused.value.message.endswith("Nothing was changed.")
         return
-    assert (found.get("side"), found.get("gated")) == (wanted["side"], facts.get("docker") != "desktop"), found
-    assert re.search(wanted["says"], found["reason"])
-    assert found["reason"] in found["said"]
+    decision = decide_ollama(made, settings, False, ask)
+    assert decision["is_windows"] == (wanted["side"] == "windows")
+    assert decision["is_gated"] == (facts.get("docker") != "desktop")
+    said = " ".join(decision["lines"])
+    assert re.search(f"The Ollama of {'Windows' if decision['is_windows'] else 'this WSL'}, .*{wanted['says']}", said)
+    # A call of PowerShell takes seconds.
+    assert asked.count("ollama_windows") == (
+        facts.get("docker") == "desktop" and facts.get("interop", True) and "windows" not in facts
+    )
+
+
+@pytest.mark.parametrize(
+    ("laptop", "facts", "said"),
+    [
+        ("policy", {**DESKTOP, "daemon": "0.9.3"}, "policy of that machine.*found out from a container"),
+        ("bare", {"daemon": "0.9.3"}, "through the auth proxy"),
+        (
+            "bare",
+            {**BOTH, "asked": WINDOWS},
+            "host.docker.internal:11434, without an auth proxy.*The other one runs as well",
+        ),
+    ],
+)
+def test_what_is_said_of_a_side(
+    laptop: str, facts: dict[str, Any], said: str, seen: dict[str, Any], make_host: Make, make_settings: Make
+) -> None:
+    given = dict(facts)
+    settings = make_settings(nemoclaw_provider="ollama", **given.pop("asked", {}))
+    found = decide_ollama(
+        facts_of(make_host, **given),
+        settings,
+        False,
+        lambda name, _options: seen[laptop] if name == "ollama_windows" else {},
+    )
+    assert re.search(said, " ".join(found["lines"]), re.DOTALL)
+
+
+def test_a_windows_that_says_something_else_than_what_is_there_ends_the_look(
+    make_host: Make, make_settings: Make
+) -> None:
+    said = {
+        "failed": True,
+        "msg": "It crashed.",
+        "failure": {"code": "windows_ollama_no_answer", "message": "It crashed."},
+    }
+    with pytest.raises(Failure) as refused:
+        decide_ollama(
+            facts_of(make_host, **DESKTOP), make_settings(nemoclaw_provider="ollama"), False, lambda *_asked: said
+        )
+    assert refused.value.code == "windows_ollama_no_answer"
+
+
+def test_the_role_knows_the_same_codes_of_a_windows_that_cannot_be_asked() -> None:
+    constants = yaml.safe_load((REPO / "roles" / "ollama" / "vars" / "main.yml").read_text(encoding="utf-8"))
+    assert constants["__ollama_blind_codes"] == list(BLIND_CODES)

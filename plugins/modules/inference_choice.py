@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_choice
+short_description: Choose the provider of a host, and which Ollama, from facts that the play has
+version_added: 0.2.0
+description:
+  - Decides on the controller, by the functions of M(nemoclaw.local_inference.inference_plan), from C(ansible_facts.nemoclaw_host), which
+    M(nemoclaw.local_inference.inference_facts) returns, and from the variables of the host. The roles C(preflight) and C(ollama) begin
+    with it, also where they are used without a plan.
+  - Fails with everything that stands against the choice, before anything is changed.
+  - With O(role=ollama) it asks M(nemoclaw.local_inference.ollama_windows) with C(state=detected), where only Windows can say whether it
+    has an Ollama, and M(nemoclaw.local_inference.ollama_model) in check mode, where a model may have to be downloaded. Else no module runs.
+options:
+  settings:
+    description:
+      - Settings that win over the variables of the host, by the names that the plan reads, for example C(preflight_provider).
+    type: dict
+    default: {}
+  keep_route:
+    description:
+      - Whether the provider V(auto) means the one of the recorded route. Then a host without a route is refused.
+    type: bool
+    default: false
+  reason:
+    description:
+      - Why the provider is that one, where the settings name it. By default the variable that names it.
+    type: str
+  libraries:
+    description:
+      - Python libraries that are needed besides those of the provider.
+    type: list
+    elements: str
+    default: []
+  role:
+    description:
+      - The role that decides. V(ollama) takes every other provider for V(ollama), and returns RV(ollama).
+    type: str
+    choices: [preflight, ollama]
+    default: preflight
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes.read_only
+attributes:
+  action:
+    description: Is an action plugin, which runs on the controller.
+    support: full
+  action_group:
+    description: Use C(group/nemoclaw.local_inference.all) in C(module_defaults) to set options for all modules of the collection.
+    support: full
+    membership:
+      - nemoclaw.local_inference.all
+seealso:
+  - module: nemoclaw.local_inference.inference_plan
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  nemoclaw.local_inference.inference_facts:
+
+- name: Choose the provider
+  nemoclaw.local_inference.inference_choice:
+  register: chosen
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ chosen.choice.provider }}, {{ chosen.choice.reason }}"
+"""
+
+RETURN = r"""
+choice:
+  description: What the host gets, as M(nemoclaw.local_inference.inference_plan) returns it.
+  returned: success
+  type: dict
+  sample:
+    provider: ollama
+    reason: because Ollama runs here
+    role: ollama
+    previous_role: null
+    side: null
+    side_reason: null
+    model: null
+    model_reason: the largest that fits is chosen
+packages:
+  description: Packages of the distribution that the modules of the provider need and the host lacks.
+  returned: success
+  type: list
+  elements: str
+  sample: [python3-docker]
+ollama:
+  description:
+    - What the tasks of the role C(ollama) read. PRIVATE to this collection, so it may change in any release.
+  returned: with O(role=ollama)
+  type: dict
+failure:
+  description: What stands against it first; RV(ignore:msg) has all of it. The codes are those of the plan.
+  returned: failure
+  type: dict
+  sample: {code: side_undecided, message: Ollama runs in this WSL and on Windows.}
+"""
+
+ARGUMENT_SPEC = {
+    "settings": {"type": "dict", "default": {}},
+    "keep_route": {"type": "bool", "default": False},
+    "reason": {"type": "str"},
+    "libraries": {"type": "list", "elements": "str", "default": []},
+    "role": {"type": "str", "choices": ["preflight", "ollama"], "default": "preflight"},
+}
