@@ -360,3 +360,17 @@ def test_every_fact_that_is_cited_is_there_and_no_other() -> None:
             first, last = (facts.index(named[index]) for index in (0, -1))
             cited.update(facts[first : last + 1] if " to " in citation else named)
     assert set(facts) - cited == set()
+
+
+def test_the_security_page_names_tests_that_are_there() -> None:
+    """C(.../) stands for the folders in between, C(host) for the file that the page says at its beginning."""
+    page = (REPO / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|molecule)/[\w./]+|host|test_\w+\.py)(?:: (test_\w+))?`", page)
+    assert len(named) > 25
+    for path, test in named:
+        pattern = "tests/real/test_playbooks_hosts.py" if path == "host" else path.replace("...", "**")
+        files = list(REPO.glob(pattern if "/" in pattern else f"tests/**/{pattern}"))
+        assert files, f"there is no {path}"
+        assert not test or any(f"def {test}(" in file.read_text(encoding="utf-8") for file in files), (
+            f"{path} has no {test}"
+        )
