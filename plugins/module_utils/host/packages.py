@@ -74,6 +74,7 @@ _LOOK_S = 1.0
 _FLOCK = "hhqqi4x"
 # What no other try and no newer package list can mend.
 _NOT_ROOT = ("are you root", "Permission denied")
+_INTERRUPTED = "dpkg was interrupted"
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
@@ -151,6 +152,10 @@ def install(machine: Machine, manager: str | None, names: Sequence[str], why: st
 def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
     waited_for, waited_s = _wait_for_locks(machine, names)
     answer = _apt(machine, [*_APT_INSTALL, *names])
+    if answer.code not in (0, None) and _INTERRUPTED in answer.output:
+        # A run that was killed while packages were unpacked, ours or another's; apt refuses all work until they are configured.
+        _run_quietly(machine, "dpkg", ["--force-confdef", "--force-confold", "--configure", "-a"])
+        answer = _apt(machine, [*_APT_INSTALL, *names])
     if answer.code not in (0, None) and not any(word in answer.output for word in (*_NOT_ROOT, *_LOCKED)):
         # A fresh image comes without package lists ("Unable to locate package"), and old lists name files that the mirror has no
         # more ("404 Not Found"). One source of several that cannot be asked is no reason to stop: the second try tells.
@@ -176,7 +181,11 @@ def _not_installed(program: str, names: Sequence[str], why: str, answer: Command
 
 
 def _apt(machine: Machine, words: Sequence[str]) -> CommandResult:
-    path = machine.find_command("apt-get") or "/usr/bin/apt-get"
+    return _run_quietly(machine, "apt-get", words)
+
+
+def _run_quietly(machine: Machine, program: str, words: Sequence[str]) -> CommandResult:
+    path = machine.find_command(program) or f"/usr/bin/{program}"
     quiet = Machine(machine.root, {**machine.environ, "DEBIAN_FRONTEND": "noninteractive"})
     return quiet.run([path, *words], _INSTALL_LIMIT_S)
 

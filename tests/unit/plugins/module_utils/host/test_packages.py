@@ -67,6 +67,16 @@ def test_a_lock_is_waited_for(
     assert done.waited_s > 0.1
 
 
+def test_packages_that_a_killed_run_left_unconfigured_are_configured(
+    machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    """0.1.0 failed on every run after that, with apt's own words."""
+    said = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+    write_command(tmp_path / "usr/bin/apt-get", f'[ -e {tmp_path}/configured ] || {{ echo "{said}"; exit 100; }}')
+    write_command(tmp_path / "usr/bin/dpkg", f'case "$*" in *"--configure -a") touch {tmp_path}/configured;; esac')
+    assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
+
+
 def test_what_is_installed_is_left_out(
     machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
 ) -> None:
