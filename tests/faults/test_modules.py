@@ -47,7 +47,7 @@ class Route:
         return bool(play(inference_route, self.wanted)["changed"])
 
     def state(self) -> object:
-        return self.path.exists() and self.path.read_text(encoding="utf-8")
+        return content(self.path.parent)
 
     def serves(self) -> bool:
         found = read_record(str(self.path))

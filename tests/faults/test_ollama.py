@@ -84,6 +84,7 @@ def pulling(daemon: ollama_server.Ollama, name: str) -> int:
     """Pull in a process of its own, and return that once some of it has come."""
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its jobs in the background ignore it
         with contextlib.suppress(BaseException):
             pull(daemon, name)
         os._exit(0)

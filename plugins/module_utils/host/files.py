@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -90,7 +92,8 @@ def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) 
 
     """
     folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    _remove_leftovers(folder, name)
+    handle, temporary = _open_beside(folder, name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             os.fchown(file.fileno(), uid, gid)
@@ -102,3 +105,26 @@ def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) 
     except BaseException:
         Path(temporary).unlink()
         raise
+
+
+def _open_beside(folder: str, name: str) -> tuple[int, str]:
+    """Make a file that is locked for as long as it is open, so that others can tell it from what a run has left that was killed."""
+    while True:
+        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, path
+        os.close(handle)  # somebody was faster than the lock, and took it for a leftover
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what runs have left beside a file that were killed while they wrote it; a token may be in it."""
+    wanted = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")
+    for path in [one for one in Path(folder).iterdir() if wanted.fullmatch(one.name)]:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
