@@ -8,10 +8,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
 
-ENVIRON = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+# ansible-test finds the collection by a hook of its own, which another process has not.
+COLLECTIONS = Path(failure.__file__).parents[5]
+ENVIRON = {"PYTHONPATH": ":".join([str(COLLECTIONS), *filter(None, sys.path)]), "PATH": "/usr/bin:/bin"}
 MODULE = """
 import sys, time
 from ansible.module_utils.testing import patch_module_args
