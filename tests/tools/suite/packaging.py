@@ -54,8 +54,9 @@ def _check_documentation(run: Run, tools: paths.Path) -> None:
         doc = [tools / "ansible-doc", "-t", kind, "--json"]
         listed = json.loads(run.output([*doc, "-l", paths.COLLECTION], cwd=paths.DIST, env=env) or "{}")
         run.verdict(f"ansible-doc lists every {kind}", set(listed) == {f"{paths.COLLECTION}.{name}" for name in names})
+        pages = json.loads(run.output([*doc, *sorted(listed)], cwd=paths.DIST, env=env)) if listed else {}
         for name in sorted(listed):
-            page = json.loads(run.output([*doc, name], cwd=paths.DIST, env=env))[name]
+            page = pages[name]
             entries = page["entry_points"] if kind == "role" else {"doc": page["doc"]}
             silent = [entry for entry, text in entries.items() if not text.get("description")]
             run.verdict(f"ansible-doc {name}", bool(entries) and not silent, f"no description: {', '.join(silent)}")
