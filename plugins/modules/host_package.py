@@ -24,6 +24,13 @@ options:
     description: What needs them, for messages.
     type: str
     default: the task
+  masked_services:
+    description:
+      - Services that the packages would start at once. They are masked before the packages are installed, and stay masked.
+      - Where the packages do not come, they are as they were. Where nothing has to be installed, they are left alone.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
 attributes:
@@ -49,6 +56,7 @@ EXAMPLES = r"""
   nemoclaw.local_inference.host_package:
     name: [nginx]
     needed_by: the proxy
+    masked_services: [nginx.service]
   become: true
 """
 
@@ -87,12 +95,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.pack
     Installed,
     find_package_manager,
     install,
+    kept_from_starting,
     missing_packages,
 )
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "list", "elements": "str", "required": True},
     "needed_by": {"type": "str", "default": "the task"},
+    "masked_services": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -105,7 +115,8 @@ def main() -> None:
     try:
         lacking = missing_packages(machine, manager or "", module.params["name"])
         if lacking and not module.check_mode:
-            done = install(machine, manager, lacking, f"which {module.params['needed_by']} needs")
+            with kept_from_starting(machine, module.params["masked_services"]):
+                done = install(machine, manager, lacking, f"which {module.params['needed_by']} needs")
     except Failure as failure:
         fail(module, failure)
     if done.waited_for:

@@ -10,11 +10,12 @@ unattended upgrades hold for minutes. Each is waited for or worked around, and n
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
@@ -70,6 +71,9 @@ _LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lis
 # A fleet's unattended upgrades may hold the lock for minutes.
 LOCK_LIMIT_S = 600.0
 _LOOK_S = 1.0
+# Where packages put their units.
+_UNIT_FOLDERS = ("/usr/lib/systemd/system", "/lib/systemd/system")
+_PROGRAM = re.compile(r"^ExecStart=[-@:+!]*(/\S+)", re.MULTILINE)
 # struct flock of 64-bit Linux: type, whence, start, length, process.
 _FLOCK = "hhqqi4x"
 # What no other try and no newer package list can mend.
@@ -118,6 +122,31 @@ def missing_packages(machine: Machine, manager: str, names: Sequence[str]) -> li
         return answer.code == 0 and words in answer.output
 
     return [name for name in names if not is_there(name)]
+
+
+@contextlib.contextmanager
+def kept_from_starting(machine: Machine, services: Sequence[str]) -> Iterator[None]:
+    """Mask services until the block ends with their packages installed; where they did not come, they are as they were.
+
+    A package manager may fail with the program in place, which would start at the next boot: the service stays masked then.
+    """
+    systemctl = machine.find_command("systemctl")
+    masked = [one for one in services if systemctl and not machine.path(f"/etc/systemd/system/{one}").is_symlink()]
+    for one in masked:
+        machine.run([str(systemctl), "mask", one], _QUERY_LIMIT_S)
+    try:
+        yield
+    except Failure:
+        for one in masked:
+            if not _could_start(machine, one):
+                machine.run([str(systemctl), "unmask", one], _QUERY_LIMIT_S)
+        raise
+
+
+def _could_start(machine: Machine, service: str) -> bool:
+    """Tell whether the unit that a package brought has its program: what a removal has left of one has not."""
+    texts = [machine.read(f"{folder}/{service}") or "" for folder in _UNIT_FOLDERS]
+    return any(machine.exists(program) for text in texts for program in _PROGRAM.findall(text))
 
 
 def install(machine: Machine, manager: str | None, names: Sequence[str], why: str) -> Installed:

@@ -102,3 +102,64 @@ def test_another_manager_and_none(machine: Machine, write_command: Callable[[Pat
     with pytest.raises(Failure) as failed:
         packages.install(machine, None, ["nginx"], "which a test needs")
     assert failed.value.code == "package_manager_missing"
+
+
+# Masks as systemd does, and keeps what it was told.
+SYSTEMCTL = """#!/bin/sh
+root=${0%/usr/bin/systemctl}
+echo "$@" >>"$root/told"
+case $1 in
+    mask) ln -s /dev/null "$root/etc/systemd/system/$2" ;;
+    unmask) rm "$root/etc/systemd/system/$2" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("comes", "fails", "was_masked", "told", "is_masked"),
+    [
+        ("unit and program", False, False, ["mask nginx.service"], True),
+        ("unit and program", True, False, ["mask nginx.service"], True),  # it would start at the next boot
+        ("unit", True, False, ["mask nginx.service", "unmask nginx.service"], False),  # an earlier removal has left it
+        ("", True, False, ["mask nginx.service", "unmask nginx.service"], False),
+        ("", True, True, [], True),
+    ],
+)
+def test_a_service_of_a_package_is_kept_from_starting(
+    tmp_path: Path, comes: str, fails: bool, was_masked: bool, told: list[str], is_masked: bool
+) -> None:
+    for folder in ("usr/bin", "usr/lib/systemd/system", "etc/systemd/system"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "usr/bin/systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "usr/bin/systemctl").chmod(0o755)
+    (tmp_path / "told").touch()
+    mask = tmp_path / "etc/systemd/system/nginx.service"
+    if was_masked:
+        mask.symlink_to("/dev/null")
+    machine = Machine(root=tmp_path, environ={"PATH": "/usr/bin:/bin"})
+    try:
+        with packages.kept_from_starting(machine, ["nginx.service"]):
+            assert mask.is_symlink()
+            if "unit" in comes:
+                unit = tmp_path / "usr/lib/systemd/system/nginx.service"
+                unit.write_text("[Service]\nExecStartPre=/usr/bin/true\nExecStart=/usr/sbin/nginx -g 'daemon on;'\n")
+            if "program" in comes:
+                (tmp_path / "usr/sbin").mkdir()
+                (tmp_path / "usr/sbin/nginx").touch()
+            if fails:
+                raise Failure("package_not_installed", "m")
+    except Failure:
+        assert fails
+    assert ((tmp_path / "told").read_text().splitlines(), mask.is_symlink()) == (told, is_masked)
+
+
+@pytest.mark.parametrize(("manager", "program"), [("dnf", "dnf"), ("zypper", "zypper"), ("pacman", "pacman")])
+def test_other_package_managers_are_called_by_their_own_words(tmp_path: Path, manager: str, program: str) -> None:
+    path = tmp_path / "usr/bin" / program
+    path.parent.mkdir(parents=True)
+    path.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/told\n')
+    path.chmod(0o755)
+    machine = Machine(root=tmp_path, environ={"PATH": ""})
+    assert packages.find_package_manager(machine) == manager
+    assert packages.install(machine, manager, ["nginx"], "which the proxy needs").names == ["nginx"]
+    assert (tmp_path / "told").read_text().split()[-1] == "nginx"
