@@ -23,7 +23,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import (
     complete,
     explain_silence,
-    proxy_files,
     refuse_core,
     refuse_tags,
 )
@@ -165,7 +164,6 @@ class ActionModule(ActionBase):
             "keep_route": options["keep_route"],
             "proof": options["proof"] or self._proof(),
             "user": settings["preflight_user"] or None,
-            "proxy_files": proxy_files(settings),
             "apart": [*apart, *self._unresolved],
         }
         as_root = self._needs_root(settings)

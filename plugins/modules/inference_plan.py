@@ -69,11 +69,6 @@ options:
       - By which variable each setting was set, which the action plugin gives.
     type: dict
     default: {}
-  proxy_files:
-    description:
-      - What the files of the auth proxy have to hold, which the action plugin gives.
-    type: dict
-    default: {}
   apart:
     description:
       - Variables by which a role would act for another user, which the action plugin gives.
@@ -300,7 +295,6 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "origins": {"type": "dict", "default": {}},
-    "proxy_files": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
     "by_sudo": {"type": "bool", "default": False},
 }
@@ -324,7 +318,6 @@ def main() -> None:
             read({**params["settings"], **params["secrets"]}, params["origins"]),
             keep_route=params["keep_route"],
             proof=params["proof"],
-            proxy_files=params["proxy_files"],
             apart=params["apart"],
         )
     except Failure as failure:

@@ -179,7 +179,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge impo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import keep_token
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import ACCOUNT
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},
@@ -187,7 +187,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},
     "overlap": {"type": "int", "default": 3600},
     "gate_path": {"type": "path"},
-    "gate_group": {"type": "str", "default": GATE_USER},
+    "gate_group": {"type": "str", "default": ACCOUNT},
     "gate_config": {"type": "path"},
     "gate_loaded": {"type": "path"},
     "return_content": {"type": "bool", "default": False},

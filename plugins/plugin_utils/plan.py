@@ -2,18 +2,15 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the controller adds to a plan: the files of the auth proxy, and what other modules say in their check mode."""
+"""What the controller adds to a plan: what other modules say in their check mode."""
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import jinja2
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import steps
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import (
@@ -21,31 +18,15 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choi
     choose,
     install_reasons,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.files import (
-    LOADED,
-    NGINX,
-    PID,
-    TEMP,
-    TOKENS,
-    UNIT_PATH,
-    variant,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import finish, keep_what_is_recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import gates
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import AUTO, Settings
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.side import (
     WINDOWS,
     choose_side,
     refuse_side,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import CONFIG, GATE_USER, REALM
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import look_at_windows
-
-_TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "proxy" / "templates"
-_FILES = {CONFIG: "nginx.conf.j2", UNIT_PATH: "nemoclaw-ollama-proxy.service.j2"}
-# As roles/proxy/vars/main.yml has it.
-_NOT_PASSED_ON = '{"error": {"message": "This proxy does not pass on this path", "code": "path_not_allowed"}}\\n'
 
 # What a container module takes from the role's settings, by the same names.
 _CONTAINER_OPTIONS = (
@@ -136,59 +117,6 @@ def explain_silence(result: Mapping[str, Any]) -> dict[str, Any]:
         "msg": failure.message,
         "failure": failure.as_result(),
         "rc": result.get("rc"),
-    }
-
-
-@functools.cache
-def _template(name: str) -> jinja2.Template:
-    """Return a template of the role proxy, with the settings that Ansible's own module template has."""
-    # What comes of it is a configuration of nginx and a unit, no HTML.
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
-    return environment.from_string((_TEMPLATES / name).read_text(encoding="utf-8"))
-
-
-def proxy_files(settings: Settings) -> dict[str, list[dict[str, str]]]:
-    """Return what the files of the auth proxy have to hold, by what stands behind it; empty where that cannot be said.
-
-    The host says later which of them it gets. The path of nginx is put in there as well.
-    """
-    wanted = settings["preflight_provider"]
-    roles = [
-        role for role in ("vllm", "nim") if settings[f"{role}_gate_port"] and wanted in (AUTO, role, f"install-{role}")
-    ]
-    roles += ["ollama"] if wanted in (AUTO, "ollama", "install-ollama") else []
-    found = {}
-    for role in roles:
-        for with_ollama in (True,) if role == "ollama" else (True, False):
-            servers = gates(settings, Choice("", "", role), with_ollama)
-            try:
-                found[variant(role, with_ollama)] = [
-                    {"path": path, "content": _template(name).render(_context(settings, servers))}
-                    for path, name in _FILES.items()
-                ]
-            except (jinja2.TemplateError, TypeError, ValueError, KeyError):
-                continue  # settings that are refused, or a template that wants more: the host says that it cannot be compared
-    return found
-
-
-def _context(settings: Settings, servers: list[dict[str, Any]]) -> dict[str, Any]:
-    listen = [str(address) for address in settings["proxy_listen"]]
-    ports = [int(one["port"]) for one in servers]
-    own = {name: value for name, value in settings.values.items() if name.startswith("proxy_")}
-    return {
-        **own,
-        "__proxy_account": GATE_USER,
-        "__proxy_config": CONFIG,
-        "__proxy_tokens": TOKENS,
-        "__proxy_loaded": LOADED,
-        "__proxy_pid": PID,
-        "__proxy_temp": TEMP,
-        "__proxy_realm": REALM,
-        "__proxy_nginx": NGINX,
-        "__proxy_not_passed_on": _NOT_PASSED_ON,
-        "__proxy_gates": servers,
-        "__proxy_listen": listen,
-        "__proxy_sockets": [f"{address}:{port}" for address in listen for port in ports],
     }
 
 

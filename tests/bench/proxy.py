@@ -1,12 +1,12 @@
 """Measure the gate against the same server without it, and against a Node http proxy of the usual shape.
 
-The configuration is the role's own template, rendered with its defaults: one worker. In each round the three take turns, so
+The configuration is the one that the module proxy_gate writes, with its defaults: one worker. In each round the three take turns, so
 that a busy machine slows all of them.
   requests  answers a second of 200 bytes of JSON over 16 connections (wrk), every one with the Bearer check
   cpu       CPU time of the server's worker, or of Node, for each of these requests: what other work on the machine blurs the least
   streams   delay of an event, from when the server writes it to when the client reads it: 50 streams, an event each 20 ms
 
-Run it as `python tests/bench/proxy.py` with ansible-core importable; needs nginx, node and wrk. Prints figures and ratios beside
+Run it as `python tests/bench/proxy.py` with ansible_collections importable; needs nginx, node and wrk. Prints figures and ratios beside
 the bars of docs/benchmarks.md; never fails on a slow machine.
 """
 
@@ -29,8 +29,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import jinja2
-import yaml
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import configuration, layout
 
 TOP = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("BENCH_RUNS", "5"))
@@ -156,22 +155,13 @@ def show(title: str, seen: dict[str, list[float]], scale: float, unit: str) -> N
 
 
 def gate_config(tokens: Path, token: str, port: int, behind: int) -> str:
-    """Return the role's own configuration with its defaults, for these ports."""
+    """Return the auth proxy's own configuration with its defaults, for these ports and with files of this benchmark."""
     tokens.write_text(f'"Bearer {token}" 1;\n', encoding="utf-8")
-    defaults = yaml.safe_load((TOP / "roles" / "proxy" / "defaults" / "main.yml").read_text(encoding="utf-8"))
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string((TOP / "roles/proxy/templates/nginx.conf.j2").read_text(encoding="utf-8"))
-    gate = {"name": "ollama", "port": port, "upstream_port": behind, "paths": [], "probe_path": "/v1/models"}
-    names = {
-        "__proxy_tokens": tokens,
-        "__proxy_realm": "bench",
-        "__proxy_listen": ["127.0.0.1"],
-        "__proxy_gates": [gate],
-        "__proxy_account": "root",
-        "__proxy_pid": f"{tokens}.pid",
-        "__proxy_temp": tokens.parent / "temp",
-    }
-    return template.render(**defaults, **names) + "daemon off;\n"
+    gate = configuration.Gate("ollama", port, upstream_port=behind)
+    made = configuration.render_config(configuration.ProxySettings([gate], ["127.0.0.1"]))
+    for path, own in ((layout.TOKENS, tokens), (layout.PID, f"{tokens}.pid"), (layout.TEMP, tokens.parent / "temp")):
+        made = made.replace(f" {path};", f" {own};")
+    return made.replace(f"user {layout.ACCOUNT};", "user root;") + "daemon off;\n"
 
 
 def backend_config(folder: Path, port: int) -> str:

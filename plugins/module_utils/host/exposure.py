@@ -54,6 +54,28 @@ def exposed(machine: Machine, port: int, found: list[dict[str, Any]]) -> Failure
     )
 
 
+def tell_openness(listeners: Iterable[dict[str, Any]] | None, ports: Iterable[int]) -> str:
+    """Return in words who is open to the network on these ports right now, where nobody is going to close it.
+
+    Args:
+        listeners: Those of the host, None where they cannot be seen.
+        ports: Of the servers that a proxy would stand before.
+
+    """
+    shown = " or ".join(map(str, sorted(ports)))
+    if listeners is None:
+        return f"Who listens could not be seen: look with ss -ltn whether port {shown} is open to the network."
+    found = [one for one in listeners if one["port"] in ports and one["scope"] != "loopback"]
+    if not found:
+        return f"Nothing on port {shown} is open to the network right now."
+    one = found[0]
+    return (
+        f"Port {one['port']} is open to the network right now, without a token: {one['process'] or 'a process'} of the user "
+        f"{one['user'] or one['uid']} listens on {', '.join(dict.fromkeys(each['address'] for each in found))}. Stop it, and start it on "
+        f"127.0.0.1 alone; Ollama listens there where its environment has {_ADDRESS_VARIABLE}=127.0.0.1:{one['port']}."
+    )
+
+
 _UNSEEN = "Why it does cannot be seen by this user."
 
 

@@ -42,7 +42,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl 
     read_wsl,
     tell_sides_apart,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,6 @@ class Context:
         settings: What is wanted.
         choice: Which provider, by which role.
         proof: C(ladder) or C(completion).
-        proxy_files: C({path, content}) of the auth proxy, by which servers stand behind it.
         keep_route: Whether what is not named stays as it is recorded.
         steps: What would be done.
         refusals: What stands against it.
@@ -47,7 +46,6 @@ class Context:
     settings: Settings
     choice: Choice
     proof: str = "ladder"
-    proxy_files: Mapping[str, list[dict[str, str]]] = field(default_factory=dict)
     keep_route: bool = False
     steps: list[Step] = field(default_factory=list)
     refusals: list[Failure] = field(default_factory=list)

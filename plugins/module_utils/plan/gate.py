@@ -10,17 +10,14 @@ import os
 from typing import Any
 
 from ..failure import Failure
-from ..proxy.gate import Gate, compare_gates, free_ports
+from ..proxy.configuration import Gate, render_config, render_unit
+from ..proxy.gate import compare_gates, free_ports
 from ..proxy.keep import keep_token
-from ..proxy.names import CONFIG, GATE_USER, UNIT
+from ..proxy.layout import ACCOUNT, CONFIG, LOADED, TOKENS, UNIT, UNIT_PATH, USUAL_NGINX
 from ..proxy.token import token_path
 from .context import Context
-from .files import LOADED, NGINX, TOKENS, UNIT_PATH, variant
-from .refusals import gates
+from .refusals import gates, proxy_settings
 from .steps import MODEL, NEW_STREAMS, Step, proxy_steps, step, verify
-
-# Where distributions have it, for a host that is still to get it.
-_USUAL_NGINX = "/usr/sbin/nginx"
 
 
 def compare_proxy(at: Context) -> None:
@@ -29,14 +26,11 @@ def compare_proxy(at: Context) -> None:
     if proxy is None:
         at.steps += verify("proxy", f"the auth proxy could not be looked at: {at.host['problems'].get('proxy')}")
         return
-    with_ollama = bool(at.host["ollama"]["daemon_version"])
-    wanted = gates(at.settings, at.choice, with_ollama)
-    serving = at.choice.role if with_ollama or at.choice.role == "ollama" else "ollama"
-    probes = [Gate(one["name"], int(one["port"]), one["probe_path"], one["name"] == serving) for one in wanted]
+    servers = gates(at.settings, at.choice, bool(at.host["ollama"]["daemon_version"]))
     at.steps += _packages(proxy, at.host["package_manager"])
     try:
-        at.steps += _occupants(at, probes)
-        at.steps += _gate(at, probes, at.proxy_files.get(variant(at.choice.role, with_ollama)))
+        at.steps += _occupants(at, servers)
+        at.steps += _gate(at, servers)
     except Failure as failure:
         at.refusals.append(failure)
 
@@ -54,31 +48,27 @@ def _packages(proxy: dict[str, Any], manager: str | None) -> list[Step]:
             )
         )
     if not proxy["account"]:
-        found.append(
-            step("proxy", "create", f"the account {GATE_USER} of the auth proxy is not there", after=GATE_USER)
-        )
+        found.append(step("proxy", "create", f"the account {ACCOUNT} of the auth proxy is not there", after=ACCOUNT))
     return found
 
 
-def _occupants(at: Context, probes: list[Gate]) -> list[Step]:
-    ports = {gate.port for gate in probes}
-    strangers = [one for one in at.host["listeners"] or [] if one["port"] in ports and one["user"] != GATE_USER]
+def _occupants(at: Context, servers: list[Gate]) -> list[Step]:
+    ports = {gate.port for gate in servers}
+    strangers = [one for one in at.host["listeners"] or [] if one["port"] in ports and one["user"] != ACCOUNT]
     if not strangers:
         return []
-    pids = free_ports(probes, at.account, GATE_USER, check_mode=True)
+    pids = free_ports(servers, at.account, ACCOUNT, check_mode=True)
     return [step("proxy", "stop", f"NemoClaw's own proxy (process {pid}) makes way", interrupts=MODEL) for pid in pids]
 
 
-def _gate(at: Context, probes: list[Gate], files: list[dict[str, str]] | None) -> list[Step]:
+def _gate(at: Context, servers: list[Gate]) -> list[Step]:
     proxy, path = at.host["proxy"], at.settings["proxy_token_path"]
     if not proxy["unit"]:
         return _first(at)
     if os.geteuid() != 0:
         return verify("proxy", "only root can compare the auth proxy, and this look was not root's")
-    if files is None:
-        return verify("proxy", "the configuration that the auth proxy has to have is not known")
     overlap = at.settings["proxy_token_overlap"]
-    kept = keep_token(at.account, "present", path or None, overlap, TOKENS, GATE_USER, CONFIG, LOADED, check_mode=True)
+    kept = keep_token(at.account, "present", path or None, overlap, TOKENS, ACCOUNT, CONFIG, LOADED, check_mode=True)
     found = []
     if kept.changed:
         found.append(step("token", "write", f"the token files beside {kept.path} are not as they have to be"))
@@ -88,9 +78,12 @@ def _gate(at: Context, probes: list[Gate], files: list[dict[str, str]] | None) -
         )
     elif kept.gate_changed:
         found.append(step("proxy", "reload", "the auth proxy has not read its newest files"))
-    nginx = proxy["nginx"] or _USUAL_NGINX
-    texts = [{"path": one["path"], "content": one["content"].replace(NGINX, nginx)} for one in files]
-    compared = compare_gates(probes, at.account, path or token_path(at.account.home), GATE_USER, UNIT, texts)
+    settings = proxy_settings(at.settings, servers)
+    texts = [
+        {"path": CONFIG, "content": render_config(settings)},
+        {"path": UNIT_PATH, "content": render_unit(settings, proxy["nginx"] or USUAL_NGINX)},
+    ]
+    compared = compare_gates(servers, at.account, path or token_path(at.account.home), ACCOUNT, UNIT, texts)
     return [*found, *proxy_steps(compared, CONFIG, UNIT_PATH)]
 
 

@@ -57,7 +57,6 @@ def make_plan(
     *,
     keep_route: bool = False,
     proof: str = "ladder",
-    proxy_files: Mapping[str, list[dict[str, str]]] | None = None,
     apart: list[str] | None = None,
     look: Gather = look_at_host,
 ) -> dict[str, Any]:
@@ -69,7 +68,6 @@ def make_plan(
         settings: What is wanted.
         keep_route: Whether C(auto), and what is not named, mean the recorded route.
         proof: How much is proved where nothing is to be done.
-        proxy_files: What the files of the auth proxy have to hold, by what stands behind it.
         apart: Variables by which a role would act for another user than this plan looks for.
         look: Returns C(nemoclaw_host).
 
@@ -77,7 +75,7 @@ def make_plan(
     host = look(machine, account, settings)
     kept = keep_what_is_recorded(settings, host, keep_route)
     choice = choose(host, settings, keep_route)
-    at = Context(machine, account, host, settings, choice, proof, proxy_files or {}, keep_route)
+    at = Context(machine, account, host, settings, choice, proof, keep_route)
     at.refusals += foresee(host, settings, choice, keep_route)
     if apart:
         at.steps += verify(

@@ -6,20 +6,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..failure import Failure
+from ..host.exposure import tell_openness
+from ..proxy.configuration import PROBE_PATH, Gate, ProxySettings, problems
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
 from .choice import MANAGED, Choice, is_gated
 from .settings import Settings
 from .side import WINDOWS_PROVIDERS, Host, refuse_side
 
-_ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\])")
-_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
-_BACKEND = re.compile(r"[a-z][a-z0-9_]*")
 _PLATFORMS = "Run nemoclaw.local_inference.site, which is for every host, or leave this host out with --limit."
 
 
@@ -51,30 +49,58 @@ class _Context:
         self.seen = seen
 
 
-def gates(settings: Settings, choice: Choice, with_ollama: bool) -> list[dict[str, Any]]:
+def gates(settings: Settings, choice: Choice, with_ollama: bool) -> list[Gate]:
     """Return the servers behind the auth proxy, as the role proxy has them, in its order.
 
     Args:
         settings: What is wanted.
-        choice: Which server is set up.
+        choice: Which server is set up; it was proved before, so it has to answer through the proxy as well.
         with_ollama: Whether an Ollama runs here, whose entry then stands first also where another server is set up.
 
+    Raises:
+        Failure: C(proxy_settings_invalid) for an entry of proxy_backends that is none.
+
     """
-    common = {"paths": [], "probe_path": "/v1/models"}
-    ports = settings["preflight_ollama_proxy_port"], settings["preflight_ollama_port"]
-    if choice.role == "ollama":
-        own = [{"name": "ollama", "port": ports[0], "upstream_port": ports[1], "paths": settings["proxy_paths"]}]
-        return [{**common, **one} for one in own + list(settings["proxy_backends"])]
-    server = {
-        "name": choice.role,
-        "port": settings[f"{choice.role}_gate_port"],
-        "upstream_port": settings[f"{choice.role}_port"],
-        "paths": ["/v1/models", "/v1/chat/completions"],
-    }
-    if not with_ollama:
-        return [{**common, **server, "name": "ollama"}]
-    ollama = {"name": "ollama", "port": ports[0], "upstream_port": ports[1], "paths": settings["proxy_paths"]}
-    return [{**common, **ollama}, {**common, **server}]
+    is_ollama = choice.role == "ollama"
+    ollama = Gate(
+        "ollama",
+        int(settings["preflight_ollama_proxy_port"]),
+        serving=is_ollama,
+        upstream_port=int(settings["preflight_ollama_port"]),
+        paths=tuple(map(str, settings["proxy_paths"])),
+    )
+    if is_ollama:
+        return [ollama, *map(_backend, settings["proxy_backends"])]
+    server = Gate(
+        choice.role if with_ollama else "ollama",
+        int(settings[f"{choice.role}_gate_port"]),
+        serving=True,
+        upstream_port=int(settings[f"{choice.role}_port"]),
+        paths=("/v1/models", "/v1/chat/completions"),
+    )
+    return [ollama, server] if with_ollama else [server]
+
+
+def _backend(one: Mapping[str, Any]) -> Gate:
+    try:
+        return Gate(
+            str(one["name"]),
+            int(one["port"]),
+            str(one.get("probe_path") or PROBE_PATH),
+            upstream_port=int(one["upstream_port"]),
+            paths=tuple(map(str, one.get("paths") or ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Failure(
+            "proxy_settings_invalid",
+            f"Each entry of proxy_backends has a name and the numbers port and upstream_port, and one of them is {one!r}.",
+        ) from None
+
+
+def proxy_settings(settings: Settings, servers: list[Gate]) -> ProxySettings:
+    """Return what the files of the auth proxy are made of."""
+    own = {name.partition("_")[2]: value for name, value in settings.values.items() if name.startswith("proxy_")}
+    return ProxySettings.of(servers, {**own, "listen": [str(one) for one in own["listen"]]})
 
 
 def _ports(at: _Context) -> Iterator[Failure]:
@@ -266,10 +292,11 @@ def _proxy(at: _Context) -> Iterator[Failure]:
     if choice.provider in WINDOWS_PROVIDERS or not is_gated(host, choice, settings):
         return
     if not host["systemd"]:
+        opened = tell_openness(host["listeners"], [settings["preflight_ollama_port"]])
         yield Failure(
             "systemd_missing",
             "The auth proxy is a service of systemd, and this host does not run it. Boot the host with systemd (on WSL: [boot] "
-            f"systemd=true in /etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. {_exposure(at)}",
+            f"systemd=true in /etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. {opened}",
         )
     elif host["proxy"] is not None and host["proxy"]["nginx"] is None and host["package_manager"] is None:
         yield Failure(
@@ -278,58 +305,5 @@ def _proxy(at: _Context) -> Iterator[Failure]:
             "nginx, and run this again.",
         )
     wanted = gates(settings, choice, bool(host["ollama"]["daemon_version"]))
-    for sentence in proxy_problems(wanted, settings):
+    for sentence in problems(proxy_settings(settings, wanted)):
         yield Failure("proxy_settings_invalid", sentence)
-
-
-def _exposure(at: _Context) -> str:
-    """Return who is open to the network right now: without the proxy, nobody closes it."""
-    port = at.settings["preflight_ollama_port"]
-    if at.host["listeners"] is None:
-        return f"Who listens could not be seen: look with ss -ltn whether port {port} is open to the network."
-    opened = [one for one in at.host["listeners"] if one["port"] == port and one["scope"] != "loopback"]
-    if not opened:
-        return f"Nothing on port {port} is open to the network right now."
-    one = opened[0]
-    return (
-        f"Port {port} is open to the network right now, without a token: {one['process'] or 'a process'} of the user "
-        f"{one['user'] or one['uid']} listens on {', '.join(sorted({each['address'] for each in opened}))}."
-    )
-
-
-def proxy_problems(wanted: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:
-    """Return what is wrong with the settings of the auth proxy, as the role proxy's problems.j2 has it."""
-    ports = [int(one[name]) for one in wanted for name in ("port", "upstream_port")]
-    names = [str(one["name"]) for one in wanted]
-    found = []
-    if not all(1024 <= port <= 65_535 for port in ports):
-        shown = ", ".join(map(str, ports))
-        found.append(
-            f"The ports of the auth proxy and of what stands behind it have to lie between 1024 and 65535, and they are {shown}."
-        )
-    if len(set(ports)) < len(ports):
-        found.append(
-            "Each auth proxy needs a port of its own, and a different one than the servers behind them; the ports are "
-            f"{', '.join(map(str, ports))}. Correct nemoclaw_ollama_port, nemoclaw_ollama_proxy_port or proxy_backends."
-        )
-    listen = [str(one) for one in settings["proxy_listen"]]
-    if not listen or not all(_ADDRESS.fullmatch(one) for one in listen):
-        found.append(
-            f"proxy_listen holds addresses such as 127.0.0.1 or [::1], and it is {', '.join(listen) or 'empty'}."
-        )
-    for name, one in zip(names, wanted):
-        if not _BACKEND.fullmatch(name):
-            found.append(
-                f"The name {name!r} in proxy_backends has to be made of lower-case letters, digits and underscores."
-            )
-        if not all(_PATH.fullmatch(str(path)) for path in one["paths"]):
-            found.append(f"The paths of {name} have to begin with / and be plain: {', '.join(map(str, one['paths']))}.")
-    if len(set(names)) < len(names):
-        found.append("Two of proxy_backends have the same name, or one is called ollama, which is the proxy itself.")
-    for setting, form, example in (
-        ("proxy_max_body_size", r"[0-9]+[kKmMgG]?", "512m"),
-        ("proxy_memory_max", r"[0-9]+[KMG]?", "256M"),
-    ):
-        if not re.fullmatch(form, str(settings[setting])):
-            found.append(f"{setting} is a size such as {example}, and it is {settings[setting]!r}.")
-    return found

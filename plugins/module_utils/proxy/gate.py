@@ -2,28 +2,39 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The gates of a host: are their ports free, and do they serve?"""
+"""The auth proxy of a host as it is: who holds its ports, is it as it has to be, does it serve, and can nobody get past it?"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.behind import find_open
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.accounts import Account, acting_as
+from ..host.exposure import exposed, open_listeners, require_loopback
+from ..host.machine import Machine
+from ..host.sockets import find_listeners
+from ..ollama.service import dropin
+from ..ollama.service.processes import is_ollama
+from ..ollama.service.service import converge
+from ..ollama.service.wish import Wish
+from . import occupant, probe
+from .configuration import Gate
+from .layout import BEFORE
+from .token import read_token
 
 _LOG_LINES = 5
 _JOURNAL_S = 3.0
 _SYSTEMD_S = 5.0
 _BETWEEN_LOOKS_S = 0.1
+# As the module ollama_service waits by default.
+_START_S = 60
+# What our own drop-in has, as dropin.render() writes it.
+_ASSIGNED = re.compile(r'^Environment="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
 
 # A policy that nginx runs under on Fedora and RHEL; the role does not change it (docs/proxy.md).
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -47,16 +58,6 @@ _BEHIND = {
     probe.BACKEND_REFUSES: "Take the server's own key away, since the gate passes none on, and see that it takes requests for localhost.",
     probe.UNPROVED: "Look at the log of the server behind it; where the gate has a list of paths, the path of the proof has to be in it.",
 }
-
-
-class Gate(NamedTuple):
-    """A gate: its name, its port, what is asked of the server behind it, whether that has to answer with 2xx, and its port."""
-
-    name: str
-    port: int
-    probe_path: str = probe.DEFAULT_PATH
-    serving: bool = False
-    upstream_port: int | None = None
 
 
 def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
@@ -114,12 +115,15 @@ def compare_gates(
 
     Returns:
         C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), C(found) (what the
-        files hold now, C(content) None for one that is not there), C(gates) as of C(prove_gates), empty unless all else was right,
-        and C(exposed), the listeners by which others than this host reach a server behind a gate past it.
+        files hold now, C(content) None for one that is not there), C(wrong) (the paths of those that are not right), C(gates) as
+        of C(prove_gates), empty unless all else was right, and C(exposed), the listeners by which others than this host reach a
+        server behind a gate past it.
 
     """
     state = _unit_state(Machine(), unit)
-    reasons = [f"{file['path']} is not as it has to be" for file in files if not _is_as_wanted(**file)]
+    reasons = ["an earlier change was broken off before it was proved"] if Machine().exists(BEFORE) else []
+    wrong = [file["path"] for file in files if not _is_as_wanted(**file)]
+    reasons += [f"{path} is not as it has to be" for path in wrong]
     if (state.get("ActiveState"), state.get("UnitFileState")) != ("active", "enabled"):
         reasons.append(f"{unit} does not run, or would not after a boot")
     restart_needed = state.get("NeedDaemonReload") == "yes"
@@ -137,10 +141,49 @@ def compare_gates(
         "converged": not reasons,
         "reasons": reasons,
         "restart_needed": restart_needed,
+        "wrong": wrong,
         "found": [{"path": file["path"], "content": _content(file["path"])} for file in files],
         "gates": rows,
         "exposed": open_to_network,
     }
+
+
+def find_open(machine: Machine, ports: set[int]) -> list[dict[str, Any]]:
+    """Return the listeners by which others than this host reach a server on these ports, past the auth proxy."""
+    return open_listeners(find_listeners(machine, ports))
+
+
+def bring_to_loopback(machine: Machine, account: Account, ports: set[int], check_mode: bool) -> list[str]:
+    """Bring each Ollama on the ports that is open to the network back to loopback, and return what was done.
+
+    Raises:
+        Failure: C(engine_exposed) for a server that is not ours to move; the codes of C(ollama_service).
+
+    """
+    actions: list[str] = []
+    for port in sorted(ports):
+        found = find_open(machine, {port})
+        if not found:
+            continue
+        # Root in a container may not see who listens; what does is asked then, and answers as Ollama or does not.
+        if not all(is_ollama(one) for one in found if one["process"]):
+            raise exposed(machine, port, found)
+        wish = Wish("started", port, kept_environment(machine), True, _START_S)
+        try:
+            report, _after = converge(machine, account, wish, check_mode)
+        except Failure as failure:
+            raise exposed(machine, port, found) if failure.code == "not_ollama" else failure from None
+        actions += report.actions
+        if not check_mode:
+            require_loopback(machine, port)
+    return actions
+
+
+def kept_environment(machine: Machine) -> dict[str, str]:
+    """Return the variables that our drop-in has besides the address: whoever set them wants them still."""
+    words = [word for text in dropin.find(machine).values() for word in _ASSIGNED.findall(text)]
+    pairs = (re.sub(r"\\(.)", r"\1", word).replace("%%", "%").split("=", 1) for word in words)
+    return {name: value for name, value in pairs if name != "OLLAMA_HOST"}
 
 
 def upstream_ports(gates: list[Gate]) -> set[int]:

@@ -11,22 +11,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import (
+from ..failure import Failure
+from ..host.accounts import Account, acting_as
+from .layout import ACCOUNT
+from .token import (
     NEXT_SUFFIX,
     PREVIOUS_SUFFIX,
     StoredToken,
+    changed_since,
     create_token,
     fingerprint,
+    gate_file_exists,
+    gate_file_is_right,
+    group_id,
     new_token,
     permissions_are_right,
     read_token,
     remove_file,
+    remove_gate_file,
+    render_gate_file,
     tighten,
     token_path,
+    write_gate_file,
     write_token,
 )
 
@@ -95,10 +101,11 @@ def keep_token(
     path: str | None = None,
     overlap: int = 3600,
     gate_path: str | None = None,
-    gate_group: str = GATE_USER,
+    gate_group: str = ACCOUNT,
     gate_config: str | None = None,
     gate_loaded: str | None = None,
     check_mode: bool = False,
+    is_alone: bool = False,
 ) -> Kept:
     """Bring the token files of C(account) to C(state), and the gate's file to the tokens that are valid then.
 
@@ -115,9 +122,10 @@ def keep_token(
         gate_config: What nginx is started with.
         gate_loaded: Has the sums of both as nginx read them last; a run that was broken off before that shows by it.
         check_mode: Change nothing.
+        is_alone: Whether no other rotation can be under way, so that a token that was prepared is one that was left behind.
 
     Raises:
-        Failure: With the codes of C(token.py) and C(gate_file.py); the token of the file is one that the gate takes then.
+        Failure: With the codes of C(token.py); the token of the file is one that the gate takes then.
 
     """
     kept = Kept(path or token_path(account.home))
@@ -132,8 +140,10 @@ def keep_token(
                     remove_file(kept.path + suffix)
         gate.remove()
     else:
+        if state == "prepared" and not is_alone:
+            _refuse_another(kept, found)
         _renew(kept, found, state, overlap, account, gate, check_mode)
-    if gate_path and gate_loaded and gate_file.changed_since(gate_loaded, [gate_path, gate_config or gate_path]):
+    if gate_path and gate_loaded and changed_since(gate_loaded, [gate_path, gate_config or gate_path]):
         kept.gate_changed = True
     return kept
 
@@ -151,10 +161,8 @@ def _is_next_there(found: _Found) -> bool:
     return bool(found.following or found.following_useless)
 
 
-def _renew(
-    kept: Kept, found: _Found, state: str, overlap: int, account: Account, gate: _Gate, check_mode: bool
-) -> None:
-    if state == "prepared" and found.following and found.following.age < _ROTATION_S:
+def _refuse_another(kept: Kept, found: _Found) -> None:
+    if found.following and found.following.age < _ROTATION_S:
         raise Failure(
             "rotation_running",
             f"Another rotation prepared a token in {kept.path}{NEXT_SUFFIX} {found.following.age:.0f} s ago and is not at its end: "
@@ -162,6 +170,11 @@ def _renew(
             f"{_ROTATION_S} s, or the role proxy, which takes that token back.",
             path=kept.path + NEXT_SUFFIX,
         )
+
+
+def _renew(
+    kept: Kept, found: _Found, state: str, overlap: int, account: Account, gate: _Gate, check_mode: bool
+) -> None:
     current = found.current.value if found.current else None
     if found.current and found.current.mode & 0o077:
         kept.warnings.append(
@@ -236,20 +249,20 @@ class _Gate:
 
     def take(self, tokens: Iterable[str | None]) -> None:
         """Have the file name these tokens and no other."""
-        text = gate_file.render(dict.fromkeys(token for token in tokens if token))
-        if not self._path or gate_file.is_right(self._path, text, self._gid):
+        text = render_gate_file(dict.fromkeys(token for token in tokens if token))
+        if not self._path or gate_file_is_right(self._path, text, self._gid):
             return
         self._kept.gate_changed = self._kept.gate_written = True
         # Only check mode goes on without the group.
         if not self._check_mode and self._gid is not None:
-            gate_file.write(self._path, text, self._gid)
+            write_gate_file(self._path, text, self._gid)
 
     def remove(self) -> None:
         """Remove the file."""
-        if self._path and gate_file.exists(self._path):
+        if self._path and gate_file_exists(self._path):
             self._kept.gate_changed = self._kept.gate_written = True
             if not self._check_mode:
-                gate_file.remove(self._path)
+                remove_gate_file(self._path)
 
 
 def _gate_group(state: str, path: str | None, group: str, check_mode: bool) -> int | None:
@@ -257,7 +270,7 @@ def _gate_group(state: str, path: str | None, group: str, check_mode: bool) -> i
     if not path or state == "absent":
         return None
     try:
-        return gate_file.group_id(group, path)
+        return group_id(group, path)
     except Failure:
         if check_mode:
             return None

@@ -17,11 +17,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.accounts import Account, acting_as
+from ..host.files import read_file
+from ..route.record import STATE_DIRECTORY
 
 NODE_SCRIPT = "ollama-auth-proxy.js"
 PID_FILE = "ollama-auth-proxy.pid"

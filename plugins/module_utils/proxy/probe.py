@@ -21,15 +21,15 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, user_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import (
+from ..clock import Deadline
+from ..host.accounts import Account, user_name
+from ..host.machine import Machine
+from ..host.sockets import (
     find_listeners,
     find_server_uid,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.occupant import is_node_proxy
+from .layout import REALM
+from .occupant import is_node_proxy
 
 SERVING = "serving"
 BACKEND_DOWN = "backend_down"

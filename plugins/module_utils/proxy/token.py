@@ -12,19 +12,20 @@ sandboxes with the first (NemoClaw #2553, #7620). While a rotation lasts, the on
 from __future__ import annotations
 
 import contextlib
+import grp
 import hashlib
 import os
 import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import (
+from ..failure import Failure
+from ..host.files import replace_file
+from ..route.record import (
     REFUSED_HOMES,
     STATE_DIRECTORY,
 )
@@ -33,6 +34,9 @@ TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
 PREVIOUS_SUFFIX = ".previous"
 NEXT_SUFFIX = ".next"
 TOKEN_BYTES = 24
+# nginx's file of tokens: root's, and readable for the account that nginx runs as.
+GATE_FILE_MODE = 0o640
+_HEAD = "# Made by nemoclaw.local_inference.proxy_token: the headers that open the gate. Changes are overwritten.\n"
 # Lowercase only: nginx compares without regard to case, so an upper-case digit would add nothing (upstream-facts P9).
 _TOKEN = re.compile(r"[0-9a-f]{48}")
 # A token file has 49 bytes; whatever is longer is not one.
@@ -142,18 +146,16 @@ def create_token(path: str, token: str) -> str:
 
     Another process (NemoClaw's own wizard) may make one at the same moment: the first one stays, whoever made it.
     """
+    # Where this breaks off, the next run takes it for a token that was prepared, and removes it.
+    candidate = path + NEXT_SUFFIX
     with _writing(path):
         own_folder(path)
-        candidate = f"{path}.{secrets.token_hex(4)}"
         replace_file(candidate, token + "\n", 0o600)
-        try:
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(candidate, path)
-        except FileExistsError:
-            winner = read_token(path)
-            return winner.value if winner else token
-        finally:
-            Path(candidate).unlink()
-    return token
+        Path(candidate).unlink(missing_ok=True)
+        winner = read_token(path)
+    return winner.value if winner else token
 
 
 def remove_file(path: str) -> None:
@@ -205,3 +207,91 @@ def _writing(path: str) -> Iterator[None]:
             "the folder exists and belongs to the user whose inference this is, and that the file system has room.",
             path=path,
         ) from error
+
+
+def render_gate_file(tokens: Iterable[str]) -> str:
+    """Return the file: a plain string for each token, no regular expression (upstream-facts P10; CVE-2026-42533)."""
+    return _HEAD + "".join(f'"Bearer {token}" 1;\n' for token in tokens)
+
+
+def group_id(name: str, path: str) -> int:
+    """Return the number of the group that may read the file.
+
+    Raises:
+        Failure: C(group_unknown).
+
+    """
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise Failure(
+            "group_unknown",
+            f"The file {path} is to be readable by the group {name}, which this host does not have. Create the group, "
+            "which the role proxy does, or name another one with gate_group.",
+        ) from None
+
+
+def gate_file_exists(path: str) -> bool:
+    """Tell whether the file is there."""
+    return os.path.lexists(path)
+
+
+def gate_file_is_right(path: str, text: str, gid: int | None) -> bool:
+    """Tell whether the file holds the text, and is root's with the mode and the group that it has to have."""
+    try:
+        found = Path(path).lstat()
+        right = stat.S_ISREG(found.st_mode) and (found.st_uid, found.st_gid) == (os.geteuid(), gid)
+        return (
+            right and stat.S_IMODE(found.st_mode) == GATE_FILE_MODE and Path(path).read_text(encoding="utf-8") == text
+        )
+    except FileNotFoundError:
+        return False
+    except (OSError, UnicodeDecodeError) as error:
+        raise _gate_unwritable(path, error) from error
+
+
+def write_gate_file(path: str, text: str, gid: int) -> None:
+    """Replace the file in one step.
+
+    Raises:
+        Failure: C(gate_unwritable); the old file is then still in place.
+
+    """
+    try:
+        replace_file(path, text, GATE_FILE_MODE, -1, gid)
+    except OSError as error:
+        raise _gate_unwritable(path, error) from error
+
+
+def remove_gate_file(path: str) -> None:
+    """Remove the file; absent is fine."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise _gate_unwritable(path, error) from error
+
+
+def changed_since(stamp: str, paths: Iterable[str]) -> bool:
+    """Tell whether a file is another one than nginx read last; without a stamp nothing was read yet that could be old.
+
+    The unit writes the stamp: what C(sha256sum) prints of the files. Their times would not do, since a clock may be set back.
+    """
+    try:
+        lines = Path(stamp).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    read = {path.strip(): digest for digest, _space, path in (line.partition(" ") for line in lines)}
+    return any(
+        hashlib.sha256(Path(path).read_bytes()).hexdigest() != read.get(path)
+        for path in paths
+        if gate_file_exists(path)
+    )
+
+
+def _gate_unwritable(path: str, error: Exception) -> Failure:
+    return Failure(
+        "gate_unwritable",
+        f"The tokens of the gate cannot be kept in {path}: {error}. What was there is untouched. Run the task as root "
+        "(become), and check that the folder exists and has room.",
+        path=path,
+    )

@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import require_loopback
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import GATE_USER
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import ACCOUNT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -121,7 +121,7 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     return [backend, completion]
 
 
-def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = GATE_USER) -> list[Check]:
+def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = ACCOUNT) -> list[Check]:
     """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
     There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and

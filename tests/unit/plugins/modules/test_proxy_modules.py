@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any, Callable
@@ -62,3 +63,74 @@ def test_a_stranger_on_the_port_is_named(run_module: RunModule, file: Path) -> N
     code, result = run_module(proxy_gate, {"gates": gates, "path": str(file), "timeout": 0})
     assert (code, result["failure"]["code"]) == (1, "proxy_refused")
     assert TOKEN not in json.dumps(result)
+
+
+@pytest.fixture
+def keep(run_module: RunModule, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs proxy_token on files of this test, and returns its result, which shows no token but the one asked for."""
+    common = {
+        "path": str(tmp_path / ".nemoclaw/ollama-proxy-token"),
+        "gate_path": str(tmp_path / "gate.tokens"),
+        "gate_group": grp.getgrgid(os.getegid()).gr_name,
+        "_ansible_diff": True,
+    }
+
+    def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        _code, result = run_module(proxy_token, {**common, "_ansible_check_mode": check_mode, **options})
+        shown = {name: value for name, value in result.items() if name != "token"}
+        assert not re.search(r"[0-9a-f]{48}", json.dumps(shown))
+        return result
+
+    return run
+
+
+def test_a_token_from_its_making_to_its_end(keep: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file, gate = tmp_path / ".nemoclaw/ollama-proxy-token", tmp_path / "gate.tokens"
+    planned = keep(check_mode=True)
+    assert (planned["changed"], planned["gate_changed"], planned["fingerprint"]) == (True, True, None)
+    assert (planned["diff"]["before"], "a new one" in planned["diff"]["after"]) == ("", True)
+    assert list(tmp_path.iterdir()) == []
+    made, again = keep(), keep(return_content=True)
+    assert (made["changed"], again["changed"], again["gate_changed"]) == (True, False, False)
+    assert made["fingerprint"] == again["fingerprint"]
+    assert [oct(one.stat().st_mode & 0o777) for one in (file, file.parent, gate)] == ["0o600", "0o700", "0o640"]
+    assert file.read_text() == again["token"] + "\n"
+    assert f'"Bearer {again["token"]}" 1;' in gate.read_text()
+    rotated = [keep(state="rotated", check_mode=True), keep(state="rotated"), keep()]
+    assert [one["changed"] for one in rotated] == [True, True, False]
+    assert [one["previous_fingerprint"] for one in rotated[1:]] == [made["fingerprint"]] * 2
+    assert rotated[1]["fingerprint"] != made["fingerprint"]
+    assert all(f'"Bearer {one}" 1;' in gate.read_text() for one in (again["token"], file.read_text().strip()))
+    dropped = [keep(overlap=0), keep(overlap=0)]
+    assert ([one["changed"] for one in dropped], dropped[0]["previous_fingerprint"]) == ([True, False], None)
+    assert again["token"] not in gate.read_text()
+    gone = [keep(state="absent", check_mode=True), keep(state="absent"), keep(state="absent")]
+    assert [one["changed"] for one in gone] == [True, True, False]
+    assert list(tmp_path.rglob("*token*")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [
+        ("token_invalid", {}),
+        ("user_unknown", {"user": "nobody-of-that-name"}),
+        ("group_unknown", {"gate_group": "nobody-of-that-name"}),
+        ("token_unreadable", {"path": ".nemoclaw"}),
+        ("token_unwritable", {"path": "absent/token"}),
+        ("gate_unwritable", {"path": "token", "gate_path": "absent/gate"}),
+    ],
+)
+def test_what_stops_a_token(
+    keep: Callable[..., dict[str, Any]], tmp_path: Path, code: str, options: dict[str, str]
+) -> None:
+    file = tmp_path / ".nemoclaw/ollama-proxy-token"
+    file.parent.mkdir(0o700)
+    file.write_text("half-a-token-canary")
+    file.chmod(0o600)
+    given = {name: str(tmp_path / value) if name.endswith("path") else value for name, value in options.items()}
+    result = keep(**given)
+    assert result["failure"]["code"] == code
+    assert "token-canary" not in json.dumps(result)
+    assert file.read_text() == "half-a-token-canary"
+    renewed = keep(state="rotated")
+    assert (renewed["changed"], renewed["previous_fingerprint"]) == (True, None)

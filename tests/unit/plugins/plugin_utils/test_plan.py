@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import files, make, steps
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import make, steps
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import names
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines
 
-ROLES = Path(plan.__file__).resolve().parents[2] / "roles"
 GPU = {
     "index": 0,
     "uuid": "GPU-1",
@@ -68,49 +64,6 @@ def plan_of(**more: Any) -> dict[str, Any]:
         **more,
     }
     return make.finish(made)
-
-
-def test_the_plan_and_the_role_use_the_same_names() -> None:
-    variables = yaml.safe_load((ROLES / "proxy" / "vars" / "main.yml").read_text(encoding="utf-8"))
-    assert variables["__proxy_unit_path"] == files.UNIT_PATH
-    assert variables["__proxy_tokens"] == files.TOKENS
-    for name, path in (("loaded", files.LOADED), ("pid", files.PID), ("temp", files.TEMP)):
-        own = variables[f"__proxy_{name}"]
-        for folder in ("run", "state"):
-            own = own.replace(f"{{{{ __proxy_{folder} }}}}", variables[f"__proxy_{folder}"])
-        assert own == path
-    assert variables["__proxy_not_passed_on"] == plan._NOT_PASSED_ON
-
-
-@pytest.mark.parametrize(
-    ("variables", "variants"),
-    [
-        ({}, ["ollama"]),
-        ({"nemoclaw_provider": "custom"}, []),
-        ({"nemoclaw_provider": "vllm"}, []),
-        ({"nemoclaw_provider": "install-vllm", "vllm_gate_port": 11440}, ["vllm", "vllm beside ollama"]),
-        ({"vllm_gate_port": 11440}, ["ollama", "vllm", "vllm beside ollama"]),
-        ({"nemoclaw_provider": "nim", "nim_gate_port": 11440}, ["nim", "nim beside ollama"]),
-        ({"proxy_backends": [{"name": "no port"}]}, []),
-    ],
-)
-def test_the_files_of_the_proxy(variables: dict[str, Any], variants: list[str]) -> None:
-    found = plan.proxy_files(settings_of(**variables))
-    assert sorted(found) == variants
-    for made in found.values():
-        config, unit = made
-        assert (config["path"], unit["path"]) == (names.CONFIG, files.UNIT_PATH)
-        assert f"include {files.TOKENS};" in config["content"]
-        assert "ExecStart=@nginx@ -c" in unit["content"]
-
-
-def test_each_server_behind_the_proxy_has_its_paths_and_its_port() -> None:
-    made = plan.proxy_files(
-        settings_of(nemoclaw_provider="vllm", vllm_gate_port=11440, proxy_listen=["127.0.0.1", "[::1]"])
-    )
-    config = made["vllm beside ollama"][0]["content"]
-    assert all(f"listen {address}:{port};" in config for address in ("127.0.0.1", "[::1]") for port in (11435, 11440))
-    assert "location = /v1/chat/completions {" in config
 
 
 def answering(**results: dict[str, Any]) -> tuple[plan.Ask, list[tuple[str, dict[str, Any], bool]]]:

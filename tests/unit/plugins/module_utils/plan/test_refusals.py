@@ -124,6 +124,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
         ["proxy_settings_invalid"],
     ),
     ({}, {"nemoclaw_provider": "ollama", "proxy_paths": ["api tags"]}, False, ["proxy_settings_invalid"]),
+    ({}, {"nemoclaw_provider": "ollama", "proxy_backends": [{"name": "no_port"}]}, False, ["proxy_settings_invalid"]),
+    ({}, {"nemoclaw_provider": "ollama", "proxy_backends": ["vllm"]}, False, ["proxy_settings_invalid"]),
     # The auth proxy.
     ({"systemd": False}, {"nemoclaw_provider": "ollama"}, False, ["systemd_missing"]),
     ({"systemd": False}, {"nemoclaw_provider": "custom", "nemoclaw_endpoint_url": "http://a/v1"}, False, []),
@@ -216,7 +218,7 @@ def test_what_stands_behind_the_proxy(
 ) -> None:
     settings = make_settings(**variables)
     found = gates(settings, choose(make_host(), settings), with_ollama)
-    assert [(one["name"], one["port"], one["upstream_port"]) for one in found] == wanted
+    assert [(one.name, one.port, one.upstream_port) for one in found] == wanted
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as gates_of_host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import (
-    Gate,
     compare_gates,
     free_ports,
     prove_gates,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.installed import find_gate
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import REALM
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import REALM, find_gate
 
 TOKEN = "0123456789abcdef" * 3
 TRUST = probe.trust_gate(pwd.getpwuid(os.geteuid()).pw_name)

@@ -16,8 +16,9 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import files
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate_file, keep, token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import keep, token
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
 
 OLD = "0123456789abcdef" * 3
@@ -165,7 +166,10 @@ def test_a_rotation_that_breaks_off_leaves_the_token_of_everybody(home: Home, mo
     home.keep()
     written = []
 
-    def full_disk(path: str, *_arguments: Any) -> None:
+    def full_disk(path: str, *arguments: Any) -> None:
+        if path == str(home.gate):
+            files.replace_file(path, *arguments)
+            return
         written.append(path)
         if path == str(home.token):
             raise OSError(28, "No space left on device")
@@ -188,10 +192,12 @@ def test_a_gate_that_cannot_be_written_leaves_the_token_of_everybody(
     home.put(OLD)
     home.keep()
 
-    def read_only(*_arguments: Any) -> None:
-        raise OSError(30, "Read-only file system")
+    def read_only(path: str, *arguments: Any) -> None:
+        if path == str(home.gate):
+            raise OSError(30, "Read-only file system")
+        files.replace_file(path, *arguments)
 
-    monkeypatch.setattr(gate_file, "replace_file", read_only)
+    monkeypatch.setattr(token, "replace_file", read_only)
     before = home.files()
     with pytest.raises(Failure) as stopped:
         home.keep(state, overlap=overlap)
@@ -212,8 +218,7 @@ def test_the_gate_takes_the_token_of_the_file_at_every_step(home: Home, monkeypa
 
         return step
 
-    for module in (token, gate_file):
-        monkeypatch.setattr(module, "replace_file", watched(module.replace_file))
+    monkeypatch.setattr(token, "replace_file", watched(token.replace_file))
     for overlap in (3600, 0):
         home.keep("rotated", overlap=overlap)
         home.keep("prepared")

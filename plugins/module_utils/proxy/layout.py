@@ -2,17 +2,37 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What a host has of the gate already, so that a converged host needs no look of its own for each part."""
+"""The parts of the auth proxy on a host: what they are called, where they lie, and what of them is there."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.names import CONFIG, GATE_USER, UNIT
+from ..host.machine import Machine
 
-# What the template writes above each server.
+# The system account that nginx runs as, and its group.
+ACCOUNT = "nemoclaw-proxy"
+UNIT = "nemoclaw-ollama-proxy.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+# What nginx is started with, and what that includes. In /etc itself: folders of their own would be more to make and to remove.
+CONFIG = "/etc/nemoclaw-ollama-proxy.conf"
+TOKENS = "/etc/nemoclaw-ollama-proxy.tokens"
+RUN = "/run/nemoclaw-ollama-proxy"
+# The sums of both as nginx read them last, written by the unit.
+LOADED = f"{RUN}/loaded"
+PID = f"{RUN}/nginx.pid"
+# The first is root's, so that nobody else can put a link in place of the second.
+STATE = "/var/lib/nemoclaw-ollama-proxy"
+TEMP = f"{STATE}/temp"
+# What the two files held before a change that is not proved yet.
+BEFORE = f"{STATE}/before.json"
+# How the auth proxy says that an answer is its own and not that of the server behind it.
+REALM = "nemoclaw.local_inference"
+# What distributions call nginx, for a host that is still to get it.
+USUAL_NGINX = "/usr/sbin/nginx"
+
+# What the configuration has above each server.
 _GATE = re.compile(r"^\s*# gate: ([a-z][a-z0-9_]*) (\d{1,5}) (/\S*)$", re.MULTILINE)
 
 
@@ -25,8 +45,8 @@ def find_gate(machine: Machine) -> dict[str, Any]:
     accounts = machine.read("/etc/passwd") or ""
     return {
         "nginx": _file_itself(machine, machine.find_system_command("nginx")),
-        "account": any(line.startswith(f"{GATE_USER}:") for line in accounts.splitlines()),
-        "unit": machine.exists(f"/etc/systemd/system/{UNIT}"),
+        "account": any(line.startswith(f"{ACCOUNT}:") for line in accounts.splitlines()),
+        "unit": machine.exists(UNIT_PATH),
         "gates": [
             {"name": name, "port": int(port), "probe_path": path}
             for name, port, path in _GATE.findall(machine.read(CONFIG) or "")
