@@ -16,7 +16,7 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..transport import sse, trouble
 from ..transport.credentials import mask
-from ..transport.retry import SHARE_OF_A_TRY, with_retries
+from ..transport.trouble import SHARE_OF_A_TRY, with_retries
 from ..transport.url import BaseUrl
 from .answer import Answer
 from .apis.dialect import Dialect, Question

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.retry import with_retries
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import with_retries
 
 
 class Clock:
