@@ -134,13 +134,19 @@ class Table:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._properties = request.node.user_properties
 
-    def row(self, work: str, fault: str, steps: int, before: str = "answered") -> None:
+    def row(self, work: str, fault: str, steps: int, before: str, third: str = "changed=0") -> None:
         """Say that a row holds; C(before): what the one before did meanwhile."""
-        self._properties.append(("row", [work, fault, str(steps), "converged", "changed=0", before]))
+        self._properties.append(("row", [work, fault, str(steps), "converged", third, before]))
 
 
 def sweep(
-    table: Table, work: str, make: Callable[[Path], Subject], tmp_path: Path, blows: Mapping[str, int], least: int
+    table: Table,
+    work: str,
+    make: Callable[[Path], Subject],
+    tmp_path: Path,
+    blows: Mapping[str, int],
+    least: int,
+    before: str = "answered",
 ) -> None:
     """Break the work off step by step; the next run has to end where an unbroken one does, and the third to change nothing.
 
@@ -151,6 +157,7 @@ def sweep(
         tmp_path: Where the folders are.
         blows: Which, and at each how manieth step.
         least: How many steps there are at least, so that a sweep that sees none of them fails.
+        before: What the one before did meanwhile, for the table.
 
     """
     whole = make(_folder(tmp_path / "whole"))
@@ -170,7 +177,7 @@ def sweep(
             if not fell:
                 break
         assert step > least, f"{work}: it ended before step {step}"
-        table.row(work, blow, (step - 1) // stride)
+        table.row(work, blow, (step - 1) // stride, before)
 
 
 def _folder(path: Path) -> Path:

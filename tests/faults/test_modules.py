@@ -23,6 +23,7 @@ from harness import END, FULL, INTERRUPT, KILL, READ_ONLY, Table, play, sweep
 
 # Threads of other tests' servers may be there; a child uses none of their locks.
 pytestmark = pytest.mark.filterwarnings("ignore:This process")
+NONE = "there was none"
 EVERY = dict.fromkeys((KILL, INTERRUPT, END, FULL, READ_ONLY), 1)
 # Where there are many steps: a killed run at each, the others here and there.
 MOST = {KILL: 1, INTERRUPT: 3, FULL: 4}
@@ -63,7 +64,9 @@ class Route:
     ],
 )
 def test_the_route_record(table: Table, tmp_path: Path, work: str, before: bool, state: str, least: int) -> None:
-    sweep(table, work, lambda folder: Route(folder, before, state), tmp_path, EVERY, least)
+    sweep(
+        table, work, lambda folder: Route(folder, before, state), tmp_path, EVERY, least, "answered" if before else NONE
+    )
 
 
 OLD, NEW = "0.31.1", "0.32.9"
@@ -143,7 +146,9 @@ class Ollama:
 @pytest.mark.parametrize("upgrade", [False, True], ids=["first", "upgrade"])
 def test_ollama_from_an_archive(table: Table, tmp_path: Path, releases: Releases, upgrade: bool) -> None:
     work = f"ollama_install: {'upgrade' if upgrade else 'first'}"
-    sweep(table, work, lambda folder: Ollama(folder, releases, upgrade), tmp_path, MOST, 15)
+    sweep(
+        table, work, lambda folder: Ollama(folder, releases, upgrade), tmp_path, MOST, 15, "kept" if upgrade else NONE
+    )
 
 
 class OpenShell:
@@ -171,4 +176,6 @@ class OpenShell:
 @pytest.mark.parametrize("upgrade", [False, True], ids=["first", "upgrade"])
 def test_openshell_from_an_archive(table: Table, tmp_path: Path, releases: Releases, upgrade: bool) -> None:
     work = f"openshell_install: {'upgrade' if upgrade else 'first'}"
-    sweep(table, work, lambda folder: OpenShell(folder, releases, upgrade), tmp_path, MOST, 8)
+    sweep(
+        table, work, lambda folder: OpenShell(folder, releases, upgrade), tmp_path, MOST, 8, "kept" if upgrade else NONE
+    )

@@ -26,6 +26,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process"),
     pytest.mark.skipif("OLLAMA_TEST_HOME" not in os.environ, reason="there is no environment of ollama_server.py"),
 ]
+# What listens on every address has to end before one can listen on loopback.
+STOPS = "stops for a moment"
 
 
 class Service:
@@ -47,7 +49,7 @@ class Service:
         return [one["address"] for one in found.listeners], f"OLLAMA_MODELS={self.store}" in environment
 
     def serves(self) -> bool:
-        """It answers, or the next run starts it: what listens on every address has to end before one can listen on loopback."""
+        """It answers, or the next run starts it."""
         return True
 
     def end(self) -> None:
@@ -72,6 +74,7 @@ def test_a_daemon_is_brought_to_loopback(table: Table, tmp_path: Path, monkeypat
             tmp_path,
             {KILL: 1, INTERRUPT: 1},
             1,
+            STOPS,
         )
 
 
@@ -113,7 +116,7 @@ def test_the_module_ends_while_a_model_comes(
         os.waitpid(module, 0)
         assert pull(daemon, name)
         assert not pull(daemon, name)
-        table.row("ollama_model: download", blow.name, 1)
+        table.row("ollama_model: download", blow.name, 1, "-")
 
 
 def test_the_daemon_dies_while_a_model_comes(table: Table, registry: model_registry.Registry) -> None:
@@ -131,4 +134,4 @@ def test_the_daemon_dies_while_a_model_comes(table: Table, registry: model_regis
         ):
             assert pull(daemon, name)
             assert not pull(daemon, name)
-        table.row("ollama_model: download", "daemon killed", 1)
+        table.row("ollama_model: download", "daemon killed", 1, "-")

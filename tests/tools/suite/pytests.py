@@ -100,7 +100,7 @@ def faults(run: Run) -> None:
     start = run.position()
     _real(run, ["tests/faults"], _FAULT_PROCESSES, measured=False)
     lines = run.printed_since(start).splitlines()
-    run.shown = [line for line in lines if re.search(r"  changed=0  |^work  +fault|^elsewhere: ", line)]
+    run.shown = [line for line in lines if re.search(r"  converged  |^work  +fault|^elsewhere: ", line)]
 
 
 def _oldest_sdk(run: Run) -> None:
