@@ -12,6 +12,8 @@ from typing import Any
 
 # More digits are no number anybody means, and Python refuses to read more than 4300 of them.
 _NUMBER = re.compile(r"[0-9]{1,18}")
+# No store has as much, and Python divides no integers that no float can hold.
+_TOO_MANY_BYTES = 10**18
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -39,7 +41,7 @@ def list_of(value: Any) -> list[Any]:
 
 def size_of(value: Any) -> int:
     """Return the value where it is a number of bytes, else 0."""
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value < _TOO_MANY_BYTES else 0
 
 
 def count_of(text: str | None) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
 
 # Numbers and words without commas stand before and after the name, which may contain commas.
 FIELDS = ("index", "uuid", "name", "memory.total", "memory.free", "compute_cap", "driver_version")
@@ -82,7 +83,9 @@ def ask_mig(machine: Machine, path: str, limit_s: float = LIMIT_S) -> set[int]:
     answer = machine.run(query, limit_s)
     pairs = [line.split(",") for line in answer.output.splitlines()] if answer.code == 0 else []
     return {
-        int(pair[0]) for pair in pairs if len(pair) == 2 and pair[0].strip().isdigit() and pair[1].strip() == "Enabled"
+        index
+        for index, mode in ((count_of(pair[0]), pair[1].strip()) for pair in pairs if len(pair) == 2)
+        if index is not None and mode == "Enabled"
     }
 
 
@@ -100,17 +103,17 @@ def parse_rows(text: str, fields: Sequence[str] = FIELDS) -> list[GpuRow]:
         if len(head) != before + 1 or len(tail) != after + 1:
             continue
         values = dict(zip(fields, (part.strip() for part in [*head[:-1], *tail])))
-        index = values.get("index", str(len(rows)))
-        if not (index.isascii() and index.isdigit()) or not values["name"]:
+        index = count_of(values.get("index", str(len(rows))))
+        if index is None or not values["name"]:
             continue
         rows.append(
             GpuRow(
-                index=int(index),
+                index=index,
                 uuid=_known(values.get("uuid")),
                 name=_printable(values["name"]),
-                memory_total=_number(values["memory.total"]),
+                memory_total=count_of(values["memory.total"]),
                 memory_total_text=_printable(values["memory.total"]),
-                memory_free=_number(values.get("memory.free")),
+                memory_free=count_of(values.get("memory.free")),
                 compute_capability=_known(values.get("compute_cap")),
                 driver_version=_known(values.get("driver_version")),
             )
@@ -129,10 +132,6 @@ def _explain_failure(code: int, output: str) -> str:
     else:
         advice = "Run nvidia-smi on the host and repair the driver."
     return f"nvidia-smi ended with exit code {code} and said: {said} {advice}"
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def _known(text: str | None) -> str | None:

@@ -115,4 +115,7 @@ def json_of(output: str) -> Any:
     start = re.search(r"^[\[{]", text, re.MULTILINE)
     if start is None:
         raise ValueError("it printed no JSON")
-    return json.JSONDecoder().raw_decode(text, start.start())[0]
+    try:
+        return json.JSONDecoder().raw_decode(text, start.start())[0]
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deeply") from error
