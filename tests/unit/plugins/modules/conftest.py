@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 RunModule = Callable[[ModuleType, "dict[str, Any]"], "tuple[int, dict[str, Any]]"]
@@ -25,6 +26,9 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
 
     def run(module: ModuleType, args: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
+        # A module has a process of its own; here the warnings of another would be in its result.
+        warnings._global_warnings.clear()
+        warnings._global_deprecations.clear()
         with patch_module_args(args), pytest.raises(SystemExit) as ended:
             module.main()
         output = capsys.readouterr()
