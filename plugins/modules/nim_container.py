@@ -163,6 +163,17 @@ previous:
   returned: success
   type: str
   sample: nemoclaw-nim-previous
+provisional:
+  description:
+    - Whether there is something to undo where the server does not prove itself. It was made, started or found unproved by this run, or
+      another one made way for it. O(state=restored) undoes it.
+  returned: for O(state=started)
+  type: bool
+outcome:
+  description: What serves now, as a sentence.
+  returned: for O(state=restored)
+  type: str
+  sample: nemoclaw-vllm serves again as before once its model is loaded.
 model:
   description: The model's ID as the server lists it; before it is ready, as the catalogue has it. Null for the other states.
   returned: when RV(finished) is true

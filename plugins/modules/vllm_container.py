@@ -164,6 +164,17 @@ previous:
   returned: success
   type: str
   sample: nemoclaw-vllm-previous
+provisional:
+  description:
+    - Whether there is something to undo where the server does not prove itself. It was made, started or found unproved by this run, or
+      another one made way for it. O(state=restored) undoes it.
+  returned: for O(state=started)
+  type: bool
+outcome:
+  description: What serves now, as a sentence.
+  returned: for O(state=restored)
+  type: str
+  sample: nemoclaw-vllm serves again as before once its model is loaded.
 model:
   description: The model's id as the server lists it.
   returned: success

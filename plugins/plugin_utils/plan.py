@@ -213,8 +213,7 @@ def _container_options(role: str, recorded: Mapping[str, Any], settings: Setting
     found = {name: settings[f"{role}_{name}"] for name in (*_CONTAINER_OPTIONS, *_MORE_OPTIONS[role])}
     publish = settings[f"{role}_publish"]
     found["publish"] = publish or (["127.0.0.1"] if settings[f"{role}_gate_port"] else [])
-    before = recorded.get("container") or ""
-    if before != found["name"] and settings[f"{role}_make_room"] and not found["share_gpus"]:
-        found["instead_of"] = before
+    if settings[f"{role}_make_room"]:
+        found["instead_of"] = recorded.get("container") or ""
     found["keep_previous"] = True
     return {name: value for name, value in found.items() if value not in ("", None)}

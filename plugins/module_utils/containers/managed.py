@@ -60,6 +60,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.prog
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
 
 LOOK_EVERY_S = 1.0
+# What a run does to a container that must not hold a GPU where it does not prove itself; C(wait): it was left unproved.
+_OF_THIS_RUN = ("create", "replace", "start", "keep", "wait")
 
 
 def apply(engine: Engine, plan: Plan, server: readiness.Server | None = None, report: Report = silent) -> None:
@@ -254,6 +256,23 @@ def restore(engine: Engine, name: str, kind: str, check_mode: bool, instead_of: 
         for one in back:
             _serve_again(engine, one)
     return [*actions, *(f"start {one}" for one in back)]
+
+
+def outcome_of(name: str, actions: Sequence[str]) -> str:
+    """Return what became of a server that did not prove itself, by what restore() did, as a sentence."""
+    back = [one.split(" ", 1)[1] for one in actions if one.startswith("start ")]
+    had_previous = any(one.startswith("rename ") for one in actions)
+    if back:
+        said = f"{' and '.join(back)} serves again as before once its model is loaded."
+        return said if had_previous else f"{said} {name} is stopped and kept."
+    if had_previous:
+        return f"{name} is the previous one again, stopped as it was."
+    return f"{name} is stopped, which frees its GPU, and kept: once the cause is corrected, it only has to load."
+
+
+def is_provisional(actions: Sequence[str], previous: str | None, instead_of: str) -> bool:
+    """Tell whether a caller who proves more has something to undo: a server of this run, or one that made way for it."""
+    return bool(previous or instead_of or any(one.split(" ", 1)[0] in _OF_THIS_RUN for one in actions))
 
 
 def remove(engine: Engine, name: str, kind: str, check_mode: bool, more: Sequence[str] = ()) -> list[str]:

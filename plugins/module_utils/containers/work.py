@@ -23,6 +23,9 @@ def wish_options(params: Mapping[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         name: "" if value is None else value for name, value in params.items() if name not in _WATCHING
     }
+    # What has the same name, or may share the GPUs, gives nothing up.
+    if wanted["share_gpus"] or wanted["instead_of"] == wanted["name"]:
+        wanted["instead_of"] = ""
     wanted["environment"] = {str(name): str(value) for name, value in wanted["environment"].items()}
     return wanted
 

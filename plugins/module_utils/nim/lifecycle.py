@@ -132,6 +132,7 @@ def _started(
         seen, _kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
+    previous = plans.previous_of(engine, spec) if seen else None
     entry = next((entry for entry in seen.models if entry["id"] == model), {}) if seen else {}
     return {
         "changed": bool(actions),
@@ -144,7 +145,8 @@ def _started(
             "gpus": spec.gpus,
             "restart_policy": spec.restart_policy,
         },
-        "previous": plans.previous_of(engine, spec) if seen else None,
+        "previous": previous,
+        "provisional": managed.is_provisional(actions, previous, spec.instead_of),
         "model": model,
         "base_url": f"http://127.0.0.1:{spec.port}/v1",
         "served_models": served,
@@ -176,6 +178,7 @@ def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
         "actions": actions,
         "container": {"name": wish.name, "status": after} if after != "absent" else None,
         "previous": None,
+        "outcome": managed.outcome_of(wish.name, actions) if wish.state == "restored" else None,
         "model": None,
         "base_url": None,
         "phase": after,

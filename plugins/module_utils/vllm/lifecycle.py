@@ -215,6 +215,7 @@ def _result(
     """Return the result of state C(started); nothing of the container's environment is in it."""
     url = f"http://127.0.0.1:{spec.port}/v1"
     entry = choose(vllm.model.served_as, seen.models, url, "") if seen else {}
+    previous = plans.previous_of(vllm.engine, spec) if seen else None
     return {
         "changed": changed,
         "container": {
@@ -225,7 +226,8 @@ def _result(
             "gpus": spec.gpus,
             "restart_policy": spec.restart_policy,
         },
-        "previous": plans.previous_of(vllm.engine, spec) if seen else None,
+        "previous": previous,
+        "provisional": managed.is_provisional(actions, previous, spec.instead_of),
         "model": vllm.model.served_as,
         "base_url": url,
         "context_window": context_window(entry) or vllm.model.max_model_len,
@@ -253,6 +255,7 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
         "changed": bool(actions),
         "container": {"name": wish.name, "status": after} if after != "absent" else None,
         "previous": None,
+        "outcome": managed.outcome_of(wish.name, actions) if wish.state == "restored" else None,
         "model": None,
         "base_url": None,
         "context_window": None,

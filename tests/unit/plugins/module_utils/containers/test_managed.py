@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, readiness, work
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -421,3 +421,49 @@ def test_another_change_goes_back_to_what_proved_more(engine: Any, answers: Answ
     bring(engine, dataclasses.replace(OLD, command=("third",)), keep_previous=True)
     managed.restore(engine, "s", "vllm", check_mode=False)
     assert command(engine) == "old"
+
+
+@pytest.mark.parametrize(
+    ("actions", "said"),
+    [
+        (["remove s", "rename s-previous", "start s"], "s serves again as before once its model is loaded."),
+        (["stop s", "start other"], "other serves again as before once its model is loaded. s is stopped and kept."),
+        (["remove s", "rename s-previous"], "s is the previous one again, stopped as it was."),
+        (["stop s"], "s is stopped, which frees its GPU, and kept: once the cause is corrected, it only has to load."),
+    ],
+)
+def test_what_became_of_a_server_that_did_not_prove_itself(actions: list[str], said: str) -> None:
+    assert managed.outcome_of("s", actions) == said
+
+
+@pytest.mark.parametrize(
+    ("actions", "previous", "instead_of", "is_provisional"),
+    [
+        ([], None, "", False),
+        (["update s"], None, "", False),
+        (["remove s-previous"], None, "", False),
+        (["pull i", "create s"], None, "", True),
+        (["start s"], None, "", True),
+        (["keep s (restart policy unless-stopped)"], None, "", True),
+        (["wait for s"], None, "", True),
+        ([], "s-previous", "", True),
+        ([], None, "other", True),
+    ],
+)
+def test_whether_something_has_to_be_undone(
+    actions: list[str], previous: str | None, instead_of: str, is_provisional: bool
+) -> None:
+    assert managed.is_provisional(actions, previous, instead_of) is is_provisional
+
+
+@pytest.mark.parametrize(
+    ("options", "instead_of"),
+    [
+        ({"instead_of": "other", "share_gpus": False}, "other"),
+        ({"instead_of": "s", "share_gpus": False}, ""),
+        ({"instead_of": "other", "share_gpus": True}, ""),
+        ({"instead_of": None, "share_gpus": False}, ""),
+    ],
+)
+def test_who_makes_way(options: dict[str, Any], instead_of: str) -> None:
+    assert work.wish_options({"name": "s", "environment": {}, **options})["instead_of"] == instead_of
