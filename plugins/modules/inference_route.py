@@ -166,7 +166,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import working_on
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
 
@@ -199,35 +198,14 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     wanted = None
     if params["state"] == "present":
         wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
-    with working_on(path, owner) as as_owner:
-        found, before = _current(path)
-        after = record.render(wanted) if wanted else ""
-        changed = (
-            after != before if wanted is None else found != wanted or not record.permissions_are_right(path, owner.uid)
-        )
-        if changed and not check_mode:
-            if wanted is None:
-                record.remove_record(path)
-            elif as_owner:
-                record.write_record(path, wanted)
-            else:
-                record.write_record(path, wanted, owner.uid, owner.gid)
+    change = record.bring(path, owner, wanted, check_mode)
     return {
-        "changed": changed,
+        "changed": change.changed,
         "route": wanted,
         "path": path,
-        "diff": {"before": before, "after": after, "before_header": path, "after_header": path},
+        "diff": change.diff,
         "ansible_facts": {"nemoclaw_route": wanted},
     }
-
-
-def _current(path: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the recorded route and its text; a record that cannot be read is shown as such and replaced."""
-    try:
-        found = record.read_record(path)
-    except Failure:
-        return None, "(a record that cannot be read)\n"
-    return found, record.render(found) if found else ""
 
 
 def main() -> None:

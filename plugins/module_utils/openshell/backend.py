@@ -55,47 +55,66 @@ class Desired:
     require_tools: bool = True
 
 
+# Where the sandboxes are led, as JSON has it. That before a run is kept in a file until the route is recorded, so that the successor of a
+# run that was killed in between knows it too.
+Position = dict[str, Any]
+
+
 @dataclass
 class Plan:
-    """What a run would change, in words and in order; nothing where that is empty. For C(previous) see Position."""
+    """What a run would change.
+
+    Attributes:
+        actions: In words and in order, such as C(create ollama-local); nothing is to be done where there are none.
+        warnings: For the user.
+        notes: What the user should know and is no warning.
+        positions: Where the run may lead the sandboxes until the route is recorded; provider and model count.
+
+    """
 
     actions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The sandbox that was asked and what its tool call was; without a sandbox, why nothing was proved."""
+    """The sandbox that was asked and what its tool call was; where nothing was proved, why."""
 
     sandbox: str | None = None
     tool_calling: str | None = None
     reason: str | None = None
 
 
-# Where the sandboxes were led before the run, as JSON has it: kept in a file, so that the run after one that was killed knows it too.
-Position = dict[str, Any]
-
-
 class Backend(Protocol):
-    """One path. Only look() is called before the others, and it is called again after what changes the host under it."""
+    """One path.
 
-    # For the record: the gateway by name, None where it was used by address; the sandbox that the route is for, None for none.
+    Attributes:
+        gateway: For the record: its name, None where it was used by its address.
+        sandbox: For the record: the sandbox that the route is for, None for none.
+        others: The other sandboxes that get the route as well.
+
+    """
+
     gateway: str | None
     sandbox: str | None
-    # The other sandboxes that get the route as well.
     others: list[str]
 
     def look(self) -> None:
-        """Ask what is there. Changes nothing. A failure here stops the run: there is nothing to restore."""
-
-    def plan(self) -> Plan:
-        """Return what is to be done by what look() saw, or raise the Failure by which nothing may be. Pure."""
+        """Ask what is there. Changes nothing."""
 
     def position(self) -> Position | None:
         """Return where the sandboxes are led, as look() saw it; None for nowhere."""
 
+    def plan(self, previous: Position | None) -> Plan:
+        """Return what is to be done by what look() saw, or raise the Failure by which nothing may be.
+
+        C(previous) is position(), or that before a run that was killed.
+        """
+
     def stage(self, report: Report) -> None:
-        """Put what is new beside what is in use: make the sandbox, and the provider under another name where one in use has to change."""
+        """Put what is new beside what is in use: make the sandbox, and the provider, under another name where one in use has to change."""
 
     def route(self) -> None:
         """Lead the sandboxes there. From here on they may get answers of the new server."""
@@ -111,3 +130,12 @@ class Backend(Protocol):
 
     def restore(self, previous: Position | None) -> list[str]:
         """Lead the sandboxes to where they were led before, remove what was staged, and return what became of it, in sentences."""
+
+    def rotate(self, check_mode: bool) -> bool:
+        """Give the provider of the route the credential where it is there and has another, and tell whether it had.
+
+        The previous credential still opens the server meanwhile, so nothing is staged.
+        """
+
+    def remove(self, check_mode: bool) -> Plan:
+        """Look, remove the recorded route and the providers that have a key of ours, and return what was, or would be, removed."""

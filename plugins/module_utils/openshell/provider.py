@@ -121,6 +121,35 @@ def find_standing_route(cli: OpenShell) -> RouteSeen | None:
     )
 
 
+def recall(cli: OpenShell) -> fingerprints.Remembered:
+    """Return what was last given to the providers of this user's gateways from here."""
+    path = fingerprints.state_path(cli.account.home)
+    with acting_as(cli.account):
+        return fingerprints.read_state(path)
+
+
+def compare(wish: Wish, before: ProviderSeen | None, remembered: fingerprints.Remembered) -> Outcome:
+    """Return what has to be done for a wish that was checked: nothing where this version of the provider is what was given last.
+
+    Raises:
+        Failure: C(provider_type_differs).
+
+    """
+    wanted = remembered.fingerprint(wish.type, wish.credentials, wish.config)
+    outcome = Outcome(before, before, fingerprint_after=wanted, warnings=loopback_warnings(wish))
+    if before is None:
+        outcome.actions = [f"create {wish.name}"]
+    else:
+        outcome.fingerprint_before = remembered.fingerprint_of(before.id)
+        if before.type.lower() != wish.type.lower():
+            _refuse_other_type(wish, before)
+            outcome.actions = [f"delete {wish.name} of type {before.type}", f"create {wish.name}"]
+        elif not remembered.holds(before.id, before.resource_version, wanted) or wish.force:
+            outcome.actions = [f"update {wish.name}"]
+    outcome.changed = bool(outcome.actions)
+    return outcome
+
+
 def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     """Bring the provider into the state that is wanted, in as few calls as possible.
 
@@ -130,25 +159,10 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     """
     wish = check_wish(wish)
     path = fingerprints.state_path(cli.account.home)
-    with acting_as(cli.account):
-        remembered = fingerprints.read_state(path)
-    wanted = remembered.fingerprint(wish.type, wish.credentials, wish.config)
+    remembered = recall(cli)
     before = find_provider(cli, wish.name)
-    outcome = Outcome(before, before, fingerprint_after=wanted)
-    outcome.warnings += loopback_warnings(wish)
-    if before is not None:
-        outcome.fingerprint_before = remembered.fingerprint_of(before.id)
-        if before.type.lower() != wish.type.lower():
-            _refuse_other_type(wish, before)
-            outcome.actions = [f"delete {wish.name} of type {before.type}", f"create {wish.name}"]
-        elif remembered.holds(before.id, before.resource_version, wanted) and not wish.force:
-            return outcome
-        else:
-            outcome.actions = [f"update {wish.name}"]
-    else:
-        outcome.actions = [f"create {wish.name}"]
-    outcome.changed = True
-    if check_mode:
+    outcome = compare(wish, before, remembered)
+    if check_mode or not outcome.changed:
         return outcome
     if before is not None:
         remembered.providers.pop(before.id, None)
@@ -169,7 +183,7 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     remembered.providers[seen.id] = {
         "name": seen.name,
         "resource_version": seen.resource_version,
-        "fingerprint": wanted,
+        "fingerprint": outcome.fingerprint_after,
     }
     try:
         with acting_as(cli.account):
@@ -222,8 +236,7 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     before = find_provider(cli, wish.name)
     outcome = Outcome(before, before)
     path = fingerprints.state_path(cli.account.home)
-    with acting_as(cli.account):
-        remembered = fingerprints.read_state(path)
+    remembered = recall(cli)
     if before is None or (wish.ours_only and before.id not in remembered.providers):
         return outcome
     route = find_route(cli) if cli.way == ROUTE else None

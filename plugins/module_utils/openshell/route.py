@@ -50,6 +50,28 @@ def find_route(cli: OpenShell) -> RouteSeen | None:
         return text.route_of(cli.call(*words))
 
 
+def compare(wish: Wish, before: RouteSeen | None, sandboxes: Sequence[str]) -> Outcome:
+    """Return what has to be done for a gateway with this route and these sandboxes.
+
+    Raises:
+        Failure: C(route_shared).
+
+    """
+    others = [name for name in sandboxes if name != wish.sandbox]
+    outcome = Outcome(before, before, sandboxes=others)
+    if before is not None and (before.provider, before.model, before.timeout) == (
+        wish.provider,
+        wish.model,
+        wish.timeout,
+    ):
+        return outcome
+    if before is not None and others and (before.provider, before.model) != (wish.provider, wish.model):
+        outcome.warnings += _share(wish, before, others)
+    outcome.changed = True
+    outcome.after = RouteSeen(wish.provider, wish.model, None, wish.timeout)
+    return outcome
+
+
 def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     """Set the route, where it is another one: setting it always raises its version.
 
@@ -58,22 +80,9 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
             C(route_not_set), or one of the CLI. The previous route is then still in force.
 
     """
-    _check(wish)
-    before = find_route(cli)
-    others = [sandbox for sandbox in list_sandboxes(cli) if sandbox.name != wish.sandbox]
-    outcome = Outcome(before, before, sandboxes=[sandbox.name for sandbox in others])
-    if before is not None and (before.provider, before.model, before.timeout) == (
-        wish.provider,
-        wish.model,
-        wish.timeout,
-    ):
-        return outcome
-    if before is not None and others and (before.provider, before.model) != (wish.provider, wish.model):
-        outcome.warnings += _share(wish, before, outcome.sandboxes)
-    outcome.changed = True
-    wanted = RouteSeen(wish.provider, wish.model, None, wish.timeout)
-    if check_mode:
-        outcome.after = wanted
+    check(wish)
+    outcome = compare(wish, find_route(cli), [sandbox.name for sandbox in list_sandboxes(cli)])
+    if check_mode or not outcome.changed:
         return outcome
     words = ["inference", "set", "--provider", wish.provider, "--model", wish.model, "--timeout", str(wish.timeout)]
     cli.call(*words, *([] if wish.verify else ["--no-verify"]), limit_s=_VERIFY_LIMIT_S)
@@ -108,7 +117,8 @@ def remove(cli: OpenShell, check_mode: bool) -> Outcome:
     return outcome
 
 
-def _check(wish: Wish) -> None:
+def check(wish: Wish) -> None:
+    """Raise C(route_timeout_invalid) or C(openshell_name_invalid) for what the gateway would take for something else."""
     if wish.timeout < 1:
         raise Failure(
             "route_timeout_invalid",

@@ -9,11 +9,13 @@ from __future__ import annotations
 from ..failure import Failure
 from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.registry import find_recorded
-from ..openshell import provider, provider_wish
-from ..openshell import route as openshell_route
+from ..openshell.backend import Desired
 from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.gateway_route import Decision, Seen, decide, position_of, see
 from ..openshell.sandboxes import find_sandbox
 from ..proxy.token import read_token, token_path
+from ..route.journal import Journal
+from ..route.record import record_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
 from .choice import NEMOCLAW, OPENSHELL
@@ -67,14 +69,23 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
     own = name or known or ""
     if backend == NEMOCLAW:
         _nemoclaw(at, name)
-    shared = "allow" if settings["sandbox_change_shared_route"] else "refuse"
-    wish = openshell_route.Wish(
-        route["provider_name"], route["model"], route["timeout"], sandbox=own or None, shared=shared
+    desired = Desired(
+        route,
+        _credential(at),
+        at.recorded,
+        gateway,
+        own,
+        may_share=bool(settings["sandbox_change_shared_route"]),
+        may_replace=bool(settings["sandbox_replace_provider"]),
     )
-    seen = openshell_route.have(cli, wish, check_mode=True)
-    _provider(at, cli, seen.sandboxes)
-    if seen.changed:
-        before = seen.before
+    seen = see(cli, route["provider_name"])
+    note = Journal(settings["preflight_route_path"] or record_path(at.account.home), at.account).read()
+    now = position_of(seen.route)
+    previous = note.previous if note is not None and note.explains(now) else now
+    decision = decide(desired, seen, previous)
+    _provider(at, decision, seen)
+    if now != decision.plan.positions[-1]:
+        before = seen.route
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
         at.steps.append(step("sandbox", "route", "inference.local does not lead there", before=words, after=after))
@@ -120,17 +131,8 @@ def _nemoclaw(at: Context, name: str) -> None:
         at.steps.append(step("sandbox", "tell", f"NemoClaw has another route for {name}", before=before, after=after))
 
 
-def _provider(at: Context, cli: OpenShell, others: list[str]) -> None:
-    route, settings = at.route or {}, at.settings
-    name = "ANTHROPIC_BASE_URL" if route["provider_type"] == "anthropic" else "OPENAI_BASE_URL"
-    wish = provider_wish.Wish(
-        route["provider_name"],
-        route["provider_type"],
-        {route["credential_env"]: _credential(at)},
-        {name: route["base_url_sandbox"]},
-        replace_other=settings["sandbox_replace_provider"],
-    )
-    outcome = provider.have(cli, wish, check_mode=True)
+def _provider(at: Context, decision: Decision, seen: Seen) -> None:
+    outcome, route = decision.provider, at.route or {}
     for action in outcome.actions:
         verb, what = action.split(" ", 1)
         reason = (
@@ -139,19 +141,9 @@ def _provider(at: Context, cli: OpenShell, others: list[str]) -> None:
             else "the gateway has no such provider"
         )
         at.steps.append(step("sandbox", verb, f"{reason}: {what}", after=route["base_url_sandbox"]))
-    recorded = (at.recorded.get("provider_name"), at.recorded.get("base_url_sandbox"))
-    moves = (
-        outcome.actions and not outcome.known_values and recorded != (route["provider_name"], route["base_url_sandbox"])
-    )
-    if moves and outcome.before and others and not settings["sandbox_change_shared_route"]:
-        at.refusals.append(
-            Failure(
-                "route_shared",
-                f"The provider {route['provider_name']} leads where this collection did not lead it, and other sandboxes of the gateway "
-                f"use it as well: {', '.join(others)}. Set sandbox_change_shared_route to true if they are to follow it to "
-                f"{route['base_url_sandbox']}, or choose another gateway with sandbox_gateway.",
-                sandboxes=others,
-            )
+    if seen.staged is not None:
+        at.steps.append(
+            step("sandbox", "delete", f"a run that was broken off left it: {seen.staged.name}", before=seen.staged.name)
         )
 
 

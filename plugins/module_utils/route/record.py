@@ -13,11 +13,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import (
+    read_file,
+    replace_file,
+    working_on,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
@@ -143,7 +149,7 @@ def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1)
     """
     directory = Path(path).parent
     try:
-        _close_directory(directory)
+        close_directory(directory)
         replace_file(path, render(route), 0o600, uid, gid)
     except OSError as error:
         raise Failure(
@@ -163,12 +169,52 @@ def remove_record(path: str) -> None:
         raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
 
 
+@dataclass(frozen=True)
+class Change:
+    """What became of a record: its text before and after."""
+
+    path: str
+    before: str
+    after: str
+    changed: bool
+
+    @property
+    def diff(self) -> dict[str, str]:
+        """What a module's result has as diff."""
+        return {"before": self.before, "after": self.after, "before_header": self.path, "after_header": self.path}
+
+
+def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: bool) -> Change:
+    """Make the record what is wanted, None for no record, unless only checking. One that cannot be read is replaced.
+
+    Raises:
+        Failure: C(route_record_unwritable).
+
+    """
+    with working_on(path, owner) as as_owner:
+        try:
+            found = read_record(path)
+            before = render(found) if found else ""
+        except Failure:
+            found, before = None, "(a record that cannot be read)\n"
+        after = render(wanted) if wanted else ""
+        changed = after != before if wanted is None else found != wanted or not permissions_are_right(path, owner.uid)
+        if changed and not check_mode:
+            if wanted is None:
+                remove_record(path)
+            elif as_owner:
+                write_record(path, wanted)
+            else:
+                write_record(path, wanted, owner.uid, owner.gid)
+    return Change(path, before, after, changed)
+
+
 def _is_state_directory(directory: Path) -> bool:
     """Tell whether the directory is NemoClaw's: a path such as /etc/route.json must not close /etc to everybody."""
     return directory.name == STATE_DIRECTORY
 
 
-def _close_directory(directory: Path) -> None:
+def close_directory(directory: Path) -> None:
     """Make the state directory with mode 0700; one that was there under another name stays as it is."""
     if directory.exists() and not _is_state_directory(directory):
         return

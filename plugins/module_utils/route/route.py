@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..failure import Failure
@@ -17,6 +18,7 @@ from .providers import (
 
 # Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (decision 0021, D10; NemoClaw #5744).
 SANDBOX_HOST = "host.openshell.internal"
+_NEEDED = ("provider", "base_url_host", "base_url_sandbox", "model", "api", "timeout")
 
 
 def build_route(
@@ -84,3 +86,29 @@ def build_route(
         "gateway": gateway,
         "sandbox": sandbox,
     }
+
+
+def check_route(route: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a route that was built before and went through a user's hands.
+
+    Raises:
+        Failure: C(route_incomplete), or one of build_route.
+
+    """
+    missing = [name for name in _NEEDED if not route.get(name)]
+    if missing:
+        raise Failure(
+            "route_incomplete",
+            f"The route for the sandboxes lacks {', '.join(missing)}. Run the role of a provider first, which gives its own, or give what "
+            "inference_route returns as route (sandbox_route).",
+        )
+    optional = {name: route[name] for name in ("context_window", "container", "origin") if route.get(name)}
+    return build_route(
+        provider=route["provider"],
+        base_url=route["base_url_host"],
+        base_url_sandbox=route["base_url_sandbox"],
+        model=route["model"],
+        api=route["api"],
+        timeout=route["timeout"],
+        **optional,
+    )

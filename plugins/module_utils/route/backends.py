@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""Which path leads the sandboxes of a host: NemoClaw, OpenShell, or none. And what is done by it beside a change of the route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..nemoclaw.backend import NemoClawRoute
+from ..nemoclaw.program import find_nemoclaw
+from ..openshell.backend import Backend, Desired, Plan
+from ..openshell.gateway_route import GatewayRoute
+
+CHOICES = ("auto", "nemoclaw", "openshell", "none")
+# A server elsewhere has no auth proxy of ours before it.
+_NEVER_GATED = ("custom", "anthropicCompatible")
+# What does not hold an uninstall up: there is no previous route to keep.
+_OUT_OF_REACH = ("openshell_missing", "openshell_gateway_down", "openshell_gateway_unset")
+
+
+def choose(wanted: str, machine: Machine, account: Account, desired: Desired) -> tuple[str, Backend | None, str]:
+    """Return the backend by name and as an object, and why no sandbox is led where that is none.
+
+    Raises:
+        Failure: C(nemoclaw_missing), or what keeps a gateway from being used that is there, or was asked for.
+
+    """
+    if wanted == "none":
+        return wanted, None, "No sandbox was made, as sandbox_backend says: the route is only recorded."
+    if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
+        return "nemoclaw", NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)), ""
+    backend = GatewayRoute(machine, account, desired)
+    if wanted == "auto":
+        try:
+            backend.look()
+        except Failure as failure:
+            why = why_absent(failure, never_used=not desired.gateway and not desired.recorded.get("gateway"))
+            if why is None:
+                raise
+            return "none", None, why
+    return "openshell", backend, ""
+
+
+def has_nemoclaw(machine: Machine, account: Account) -> bool:
+    """Tell whether NemoClaw is installed for this user."""
+    return machine.find_command("nemoclaw", [f"{account.home}/.local/bin"]) is not None
+
+
+def why_absent(failure: Failure, *, never_used: bool) -> str | None:
+    """Return why a host has no sandboxes: no OpenShell, or one that was never used. None where the failure means something else.
+
+    A gateway that does not answer is none of these: its sandboxes may run, and go on to where it led them last.
+    """
+    if failure.code == "openshell_missing":
+        return (
+            "No sandbox was made, since this host has no OpenShell: the route is only recorded. To have one, install OpenShell, start its "
+            "gateway, and run this again."
+        )
+    if failure.code == "openshell_gateway_unset" and never_used:
+        return (
+            f"No sandbox was made, since this host has no gateway of OpenShell ({failure.message}): the route is only recorded. To have "
+            "one, set that right and run this again; with sandbox_backend=openshell it is an error."
+        )
+    return None
+
+
+def is_gated(route: Mapping[str, Any]) -> bool:
+    """Tell whether sandboxes reach the server of a route through the auth proxy: then its token is the credential."""
+    if not route or route.get("provider") in _NEVER_GATED:
+        return False
+    return urlsplit(route["base_url_host"]).port != urlsplit(route["base_url_sandbox"]).port
+
+
+def rotate(wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
+    """Give the provider of the recorded route the credential, and prove it from inside a sandbox.
+
+    Raises:
+        Failure: As of choose(); with C(auto), a host without OpenShell is no error. Those of the proof.
+
+    """
+    result: dict[str, Any] = {"changed": False, "backend": "none", "actions": [], "proved": False, "summary": []}
+    try:
+        result["backend"], backend, _why = choose(wanted, machine, account, desired)
+        if backend is None:
+            return result
+        backend.look()
+        changed = backend.rotate(check_mode)
+        if changed:
+            result.update(changed=True, actions=[f"update the provider {desired.route['provider_name']}"])
+        if changed and not check_mode:
+            result["proved"] = backend.prove().reason is None
+    except Failure as failure:
+        raise Failure(
+            failure.code,
+            f"{failure.message} So the sandboxes were not proved to have the new token. The previous one still opens the auth proxy for a "
+            "while: set that right, and run the playbook site before it ends.",
+            **failure.details,
+        ) from failure
+    return result
+
+
+def remove(wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
+    """Remove what the gateway has of the recorded route.
+
+    Raises:
+        Failure: As of the backend; with C(auto), a gateway that cannot be asked is told of in C(out_of_reach).
+
+    """
+    done = Plan()
+    result: dict[str, Any] = {"backend": "none", "out_of_reach": None}
+    if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
+        result["backend"] = "nemoclaw"
+        done = NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)).remove(check_mode)
+    elif wanted != "none" and desired.recorded:
+        try:
+            done = GatewayRoute(machine, account, desired).remove(check_mode)
+            result["backend"] = "openshell"
+        except Failure as failure:
+            if wanted != "auto" or failure.code not in _OUT_OF_REACH:
+                raise
+            result["out_of_reach"] = failure.as_result()
+            done.notes.append(
+                f"OpenShell was left as it is, since its gateway cannot be asked: {failure.message} Its route and its provider "
+                f"{desired.recorded['provider_name']} stay, where it has them."
+            )
+    lines = {"before": "".join(f"{action}\n" for action in done.actions), "after": ""}
+    return {
+        **result,
+        "changed": bool(done.actions),
+        "actions": done.actions,
+        "summary": done.notes,
+        "warnings": done.warnings,
+        "diff": lines if done.actions else {"before": "", "after": ""},
+    }
+
+
+def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """Return the sentence on where the sandboxes are led."""
+    led = [*result["sandboxes"], *([result["sandbox"]] if result["sandbox"] else [])]
+    whom = ", ".join(led) or "every sandbox of the gateway. It has none yet: sandbox_name makes one"
+    proof = result["proof"]
+    proved = (
+        f"Proved from inside {proof['sandbox']}: an answer, and a tool call that is {proof['tool_calling']}."
+        if result["proved"]
+        else "Not proved from inside a sandbox."
+    )
+    return f"https://inference.local leads to {route['model']} at {route['base_url_sandbox']}, for {whom}. {proved}"

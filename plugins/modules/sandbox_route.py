@@ -1,0 +1,388 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sandbox_route
+version_added: "0.1.0"
+short_description: Give the sandboxes of a gateway a route as one transaction, and record it
+description:
+  - Makes C(https://inference.local) in the sandboxes mean the server of O(route), proves that from inside a sandbox, and records it. What
+    fails leads the sandboxes back to the previous route, and the message says what became of it.
+  - Looks and plans first. What can be foreseen is refused before the first change - a gateway that does not answer, other sandboxes that
+    would follow, a path that a firewall blocks, a provider of another type.
+  - Where the provider in use has to change, the new address and key belong to a provider beside it (C(NAME-next)) until they are proved and
+    recorded, because nobody can read back the key that it has.
+  - A run that was broken off anywhere is made whole by the next one. Until the route is recorded, a note beside the record
+    (C(local-inference.json.change)) has the route that was in force before.
+options:
+  state:
+    description:
+      - V(present) gives the sandboxes O(route) and records it.
+      - V(rotated) gives the provider of the recorded route the token that the auth proxy has now, and proves it. Only a provider that is
+        there is changed; a route without an auth proxy is left alone. The previous token still opens the auth proxy meanwhile.
+      - V(absent) removes the recorded route from the gateway, with the providers that have a key from here. The record and the sandboxes
+        stay, and so does all that NemoClaw made.
+    type: str
+    choices: [present, rotated, absent]
+    default: present
+  route:
+    description: The route, as RV(nemoclaw.local_inference.inference_route#module:route). Required for O(state=present).
+    type: dict
+  credential:
+    description: The server's key. Without it the gateway is given C(dummy), since OpenShell makes no provider without one.
+    type: str
+  behind_gate:
+    description: Whether the server stands behind the auth proxy, so that its token is the key. The token is read on the host.
+    type: bool
+    default: false
+  token_path:
+    description: The file of that token. By default C(~/.nemoclaw/ollama-proxy-token).
+    type: path
+  path:
+    description: The route record. By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
+    type: path
+  backend:
+    description:
+      - V(nemoclaw) has NemoClaw make the sandbox and keeps its records right, V(openshell) drives OpenShell; the absence of either is an
+        error. V(none) records the route only.
+      - V(auto) is V(nemoclaw) where that is installed, V(openshell) where its command line is installed and a gateway is registered, else
+        V(none). A gateway that does not answer is an error, since its sandboxes may run.
+    type: str
+    choices: [auto, nemoclaw, openshell, none]
+    default: auto
+  gateway:
+    description: The gateway's name, as C(openshell gateway list) has it. By default the active one, with NemoClaw C(nemoclaw).
+    type: str
+  sandbox:
+    description:
+      - The sandbox to make where there is none of that name. Without it only the route is set.
+      - With NemoClaw the default is that of the record, else C(my-assistant).
+    type: str
+  image:
+    description: The image to make it of. By default the gateway's own. NemoClaw makes its own.
+    type: str
+  ready_timeout:
+    description: Seconds until it has to be ready.
+    type: int
+    default: 180
+  stall_timeout:
+    description: Seconds without a word from NemoClaw, beside O(ready_timeout), after which its onboarding is stopped.
+    type: int
+    default: 300
+  change_shared_route:
+    description: Whether the route may change although sandboxes other than O(sandbox) follow it.
+    type: bool
+    default: false
+  replace_provider:
+    description: Whether a provider of the same name and another type, which OpenShell cannot change, is deleted and made anew.
+    type: bool
+    default: false
+  accept_third_party_software:
+    description: Whether the third-party software that NemoClaw brings is accepted. Without it NemoClaw makes no sandbox.
+    type: bool
+    default: false
+  proof:
+    description:
+      - Whether the model is asked from inside a sandbox, from O(sandbox) or else the first that is ready. Its image needs C(curl).
+    type: bool
+    default: true
+  require_tools:
+    description: Whether a model that gives no structured tool call there is an error.
+    type: bool
+    default: true
+  network:
+    description: The Docker network of the sandboxes, from which the path to this host is probed. By default it is found.
+    type: str
+  probe_image:
+    description: The image to probe it with. By default as O(nemoclaw.local_inference.sandbox_probe#module:image).
+    type: str
+extends_documentation_fragment:
+  - nemoclaw.local_inference.wait
+  - nemoclaw.local_inference.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Refuses what a real run would refuse. Nothing is proved, and a path that is blocked is no error, since nothing may listen yet.
+  diff_mode:
+    support: full
+    details:
+      - Keys are not shown.
+  idempotent:
+    support: full
+  action_group:
+    support: full
+    membership: [nemoclaw.local_inference.all]
+requirements:
+  - OpenShell 0.0.44 to 0.0.116 on the target, command line and gateway of the same release, or NemoClaw, or neither
+seealso:
+  - module: nemoclaw.local_inference.openshell_provider
+  - module: nemoclaw.local_inference.openshell_inference
+  - module: nemoclaw.local_inference.openshell_sandbox
+  - module: nemoclaw.local_inference.sandbox_proof
+  - module: nemoclaw.local_inference.nemoclaw_onboard
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Give the sandboxes a server that was validated
+  nemoclaw.local_inference.sandbox_route:
+    route: "{{ ansible_facts.nemoclaw_route }}"
+    credential: "{{ server_key }}"
+    sandbox: my-assistant
+
+- name: Do it in short calls, so that the play shows how far it is
+  nemoclaw.local_inference.sandbox_route:
+    route: "{{ ansible_facts.nemoclaw_route }}"
+    behind_gate: true
+    backend: nemoclaw
+    accept_third_party_software: true
+    wait: 4
+  register: result
+  until: result is failed or result.finished
+  retries: 100000
+  delay: 0
+
+- name: Give the gateway the token of the auth proxy after a rotation
+  nemoclaw.local_inference.sandbox_route:
+    state: rotated
+"""
+
+RETURN = r"""
+finished:
+  description: Whether the work is over. Only with O(wait) it may be false.
+  returned: success
+  type: bool
+  sample: true
+progress:
+  description: How far the work is.
+  returned: when RV(finished) is false
+  type: dict
+backend:
+  description: What leads the sandboxes, C(openshell), C(nemoclaw) or C(none).
+  returned: when finished
+  type: str
+  sample: openshell
+actions:
+  description: What was done, or would be, beside the record, in words and in order.
+  returned: when finished
+  type: list
+  elements: str
+  sample: [create the provider ollama-local, lead the gateway to qwen3.5:9b by ollama-local with 180 s]
+summary:
+  description: What a user should read.
+  returned: when finished
+  type: list
+  elements: str
+previous:
+  description: Where the sandboxes were led before, null for nowhere.
+  returned: when finished, with O(state=present)
+  type: dict
+  sample: {provider: vllm-local, model: Qwen/Qwen3-8B, timeout: 180}
+route:
+  description: The route as it is recorded.
+  returned: when finished, with O(state=present)
+  type: dict
+path:
+  description: The route record.
+  returned: when finished, with O(state=present)
+  type: str
+  sample: /home/mia/.nemoclaw/local-inference.json
+gateway:
+  description: The gateway by name, null where no sandbox is led.
+  returned: when finished, with O(state=present)
+  type: str
+sandbox:
+  description: The sandbox that the route is for.
+  returned: when finished, with O(state=present)
+  type: str
+sandboxes:
+  description: The other sandboxes that follow the route.
+  returned: when finished, with O(state=present)
+  type: list
+  elements: str
+proved:
+  description: Whether the model answered from inside a sandbox in this run.
+  returned: when finished, with O(state=present) or O(state=rotated)
+  type: bool
+proof:
+  description: Which C(sandbox) was asked, what its C(tool_calling) was, and the C(reason) where nothing was proved.
+  returned: when finished, with O(state=present)
+  type: dict
+out_of_reach:
+  description: The failure by which the gateway could not be asked, with O(backend=auto), null where it was.
+  returned: with O(state=absent)
+  type: dict
+ansible_facts:
+  description: The fact C(nemoclaw_route), which later roles and playbooks use.
+  returned: when finished, with O(state=present)
+  type: dict
+failure:
+  description:
+    - What stopped it, with C(code) and C(message), and what became of the previous route.
+    - The code is C(sandbox_path_blocked), C(route_shared), C(route_record_unwritable) or C(token_missing), besides those of
+      M(nemoclaw.local_inference.openshell_provider), M(nemoclaw.local_inference.openshell_inference),
+      M(nemoclaw.local_inference.openshell_sandbox), M(nemoclaw.local_inference.sandbox_proof),
+      M(nemoclaw.local_inference.nemoclaw_onboard) and M(nemoclaw.local_inference.nemoclaw_inference).
+  returned: on failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.edge import WAIT_OPTIONS, create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import Account, find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.jobs.job import Job
+from ..module_utils.jobs.progress import Report
+from ..module_utils.openshell.backend import Desired
+from ..module_utils.openshell.probe import DEFAULT_IMAGE
+from ..module_utils.proxy.token import read_token, token_path
+from ..module_utils.route import backends
+from ..module_utils.route.record import read_record, record_path
+from ..module_utils.route.route import check_route
+from ..module_utils.route.transaction import PathProbe, Transaction
+from ..module_utils.transport.credentials import clean_key
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "rotated", "absent"], "default": "present"},
+    "route": {"type": "dict"},
+    "credential": {"type": "str", "no_log": True},
+    "behind_gate": {"type": "bool", "default": False},
+    "token_path": {"type": "path", "no_log": False},
+    "path": {"type": "path"},
+    "backend": {"type": "str", "choices": list(backends.CHOICES), "default": "auto"},
+    "gateway": {"type": "str"},
+    "sandbox": {"type": "str"},
+    "image": {"type": "str"},
+    "ready_timeout": {"type": "int", "default": 180},
+    "stall_timeout": {"type": "int", "default": 300},
+    "change_shared_route": {"type": "bool", "default": False},
+    "replace_provider": {"type": "bool", "default": False},
+    "accept_third_party_software": {"type": "bool", "default": False},
+    "proof": {"type": "bool", "default": True},
+    "require_tools": {"type": "bool", "default": True},
+    "network": {"type": "str"},
+    "probe_image": {"type": "str"},
+    **WAIT_OPTIONS,
+}
+
+# OpenShell makes no provider without a credential, also for a server that wants no key.
+_NO_KEY = "dummy"
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC, required_if=[("state", "present", ["route"])])
+    params = module.params
+    try:
+        account = find_account()
+        path = params["path"] or record_path(account.home)
+        run = {"present": _give, "rotated": _rotate, "absent": _remove}[params["state"]]
+        result = run(module, account, path)
+    except Failure as failure:
+        fail(module, failure)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+def _give(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
+    params, machine = module.params, Machine()
+    route = check_route(params["route"])
+    token = _token(module, account) if params["behind_gate"] else clean_key(params["credential"])
+    desired = _desired(params, route, _recorded(path), token or _NO_KEY)
+    name, backend, why = backends.choose(params["backend"], machine, account, desired)
+    probe_from = PathProbe(machine, account, params["network"], params["probe_image"] or DEFAULT_IMAGE)
+    transaction = Transaction(backend, desired, path, account, probe_from)
+
+    def told(result: dict[str, Any] | None) -> dict[str, Any] | None:
+        if result is not None:
+            result.update(backend=name, summary=[why or backends.summary(route, result)])
+        return result
+
+    def work(report: Report) -> dict[str, Any]:
+        return told(transaction.work(report)) or {}
+
+    wanted = {option: params[option] for option in ARGUMENT_SPEC if option not in WAIT_OPTIONS}
+    message = f"Giving the sandboxes {route['model']}"
+    job = Job("sandbox-route", path, {**wanted, "token": token}, message, (token or "",), params["jobs_path"])
+    wait = None if module.check_mode else params["wait"]
+    return job.run(lambda: told(transaction.plan(module.check_mode)), work, wait).as_result()
+
+
+def _rotate(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
+    recorded = _recorded(path) or {}
+    if not backends.is_gated(recorded):
+        return {"changed": False, "backend": "none", "actions": [], "proved": False, "summary": [], "finished": True}
+    params = module.params
+    token = _token(module, account)
+    known = {**params, "gateway": params["gateway"] or recorded.get("gateway"), "require_tools": False}
+    known["sandbox"] = params["sandbox"] or recorded.get("sandbox")
+    desired = _desired(known, recorded, recorded, token)
+    done = backends.rotate(params["backend"], Machine(), account, desired, module.check_mode)
+    return {**done, "finished": True}
+
+
+def _remove(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
+    recorded = _recorded(path) or {}
+    params = module.params
+    known = {**params, "gateway": params["gateway"] or recorded.get("gateway")}
+    desired = _desired(known, recorded, recorded, _NO_KEY)
+    return {**backends.remove(params["backend"], Machine(), account, desired, module.check_mode), "finished": True}
+
+
+def _desired(
+    params: dict[str, Any], route: dict[str, Any], recorded: dict[str, Any] | None, credential: str
+) -> Desired:
+    return Desired(
+        route,
+        credential,
+        recorded or {},
+        params["gateway"] or "",
+        params["sandbox"] or "",
+        params["image"],
+        params["ready_timeout"],
+        params["stall_timeout"],
+        params["change_shared_route"],
+        params["replace_provider"],
+        params["accept_third_party_software"],
+        params["proof"],
+        params["require_tools"],
+    )
+
+
+def _token(module: AnsibleModule, account: Account) -> str:
+    """Return the token of the auth proxy, which is shown nowhere from here on."""
+    path = module.params["token_path"] or token_path(account.home)
+    stored = read_token(path)
+    if stored is not None:
+        module.no_log_values.add(stored.value)
+        return stored.value
+    if module.check_mode:
+        return "token-still-to-be-made"
+    raise Failure(
+        "token_missing",
+        f"The server stands behind the auth proxy, and its token file {path} is not there. Run the role proxy, which makes it, or correct "
+        "token_path (sandbox_token_path).",
+    )
+
+
+def _recorded(path: str) -> dict[str, Any] | None:
+    """Return the recorded route; one that cannot be read is replaced, so it counts as none."""
+    try:
+        return read_record(path)
+    except Failure:
+        return None
+
+
+if __name__ == "__main__":
+    main()
