@@ -376,12 +376,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.fact
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import DEFAULT_VERSION
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import DEFAULT_VERSION
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.removal import remove
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.variables import name_variables
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish, name_variables
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},

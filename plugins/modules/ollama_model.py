@@ -307,10 +307,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     Daemon,
     parse_address,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import store as store_module
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import registry as store_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},

@@ -295,9 +295,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import as_result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.result import as_result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import make_wish
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

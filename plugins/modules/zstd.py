@@ -83,7 +83,7 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.zstd import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {}
 

@@ -24,12 +24,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.store import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
+    Size,
     check_room,
     find_store,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 
 MEGABYTES = 1_000_000
 

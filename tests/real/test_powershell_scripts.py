@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 import tree_sitter_powershell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.install import CHILD
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.table import SCRIPTS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import presence
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import CHILD, SCRIPTS
 from tree_sitter import Language, Parser
 
 COMMON = {"-ErrorAction"}
@@ -71,10 +70,10 @@ TEXTS = {
     **SCRIPTS,
     "the installer's child": CHILD,
     "the watchdog": "param($seconds, $process) Start-Sleep -Seconds $seconds; & taskkill.exe /T /F /PID $process",
-    **{f"look {number}": text for number, text in enumerate(diagnosis.commands(11434))},
-    "the firewall of Hyper-V": diagnosis.hyper_v_command(11434),
-    "set by hand": diagnosis.set_command("it's"),
-    **{f"firewall {number}": text for number, text in enumerate(diagnosis.firewall_commands(11434))},
+    **{f"look {number}": text for number, text in enumerate(presence.commands(11434))},
+    "the firewall of Hyper-V": presence.hyper_v_command(11434),
+    "set by hand": presence.set_command("it's"),
+    **{f"firewall {number}": text for number, text in enumerate(presence.firewall_commands(11434))},
 }
 
 

@@ -4,7 +4,7 @@
 """A powershell.exe that keeps the state of a Windows machine in a file, and a wslpath beside it.
 
 The real part cannot run: there is no Windows where the tests run, and no package registry that they reach has PowerShell. So
-this program runs no script at all. It knows those of plugins/module_utils/windows/scripts byte for byte (their SHA-256, taken
+this program runs no script at all. It knows those of plugins/module_utils/windows/scripts.py byte for byte (their SHA-256, taken
 when it is put in place), does to its state what each of them would do, and refuses everything else with exit code 64.
 
 Put it in place, on the machine that has the repository (the collection has to lie below ansible_collections, or on PYTHONPATH):
@@ -71,7 +71,7 @@ def install(folder: Path, state: dict[str, Any], hook: str | None = None, python
     # A clone that lies below no ansible_collections has the collection on PYTHONPATH.
     homes = [folder.parent for folder in Path(__file__).absolute().parents if folder.name == "ansible_collections"]
     sys.path[:0] = [str(home) for home in homes[:1]]
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.table import SCRIPTS
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import SCRIPTS
 
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"hook": hook, "scripts": {_digest(text): name for name, text in SCRIPTS.items()}}

@@ -20,8 +20,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     Address,
     Daemon,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import is_same
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+
+from .names import is_same
 
 # Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.
 _CAPABILITIES_LIMIT = 15.0

@@ -31,10 +31,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     close_command,
     find_firewall,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.diagnosis import (
-    firewall_commands,
-    hyper_v_command,
-)
+
+from ..windows.presence import firewall_commands, hyper_v_command
 
 REACHABLE = "reachable"
 BLOCKED = "blocked"

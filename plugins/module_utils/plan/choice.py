@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..ollama.versions import is_older
+from ..ollama.names import is_older
 from .settings import AUTO, Settings
 from .side import WINDOWS, WSL, Host, Side, choose_side, is_desktop, wanted_model
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..endpoint.context import CONTEXT_FLOOR
-from ..ollama.versions import is_older
+from ..ollama.names import is_older
 from ..route.route import SANDBOX_HOST
 from .choice import Choice, install_reasons, is_gated, least_version, unknown_ollama
 from .settings import AUTO, Settings

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..endpoint.context import CONTEXT_FLOOR
-from ..ollama.versions import is_older
+from ..ollama.names import is_older
 from ..route.route import build_route
 from ..sizes import format_bytes
 from .ollama_decision import previous

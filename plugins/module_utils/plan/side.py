@@ -12,7 +12,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
-from ..ollama.models.names import is_same
+from ..ollama.names import is_same
 from .settings import AUTO, Settings
 
 WINDOWS_PROVIDERS = ("start-windows-ollama", "install-windows-ollama")

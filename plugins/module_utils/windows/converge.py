@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis, endpoint, refusals
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper, Memory
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Report, Wish
+from ..failure import Failure
+from . import endpoint, presence, refusals
+from .host import Windows
+from .memory import Keeper, Memory
+from .presence import ALL, LOOPBACK, Found, commands, holders
+from .wish import Report, Wish
 
 Wait = Callable[[Windows, Wish], "tuple[Found, bool]"]
 
@@ -174,7 +174,7 @@ def restore(connect: Callable[[], Windows], keeper: Keeper, check_mode: bool) ->
     try:
         return _restore(connect(), keeper, memory, check_mode)
     except Failure as failure:
-        command = diagnosis.set_command(memory.previous)
+        command = presence.set_command(memory.previous)
         raise Failure(
             failure.code,
             f"{failure.message} This puts OLLAMA_HOST back by hand, in PowerShell of that Windows user: {command}. What it was stays "
@@ -194,7 +194,7 @@ def _restore(windows: Windows, keeper: Keeper, memory: Memory, check_mode: bool)
         )
         if found.running:
             report.warnings.append(
-                f"Ollama on Windows listens on {diagnosis.holders(found.daemons)} until its next start. Quit it in the notification "
+                f"Ollama on Windows listens on {presence.holders(found.daemons)} until its next start. Quit it in the notification "
                 "area of Windows and start it again."
             )
     else:
@@ -210,3 +210,64 @@ def _restore(windows: Windows, keeper: Keeper, memory: Memory, check_mode: bool)
         keeper.forget()
         found = windows.look()
     return Result(before, found, report, None)
+
+
+_FACTS = (
+    "installed",
+    "running",
+    "bind",
+    "answers",
+    "guarded",
+    "models",
+    "version",
+    "path",
+    "found_by",
+    "app",
+    "listeners",
+)
+
+
+def as_result(result: Result, wish: Wish, check_mode: bool) -> dict[str, Any]:
+    """Return the module's result, with its C(warnings) and its C(diff)."""
+    before, after, report = result.before, result.after, result.report
+    expected = {**_summary(before), **report.expected} if check_mode else _summary(after)
+    return {
+        "changed": report.changed,
+        "actions": report.actions,
+        "restarted": report.restarted,
+        "reachable": result.reachable,
+        **{name: getattr(after, name) if after else None for name in _FACTS},
+        "windows_user": after.user if after else None,
+        "other_users": after.others if after else None,
+        "variable": {"before": before.variable if before else None, "after": after.variable if after else None},
+        "diagnosis": commands(wish.address.port),
+        "warnings": [*report.warnings, *_exposure(after, wish.address.port)],
+        "diff": {"before": _summary(before), "after": expected},
+    }
+
+
+def _summary(found: Found | None) -> dict[str, Any]:
+    """Return what a diff shows."""
+    if found is None:
+        return {}
+    return {"installed": found.installed, "bind": found.bind, "OLLAMA_HOST": found.variable}
+
+
+def _exposure(found: Found | None, port: int) -> list[str]:
+    """Return what has to be said about who can reach the daemon."""
+    if found is None or found.bind is None:
+        return []
+    if found.bind == LOOPBACK:
+        if found.guarded is not False:
+            return []
+        return [
+            f"Ollama on Windows listens on its loopback, port {port}, and takes a request with a foreign Host header, which Ollama refuses "
+            "there with 403: a page in the browser of that Windows may use it (DNS rebinding). Look which program answers on that "
+            "port, and upgrade Ollama."
+        ]
+    where = "every network interface of the Windows machine" if found.bind == ALL else holders(found.daemons)
+    return [
+        f"Ollama on Windows listens on {where}, port {port}, without a key or a password: whoever reaches that port by the LAN, Wi-Fi "
+        "or a VPN can use, pull and delete models, unless the Windows firewall keeps them out. bind=loopback keeps it to the "
+        "machine, where Docker Desktop's containers still reach it."
+    ]

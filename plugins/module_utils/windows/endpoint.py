@@ -14,10 +14,11 @@ from typing import Callable
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import ALL, LOOPBACK, Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
+
+from . import presence
+from .presence import ALL, LOOPBACK, Found
 
 Sleep = Callable[[float], None]
 
@@ -64,11 +65,11 @@ def is_right(found: Found, wish: Wish) -> bool:
 def trouble(found: Found, wish: Wish) -> Failure:
     """Return why the daemon is not where it is wanted after the last try."""
     port, seconds = wish.address.port, wish.tries * wish.interval
-    look = diagnosis.commands(port)
+    look = presence.commands(port)
     if found.running and found.bind != wish.bind:
         return Failure(
             "windows_ollama_bind",
-            f"Started Ollama on Windows with OLLAMA_HOST={wish.host}, and it listens on {diagnosis.holders(found.daemons)}. Another "
+            f"Started Ollama on Windows with OLLAMA_HOST={wish.host}, and it listens on {presence.holders(found.daemons)}. Another "
             "setting wins there: the switch 'Expose Ollama to the network' in the app's settings, or OLLAMA_HOST of the machine "
             f"({found.machine_variable or 'not set'}). Look by the commands of failure.diagnosis.",
             diagnosis=look,
@@ -76,7 +77,7 @@ def trouble(found: Found, wish: Wish) -> Failure:
     if found.running:
         return Failure(
             "windows_ollama_no_answer",
-            f"Ollama on Windows listens on {diagnosis.holders(found.daemons)}, and Windows itself gets no answer from it. Look at its log "
+            f"Ollama on Windows listens on {presence.holders(found.daemons)}, and Windows itself gets no answer from it. Look at its log "
             "by the commands of failure.diagnosis, in PowerShell on Windows, and restart it there.",
             diagnosis=look,
         )
@@ -112,18 +113,18 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
             "alone: a probe from a container can tell."
         ]
     port = wish.address.port
-    command = diagnosis.firewall_commands(port)[-1]
+    command = presence.firewall_commands(port)[-1]
     if not wish.require_reachable:
         return [
             f"WSL gets no answer from {wish.address}, which the Windows firewall may keep from it. A probe from a container can tell "
             f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command} (with mirrored "
-            f"networking: {diagnosis.hyper_v_command(port)})."
+            f"networking: {presence.hyper_v_command(port)})."
         ]
     raise Failure(
         "windows_firewall",
-        f"Ollama answers on Windows and listens on {diagnosis.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
+        f"Ollama answers on Windows and listens on {presence.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
         "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
         "command failure.firewall_command (with mirrored networking, by the last one of failure.diagnosis), and run the play again.",
-        diagnosis=[*diagnosis.commands(port), *diagnosis.firewall_commands(port), diagnosis.hyper_v_command(port)],
+        diagnosis=[*presence.commands(port), *presence.firewall_commands(port), presence.hyper_v_command(port)],
         firewall_command=command,
     )

@@ -10,18 +10,13 @@ from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis, presence
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import PowerShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.change import (
-    SET_VARIABLE,
-    START,
-    STOP,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.install import INSTALL
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.look import LOOK
+
+from ..ollama.install.archive import Source
+from . import presence
+from .powershell import PowerShell
+from .scripts import INSTALL, LOOK, SET_VARIABLE, START, STOP
 
 _WSLPATH_LIMIT_S = 10.0
 # What the installer's call takes besides the installer itself: the start of PowerShell, a copy, a checksum.
@@ -54,7 +49,7 @@ class Windows:
                 "windows_variable_not_set",
                 f"Set the user's variable OLLAMA_HOST on Windows to {value!r}, and it is {answer.get('after')!r} afterwards. Something "
                 "on Windows sets it back (a policy or a login script): find it, or set the variable there.",
-                diagnosis=diagnosis.commands(self.port),
+                diagnosis=presence.commands(self.port),
             )
 
     def stop(self) -> None:
@@ -72,7 +67,7 @@ class Windows:
                 "Tried to stop Ollama on Windows, and after 10 s these still run: "
                 + ", ".join(f"{one.get('name')} (process {one.get('pid')})" for one in left)
                 + ". Quit Ollama in the notification area of Windows, or end them in the task manager, and run the play again.",
-                diagnosis=diagnosis.commands(self.port),
+                diagnosis=presence.commands(self.port),
             )
 
     def start(self, path: str, serve: bool, host: str) -> None:

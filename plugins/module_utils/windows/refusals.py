@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import diagnosis
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
+
+from ..ollama.names import is_older
+from . import presence
+from .presence import Found
 
 # Windows programs that hold a port for somebody else, and who that is.
 _RELAYS = {
@@ -70,7 +71,7 @@ def refuse_old(found: Found, wish: Wish) -> None:
         "https://ollama.com/install.ps1 | iex in PowerShell) or by the app's own update, or use state=installed (provider "
         "install-windows-ollama), which upgrades this user's. An installer of your own has to bring a release that is new enough.",
         version=found.version,
-        diagnosis=diagnosis.commands(wish.address.port),
+        diagnosis=presence.commands(wish.address.port),
     )
 
 
@@ -83,7 +84,7 @@ def _refuse_restart(found: Found, wish: Wish) -> None:
         f"Ollama of {found.user} runs on Windows (process {found.elsewhere[0].get('pid')}) and does not listen on port "
         f"{wish.address.port}: it may listen on another one, or not yet. state=running leaves a daemon that runs alone, since a restart "
         "takes its models out of memory: use state=restarted, or give its port by the option port (ollama_port in the role).",
-        diagnosis=diagnosis.commands(wish.address.port),
+        diagnosis=presence.commands(wish.address.port),
     )
 
 
@@ -94,12 +95,12 @@ def _refuse_strangers(found: Found, wish: Wish) -> None:
     beside = " beside Ollama, so that what is sent to Windows' loopback does not reach Ollama" if found.running else ""
     raise Failure(
         "windows_port_taken",
-        f"Port {wish.address.port} on Windows is taken by another program{beside}: {diagnosis.holders(taken)}. It was not touched. "
+        f"Port {wish.address.port} on Windows is taken by another program{beside}: {presence.holders(taken)}. It was not touched. "
         + (
             _hints(taken)
             or "End it or move it to another port, or give Ollama another one by the option port (ollama_port in the role)."
         ),
-        diagnosis=diagnosis.commands(wish.address.port),
+        diagnosis=presence.commands(wish.address.port),
         listeners=taken,
     )
 
@@ -110,20 +111,20 @@ def _hints(listeners: list[dict[str, Any]]) -> str:
 
 
 def _check_running(found: Found, wish: Wish) -> list[str]:
-    holders = diagnosis.holders(found.daemons)
+    holders = presence.holders(found.daemons)
     if found.bind != wish.bind and found.foreign:
         raise Failure(
             "windows_ollama_other_user",
             f"Ollama on Windows listens on {holders} and belongs to another user or to a service, not to {found.user}, so it can neither "
             f"be stopped nor bound to {wish.host} from here. Have its owner quit it, or set OLLAMA_HOST={wish.host} and restart it.",
-            diagnosis=diagnosis.commands(wish.address.port),
+            diagnosis=presence.commands(wish.address.port),
         )
     if found.bind != wish.bind and wish.state == "running":
         raise Failure(
             "windows_restart_needed",
             f"Ollama on Windows runs and listens on {holders}, and {wish.host} is wanted. state=running leaves a daemon that runs "
             "alone, since a restart takes its models out of memory: use state=restarted, or bind it otherwise.",
-            diagnosis=diagnosis.commands(wish.address.port),
+            diagnosis=presence.commands(wish.address.port),
         )
     said = []
     if found.foreign:
@@ -133,7 +134,7 @@ def _check_running(found: Found, wish: Wish) -> list[str]:
         )
     if found.strangers:
         said.append(
-            f"Beside Ollama, another program listens on that port of Windows: {diagnosis.holders(found.strangers)}. Requests to its "
+            f"Beside Ollama, another program listens on that port of Windows: {presence.holders(found.strangers)}. Requests to its "
             f"address do not reach Ollama. {_hints(found.strangers)}".strip()
         )
     return said

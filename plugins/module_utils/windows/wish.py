@@ -12,11 +12,8 @@ from typing import Any
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.release import (
-    Source,
-    check_version,
-    parse_source,
-)
+
+from ..ollama.install.archive import Source, check_version, parse_source
 
 # The page, section WSL with Windows-Host Ollama, writes 0.0.0.0; NemoClaw's later releases 127.0.0.1 (upstream-facts P1).
 _HOSTS = {"all": "0.0.0.0", "loopback": "127.0.0.1"}  # noqa: S104 - what the page asks for, with a warning

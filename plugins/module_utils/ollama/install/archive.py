@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""An archive of Ollama: unpacked with nothing outside of Ollama's own folders, and tried before anybody relies on it."""
+"""The archives of Ollama's releases: where they lie, what they are packed with, what is unpacked."""
 
 from __future__ import annotations
 
 import errno
 import os
 import posixpath
+import re
 import shutil
 import subprocess
 import tarfile
@@ -16,16 +17,170 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import full
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
-    NO_DAEMON,
-    parse_ollama_client_version,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import LIBRARY, PROGRAM
+from ...failure import Failure
+from ...fetch.source import Source, parse_source
+from ...fetch.trouble import full
+from ...host.accounts import Account
+from ...host.machine import Machine
+from ...host.packages import find_package_manager, install
+from ...host.platform import normalise_architecture
+from ...host.tools import NO_DAEMON, parse_ollama_client_version
+from ..names import version_key
+from .layout import LIBRARY, PROGRAM
+
+# Older daemons return tool calls as text (upstream-facts N6, NemoClaw's own minimum of August 2026).
+DEFAULT_VERSION = "0.32.9"
+SCRIPT_URL = "https://ollama.com/install.sh"
+
+_RELEASES = "https://github.com/ollama/ollama/releases/download/v{version}/ollama-linux-{kind}{suffix}"
+# As the release's own sha256sum.txt has them.
+_CHECKSUMS = {
+    ("0.32.9", "amd64"): "5d747a43369f61e38f20b5a39fcc5c90647e562cdc61e2e56034f1c5b113d540",
+    ("0.32.9", "arm64"): "79617139521db251c716d6229505d7530171ff4d68e476d0c22dabc15726a237",
+}
+# Since this release the archives are .tar.zst and no longer .tgz (ollama pull request 13651).
+_FIRST_ZSTD = (0, 14, 0)
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?)")
+# L4T release -> JetPack (ollama scripts/install.sh; upstream-facts N10).
+_JETPACKS = {"R35": "jetpack5", "R36": "jetpack6"}
+
+
+def check_version(version: str) -> str:
+    """Return the version without a leading C(v).
+
+    Raises:
+        Failure: C(version_invalid).
+
+    """
+    found = _VERSION.fullmatch(version.strip())
+    if not found:
+        raise Failure("version_invalid", f"{version!r} is no version of Ollama. Write it like {DEFAULT_VERSION}.")
+    return found[1]
+
+
+def archives(
+    version: str, machine: Machine, url: str | None, checksum: str | None, more: tuple[str | None, str | None]
+) -> list[Source]:
+    """Return the archives that a host needs: Ollama's, and on a Jetson the libraries of its JetPack.
+
+    Args:
+        version: Which release.
+        machine: Whose architecture and JetPack count.
+        url: Another place than the release's.
+        checksum: C(sha256:...), which may be left out where the release is known to us.
+        more: The same two of the JetPack's archive.
+
+    Raises:
+        Failure: C(architecture_unsupported), C(url_invalid), C(url_credentials), C(checksum_invalid), C(checksum_missing).
+
+    """
+    architecture = normalise_architecture(machine.architecture)
+    if architecture not in ("amd64", "arm64"):
+        raise Failure(
+            "architecture_unsupported",
+            f"Ollama has archives for amd64 and arm64, and this host is {machine.architecture}. Build it from source there.",
+        )
+    found = [_archive(version, architecture, url, checksum)]
+    jetpack = _jetpack(machine)
+    if jetpack:
+        found.append(_archive(version, f"{architecture}-{jetpack}", *more))
+    return found
+
+
+def script(url: str | None, checksum: str | None) -> Source:
+    """Return where the official script comes from.
+
+    Raises:
+        Failure: C(url_invalid), C(url_credentials), C(checksum_invalid), C(checksum_missing) for what comes by plain HTTP.
+
+    """
+    source = parse_source(url or SCRIPT_URL, checksum)
+    if source.url.startswith("http:") and source.sha256 is None:
+        raise Failure(
+            "checksum_missing",
+            f"The script {source} would come by plain HTTP and be run as root, and no checksum is given. Use https, or give the checksum.",
+        )
+    return source
+
+
+def _archive(version: str, kind: str, url: str | None, checksum: str | None) -> Source:
+    suffix = ".tar.zst" if version_key(version) >= _FIRST_ZSTD else ".tgz"
+    source = parse_source(url or _RELEASES.format(version=version, kind=kind, suffix=suffix), checksum)
+    sha256 = source.sha256 or _CHECKSUMS.get((version, kind))
+    if sha256 is None:
+        option = "jetpack_checksum" if "jetpack" in kind else "checksum"
+        raise Failure(
+            "checksum_missing",
+            f"The archive {source} needs a checksum, and none is given. Set {option} to sha256:HEX; the release {version} has it in "
+            "sha256sum.txt.",
+        )
+    return source._replace(sha256=sha256)
+
+
+def _jetpack(machine: Machine) -> str | None:
+    """Return C(jetpack5) or C(jetpack6), None on other hosts and for newer ones, which need no libraries of their own."""
+    release = re.match(r"# (R\d+)", machine.read("/etc/nv_tegra_release") or "")
+    return _JETPACKS.get(release[1]) if release else None
+
+
+_ZSTD = "zstd"
+# By the names that find_package_manager gives.
+_COMMANDS = {
+    "apt": "apt-get install zstd",
+    "dnf": "dnf install zstd",
+    "yum": "yum install zstd",
+    "zypper": "zypper install zstd",
+    "pacman": "pacman -S zstd",
+    "apk": "apk add zstd",
+    "portage": "emerge app-arch/zstd",
+    "xbps": "xbps-install zstd",
+}
+_WHY_ROOT = "which needs root: Ollama's archives are packed with zstd, and packages of the system are root's to install"
+
+
+def converge(machine: Machine, check_mode: bool) -> dict[str, Any]:
+    """Have zstd installed, unless only checking, and return C({changed, installed, package_manager, msg}).
+
+    Raises:
+        Failure: C(zstd_missing) where it is not apt's to install, C(zstd_not_installed) where apt could not, C(root_needed).
+
+    """
+    manager = find_package_manager(machine)
+    if machine.find_command(_ZSTD):
+        said = f"The program {_ZSTD} is there."
+        return {"changed": False, "installed": True, "package_manager": manager, "msg": said}
+    if manager != "apt":
+        raise _missing(manager)
+    if not check_mode:
+        _install(machine)
+    said = f"The package {_ZSTD} {'would be' if check_mode else 'was'} installed with apt-get, {_WHY_ROOT}."
+    return {"changed": True, "installed": not check_mode, "package_manager": manager, "msg": said}
+
+
+def _install(machine: Machine) -> None:
+    try:
+        install(machine, "apt", [_ZSTD], _WHY_ROOT)
+    except Failure as failure:
+        # The code that this module has had from its first release.
+        code = "zstd_not_installed" if failure.code == "package_not_installed" else failure.code
+        raise Failure(code, failure.message, **failure.details) from None
+    if not machine.find_command(_ZSTD):
+        raise Failure(
+            "zstd_not_installed",
+            f"apt-get says that {_ZSTD} is installed, and no such program is found. Look at the package, or install zstd by hand.",
+        )
+
+
+def _missing(manager: str | None) -> Failure:
+    command = _COMMANDS.get(manager or "")
+    remedy = f"Run '{command}' as root" if command else "Install zstd by the means of the distribution"
+    return Failure(
+        "zstd_missing",
+        f"Looked for the program zstd, which Ollama's archives need, and it is not installed. {remedy}, then run the play again.",
+        package_manager=manager,
+        command=command,
+    )
+
 
 _CHUNK = 1024 * 1024
 _RUN_LIMIT_S = 30.0

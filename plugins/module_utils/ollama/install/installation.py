@@ -20,25 +20,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
-    archive,
-    layout,
-    previous,
-    release,
-    script,
-    unit_file,
-    upgrade,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
-    SYSTEM_PREFIX,
-    Result,
-    Wish,
-    check_place,
-    foresee,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
+
+from ..names import is_older
+from . import archive, layout, script, unit_file, upgrade
+from .wish import SYSTEM_PREFIX, Result, Wish, check_place, foresee
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
@@ -61,8 +48,8 @@ class Installation:
         self._account = account
         self._wish = wish
         self._report = report
-        self._version = release.check_version(wish.version)
-        self._minimum = release.check_version(wish.minimum_version or wish.version)
+        self._version = archive.check_version(wish.version)
+        self._minimum = archive.check_version(wish.minimum_version or wish.version)
         if is_older(self._version, self._minimum):
             raise Failure(
                 "version_invalid",
@@ -162,7 +149,7 @@ class Installation:
     def _put_back(self, kept: str, running: upgrade.Running | None, unit: str | None) -> None:
         try:
             with acting_as(self._account):
-                previous.restore(self._place)
+                upgrade.restore(self._place)
         except OSError as error:
             raise Failure(
                 "install_failed", f"Putting Ollama {kept} back in {self._prefix} failed: {error}. Install it again."
@@ -197,7 +184,7 @@ class Installation:
         """Let go of what is kept, and of the copy that a run which was killed has left in its staging folder."""
         with acting_as(self._account):
             self._staging().tidy()
-            previous.forget(self._place)
+            upgrade.forget(self._place)
 
     def _tidy(self, result: Result, check_mode: bool) -> None:
         """Remove what a run has left that was killed while it tidied up, unless only checking."""
@@ -209,7 +196,7 @@ class Installation:
             with acting_as(self._account):
                 self._staging().tidy()
                 if result.previous is None:
-                    previous.forget(self._place)
+                    upgrade.forget(self._place)
 
     def _staging(self) -> Staging:
         return Staging(self._place, "Ollama", (layout.MANIFEST_COPY, *layout.PARTS))
@@ -279,27 +266,27 @@ class Installation:
         except Failure:
             if keeps:  # it is in its place again
                 with acting_as(self._account):
-                    previous.forget(self._place)
+                    upgrade.forget(self._place)
             raise
 
     def _keep(self, result: Result, version: str) -> None:
         with acting_as(self._account):
             try:
-                previous.keep(self._place, version)
+                upgrade.keep(self._place, version)
             except OSError as error:
-                previous.forget(self._place)
+                upgrade.forget(self._place)
                 raise self._failed(error) from error
         result.previous = version
 
-    def _sources(self) -> list[release.Source]:
+    def _sources(self) -> list[archive.Source]:
         wish = self._wish
         if wish.method == "script":
-            return [release.script(wish.url, wish.checksum)]
+            return [archive.script(wish.url, wish.checksum)]
         jetpack = (wish.jetpack_url, wish.jetpack_checksum)
-        return release.archives(self._version, self._machine, wish.url, wish.checksum, jetpack)
+        return archive.archives(self._version, self._machine, wish.url, wish.checksum, jetpack)
 
     def _unpack(
-        self, result: Result, sources: list[release.Source], running: upgrade.Running | None, needs_unit: bool
+        self, result: Result, sources: list[archive.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
         machine, account, staging = self._machine, self._account, self._staging()
@@ -342,12 +329,12 @@ class Installation:
             with acting_as(account):
                 staging.close()
 
-    def _fetch(self, source: release.Source, folder: Path, result: Result) -> IO[bytes]:
+    def _fetch(self, source: archive.Source, folder: Path, result: Result) -> IO[bytes]:
         fetched = download.fetch(source, folder, self._wish.stall_timeout, self._report)
         result.size = (result.size or 0) + fetched.size
         return fetched.file
 
-    def _run_script(self, result: Result, source: release.Source, running: upgrade.Running | None) -> None:
+    def _run_script(self, result: Result, source: archive.Source, running: upgrade.Running | None) -> None:
         machine, staging = self._machine, self._staging()
         staging.open()
         try:
@@ -392,7 +379,7 @@ class Installation:
             "install_failed", f"Installing Ollama {self._version} to {self._prefix} failed: {error}. {outcome}"
         )
 
-    def _prove_script(self, source: release.Source, running: upgrade.Running | None) -> None:
+    def _prove_script(self, source: archive.Source, running: upgrade.Running | None) -> None:
         path, client, daemon = self._look()
         if client != self._version:
             raise Failure(

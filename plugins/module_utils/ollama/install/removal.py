@@ -25,13 +25,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     PREVIOUS_VERSION,
     PROGRAM,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
-    SYSTEM_PREFIX,
-    Result,
-    Wish,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.processes import program_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+
+from .wish import SYSTEM_PREFIX, Result, Wish
 
 
 def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> Result:

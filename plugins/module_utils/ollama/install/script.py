@@ -18,7 +18,8 @@ from typing import IO
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import SYSTEM_DIRECTORIES, Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import previous
+
+from . import upgrade
 
 # Its curl shows a bar that moves at every 0.1 %; a package manager that it may call for a GPU's driver is silent for long.
 _SILENCE_S = 900.0
@@ -98,11 +99,11 @@ class Kept:
         self._unit = unit
         self._text = unit.read_bytes() if unit.is_file() else None
         self._folder = Path(tempfile.mkdtemp(prefix=".nemoclaw-ollama-", dir=prefix))
-        previous.copy(prefix, self._folder)
+        upgrade.copy(prefix, self._folder)
 
     def restore(self) -> None:
         """Put back what was there before the script ran."""
-        previous.put_back(self._prefix, self._folder)
+        upgrade.put_back(self._prefix, self._folder)
         self.restore_unit(remove=True)
 
     def restore_unit(self, remove: bool = False) -> bool:

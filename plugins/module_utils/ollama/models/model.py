@@ -19,16 +19,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     identify,
     loaded_models,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import loading
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import (
-    ModelName,
-    is_same,
-    parse_name,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size, find_size
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+
+from ..names import ModelName, is_same, parse_name
+from . import loading
+from .registry import Size, find_size
 
 AUTO = "auto"
 ALL = "all"

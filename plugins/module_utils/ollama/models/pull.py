@@ -13,15 +13,12 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import ModelName
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
-    Size,
-    not_in_registry,
-    unauthorized,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import size_of
+
+from ..names import ModelName
+from .registry import Size, not_in_registry, unauthorized
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000

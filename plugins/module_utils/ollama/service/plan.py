@@ -23,34 +23,24 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     model_details,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.context import (
-    VARIABLE,
-    Choice,
-    Room,
-    cache_bytes,
-    choose_context,
-    judge_own,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import is_same
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import (
-    dropin,
-    environment,
-    processes,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, Holder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import UnitState
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
+
+from ..models.loading import VARIABLE, Choice, Room, cache_bytes, choose_context, judge_own
+from ..names import is_same
+from . import dropin, processes
 
 NOTHING = Choice(None, "")
 # A drop-in is readable by everybody: OLLAMA_API_KEY and its like stay out of it.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH", re.IGNORECASE)
 
 
-def own_setting(machine: Machine, unit: UnitState, name: str) -> environment.Setting | None:
+def own_setting(machine: Machine, unit: UnitState, name: str) -> dropin.Setting | None:
     """Return what the host's owner has set for the service in files that are not ours, None where nothing."""
     found = [
-        *(one for one in environment.in_units(machine, unit, name) if not one.path.endswith(dropin.FILE_NAME)),
-        *environment.in_files(machine, unit, name),
+        *(one for one in dropin.in_units(machine, unit, name) if not one.path.endswith(dropin.FILE_NAME)),
+        *dropin.in_files(machine, unit, name),
     ]
     return found[-1] if found and found[-1].value is not None else None
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import registry
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS, choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import is_same, parse_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_same, parse_name
 
 TOOLS = ["completion", "tools"]
 

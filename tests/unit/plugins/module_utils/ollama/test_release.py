@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import release
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.versions import is_older
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_older
 
 SUM = f"sha256:{'A1' * 32}"
 NONE = (None, None)
@@ -22,13 +22,13 @@ GITHUB = "https://github.com/ollama/ollama/releases/download"
     ("text", "version"), [("0.32.9", "0.32.9"), ("v0.33.0-rc2", "0.33.0-rc2"), (" 1.2.3 ", "1.2.3")]
 )
 def test_versions(text: str, version: str) -> None:
-    assert release.check_version(text) == version
+    assert archive.check_version(text) == version
 
 
 @pytest.mark.parametrize("text", ["", "latest", "0.32", "0.32.9; rm", "../0.32.9", "vv0.1.2"])
 def test_what_is_no_version(text: str) -> None:
     with pytest.raises(Failure) as failed:
-        release.check_version(text)
+        archive.check_version(text)
     assert failed.value.code == "version_invalid"
 
 
@@ -51,24 +51,24 @@ def test_is_older(version: str | None, minimum: str, older: bool) -> None:
 )
 def test_the_pinned_version_needs_no_checksum(tmp_path: Path, architecture: str, name: str) -> None:
     machine = Machine(root=tmp_path, environ={}, architecture=architecture)
-    (found,) = release.archives(release.DEFAULT_VERSION, machine, None, None, NONE)
-    assert found.url == f"{GITHUB}/v{release.DEFAULT_VERSION}/{name}"
+    (found,) = archive.archives(archive.DEFAULT_VERSION, machine, None, None, NONE)
+    assert found.url == f"{GITHUB}/v{archive.DEFAULT_VERSION}/{name}"
     assert found.sha256 is not None
     assert found.is_zstd
-    (mirrored,) = release.archives(release.DEFAULT_VERSION, machine, f"/srv/{name}", None, NONE)
+    (mirrored,) = archive.archives(archive.DEFAULT_VERSION, machine, f"/srv/{name}", None, NONE)
     assert (mirrored.path, mirrored.sha256) == (f"/srv/{name}", found.sha256)
 
 
 def test_older_releases_are_packed_by_gzip(tmp_path: Path) -> None:
     machine = Machine(root=tmp_path, environ={}, architecture="x86_64")
-    (found,) = release.archives("0.13.5", machine, None, SUM, NONE)
+    (found,) = archive.archives("0.13.5", machine, None, SUM, NONE)
     assert (found.url, found.is_zstd) == (f"{GITHUB}/v0.13.5/ollama-linux-amd64.tgz", False)
     assert found.sha256 == "a1" * 32
 
 
 def test_a_version_that_is_not_known_needs_a_checksum(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failed:
-        release.archives("0.13.5", Machine(root=tmp_path, environ={}, architecture="x86_64"), None, None, NONE)
+        archive.archives("0.13.5", Machine(root=tmp_path, environ={}, architecture="x86_64"), None, None, NONE)
     assert failed.value.code == "checksum_missing"
     assert "Set checksum to" in failed.value.message
 
@@ -85,18 +85,18 @@ def test_a_jetson_gets_its_libraries(tmp_path: Path, tegra: str, kind: str | Non
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nv_tegra_release").write_text(tegra, encoding="utf-8")
     machine = Machine(root=tmp_path, environ={}, architecture="aarch64")
-    found = release.archives("0.32.9", machine, None, None, (None, SUM))
+    found = archive.archives("0.32.9", machine, None, None, (None, SUM))
     more = [f"{GITHUB}/v0.32.9/ollama-linux-arm64-{kind}.tar.zst"] if kind else []
     assert [one.url for one in found] == [f"{GITHUB}/v0.32.9/ollama-linux-arm64.tar.zst", *more]
     if kind:
         with pytest.raises(Failure, match="Set jetpack_checksum to") as failed:
-            release.archives("0.32.9", machine, None, None, NONE)
+            archive.archives("0.32.9", machine, None, None, NONE)
         assert failed.value.code == "checksum_missing"
 
 
 def test_other_architectures(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failed:
-        release.archives("0.32.9", Machine(root=tmp_path, environ={}, architecture="riscv64"), None, SUM, NONE)
+        archive.archives("0.32.9", Machine(root=tmp_path, environ={}, architecture="riscv64"), None, SUM, NONE)
     assert failed.value.code == "architecture_unsupported"
 
 
@@ -110,7 +110,7 @@ def test_other_architectures(tmp_path: Path) -> None:
     ],
 )
 def test_sources(url: str, path: str | None) -> None:
-    assert release.parse_source(url, SUM).path == path
+    assert archive.parse_source(url, SUM).path == path
 
 
 @pytest.mark.parametrize(
@@ -127,18 +127,18 @@ def test_sources(url: str, path: str | None) -> None:
 )
 def test_what_is_no_source(url: str, code: str) -> None:
     with pytest.raises(Failure) as failed:
-        release.parse_source(url, SUM)
+        archive.parse_source(url, SUM)
     assert failed.value.code == code
 
 
 def test_a_signature_is_not_shown() -> None:
-    assert str(release.parse_source("https://mirror.example/a.tgz?sig=s3cret", SUM)) == "https://mirror.example/a.tgz"
+    assert str(archive.parse_source("https://mirror.example/a.tgz?sig=s3cret", SUM)) == "https://mirror.example/a.tgz"
 
 
 def test_scripts() -> None:
-    assert release.script(None, None).url == "https://ollama.com/install.sh"
-    assert release.script("/srv/install.sh", None).path == "/srv/install.sh"
-    assert release.script("http://mirror.example/install.sh", SUM).sha256 == "a1" * 32
+    assert archive.script(None, None).url == "https://ollama.com/install.sh"
+    assert archive.script("/srv/install.sh", None).path == "/srv/install.sh"
+    assert archive.script("http://mirror.example/install.sh", SUM).sha256 == "a1" * 32
     with pytest.raises(Failure) as failed:
-        release.script("http://mirror.example/install.sh", None)
+        archive.script("http://mirror.example/install.sh", None)
     assert failed.value.code == "checksum_missing"

@@ -13,12 +13,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.names import parse_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.store import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
+    Size,
     check_room,
     find_store,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import parse_name
 
 LOCAL = Address("127.0.0.1", 11434)
 HOME = find_account().home

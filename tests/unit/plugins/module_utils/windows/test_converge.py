@@ -13,8 +13,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import Result, converge, detect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.result import as_result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import (
+    Result,
+    as_result,
+    converge,
+    detect,
+)
 from windows_machine import FOLDER, HOME
 from wsl_laptop import Laptop, wish
 

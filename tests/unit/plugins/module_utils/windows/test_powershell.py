@@ -17,20 +17,20 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import interop
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import powershell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import (
     MAX_COMMAND_LINE,
     PowerShell,
     parse_answer,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import read
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.change import STOP
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.frame import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import (
+    LOOK,
+    SCRIPTS,
+    STOP,
     encoded,
     with_parameters,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.look import LOOK
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts.table import SCRIPTS
 from wsl_laptop import Laptop
 
 
@@ -168,7 +168,7 @@ def test_powershell_is_found_without_path(laptop: Laptop, conf: str, folder: str
     path.parent.mkdir(parents=True)
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
-    assert interop.find_powershell(laptop.machine) == f"/{folder}/powershell.exe"
+    assert powershell.find_powershell(laptop.machine) == f"/{folder}/powershell.exe"
 
 
 def test_no_powershell_anywhere(laptop: Laptop) -> None:
@@ -214,7 +214,7 @@ def test_the_socket_of_the_session_is_found_over_ssh(
         (laptop.root / "run/WSL").mkdir(parents=True, exist_ok=True)
         (laptop.root / "run/WSL" / name).touch()
     environ = {"OLLAMA_HOST": "1.2.3.4", **({"WSL_INTEROP": given} if given else {})}
-    found = interop.environment(Machine(root=laptop.root, environ=environ))
+    found = powershell.environment(Machine(root=laptop.root, environ=environ))
     assert found.get("WSL_INTEROP") == expected
     assert "OLLAMA_HOST" not in found
 

@@ -2,14 +2,25 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Names of Ollama models, in the one form in which Ollama lists them."""
+"""Releases of Ollama, and names of its models in the one form in which Ollama lists them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return what to compare versions by; a release candidate counts as its release."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3])
+
+
+def is_older(version: str | None, minimum: str) -> bool:
+    """Tell whether a version is below another; an unknown one is."""
+    return version is None or version_key(version) < version_key(minimum)
+
 
 # Ollama types/model/name.go: what a name without these parts means.
 DEFAULT_REGISTRY = "registry.ollama.ai"
