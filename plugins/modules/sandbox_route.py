@@ -300,6 +300,7 @@ def _give(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
     route = check_route(params["route"])
     token = _token(module, account) if params["behind_gate"] else clean_key(params["credential"])
     desired = _desired(params, route, _recorded(path), token or _NO_KEY)
+    desired = backends.by_its_provider(params["backend"], machine, account, desired)
     name, backend, why = backends.choose(params["backend"], machine, account, desired)
     probe_from = PathProbe(machine, account, params["network"], params["probe_image"] or DEFAULT_IMAGE)
     transaction = Transaction(backend, desired, path, account, probe_from)

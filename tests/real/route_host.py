@@ -79,6 +79,7 @@ class Host:
         except Failure:
             recorded = {}
         desired = replace(Desired(route, wanted.key, recorded), **options)
+        desired = backends.by_its_provider(backend, self.machine, self.account, desired)
         chosen = backends.choose(backend, self.machine, self.account, desired)[1]
         probe_from = PathProbe(self.machine, self.account, network) if network else None
         return Transaction(chosen, desired, str(self.record), self.account, probe_from)

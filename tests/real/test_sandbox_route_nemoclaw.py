@@ -154,6 +154,17 @@ def test_a_server_behind_the_auth_proxy_is_an_endpoint_at_first(host: Host, nemo
     assert not give(host, wanted, route=route, proof=False)["changed"]
 
 
+def test_a_newer_nemoclaw_keeps_the_endpoint(host: Host, nemoclaw: Double) -> None:
+    """It would start its own proxy beside ours for ollama-local (decision 0028)."""
+    (nemoclaw.folder / "release").write_text("0.0.70", encoding="utf-8")
+    wanted = Wanted("http://127.0.0.1:11434/v1", secrets.token_hex(24), "qwen2.5:7b", "ollama", 240)
+    route = {"base_url_sandbox": "http://host.openshell.internal:11435/v1"}
+    give(host, wanted, route=route, proof=False)
+    assert (recorded(host)["provider"], host.route()[0]) == ("compatible-endpoint", "compatible-endpoint")
+    assert not give(host, wanted, route=route, proof=False)["changed"]
+    assert not (nemoclaw.folder / "proxy").exists()
+
+
 # What NemoClaw does, and what is told of it.
 _FAILING = {
     "preflight": "nemoclaw_failed",

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from ..failure import Failure
+from ..nemoclaw.capabilities import changes_api, routed
 from ..nemoclaw.gateway import GATEWAY
+from ..nemoclaw.program import find_nemoclaw
 from ..nemoclaw.registry import find_recorded
 from ..openshell.backend import Desired
 from ..openshell.cli import OpenShell, find_openshell
@@ -68,6 +70,7 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
     name = settings["sandbox_name"] or ((known or _FIRST) if backend == NEMOCLAW else "")
     own = name or known or ""
     if backend == NEMOCLAW:
+        route.update(routed(find_nemoclaw(at.machine, at.account), name, route))
         _nemoclaw(at, name)
     desired = Desired(
         route,
@@ -125,7 +128,7 @@ def _nemoclaw(at: Context, name: str) -> None:
                 )
             )
         at.steps.append(step("sandbox", "onboard", f"NemoClaw has no sandbox {name}", after=name, download_bytes=None))
-    elif (found.provider, found.model) != (route["provider_name"], route["model"]):
+    elif (found.provider, found.model) != (route["provider_name"], route["model"]) or changes_api(found, route):
         before = f"{found.model} by {found.provider}"
         after = f"{route['model']} by {route['provider_name']}"
         at.steps.append(step("sandbox", "tell", f"NemoClaw has another route for {name}", before=before, after=after))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,9 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.machine import Machine
 from ..nemoclaw.backend import NemoClawRoute
+from ..nemoclaw.capabilities import routed
 from ..nemoclaw.program import find_nemoclaw
+from ..nemoclaw.wish import DEFAULT_SANDBOX
 from ..openshell.backend import Backend, Desired, Plan
 from ..openshell.gateway_route import GatewayRoute
 
@@ -23,6 +26,19 @@ CHOICES = ("auto", "nemoclaw", "openshell", "none")
 _NEVER_GATED = ("custom", "anthropicCompatible")
 # What does not hold an uninstall up: there is no previous route to keep.
 _OUT_OF_REACH = ("openshell_missing", "openshell_gateway_down", "openshell_gateway_unset")
+
+
+def by_its_provider(wanted: str, machine: Machine, account: Account, desired: Desired) -> Desired:
+    """Return what is desired with the provider that the release of NemoClaw can have; as it is with OpenShell alone (decision 0028).
+
+    Raises:
+        Failure: C(nemoclaw_missing), C(nemoclaw_registry_unreadable).
+
+    """
+    if wanted != "nemoclaw" and not (wanted == "auto" and has_nemoclaw(machine, account)):
+        return desired
+    sandbox = desired.sandbox or desired.recorded.get("sandbox") or DEFAULT_SANDBOX
+    return replace(desired, route=routed(find_nemoclaw(machine, account), sandbox, desired.route))
 
 
 def choose(wanted: str, machine: Machine, account: Account, desired: Desired) -> tuple[str, Backend | None, str]:
