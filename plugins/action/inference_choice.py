@@ -13,17 +13,18 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import ROLES, choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import (
+
+from ..module_utils.failure import Failure
+from ..module_utils.plan import settings as known
+from ..module_utils.plan.choice import ROLES, choose
+from ..module_utils.plan.refusals import (
     foresee_host,
     missing_libraries,
     package_names,
     refuse_libraries,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.modules.inference_choice import ARGUMENT_SPEC
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import decide_ollama, refuse
+from ..modules.inference_choice import ARGUMENT_SPEC
+from ..plugin_utils.ollama import decide_ollama, refuse
 
 
 class ActionModule(ActionBase):

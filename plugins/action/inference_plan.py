@@ -15,18 +15,19 @@ from ansible import context
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import endpoint_api
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan import (
+
+from ..module_utils.failure import Failure
+from ..module_utils.plan import settings as known
+from ..module_utils.plan.choice import Choice
+from ..module_utils.plan.refusals import endpoint_api
+from ..module_utils.transport.url import parse_base_url
+from ..plugin_utils.plan import (
     complete,
     explain_silence,
     refuse_core,
     refuse_tags,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import lines_of
+from ..plugin_utils.plan_lines import lines_of
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
 # Secrets that the look needs, and those of which it needs to know only whether they were given.

@@ -36,7 +36,8 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.progress import (
+
+from ..plugin_utils.progress import (
     Block,
     Pace,
     format_seconds,

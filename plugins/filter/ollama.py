@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.filter.tables import probe_table
+from .tables import probe_table
 
 
 def ollama_previous(host: Mapping[str, Any], port: int | str) -> dict[str, Any]:
     """Return what the recorded route uses of Ollama, and where that Ollama is."""
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_decision import previous
+    from ..module_utils.plan.ollama_decision import previous
 
     return previous(host, int(port))
 
@@ -24,7 +24,7 @@ def ollama_outcome(
 ) -> dict[str, Any]:
     """Return what follows from what the tasks have brought so far."""
     # Every process that Ansible forks for a task loads this file, and few need what these functions import.
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_outcome import Outcome
+    from ..module_utils.plan.ollama_outcome import Outcome
 
     found = Outcome(decision, host, results).as_result()
     proof = results.get("proof") or {}
@@ -35,7 +35,7 @@ def ollama_outcome(
 
 def ollama_restored(result: Mapping[str, Any]) -> str:
     """Return what came of the attempt to put the Ollama back that an upgrade replaced."""
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_outcome import restored_in_words
+    from ..module_utils.plan.ollama_outcome import restored_in_words
 
     return restored_in_words(result)
 

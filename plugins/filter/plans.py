@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.plan_lines import table
+from ..plugin_utils.plan_lines import table
 
 
 def plan_table(hostvars: Mapping[str, Any], hosts: Sequence[str], name: str = "inference_plan") -> list[str]:

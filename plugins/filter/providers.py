@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import canonical_provider
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
+from ..module_utils.failure import Failure
+from ..module_utils.route.providers import canonical_provider
+from ..module_utils.route.route import SANDBOX_HOST, build_route
 
 
 def provider(name: str) -> str:
@@ -21,23 +21,23 @@ def provider(name: str) -> str:
         return name
 
 
-def route(wish: Mapping[str, Any]) -> dict[str, Any]:
+def route(desired: Mapping[str, Any]) -> dict[str, Any]:
     """Return the route that the module inference_route would record for the same options."""
     # Every process that Ansible forks for a task loads this file, and few need the probe ladder: it takes a fifth of a play's time.
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DEFAULT_TIMEOUT
+    from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT
 
-    window = wish.get("context_window")
+    window = desired.get("context_window")
     return build_route(
-        provider=str(wish["provider"]),
-        base_url=str(wish["base_url"]),
-        base_url_sandbox=str(wish.get("base_url_sandbox") or "") or None,
-        sandbox_host=str(wish.get("sandbox_host") or SANDBOX_HOST),
-        model=str(wish["model"]),
-        api=str(wish.get("api") or "openai-completions"),
-        timeout=int(wish.get("timeout") or DEFAULT_TIMEOUT),
+        provider=str(desired["provider"]),
+        base_url=str(desired["base_url"]),
+        base_url_sandbox=str(desired.get("base_url_sandbox") or "") or None,
+        sandbox_host=str(desired.get("sandbox_host") or SANDBOX_HOST),
+        model=str(desired["model"]),
+        api=str(desired.get("api") or "openai-completions"),
+        timeout=int(desired.get("timeout") or DEFAULT_TIMEOUT),
         context_window=int(window) if window else None,
-        container=str(wish.get("container") or "") or None,
-        origin=str(wish.get("origin") or "external"),
+        container=str(desired.get("container") or "") or None,
+        origin=str(desired.get("origin") or "external"),
     )
 
 

@@ -62,7 +62,8 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.setting import (
+
+from ..module_utils.plan.setting import (
     WIZARD,
     clean,
     default_of,

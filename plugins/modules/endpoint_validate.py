@@ -270,23 +270,24 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+
+from ..module_utils.base import (
     ENDPOINT_OPTIONS,
     LINK_OPTION,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import expect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+from ..module_utils.endpoint import expect
+from ..module_utils.endpoint.ladder import Demands
+from ..module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
+from ..module_utils.endpoint.report import Report
+from ..module_utils.endpoint.validate import (
     DEFAULT_TIMEOUT,
     DIALECTS,
     Endpoint,
     validate,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..module_utils.failure import Failure
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "base_url": {**LINK_OPTION, "required": True},

@@ -684,11 +684,11 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports, gather
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.facts import check_ports, gather
+from ..module_utils.host.machine import Machine
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},

@@ -278,12 +278,12 @@ lines:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import make_plan
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import read
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import Account, find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.plan.make import make_plan
+from ..module_utils.plan.settings import read
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "settings": {"type": "dict", "default": {}},

@@ -159,15 +159,15 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import LINK_OPTION, create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+from ..module_utils.base import LINK_OPTION, create_module, fail
+from ..module_utils.endpoint.validate import (
     DEFAULT_TIMEOUT,
     DIALECTS,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import SANDBOX_HOST, build_route
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.route import record
+from ..module_utils.route.route import SANDBOX_HOST, build_route
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -154,15 +154,15 @@ route:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import ENDPOINT_OPTIONS, create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import reach_windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import token_path
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+from ..module_utils.base import ENDPOINT_OPTIONS, create_module, fail
+from ..module_utils.endpoint.validate import Endpoint
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import Account, find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.host.wsl import reach_windows
+from ..module_utils.proxy.token import token_path
+from ..module_utils.route.record import read_record, record_path
+from ..module_utils.status.check import (
     HEALTHY,
     NOT_CONFIGURED,
     NOT_PROBED,
@@ -172,8 +172,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     check_proxy,
     check_server,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+from ..module_utils.status.gateway import Wanted, check_gateway
+from ..module_utils.status.lines import render
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},

@@ -164,16 +164,16 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.inference import Wish, have
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import find_nemoclaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import DEFAULT_SANDBOX
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX
+from ..module_utils.nemoclaw.gateway import GATEWAY
+from ..module_utils.nemoclaw.inference import Desired, have
+from ..module_utils.nemoclaw.program import find_nemoclaw
+from ..module_utils.openshell.cli import find_openshell
+from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "default": DEFAULT_SANDBOX},
@@ -199,8 +199,8 @@ def main() -> None:
         nemoclaw = find_nemoclaw(machine, account, params["executable"])
         cli = find_openshell(machine, account, gateway=params["gateway"])
         names = ("sandbox", "provider", "model", "timeout", "shared", "base_url", "api")
-        wish = Wish(**{name: params[name] for name in names}, credential=clean_key(params["credential"]))
-        result = have(nemoclaw, cli, wish, module.check_mode)
+        desired = Desired(**{name: params[name] for name in names}, credential=clean_key(params["credential"]))
+        result = have(nemoclaw, cli, desired, module.check_mode)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)

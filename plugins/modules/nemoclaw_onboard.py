@@ -235,16 +235,16 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import WAIT_OPTIONS, create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import find_nemoclaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import DEFAULT_SANDBOX, Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
+from ..module_utils.base import WAIT_OPTIONS, create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.jobs.job import Job
+from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
+from ..module_utils.nemoclaw.gateway import GATEWAY
+from ..module_utils.nemoclaw.onboard import Onboarding
+from ..module_utils.nemoclaw.program import find_nemoclaw
+from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **WAIT_OPTIONS,
@@ -273,7 +273,7 @@ def main() -> None:
 
 def _bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     key = clean_key(params["credential"])
-    wish = Wish(
+    desired = Desired(
         params["name"],
         params["route"],
         key,
@@ -284,9 +284,9 @@ def _bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         params["recreate"],
     )
     nemoclaw = find_nemoclaw(Machine(), find_account(), params["executable"])
-    onboarding = Onboarding(nemoclaw, wish, params["gateway"])
+    onboarding = Onboarding(nemoclaw, desired, params["gateway"])
     wanted = {name: params[name] for name in ARGUMENT_SPEC if name not in WAIT_OPTIONS}
-    job = Job("nemoclaw", wish.name, wanted, f"Onboarding {wish.name} with NemoClaw", (key,), params["jobs_path"])
+    job = Job("nemoclaw", desired.name, wanted, f"Onboarding {desired.name} with NemoClaw", (key,), params["jobs_path"])
     wait = None if check_mode else params["wait"]
     return job.run(lambda: onboarding.plan(check_mode), onboarding.work, wait).as_result()
 

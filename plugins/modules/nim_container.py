@@ -274,21 +274,22 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import alone, run, wish_options
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+
+from ..module_utils.base import (
     CONTAINER_OPTIONS,
     WAIT_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.container import DEFAULT_NAME
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.lifecycle import converge, secrets_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import REGISTRY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
+from ..module_utils.containers.work import alone, desired_options, run
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.jobs.progress import Report
+from ..module_utils.nim.container import DEFAULT_NAME
+from ..module_utils.nim.context import Desired
+from ..module_utils.nim.lifecycle import converge, secrets_of
+from ..module_utils.nim.models import REGISTRY
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,
@@ -308,7 +309,7 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     try:
-        result = _bring(Wish(**wish_options(module.params)), module)
+        result = _bring(Desired(**desired_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
     for warning in result.pop("warnings", []):
@@ -316,23 +317,23 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
+def _bring(desired: Desired, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
     if module.check_mode:
-        return {"finished": True, **converge(machine, account, wish, check_mode=True)}
-    if wish.state != "started":
-        with alone("nim", wish.name, module.params):
-            return {"finished": True, **converge(machine, account, wish, check_mode=False)}
+        return {"finished": True, **converge(machine, account, desired, check_mode=True)}
+    if desired.state != "started":
+        with alone("nim", desired.name, module.params):
+            return {"finished": True, **converge(machine, account, desired, check_mode=False)}
 
     def plan() -> dict[str, Any] | None:
-        result = converge(machine, account, wish, check_mode=True)
+        result = converge(machine, account, desired, check_mode=True)
         # One that is there and does not answer yet is waited for, which changes nothing.
         return result if result["phase"] == "ready" and not result["changed"] else None
 
     def work(report: Report) -> dict[str, Any]:
-        return converge(machine, account, wish, False, report)
+        return converge(machine, account, desired, False, report)
 
-    return run("nim", wish, secrets_of(machine, wish), module.params, plan, work)
+    return run("nim", desired, secrets_of(machine, desired), module.params, plan, work)
 
 
 if __name__ == "__main__":

@@ -240,12 +240,12 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.ollama.daemon import parse_address
+from ..module_utils.ollama.info import describe
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "127.0.0.1:11434"},

@@ -364,23 +364,23 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     LINK_OPTION,
     WAIT_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import DEFAULT_VERSION
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.removal import remove
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.unit_file import PATH as UNIT_PATH
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish, name_variables
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import Account, find_account
+from ..module_utils.host.facts import check_ports
+from ..module_utils.host.machine import Machine
+from ..module_utils.jobs.job import Job, Outcome
+from ..module_utils.jobs.progress import Report, silent
+from ..module_utils.ollama.install.archive import DEFAULT_VERSION
+from ..module_utils.ollama.install.desired import Desired, name_variables
+from ..module_utils.ollama.install.installation import Installation
+from ..module_utils.ollama.install.removal import remove
+from ..module_utils.ollama.install.unit_file import PATH as UNIT_PATH
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},
@@ -432,7 +432,7 @@ def main() -> None:
         user = params.pop("user")
         account = find_account(user if params["mode"] == "user" else None)
         check_ports([params["port"]])
-        outcome = _bring(state, account, Wish(**params), module.check_mode, wait, folder)
+        outcome = _bring(state, account, Desired(**params), module.check_mode, wait, folder)
     except Failure as failure:
         fail(module, name_variables(failure))
     result = outcome.as_result()
@@ -445,11 +445,13 @@ def main() -> None:
     module.exit_json(**result, mode=params["mode"], method=params["method"], diff=shown)
 
 
-def _bring(state: str, account: Account, wish: Wish, check_mode: bool, wait: int | None, folder: str | None) -> Outcome:
+def _bring(
+    state: str, account: Account, desired: Desired, check_mode: bool, wait: int | None, folder: str | None
+) -> Outcome:
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
         if state == "absent":
-            return asdict(remove(Machine(), account, wish, check_mode))
-        installation = Installation(Machine(), account, wish, report)
+            return asdict(remove(Machine(), account, desired, check_mode))
+        installation = Installation(Machine(), account, desired, report)
         work = {"present": installation.converge, "restored": installation.restore, "settled": installation.settle}
         return asdict(work[state](check_mode))
 
@@ -460,7 +462,11 @@ def _bring(state: str, account: Account, wish: Wish, check_mode: bool, wait: int
     if check_mode or wait is None or state != "present":  # only an installation takes long
         return Outcome(True, None, act(check_mode))
     job = Job(
-        "ollama-install", f"{account.name} {wish.mode} {wish.prefix}", asdict(wish), "Installing Ollama", folder=folder
+        "ollama-install",
+        f"{account.name} {desired.mode} {desired.prefix}",
+        asdict(desired),
+        "Installing Ollama",
+        folder=folder,
     )
     return job.run(plan, lambda report: act(False, report), wait)
 

@@ -287,30 +287,30 @@ failure:
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     WAIT_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.gpus import find_gpus
+from ..module_utils.host.machine import Machine
+from ..module_utils.host.memory import parse_meminfo
+from ..module_utils.host.platform import read_platform
+from ..module_utils.host.sockets import find_listeners
+from ..module_utils.host.tools import find_ollama_client
+from ..module_utils.jobs.job import Job, Outcome
+from ..module_utils.jobs.progress import Report, silent
+from ..module_utils.ollama.daemon import (
     Address,
     Daemon,
     parse_address,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import registry as store_module
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import Size
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
+from ..module_utils.ollama.models import registry as store_module
+from ..module_utils.ollama.models.model import Desired, converge
+from ..module_utils.ollama.models.registry import Size
+from ..module_utils.ollama.names import ModelName
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -335,7 +335,7 @@ def main() -> None:
     wait, folder, store = params.pop("wait"), params.pop("jobs_path"), params.pop("models_path")
     try:
         daemon = Daemon(parse_address(params.pop("host")))
-        outcome = _bring(daemon, Wish(**params), module.check_mode, wait, folder, store)
+        outcome = _bring(daemon, Desired(**params), module.check_mode, wait, folder, store)
     except Failure as failure:
         fail(module, failure)
     result = outcome.as_result()
@@ -349,14 +349,14 @@ def main() -> None:
 
 
 def _bring(
-    daemon: Daemon, wish: Wish, check_mode: bool, wait: int | None, folder: str | None, store: str | None
+    daemon: Daemon, desired: Desired, check_mode: bool, wait: int | None, folder: str | None, store: str | None
 ) -> Outcome:
     machine = Machine()
     planning = check_mode and _is_not_installed(machine, daemon.address)
 
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
         return converge(
-            daemon, wish, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning, check_room
+            daemon, desired, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning, check_room
         )
 
     def check_room(name: ModelName, size: Size) -> None:
@@ -370,7 +370,13 @@ def _bring(
 
     if check_mode or wait is None:
         return Outcome(True, None, act(check_mode))
-    job = Job("ollama-model", f"{daemon} {wish.name}", asdict(wish), f"{_VERBS[wish.state]} {wish.name}", folder=folder)
+    job = Job(
+        "ollama-model",
+        f"{daemon} {desired.name}",
+        asdict(desired),
+        f"{_VERBS[desired.state]} {desired.name}",
+        folder=folder,
+    )
     return job.run(plan, lambda report: act(False, report), wait)
 
 

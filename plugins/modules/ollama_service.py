@@ -214,13 +214,13 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.facts import check_ports
+from ..module_utils.host.machine import Machine
+from ..module_utils.ollama.service.desired import Desired
+from ..module_utils.ollama.service.service import converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "default": 11434},
@@ -243,7 +243,7 @@ def main() -> None:
         account = find_account(params.pop("user"))
         check_ports([params["port"]])
         params["least_context"] = params.pop("least_context_length")
-        report, found = converge(Machine(), account, Wish(**params), module.check_mode)
+        report, found = converge(Machine(), account, Desired(**params), module.check_mode)
     except Failure as failure:
         fail(module, failure)
     for warning in report.warnings:

@@ -290,15 +290,15 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import as_result
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import make_wish
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.windows import converge
+from ..module_utils.windows.converge import as_result
+from ..module_utils.windows.desired import make_desired
+from ..module_utils.windows.host import Windows
+from ..module_utils.windows.memory import Keeper
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {
@@ -328,20 +328,20 @@ def main() -> None:
     state, check_mode = module.params["state"], module.check_mode
     try:
         keeper = Keeper(find_account(module.params["user"]))
-        wish = make_wish(module.params)
+        desired = make_desired(module.params)
 
         def connect() -> Windows:
-            return Windows(Machine(), wish.address.port, wish.timeout)
+            return Windows(Machine(), desired.address.port, desired.timeout)
 
         if state == "detected":
-            result = converge.detect(connect(), wish)
+            result = converge.detect(connect(), desired)
         elif state == "restored":
             result = converge.restore(connect, keeper, check_mode)
         else:
-            result = converge.converge(connect(), keeper, wish, check_mode)
+            result = converge.converge(connect(), keeper, desired, check_mode)
     except Failure as failure:
         fail(module, failure)
-    answer = as_result(result, wish, check_mode)
+    answer = as_result(result, desired, check_mode)
     for warning in answer.pop("warnings"):
         module.warn(warning)
     module.exit_json(**answer)

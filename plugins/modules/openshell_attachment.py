@@ -159,21 +159,21 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     OPENSHELL_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DIALECTS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import (
+from ..module_utils.endpoint.validate import DIALECTS
+from ..module_utils.failure import Failure
+from ..module_utils.openshell.attachment import (
     BINARIES,
     Attachment,
+    Desired,
     Outcome,
-    Wish,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+from ..module_utils.openshell.releases import ATTACHMENT
+from ..module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "required": True},
@@ -196,7 +196,7 @@ def main() -> None:
     module = create_module(ARGUMENT_SPEC, required_if=[("state", "present", ("base_url", "credential"))])
     params = module.params
     secret = (params["credential"] or "").strip()
-    wish = Wish(
+    desired = Desired(
         params["sandbox"],
         params["provider"],
         params["base_url"] or "",
@@ -210,7 +210,7 @@ def main() -> None:
     )
     try:
         cli = open_cli(params, secret, (ATTACHMENT,))
-        attachment = Attachment(cli, wish)
+        attachment = Attachment(cli, desired)
         if params["state"] == "absent":
             outcome = attachment.remove(module.check_mode)
         else:
@@ -220,11 +220,11 @@ def main() -> None:
         fail(module, failure)
     for warning in outcome.warnings:
         module.warn(warning)
-    url = "ANTHROPIC_BASE_URL" if wish.api == "anthropic-messages" else "OPENAI_BASE_URL"
+    url = "ANTHROPIC_BASE_URL" if desired.api == "anthropic-messages" else "OPENAI_BASE_URL"
     module.exit_json(
         changed=bool(outcome.actions),
         actions=outcome.actions,
-        environment={url: wish.base_url} if wish.base_url else {},
+        environment={url: desired.base_url} if desired.base_url else {},
         restart_needed=outcome.restart_needed,
         restarted=outcome.restarted,
         release=str(cli.release),

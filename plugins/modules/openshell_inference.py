@@ -147,19 +147,19 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     OPENSHELL_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import (
-    Wish,
+from ..module_utils.failure import Failure
+from ..module_utils.openshell.route import (
+    Desired,
     as_dict,
     have,
     remove,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+from ..module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -183,7 +183,7 @@ def main() -> None:
             outcome = remove(cli, module.check_mode)
         else:
             names = ("provider", "model", "timeout", "verify", "sandbox", "shared")
-            outcome = have(cli, Wish(**{name: params[name] for name in names}), module.check_mode)
+            outcome = have(cli, Desired(**{name: params[name] for name in names}), module.check_mode)
     except Failure as failure:
         fail(module, failure)
     for warning in outcome.warnings:

@@ -151,11 +151,11 @@ failure:
 import os
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import LINK_OPTION, create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.install import Installation, Wish
+from ..module_utils.base import LINK_OPTION, create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.openshell.install import Desired, Installation
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "version": {"type": "str", "required": True},
@@ -173,7 +173,7 @@ def main() -> None:
     module = create_module(ARGUMENT_SPEC)
     os.umask(0o022)  # what is installed is for everybody, whatever root's own umask is
     try:
-        result = Installation(Machine(), find_account(), Wish(**module.params)).converge(module.check_mode)
+        result = Installation(Machine(), find_account(), Desired(**module.params)).converge(module.check_mode)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)

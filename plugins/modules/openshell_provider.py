@@ -176,15 +176,15 @@ failure:
 import re
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     OPENSHELL_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import as_result, have, remove
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+from ..module_utils.failure import Failure
+from ..module_utils.openshell.desired_provider import Desired
+from ..module_utils.openshell.provider import as_result, have, remove
+from ..module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -204,11 +204,11 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    # An address may hold a password or a key, and Ansible shows the arguments of a task: check_wish refuses those with @, ? or #.
+    # An address may hold a password or a key, and Ansible shows the arguments of a task: check_desired refuses those with @, ? or #.
     module.no_log_values |= {str(value) for value in params["config"].values() if re.search("[@?#]", str(value))}
     present = params["state"] == "present"
     secret = params["credential"] or ""
-    wish = Wish(
+    desired = Desired(
         params["name"],
         params["type"] if present else "",
         {params["credential_name"]: secret} if present else {},
@@ -219,12 +219,12 @@ def main() -> None:
     )
     try:
         cli = open_cli(params, secret.strip())
-        outcome = have(cli, wish, module.check_mode) if present else remove(cli, wish, module.check_mode)
+        outcome = have(cli, desired, module.check_mode) if present else remove(cli, desired, module.check_mode)
     except Failure as failure:
         fail(module, failure)
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**as_result(outcome, wish), release=str(cli.release))
+    module.exit_json(**as_result(outcome, desired), release=str(cli.release))
 
 
 if __name__ == "__main__":

@@ -172,24 +172,24 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     OPENSHELL_OPTIONS,
     WAIT_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import (
+from ..module_utils.failure import Failure
+from ..module_utils.jobs.job import Job
+from ..module_utils.openshell.cli import OpenShell
+from ..module_utils.openshell.releases import ATTACHMENT, ROUTE
+from ..module_utils.openshell.sandbox import (
+    Desired,
     Making,
     Outcome,
-    Wish,
     remove,
     restart,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+from ..module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -207,32 +207,35 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    wish = Wish(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
+    desired = Desired(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
     try:
         cli = open_cli(params, ways=(ROUTE, ATTACHMENT))
-        result = _bring(cli, wish, params, module.check_mode)
+        result = _bring(cli, desired, params, module.check_mode)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(**result)
 
 
-def _bring(cli: OpenShell, wish: Wish, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    sides = (f"{wish.name}: absent\n", f"{wish.name}: present\n")
+def _bring(cli: OpenShell, desired: Desired, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    sides = (f"{desired.name}: absent\n", f"{desired.name}: present\n")
     if params["state"] == "absent":
         # Deleting one takes seconds, and its end is a list that is looked at again and again: nothing to show.
-        return {"finished": True, **_result(cli, remove(cli, wish, check_mode), sides[::-1])}
+        return {"finished": True, **_result(cli, remove(cli, desired, check_mode), sides[::-1])}
     if params["state"] == "restarted":
-        outcome = restart(cli, wish, check_mode)
-        return {"finished": True, **_result(cli, outcome, (f"{wish.name}: running\n", f"{wish.name}: restarted\n"))}
-    making = Making(cli, wish)
+        outcome = restart(cli, desired, check_mode)
+        return {
+            "finished": True,
+            **_result(cli, outcome, (f"{desired.name}: running\n", f"{desired.name}: restarted\n")),
+        }
+    making = Making(cli, desired)
 
     def plan() -> dict[str, Any] | None:
         outcome = making.plan(check_mode)
         return _result(cli, outcome, sides) if outcome else None
 
     wanted = {name: params[name] for name in ARGUMENT_SPEC if name not in WAIT_OPTIONS}
-    subject = f"{wish.name} {params['user']} {params['gateway']} {params['gateway_endpoint']}"
-    job = Job("openshell-sandbox", subject, wanted, f"Making the sandbox {wish.name}", folder=params["jobs_path"])
+    subject = f"{desired.name} {params['user']} {params['gateway']} {params['gateway_endpoint']}"
+    job = Job("openshell-sandbox", subject, wanted, f"Making the sandbox {desired.name}", folder=params["jobs_path"])
     wait = None if check_mode else params["wait"]
     return job.run(plan, lambda report: _result(cli, making.work(report), sides), wait).as_result()
 

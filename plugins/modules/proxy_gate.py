@@ -346,25 +346,25 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import transaction
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import (
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import Account, find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.proxy import transaction
+from ..module_utils.proxy.configuration import (
     PROBE_PATH,
     Gate,
     ProxySettings,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import (
+from ..module_utils.proxy.gate import (
     bring_to_loopback,
     compare_gates,
     free_ports,
     prove_gates,
     upstream_ports,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import ACCOUNT, UNIT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import GATE_WORKS, SERVING
+from ..module_utils.proxy.layout import ACCOUNT, UNIT
+from ..module_utils.proxy.probe import GATE_WORKS, SERVING
 
 _NEED_GATES = ("present", "checked", "free", "loopback", "compared", "serving")
 

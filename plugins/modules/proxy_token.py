@@ -175,11 +175,11 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import keep_token
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import ACCOUNT
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.proxy.keep import keep_token
+from ..module_utils.proxy.layout import ACCOUNT
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},

@@ -185,11 +185,11 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import DEFAULT_IMAGE, Wish, probe
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.openshell.probe import DEFAULT_IMAGE, Desired, probe
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "host.openshell.internal"},
@@ -210,7 +210,7 @@ def main() -> None:
     params = dict(module.params)
     try:
         account = find_account(params.pop("user"))
-        result = probe(Machine(), account, Wish(**params), module.check_mode)
+        result = probe(Machine(), account, Desired(**params), module.check_mode)
     except Failure as failure:
         fail(module, failure)
     if result["outcome"] == "unavailable":

@@ -152,21 +152,21 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+from ..module_utils.base import (
     OPENSHELL_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DIALECTS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.proof import (
-    Wish,
+from ..module_utils.endpoint.report import Report
+from ..module_utils.endpoint.validate import DIALECTS
+from ..module_utils.failure import Failure
+from ..module_utils.openshell.proof import (
+    Desired,
     choose_sandbox,
     prove,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.session import open_cli
+from ..module_utils.openshell.releases import ATTACHMENT, ROUTE
+from ..module_utils.openshell.session import open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},
@@ -183,7 +183,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def run(params: dict[str, Any], report: Report) -> tuple[str | None, str | None]:
     """Return the sandbox that was asked from, and why nothing was proved."""
-    wish = Wish(
+    desired = Desired(
         params["model"],
         params["api"],
         params["name"],
@@ -193,15 +193,15 @@ def run(params: dict[str, Any], report: Report) -> tuple[str | None, str | None]
         base_url=params["base_url"] or "",
         credential_name=params["credential_name"],
     )
-    cli = open_cli(params, ways=(ROUTE, ATTACHMENT) if wish.base_url else (ROUTE,))
-    sandbox = choose_sandbox(cli, wish.sandbox)
+    cli = open_cli(params, ways=(ROUTE, ATTACHMENT) if desired.base_url else (ROUTE,))
+    sandbox = choose_sandbox(cli, desired.sandbox)
     if sandbox is None:
         return None, "No sandbox of the gateway is ready, so nothing was proved from inside one."
     try:
-        prove(cli, sandbox, wish, report)
+        prove(cli, sandbox, desired, report)
     except Failure as failure:
         # Of a sandbox that nobody named nothing can be asked.
-        if failure.code != "sandbox_command_missing" or wish.sandbox:
+        if failure.code != "sandbox_command_missing" or desired.sandbox:
             raise
         return sandbox, failure.message
     return sandbox, None

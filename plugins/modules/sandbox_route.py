@@ -237,7 +237,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.edge import WAIT_OPTIONS, create_module, fail
+from ..module_utils.base import WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.accounts import Account, find_account
 from ..module_utils.host.machine import Machine

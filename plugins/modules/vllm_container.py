@@ -305,22 +305,23 @@ import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import connect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.work import alone, run, wish_options
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import (
+
+from ..module_utils.base import (
     CONTAINER_OPTIONS,
     LINK_OPTION,
     WAIT_OPTIONS,
     create_module,
     fail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish, check_wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import DEFAULT_NAME
+from ..module_utils.containers.engine import connect
+from ..module_utils.containers.work import alone, desired_options, run
+from ..module_utils.failure import Failure
+from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import Machine
+from ..module_utils.jobs.progress import Report
+from ..module_utils.vllm import lifecycle
+from ..module_utils.vllm.context import Desired, Vllm, check_desired
+from ..module_utils.vllm.specs import DEFAULT_NAME
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,
@@ -341,7 +342,7 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     try:
-        result = _bring(Wish(**wish_options(module.params)), module)
+        result = _bring(Desired(**desired_options(module.params)), module)
     except Failure as failure:
         fail(module, failure)
     for warning in result.pop("warnings", []):
@@ -349,26 +350,26 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def _bring(wish: Wish, module: AnsibleModule) -> dict[str, Any]:
+def _bring(desired: Desired, module: AnsibleModule) -> dict[str, Any]:
     machine, account = Machine(), find_account()
-    check_wish(wish)
+    check_desired(desired)
 
     def vllm() -> Vllm:
-        return Vllm(connect(machine, account, wish.docker_host), machine, account, wish)
+        return Vllm(connect(machine, account, desired.docker_host), machine, account, desired)
 
     def work(report: Report) -> dict[str, Any]:
         # A connection of its own: the worker is another process.
         return lifecycle.start(vllm(), report)
 
-    if wish.state == "started" and not module.check_mode:
-        secrets = lifecycle.secrets_of(machine, wish)
+    if desired.state == "started" and not module.check_mode:
+        secrets = lifecycle.secrets_of(machine, desired)
         # While a worker is at it, neither the engine nor the GPUs are asked: under its load they may not answer in time.
-        return run("vllm", wish, secrets, module.params, lambda: lifecycle.settled(vllm()), work)
-    if wish.state == "started":
+        return run("vllm", desired, secrets, module.params, lambda: lifecycle.settled(vllm()), work)
+    if desired.state == "started":
         return {"finished": True, **lifecycle.predicted(vllm())}
-    with contextlib.nullcontext() if module.check_mode else alone("vllm", wish.name, module.params):
-        engine = connect(machine, account, wish.docker_host)
-        return {"finished": True, **lifecycle.take_down(engine, machine, account, wish, module.check_mode)}
+    with contextlib.nullcontext() if module.check_mode else alone("vllm", desired.name, module.params):
+        engine = connect(machine, account, desired.docker_host)
+        return {"finished": True, **lifecycle.take_down(engine, machine, account, desired, module.check_mode)}
 
 
 if __name__ == "__main__":

@@ -80,10 +80,10 @@ failure:
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module, fail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import converge
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.machine import Machine
+from ..module_utils.ollama.install.archive import converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {}
 

@@ -11,22 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import steps
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import (
+from ..module_utils.failure import Failure
+from ..module_utils.plan import steps
+from ..module_utils.plan.choice import (
     Choice,
     choose,
     install_reasons,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import finish, keep_what_is_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.side import (
+from ..module_utils.plan.make import finish, keep_what_is_recorded
+from ..module_utils.plan.managed import foresee_managed
+from ..module_utils.plan.settings import Settings
+from ..module_utils.plan.side import (
     WINDOWS,
     choose_side,
     refuse_side,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import look_at_windows
+from .ollama import look_at_windows
 
 # What a container module takes from the role's settings, by the same names.
 _CONTAINER_OPTIONS = (

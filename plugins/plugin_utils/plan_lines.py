@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+from ..module_utils.sizes import format_bytes
 
 _HEAD = ("host", "provider", "plan", "download", "interrupts", "first")
 

@@ -118,8 +118,8 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
 
 
 def install_ollama(releases: Releases, prefix: Path, state: str, version: str) -> bool:
-    wish = {"mode": "user", "prefix": str(prefix), "port": 9, "keep_previous": True}
-    result = play(ollama_install, {"state": state, "version": version, **wish, **releases.ollama[version]})
+    desired = {"mode": "user", "prefix": str(prefix), "port": 9, "keep_previous": True}
+    result = play(ollama_install, {"state": state, "version": version, **desired, **releases.ollama[version]})
     return bool(result["changed"])
 
 
@@ -160,8 +160,8 @@ class OpenShell:
             self.install("0.0.44")
 
     def install(self, version: str) -> bool:
-        wish = {"version": version, "prefix": str(self.folder / "opt"), **self.releases.openshell[version]}
-        return bool(play(openshell_install, wish)["changed"])
+        desired = {"version": version, "prefix": str(self.folder / "opt"), **self.releases.openshell[version]}
+        return bool(play(openshell_install, desired)["changed"])
 
     def run(self) -> bool:
         return self.install("0.0.83")

@@ -79,8 +79,14 @@ def test_a_daemon_is_brought_to_loopback(table: Table, tmp_path: Path, monkeypat
 
 
 def pull(daemon: ollama_server.Ollama, name: str) -> bool:
-    wish = {"name": name, "host": daemon.host, "allow_download": True, "insecure_registry": True, "stall_timeout": 20}
-    return bool(play(ollama_model, wish)["changed"])
+    desired = {
+        "name": name,
+        "host": daemon.host,
+        "allow_download": True,
+        "insecure_registry": True,
+        "stall_timeout": 20,
+    }
+    return bool(play(ollama_model, desired)["changed"])
 
 
 def pulling(daemon: ollama_server.Ollama, name: str) -> int:

@@ -14,13 +14,17 @@ from pathlib import Path
 import nemoclaw_double
 import openshell_parts
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import (
+    ONBOARD,
+    Desired,
+    environment,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import PASSED_ON
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import ONBOARD, Wish, environment
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from nemoclaw_releases import RECORDED, RELEASES
 
 SETTINGS = environment(
-    Wish(
+    Desired(
         "lab",
         build_route(
             provider="custom", base_url="http://127.0.0.1:9/v1", model="m", api="openai-completions", timeout=9

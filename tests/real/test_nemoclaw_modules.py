@@ -19,13 +19,15 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import routed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import find_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired as Provider,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 KEY = "canary-94b1"
@@ -56,7 +58,7 @@ class Host:
 
     def onboard(self, route: dict[str, Any], **more: Any) -> dict[str, Any]:
         """Do as the module does: plan, and work where that says so."""
-        made = Onboarding(self.nemoclaw, Wish(NAME, route, KEY, accepted=True, **more), "")
+        made = Onboarding(self.nemoclaw, Desired(NAME, route, KEY, accepted=True, **more), "")
         return made.plan(check_mode=False) or made.work(lambda _position: None)
 
     def tell(self, route: dict[str, Any]) -> dict[str, Any]:
@@ -66,10 +68,10 @@ class Host:
         kind, url = taken["provider_type"], taken["base_url_sandbox"]
         config = {"ANTHROPIC_BASE_URL" if kind == "anthropic" else "OPENAI_BASE_URL": url}
         provider.have(cli, Provider(taken["provider_name"], kind, {taken["credential_env"]: KEY}, config), False)
-        wish = inference.Wish(
+        desired = inference.Desired(
             NAME, taken["provider_name"], taken["model"], taken["timeout"], "allow", url, taken["api"], KEY
         )
-        return inference.have(self.nemoclaw, cli, wish, False)
+        return inference.have(self.nemoclaw, cli, desired, False)
 
     @property
     def route(self) -> list[Any]:

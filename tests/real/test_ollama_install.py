@@ -25,8 +25,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Result, Wish
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
 
 NEW, OLD = ollama_archives.VERSION, ollama_archives.OLD_VERSION
@@ -75,7 +75,7 @@ class Host:
         return self._installation(self._archives.tgz, {}).settle(check_mode)
 
     def _installation(self, archive: ollama_archives.Archive, options: dict[str, Any]) -> Installation:
-        wish = {
+        desired = {
             "version": NEW,
             "minimum_version": None,
             "method": "archive",
@@ -92,7 +92,7 @@ class Host:
             **options,
         }
         report = self.progress.append
-        return Installation(self.machine, find_account(), Wish(**wish), report)
+        return Installation(self.machine, find_account(), Desired(**desired), report)
 
     @property
     def version(self) -> str | None:

@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Desired, converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
     Size,
     check_room,
@@ -34,14 +34,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.na
 MEGABYTES = 1_000_000
 
 
-def make(daemon: ollama_server.Ollama, name: str, state: str = "present", check: bool = False, **wish: Any) -> Any:
-    wish = {"allow_download": True, "insecure_registry": True, "stall_timeout": 5, "timeout": 30, **wish}
-    return converge(Daemon(parse_address(daemon.host)), Wish(name, state, **wish), dict, check)
+def make(daemon: ollama_server.Ollama, name: str, state: str = "present", check: bool = False, **desired: Any) -> Any:
+    desired = {"allow_download": True, "insecure_registry": True, "stall_timeout": 5, "timeout": 30, **desired}
+    return converge(Daemon(parse_address(daemon.host)), Desired(name, state, **desired), dict, check)
 
 
-def failing(daemon: ollama_server.Ollama, name: str, state: str = "present", **wish: Any) -> Failure:
+def failing(daemon: ollama_server.Ollama, name: str, state: str = "present", **desired: Any) -> Failure:
     with pytest.raises(Failure) as failed:
-        make(daemon, name, state, **wish)
+        make(daemon, name, state, **desired)
     assert failed.value.message.endswith(".")
     return failed.value
 
@@ -175,7 +175,7 @@ def test_plain_http_without_consent_to_it(ollama: ollama_server.Ollama, registry
     # Nor is a daemon needed to notice it: Ollama may not be installed yet.
     nobody = Daemon(parse_address(f"127.0.0.1:{ollama_server.free_port()}"))
     with pytest.raises(Failure) as failed:
-        converge(nobody, Wish(name, "loaded", allow_download=True), dict, check_mode=True, planning=True)
+        converge(nobody, Desired(name, "loaded", allow_download=True), dict, check_mode=True, planning=True)
     assert failed.value.code == "registry_insecure"
 
 
@@ -235,7 +235,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_first_byte(
     def check(name: ModelName, size: Size) -> None:
         check_room(name, size, str(ollama.store), machine)
 
-    wish = Wish(name, "present", allow_download=True, insecure_registry=True, stall_timeout=2, timeout=30)
+    desired = Desired(name, "present", allow_download=True, insecure_registry=True, stall_timeout=2, timeout=30)
     ollama.store.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", ollama.store], check=False).returncode:
         pytest.skip("this machine may not mount")
@@ -243,7 +243,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_first_byte(
         sent = swift.content.sent
         for check_mode in (True, False):
             with pytest.raises(Failure) as failed:
-                converge(Daemon(daemon), wish, dict, check_mode, check_room=check)
+                converge(Daemon(daemon), desired, dict, check_mode, check_room=check)
             assert failed.value.code == "disk_too_small"
             assert "OLLAMA_MODELS" in failed.value.message and failed.value.message.endswith("Nothing was downloaded.")
         assert swift.content.sent == sent
@@ -251,10 +251,10 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_first_byte(
         subprocess.run(["mount", "-o", "remount,size=40m", ollama.store], check=True)
         swift.content.rate, swift.content.silent_after = 40 * MEGABYTES, sent + 20 * MEGABYTES
         with pytest.raises(Failure):
-            converge(Daemon(daemon), wish, dict, False, check_room=check)
+            converge(Daemon(daemon), desired, dict, False, check_room=check)
         swift.content.rate = swift.content.silent_after = None
         subprocess.run(["mount", "-o", "remount,size=33m", ollama.store], check=True)
-        assert converge(Daemon(daemon), wish, dict, False, check_room=check)["changed"]
+        assert converge(Daemon(daemon), desired, dict, False, check_room=check)["changed"]
     finally:
         subprocess.run(["umount", "--lazy", ollama.store], check=True)
 

@@ -18,10 +18,10 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import Desired, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
 
 pytestmark = pytest.mark.skipif(
     Systemd.is_running(Machine()), reason="this machine has systemd, and its own Ollama would be touched"
@@ -42,8 +42,8 @@ def ports() -> Iterator[list[int]]:
 def make(
     port: int, state: str = "started", check: bool = False, machine: Machine | None = None, **more: Any
 ) -> tuple[Report, Found]:
-    wish = Wish(state, port, more.get("environment", {}), True, more.get("timeout", 20))
-    return converge(machine or Machine(), find_account(), wish, check)
+    desired = Desired(state, port, more.get("environment", {}), True, more.get("timeout", 20))
+    return converge(machine or Machine(), find_account(), desired, check)
 
 
 def pid_of(found: Found) -> int | None:

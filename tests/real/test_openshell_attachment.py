@@ -18,8 +18,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import proof, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import (
     Attachment,
+    Desired,
     Outcome,
-    Wish,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
@@ -46,27 +46,33 @@ def cli(gateway: openshell_parts.Gateway, open_cli: OpenCli, monkeypatch: pytest
     monkeypatch.setattr(sandbox, "_POLL_S", 0.1)
     found = open_cli(gateway, ways=(ROUTE, ATTACHMENT))
     assert (found.way, str(found.release)) == (ATTACHMENT, "0.1.5")
-    sandbox.have(found, sandbox.Wish("first", "lab/ready:1", timeout=20), False)
+    sandbox.have(found, sandbox.Desired("first", "lab/ready:1", timeout=20), False)
     return found
 
 
-def wish_for(base_url: str, **changed: Any) -> Wish:
+def desired_for(base_url: str, **changed: Any) -> Desired:
     address = base_url.replace("127.0.0.1", "host.openshell.internal")
-    return replace(Wish("first", "ollama-local", address, credential=KEY, timeout=5), **changed)
+    return replace(Desired("first", "ollama-local", address, credential=KEY, timeout=5), **changed)
 
 
-def attach(cli: OpenShell, wish: Wish) -> Outcome:
-    attachment = Attachment(cli, wish)
+def attach(cli: OpenShell, desired: Desired) -> Outcome:
+    attachment = Attachment(cli, desired)
     attachment.look()
     return attachment.apply()
 
 
-def prove(cli: OpenShell, wish: Wish, **changed: Any) -> Report:
-    asked = proof.Wish(
-        "scripted", wish.api, wish.sandbox, 60, base_url=wish.base_url, credential_name=wish.credential_name, **changed
+def prove(cli: OpenShell, desired: Desired, **changed: Any) -> Report:
+    asked = proof.Desired(
+        "scripted",
+        desired.api,
+        desired.sandbox,
+        60,
+        base_url=desired.base_url,
+        credential_name=desired.credential_name,
+        **changed,
     )
-    report = Report(wish.api, "scripted")
-    proof.prove(cli, wish.sandbox, asked, report)
+    report = Report(desired.api, "scripted")
+    proof.prove(cli, desired.sandbox, asked, report)
     return report
 
 
@@ -82,68 +88,70 @@ def failure_of(act: Any, *words: Any, **named: Any) -> Failure:
 def test_from_nothing_to_a_proof_and_back(
     cli: OpenShell, gateway: openshell_parts.Gateway, llama: Llama, api: str, name: str
 ) -> None:
-    wish = wish_for(url(llama("good", api_key=KEY), api), api=api, credential_name=name)
-    first = attach(cli, wish)
+    desired = desired_for(url(llama("good", api_key=KEY), api), api=api, credential_name=name)
+    first = attach(cli, desired)
     assert first.actions == ["import profile ollama-local", "create ollama-local", "attach ollama-local"]
     known = gateway.known()
     assert known["providers"]["ollama-local"] == ["ollama-local", {name: KEY}, 1]
     assert known["sandboxes"] == {"first": ["ollama-local"]}
     assert "LintProviderProfiles" in known["calls"]
-    assert prove(cli, wish).tool_calling == "structured"
-    again = attach(cli, wish)
+    assert prove(cli, desired).tool_calling == "structured"
+    again = attach(cli, desired)
     assert again.actions == [], "the second run changes nothing"
-    removed = Attachment(cli, wish).remove(False)
+    removed = Attachment(cli, desired).remove(False)
     assert removed.actions == ["detach ollama-local", "delete ollama-local", "delete profile ollama-local"]
     known = gateway.known()
     assert (known["profiles"], known["providers"], known["sandboxes"]) == ({}, {}, {"first": []})
-    assert Attachment(cli, wish).remove(False).actions == []
-    refused = failure_of(prove, cli, wish, probes=proof.COMPLETION)
+    assert Attachment(cli, desired).remove(False).actions == []
+    refused = failure_of(prove, cli, desired, probes=proof.COMPLETION)
     assert refused.code == "sandbox_route_refused"
     assert "sandbox provider list first" in refused.message
 
 
 def test_check_mode_says_what_the_run_does(cli: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    wish = wish_for("http://127.0.0.1:11435/v1")
+    desired = desired_for("http://127.0.0.1:11435/v1")
     before = gateway.known()["calls"]
-    planned = Attachment(cli, wish)
+    planned = Attachment(cli, desired)
     planned.look()
     words = planned.plan()
     assert not {"ImportProviderProfiles", "CreateProvider", "AttachSandboxProvider"} & set(gateway.known()["calls"])
     assert len(gateway.known()["calls"]) > len(before)
-    assert attach(cli, wish).actions == words
+    assert attach(cli, desired).actions == words
 
 
 def test_another_server_updates_the_profile(cli: OpenShell, gateway: openshell_parts.Gateway, llama: Llama) -> None:
-    attach(cli, wish_for("http://127.0.0.1:9/v1"))
-    wish = wish_for(llama("good", api_key=KEY).base_url)
-    moved = attach(cli, wish)
+    attach(cli, desired_for("http://127.0.0.1:9/v1"))
+    desired = desired_for(llama("good", api_key=KEY).base_url)
+    moved = attach(cli, desired)
     assert moved.actions == ["update profile ollama-local", "wait for ollama-local"]
     assert not moved.restart_needed, "the key is the same"
     assert gateway.known()["profiles"]["ollama-local"][0] == 2
-    assert prove(cli, wish, probes=proof.COMPLETION).probes[0].outcome == "passed"
-    assert attach(cli, wish).actions == []
+    assert prove(cli, desired, probes=proof.COMPLETION).probes[0].outcome == "passed"
+    assert attach(cli, desired).actions == []
 
 
 def test_a_profile_that_somebody_else_changed_meanwhile(cli: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    attach(cli, wish_for("http://127.0.0.1:9/v1"))
-    attachment = Attachment(cli, wish_for("http://127.0.0.1:10/v1"))
+    attach(cli, desired_for("http://127.0.0.1:9/v1"))
+    attachment = Attachment(cli, desired_for("http://127.0.0.1:10/v1"))
     attachment.look()
-    attach(cli, wish_for("http://127.0.0.1:11/v1"))
+    attach(cli, desired_for("http://127.0.0.1:11/v1"))
     failure = failure_of(attachment.apply)
     assert (failure.code, "resource_version mismatch" in failure.message) == ("openshell_profile_invalid", True)
     assert gateway.known()["profiles"]["ollama-local"] == [2, ["host.openshell.internal:11/v1/**"]]
 
 
 def test_a_new_key_needs_a_new_process(cli: OpenShell, gateway: openshell_parts.Gateway, llama: Llama) -> None:
-    attach(cli, wish_for(llama("good", api_key=KEY).base_url))
-    wish = wish_for(llama("good", api_key=NEW_KEY).base_url, credential=NEW_KEY)
-    told = attach(cli, wish)
+    attach(cli, desired_for(llama("good", api_key=KEY).base_url))
+    desired = desired_for(llama("good", api_key=NEW_KEY).base_url, credential=NEW_KEY)
+    told = attach(cli, desired)
     assert told.restart_needed
     assert "restart: true" in told.warnings[0]
     assert "StopSandbox" not in gateway.known()["calls"]
-    assert prove(cli, wish, probes=proof.COMPLETION).probes[0].outcome == "passed", "a command there is a new process"
-    assert attach(cli, wish).actions == []
-    restarted = attach(cli, replace(wish, credential="canary-3", may_restart=True))
+    assert prove(cli, desired, probes=proof.COMPLETION).probes[0].outcome == "passed", (
+        "a command there is a new process"
+    )
+    assert attach(cli, desired).actions == []
+    restarted = attach(cli, replace(desired, credential="canary-3", may_restart=True))
     assert (restarted.restarted, restarted.restart_needed, restarted.warnings) == (True, False, [])
     assert restarted.actions[-1] == "restart first"
     assert {"StopSandbox", "StartSandbox"} <= set(gateway.known()["calls"])
@@ -152,42 +160,42 @@ def test_a_new_key_needs_a_new_process(cli: OpenShell, gateway: openshell_parts.
 def test_several_pages(cli: OpenShell, llama: Llama) -> None:
     """The stand-in's lists have two entries a page."""
     for name in ("second", "third", "fourth", "fifth"):
-        sandbox.have(cli, sandbox.Wish(name, "lab/ready:1", timeout=20), False)
+        sandbox.have(cli, sandbox.Desired(name, "lab/ready:1", timeout=20), False)
     assert [one.name for one in list_sandboxes(cli)] == ["fifth", "first", "fourth", "second", "third"]
-    wish = wish_for(llama("good", api_key=KEY).base_url, sandbox="fifth")
-    attach(cli, wish)
-    attach(cli, replace(wish, sandbox="first"))
-    kept = Attachment(cli, wish).remove(False)
+    desired = desired_for(llama("good", api_key=KEY).base_url, sandbox="fifth")
+    attach(cli, desired)
+    attach(cli, replace(desired, sandbox="first"))
+    kept = Attachment(cli, desired).remove(False)
     assert kept.actions == ["detach ollama-local"]
     assert "attached to sandbox(es): first" in kept.warnings[0]
 
 
 def test_what_cannot_be_attached(cli: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    wish = wish_for("http://127.0.0.1:11435/v1")
-    absent = failure_of(attach, cli, replace(wish, sandbox="nobody"))
+    desired = desired_for("http://127.0.0.1:11435/v1")
+    absent = failure_of(attach, cli, replace(desired, sandbox="nobody"))
     assert (absent.code, absent.details["last_state"]) == ("sandbox_not_ready", "not there")
     for made, code, words in (
-        (replace(wish, binaries=("curl",)), "openshell_profile_invalid", "binary path must be absolute"),
-        (replace(wish, base_url="nonsense"), "url_invalid", "nonsense"),
-        (replace(wish, provider="-x"), "openshell_name_invalid", "-x"),
-        (replace(wish, credential=" "), "credential_missing", "dummy"),
+        (replace(desired, binaries=("curl",)), "openshell_profile_invalid", "binary path must be absolute"),
+        (replace(desired, base_url="nonsense"), "url_invalid", "nonsense"),
+        (replace(desired, provider="-x"), "openshell_name_invalid", "-x"),
+        (replace(desired, credential=" "), "credential_missing", "dummy"),
     ):
         failure = failure_of(attach, cli, made)
         assert (failure.code, words in failure.message) == (code, True)
     assert gateway.known()["providers"] == {}
-    attach(cli, wish)
+    attach(cli, desired)
     cli.call("sandbox", "provider", "detach", "first", "ollama-local", "--wait")
     cli.call("provider", "delete", "ollama-local")
-    assert attach(cli, wish).actions == ["create ollama-local", "attach ollama-local"], "somebody deleted it"
+    assert attach(cli, desired).actions == ["create ollama-local", "attach ollama-local"], "somebody deleted it"
 
 
 def test_a_sandbox_that_never_applies_it(cli: OpenShell) -> None:
-    sandbox.have(cli, sandbox.Wish("old", "lab/old-supervisor:1", timeout=20), False)
-    wish = wish_for("http://127.0.0.1:11435/v1", sandbox="old", timeout=1)
-    failure = failure_of(attach, cli, wish)
+    sandbox.have(cli, sandbox.Desired("old", "lab/old-supervisor:1", timeout=20), False)
+    desired = desired_for("http://127.0.0.1:11435/v1", sandbox="old", timeout=1)
+    failure = failure_of(attach, cli, desired)
     assert (failure.code, failure.details["state"]) == ("attachment_not_ready", "pending")
     assert "unsupported_supervisor" in failure.message
-    again = Attachment(cli, wish)
+    again = Attachment(cli, desired)
     again.look()
     assert again.plan() == ["wait for ollama-local"], "the next run waits again"
 

@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.install import Installation, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.install import Desired, Installation
 
 RELEASE, OLDER = "0.0.83", "0.0.44"
 CLI = "openshell-x86_64-unknown-linux-musl.tar.gz"
@@ -61,57 +61,57 @@ def server(release: Release) -> Iterator[ollama_archives.FileServer]:
 
 
 @pytest.fixture
-def wish(tmp_path: Path, release: Release, server: ollama_archives.FileServer) -> Wish:
-    return Wish(
+def desired(tmp_path: Path, release: Release, server: ollama_archives.FileServer) -> Desired:
+    return Desired(
         RELEASE, ("cli",), f"{server.url}/whole", release.checksums, prefix=str(tmp_path / "opt"), stall_timeout=5
     )
 
 
-def converge(wish: Wish, check_mode: bool = False, **machine: Any) -> dict[str, Any]:
+def converge(desired: Desired, check_mode: bool = False, **machine: Any) -> dict[str, Any]:
     environ = {"PATH": os.environ["PATH"], **machine.pop("environ", {})}
-    return Installation(Machine(environ=environ, **machine), find_account(), wish).converge(check_mode)
+    return Installation(Machine(environ=environ, **machine), find_account(), desired).converge(check_mode)
 
 
-def said(wish: Wish, program: str = "openshell") -> str:
-    path = Path(wish.prefix or "", "bin", program)
+def said(desired: Desired, program: str = "openshell") -> str:
+    path = Path(desired.prefix or "", "bin", program)
     return subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def left(wish: Wish) -> list[str]:
+def left(desired: Desired) -> list[str]:
     """Return all that lies below the prefix."""
-    return sorted(str(path.relative_to(wish.prefix or "")) for path in Path(wish.prefix or "").rglob("*"))
+    return sorted(str(path.relative_to(desired.prefix or "")) for path in Path(desired.prefix or "").rglob("*"))
 
 
-def test_from_nothing_and_again(wish: Wish, server: ollama_archives.FileServer) -> None:
-    foreseen = converge(wish, check_mode=True)
-    assert (foreseen["changed"], left(wish)) == (True, [])
-    done = converge(wish)
+def test_from_nothing_and_again(desired: Desired, server: ollama_archives.FileServer) -> None:
+    foreseen = converge(desired, check_mode=True)
+    assert (foreseen["changed"], left(desired)) == (True, [])
+    done = converge(desired)
     assert {name: done[name] for name in ("actions", "paths", "diff", "size")} == {
         name: foreseen[name] for name in ("actions", "paths", "diff", "size")
     }
-    assert (said(wish), done["previous"], left(wish)) == (
+    assert (said(desired), done["previous"], left(desired)) == (
         f"openshell {RELEASE}",
         {"cli": None},
         ["bin", "bin/openshell"],
     )
     asked = len(server.asked)
-    again = converge(wish)
+    again = converge(desired)
     assert (again["changed"], again["actions"], again["previous"]) == (False, [], {"cli": RELEASE})
     assert len(server.asked) == asked
 
 
-def test_command_line_and_gateway_from_a_folder(wish: Wish, release: Release) -> None:
-    both = replace(wish, components=("cli", "gateway"), url=str(release.folder))
+def test_command_line_and_gateway_from_a_folder(desired: Desired, release: Release) -> None:
+    both = replace(desired, components=("cli", "gateway"), url=str(release.folder))
     assert converge(both)["paths"]["gateway"].endswith("/bin/openshell-gateway")
     assert (said(both), said(both, "openshell-gateway")) == (f"openshell {RELEASE}", f"openshell-gateway {RELEASE}")
     assert converge(both)["changed"] is False
 
 
-def test_another_release_takes_its_place(wish: Wish, older: Release) -> None:
-    converge(replace(wish, version=OLDER, url=str(older.folder / CLI), checksums=older.checksums))
-    assert said(wish) == f"openshell {OLDER}"
-    done = converge(wish)
-    assert (done["changed"], done["previous"], said(wish)) == (True, {"cli": OLDER}, f"openshell {RELEASE}")
+def test_another_release_takes_its_place(desired: Desired, older: Release) -> None:
+    converge(replace(desired, version=OLDER, url=str(older.folder / CLI), checksums=older.checksums))
+    assert said(desired) == f"openshell {OLDER}"
+    done = converge(desired)
+    assert (done["changed"], done["previous"], said(desired)) == (True, {"cli": OLDER}, f"openshell {RELEASE}")
 
 
 @pytest.mark.parametrize(
@@ -124,48 +124,50 @@ def test_another_release_takes_its_place(wish: Wish, older: Release) -> None:
     ],
 )
 def test_a_download_that_fails(
-    wish: Wish, older: Release, server: ollama_archives.FileServer, behaviour: str, code: str
+    desired: Desired, older: Release, server: ollama_archives.FileServer, behaviour: str, code: str
 ) -> None:
-    converge(replace(wish, version=OLDER, url=str(older.folder), checksums=older.checksums))
+    converge(replace(desired, version=OLDER, url=str(older.folder), checksums=older.checksums))
     with pytest.raises(Failure) as raised:
-        converge(replace(wish, url=f"{server.url}/{behaviour}", stall_timeout=1))
+        converge(replace(desired, url=f"{server.url}/{behaviour}", stall_timeout=1))
     assert raised.value.code == code
-    assert said(wish) == f"openshell {OLDER}"
+    assert said(desired) == f"openshell {OLDER}"
 
 
-def test_a_download_goes_on_where_it_broke(wish: Wish, server: ollama_archives.FileServer) -> None:
-    assert converge(replace(wish, url=f"{server.url}/resumable"))["changed"]
-    assert said(wish) == f"openshell {RELEASE}"
+def test_a_download_goes_on_where_it_broke(desired: Desired, server: ollama_archives.FileServer) -> None:
+    assert converge(replace(desired, url=f"{server.url}/resumable"))["changed"]
+    assert said(desired) == f"openshell {RELEASE}"
 
 
-def _with(wish: Wish, tmp_path: Path, content: dict[str, bytes], **changes: Any) -> Wish:
+def _with(desired: Desired, tmp_path: Path, content: dict[str, bytes], **changes: Any) -> Desired:
     archive = ollama_archives.pack(tmp_path / "other.tar.gz", content)
-    return replace(wish, url=archive.path, checksums={"cli": archive.checksum}, **changes)
+    return replace(desired, url=archive.path, checksums={"cli": archive.checksum}, **changes)
 
 
-def test_what_is_no_release(wish: Wish, tmp_path: Path, older: Release) -> None:
+def test_what_is_no_release(desired: Desired, tmp_path: Path, older: Release) -> None:
     page = tmp_path / "page.tar.gz"
     page.write_text("<html>", encoding="utf-8")
     checksum = f"sha256:{hashlib.sha256(page.read_bytes()).hexdigest()}"
     cases = {
-        "checksum_mismatch": replace(wish, checksums={"cli": f"sha256:{'0' * 64}"}),
-        "version_mismatch": replace(wish, url=str(older.folder), checksums=older.checksums),
-        "openshell_unusable": _with(wish, tmp_path, {"openshell": b"#!/bin/sh\necho GLIBC_2.39 not found; exit 1\n"}),
+        "checksum_mismatch": replace(desired, checksums={"cli": f"sha256:{'0' * 64}"}),
+        "version_mismatch": replace(desired, url=str(older.folder), checksums=older.checksums),
+        "openshell_unusable": _with(
+            desired, tmp_path, {"openshell": b"#!/bin/sh\necho GLIBC_2.39 not found; exit 1\n"}
+        ),
     }
-    cases["archive_invalid"] = replace(wish, url=str(page), checksums={"cli": checksum})
+    cases["archive_invalid"] = replace(desired, url=str(page), checksums={"cli": checksum})
     for code, wanted in cases.items():
         with pytest.raises(Failure) as raised:
             converge(wanted)
         assert raised.value.code == code
-        assert not any(name.startswith("bin/") for name in left(wish)), code
+        assert not any(name.startswith("bin/") for name in left(desired)), code
     with pytest.raises(Failure, match=r"there is no openshell in it"):
-        converge(_with(wish, tmp_path, {"readme": b"no program"}))
+        converge(_with(desired, tmp_path, {"readme": b"no program"}))
 
 
-def test_nothing_lands_outside(wish: Wish, tmp_path: Path) -> None:
+def test_nothing_lands_outside(desired: Desired, tmp_path: Path) -> None:
     program = b"#!/bin/sh\necho openshell 0.0.83\n"
-    assert converge(_with(wish, tmp_path, {"../../openshell": program}))["changed"]
-    assert left(wish) == ["bin", "bin/openshell"]
+    assert converge(_with(desired, tmp_path, {"../../openshell": program}))["changed"]
+    assert left(desired) == ["bin", "bin/openshell"]
 
 
 @pytest.mark.parametrize(
@@ -186,37 +188,39 @@ def test_nothing_lands_outside(wish: Wish, tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_what_is_refused(wish: Wish, changes: dict[str, Any], code: str, check_mode: bool) -> None:
+def test_what_is_refused(desired: Desired, changes: dict[str, Any], code: str, check_mode: bool) -> None:
     with pytest.raises(Failure) as raised:
-        converge(replace(wish, **changes), check_mode)
+        converge(replace(desired, **changes), check_mode)
     assert raised.value.code == code
     assert "s3cret" not in raised.value.message
-    assert left(wish) == []
+    assert left(desired) == []
 
 
-def test_an_architecture_without_a_release(wish: Wish) -> None:
+def test_an_architecture_without_a_release(desired: Desired) -> None:
     with pytest.raises(Failure) as raised:
-        converge(wish, architecture="riscv64")
+        converge(desired, architecture="riscv64")
     assert raised.value.code == "architecture_unsupported"
 
 
-def test_the_names_for_another_architecture(wish: Wish, server: ollama_archives.FileServer) -> None:
+def test_the_names_for_another_architecture(desired: Desired, server: ollama_archives.FileServer) -> None:
     with pytest.raises(Failure, match=r"openshell-aarch64-unknown-linux-musl\.tar\.gz: HTTP 404"):
-        converge(wish, architecture="aarch64")
+        converge(desired, architecture="aarch64")
 
 
-def test_a_place_that_cannot_be_written(wish: Wish, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(desired: Desired, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failure) as raised:
-        converge(replace(wish, prefix=str(tmp_path / "file" / "opt")))
+        converge(replace(desired, prefix=str(tmp_path / "file" / "opt")))
     assert raised.value.code == "install_unwritable"
 
 
-def test_another_openshell_in_the_way(wish: Wish, openshell_home: Path) -> None:
+def test_another_openshell_in_the_way(desired: Desired, openshell_home: Path) -> None:
     elsewhere = openshell_parts.cli(openshell_home, OLDER)
     with pytest.raises(Failure) as raised:
-        converge(replace(wish, prefix=None, mode="user"), environ={"PATH": f"{elsewhere.parent}:{os.environ['PATH']}"})
+        converge(
+            replace(desired, prefix=None, mode="user"), environ={"PATH": f"{elsewhere.parent}:{os.environ['PATH']}"}
+        )
     assert (raised.value.code, raised.value.details["path"]) == ("openshell_elsewhere", str(elsewhere))
     right = openshell_parts.cli(openshell_home, RELEASE)
-    done = converge(replace(wish, prefix=None), environ={"PATH": f"{right.parent}:{os.environ['PATH']}"})
+    done = converge(replace(desired, prefix=None), environ={"PATH": f"{right.parent}:{os.environ['PATH']}"})
     assert (done["changed"], done["paths"]) == (False, {"cli": str(right)}), "wherever it came from"

@@ -17,14 +17,14 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints, provider, route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import Desired
 
 URL = "http://host.openshell.internal:11435/v1"
-WISH = Wish("ollama-local", "openai", {"OPENAI_API_KEY": "lab-secret-1"}, {"OPENAI_BASE_URL": URL})
+DESIRED = Desired("ollama-local", "openai", {"OPENAI_API_KEY": "lab-secret-1"}, {"OPENAI_BASE_URL": URL})
 
 
-def have(cli: OpenShell, wish: Wish = WISH, check_mode: bool = False) -> provider.Outcome:
-    return provider.have(cli, wish, check_mode)
+def have(cli: OpenShell, desired: Desired = DESIRED, check_mode: bool = False) -> provider.Outcome:
+    return provider.have(cli, desired, check_mode)
 
 
 def stored(gateway: openshell_parts.Gateway, name: str = "ollama-local") -> dict[str, Any]:
@@ -60,25 +60,25 @@ def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway)
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "desired",
     [
-        replace(WISH, credentials={"OPENAI_API_KEY": "lab-secret-2"}),
-        replace(WISH, config={"OPENAI_BASE_URL": URL.replace("11435", "11436")}),
-        replace(WISH, config={}),
-        replace(WISH, credentials={"OTHER_KEY": "lab-secret-1"}),
-        replace(WISH, force=True),
+        replace(DESIRED, credentials={"OPENAI_API_KEY": "lab-secret-2"}),
+        replace(DESIRED, config={"OPENAI_BASE_URL": URL.replace("11435", "11436")}),
+        replace(DESIRED, config={}),
+        replace(DESIRED, credentials={"OTHER_KEY": "lab-secret-1"}),
+        replace(DESIRED, force=True),
     ],
     ids=["secret", "url", "less", "renamed", "forced"],
 )
-def test_a_difference_is_brought_over(openshell: OpenShell, gateway: openshell_parts.Gateway, wish: Wish) -> None:
+def test_a_difference_is_brought_over(openshell: OpenShell, gateway: openshell_parts.Gateway, desired: Desired) -> None:
     have(openshell)
-    assert have(openshell, wish, check_mode=True).changed
-    outcome = have(openshell, wish)
+    assert have(openshell, desired, check_mode=True).changed
+    outcome = have(openshell, desired)
     assert outcome.actions == ["update ollama-local"]
     found = stored(gateway)
-    assert found["credentials"] == dict(wish.credentials)
-    assert found["config"] == dict(wish.config)
-    assert not have(openshell, replace(wish, force=False)).changed
+    assert found["credentials"] == dict(desired.credentials)
+    assert found["config"] == dict(desired.config)
+    assert not have(openshell, replace(desired, force=False)).changed
 
 
 def test_what_somebody_else_changed_is_noticed(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
@@ -101,7 +101,7 @@ def test_another_type_is_refused_unless_allowed(openshell: OpenShell, gateway: o
         have(openshell)
     assert caught.value.code == "provider_type_differs"
     assert stored(gateway)["credentials"] == {"K": "theirs"}
-    outcome = have(openshell, replace(WISH, replace_other=True))
+    outcome = have(openshell, replace(DESIRED, replace_other=True))
     assert outcome.actions == ["delete ollama-local of type anthropic", "create ollama-local"]
     assert stored(gateway)["type"] == "openai"
     assert not have(openshell).changed
@@ -126,8 +126,8 @@ def test_one_attached_elsewhere_is_kept(openshell: OpenShell, gateway: openshell
         )
         raise Failure("ready", "0.0.111 ends without that step")
     for attempt in (
-        lambda: provider.remove(openshell, WISH, False),
-        lambda: have(openshell, replace(WISH, type="anthropic", replace_other=True)),
+        lambda: provider.remove(openshell, DESIRED, False),
+        lambda: have(openshell, replace(DESIRED, type="anthropic", replace_other=True)),
     ):
         with pytest.raises(Failure, match="busy") as caught:
             attempt()
@@ -139,10 +139,10 @@ def test_one_attached_elsewhere_is_kept(openshell: OpenShell, gateway: openshell
     "secret", ["a'b\"c", "100%s%%d", "$HOME `id` \\n".replace(" ", ""), "-x", "=", "{{ 1 }}".replace(" ", "")]
 )
 def test_a_secret_arrives_as_it_is(openshell: OpenShell, gateway: openshell_parts.Gateway, secret: str) -> None:
-    wish = replace(WISH, credentials={"OPENAI_API_KEY": f" {secret}\r\n"})
-    have(openshell, wish)
+    desired = replace(DESIRED, credentials={"OPENAI_API_KEY": f" {secret}\r\n"})
+    have(openshell, desired)
     assert stored(gateway)["credentials"] == {"OPENAI_API_KEY": secret}
-    assert not have(openshell, replace(wish, credentials={"OPENAI_API_KEY": secret})).changed
+    assert not have(openshell, replace(desired, credentials={"OPENAI_API_KEY": secret})).changed
 
 
 def test_what_is_kept_says_nothing(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
@@ -151,33 +151,33 @@ def test_what_is_kept_says_nothing(openshell: OpenShell, gateway: openshell_part
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert "lab-secret-1" not in path.read_text(encoding="utf-8")
-    assert "lab-secret-1" not in json.dumps(provider.as_result(outcome, WISH))
-    assert "lab-secret-1" not in repr((outcome, WISH, openshell))
+    assert "lab-secret-1" not in json.dumps(provider.as_result(outcome, DESIRED))
+    assert "lab-secret-1" not in repr((outcome, DESIRED, openshell))
     path.write_text("{", encoding="utf-8")
     assert have(openshell).changed, "a broken file remembers nothing"
     assert not have(openshell).changed
 
 
 def test_it_is_removed(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not provider.remove(openshell, WISH, False).changed
+    assert not provider.remove(openshell, DESIRED, False).changed
     have(openshell)
-    assert provider.remove(openshell, WISH, True).changed
+    assert provider.remove(openshell, DESIRED, True).changed
     assert stored(gateway)
-    outcome = provider.remove(openshell, WISH, False)
+    outcome = provider.remove(openshell, DESIRED, False)
     assert (outcome.changed, outcome.after) == (True, None)
     assert gateway.known()["providers"] == {}
-    assert not provider.remove(openshell, WISH, False).changed
+    assert not provider.remove(openshell, DESIRED, False).changed
 
 
 def test_the_route_through_it_is_respected(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     have(openshell)
-    route.have(openshell, route.Wish("ollama-local", "m"), False)
+    route.have(openshell, route.Desired("ollama-local", "m"), False)
     if openshell.release.deletes_routes:
         with pytest.raises(Failure, match="every sandbox would get errors") as caught:
-            provider.remove(openshell, WISH, False)
+            provider.remove(openshell, DESIRED, False)
         assert caught.value.code == "provider_in_use"
         assert stored(gateway)
-    outcome = provider.remove(openshell, replace(WISH, force=True), False)
+    outcome = provider.remove(openshell, replace(DESIRED, force=True), False)
     assert outcome.changed
     assert "is gone" in outcome.warnings[0]
 
@@ -186,8 +186,8 @@ def test_more_providers_than_one_page_has(openshell: OpenShell, gateway: openshe
     for number in range(101):
         words = ("provider", "create", "--name", f"lab-{number:03}", "--type", "openai", "--credential", "K")
         openshell.call(*words, environment={"K": "x"})
-    have(openshell, replace(WISH, name="zz-last"))
-    assert not have(openshell, replace(WISH, name="zz-last")).changed
+    have(openshell, replace(DESIRED, name="zz-last"))
+    assert not have(openshell, replace(DESIRED, name="zz-last")).changed
 
 
 def test_what_cannot_be_remembered_is_not_given(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
@@ -227,14 +227,14 @@ def test_values_of_before_are_known_whoever_changed_them(
     other = ("provider", "update", "ollama-local", "--credential", "OPENAI_API_KEY")
     openshell.call(*other, environment={"OPENAI_API_KEY": "of-somebody-else"})
     for credential, known in (("lab-secret-1", True), ("lab-secret-2", False)):
-        found = have(openshell, replace(WISH, credentials={"OPENAI_API_KEY": credential}), check_mode=True)
+        found = have(openshell, replace(DESIRED, credentials={"OPENAI_API_KEY": credential}), check_mode=True)
         assert (found.changed, found.known_values) == (True, known)
     assert have(openshell).known_values
     assert stored(gateway)["credentials"] == {"OPENAI_API_KEY": "lab-secret-1"}
 
 
 def test_what_was_not_given_from_here_stays(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    ours = replace(WISH, ours_only=True)
+    ours = replace(DESIRED, ours_only=True)
     assert not provider.remove(openshell, ours, False).changed
     have(openshell)
     state = Path(fingerprints.state_path(openshell.account.home))

@@ -13,11 +13,13 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired as Provider,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 from conftest import OpenCli
 
-WISH = route.Wish("ollama-local", "qwen2.5:7b")
+DESIRED = route.Desired("ollama-local", "qwen2.5:7b")
 
 
 @pytest.fixture
@@ -33,12 +35,12 @@ def sets(gateway: openshell_parts.Gateway) -> int:
 
 
 def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    planned = route.have(ready, WISH, True)
+    planned = route.have(ready, DESIRED, True)
     assert planned.changed
     assert route.find_route(ready) is None
-    first = route.have(ready, WISH, False)
+    first = route.have(ready, DESIRED, False)
     assert (first.before, first.after) == (None, RouteSeen("ollama-local", "qwen2.5:7b", 1, 180))
-    again = route.have(ready, WISH, False)
+    again = route.have(ready, DESIRED, False)
     assert not again.changed
     assert again.after == first.after
     assert sets(gateway) == 1
@@ -46,75 +48,75 @@ def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> N
 
 
 @pytest.mark.parametrize(
-    "wish",
-    [replace(WISH, model="qwen2.5:14b"), replace(WISH, timeout=60), replace(WISH, provider="vllm-local")],
+    "desired",
+    [replace(DESIRED, model="qwen2.5:14b"), replace(DESIRED, timeout=60), replace(DESIRED, provider="vllm-local")],
     ids=["model", "timeout", "provider"],
 )
-def test_a_difference_is_set(ready: OpenShell, gateway: openshell_parts.Gateway, wish: route.Wish) -> None:
-    route.have(ready, WISH, False)
-    outcome = route.have(ready, wish, False)
+def test_a_difference_is_set(ready: OpenShell, gateway: openshell_parts.Gateway, desired: route.Desired) -> None:
+    route.have(ready, DESIRED, False)
+    outcome = route.have(ready, desired, False)
     assert outcome.changed
-    assert gateway.known()["routes"]["inference.local"] == [wish.provider, wish.model, wish.timeout, 2]
-    assert not route.have(ready, wish, False).changed
+    assert gateway.known()["routes"]["inference.local"] == [desired.provider, desired.model, desired.timeout, 2]
+    assert not route.have(ready, desired, False).changed
 
 
 def test_a_timeout_that_somebody_else_dropped_is_noticed(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    route.have(ready, WISH, False)
+    route.have(ready, DESIRED, False)
     # What `nemoclaw inference set` does (upstream-facts N39): no timeout, so 60 s.
     ready.call("inference", "set", "--provider", "ollama-local", "--model", "qwen2.5:7b", "--no-verify")
-    assert route.have(ready, WISH, False).changed
+    assert route.have(ready, DESIRED, False).changed
     assert gateway.known()["routes"]["inference.local"][2] == 180
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("desired", "code"),
     [
-        (replace(WISH, provider="nobody"), "openshell_provider_missing"),
-        (replace(WISH, verify=True), "openshell_verify_failed"),
-        (replace(WISH, provider="plain"), "openshell_provider_unfit"),
-        (replace(WISH, timeout=0), "route_timeout_invalid"),
-        (replace(WISH, model="--system"), "openshell_name_invalid"),
-        (replace(WISH, model=" "), "openshell_name_invalid"),
-        (replace(WISH, provider="a\nb"), "openshell_name_invalid"),
+        (replace(DESIRED, provider="nobody"), "openshell_provider_missing"),
+        (replace(DESIRED, verify=True), "openshell_verify_failed"),
+        (replace(DESIRED, provider="plain"), "openshell_provider_unfit"),
+        (replace(DESIRED, timeout=0), "route_timeout_invalid"),
+        (replace(DESIRED, model="--system"), "openshell_name_invalid"),
+        (replace(DESIRED, model=" "), "openshell_name_invalid"),
+        (replace(DESIRED, provider="a\nb"), "openshell_name_invalid"),
     ],
 )
 def test_a_failure_leaves_the_previous_route(
-    ready: OpenShell, gateway: openshell_parts.Gateway, wish: route.Wish, code: str
+    ready: OpenShell, gateway: openshell_parts.Gateway, desired: route.Desired, code: str
 ) -> None:
     words = ("provider", "create", "--name", "plain", "--type", "generic", "--credential", "K")
     ready.call(*words, environment={"K": "x"})
-    route.have(ready, replace(WISH, model="before"), False)
+    route.have(ready, replace(DESIRED, model="before"), False)
     with pytest.raises(Failure) as caught:
-        route.have(ready, wish, False)
+        route.have(ready, desired, False)
     assert caught.value.code == code
     assert gateway.known()["routes"]["inference.local"][1] == "before"
 
 
 def test_other_sandboxes_follow_the_route(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    route.have(ready, WISH, False)
+    route.have(ready, DESIRED, False)
     for name in ("mine", "theirs"):
         try:
             ready.call("sandbox", "create", "--name", name, "--from", "lab/ready:1", "--", "true")
         except Failure:
             assert not ready.release.detaches, "the SSH step, which the stand-in has no answer for"
-    wish = replace(WISH, model="another", sandbox="mine", shared="refuse")
+    desired = replace(DESIRED, model="another", sandbox="mine", shared="refuse")
     with pytest.raises(Failure, match="theirs") as caught:
-        route.have(ready, wish, False)
+        route.have(ready, desired, False)
     assert caught.value.code == "route_shared"
     assert "mine" not in caught.value.message
-    assert not route.have(ready, replace(WISH, sandbox="mine", shared="refuse"), False).changed
-    warned = route.have(ready, replace(wish, shared="warn"), False)
+    assert not route.have(ready, replace(DESIRED, sandbox="mine", shared="refuse"), False).changed
+    warned = route.have(ready, replace(desired, shared="warn"), False)
     assert warned.sandboxes == ["theirs"]
     assert "theirs" in warned.warnings[0]
-    assert route.have(ready, replace(WISH, shared="allow"), False).warnings == []
-    assert route.have(ready, replace(WISH, timeout=90, shared="refuse"), False).changed, (
+    assert route.have(ready, replace(DESIRED, shared="allow"), False).warnings == []
+    assert route.have(ready, replace(DESIRED, timeout=90, shared="refuse"), False).changed, (
         "a longer wait changes no model"
     )
 
 
 def test_it_is_removed_where_the_release_can(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert not route.remove(ready, False).changed
-    route.have(ready, WISH, False)
+    route.have(ready, DESIRED, False)
     if not ready.release.deletes_routes:
         outcome = route.remove(ready, False)
         assert not outcome.changed
@@ -145,10 +147,10 @@ def test_a_gateway_that_dies_between_provider_and_route(openshell_home: Path, op
         provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
         port = int(first.endpoint.rsplit(":", 1)[1])
     with pytest.raises(Failure, match="the gateway does not answer") as caught:
-        route.have(cli, WISH, False)
+        route.have(cli, DESIRED, False)
     assert caught.value.code == "openshell_gateway_down"
     with openshell_parts.serving("0.0.111", openshell_home, port=port):
         # The stand-in begins with nothing, as a gateway whose database is gone: a fingerprint of the past is not trusted.
         assert provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False).changed
-        assert route.have(cli, WISH, False).changed
-        assert not route.have(cli, WISH, False).changed
+        assert route.have(cli, DESIRED, False).changed
+        assert not route.have(cli, DESIRED, False).changed

@@ -14,10 +14,12 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired as Provider,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
 
-WISH = sandbox.Wish("my-assistant", "lab/ready:1", timeout=20)
+DESIRED = sandbox.Desired("my-assistant", "lab/ready:1", timeout=20)
 
 
 @pytest.fixture(autouse=True)
@@ -29,23 +31,23 @@ def creations(gateway: openshell_parts.Gateway) -> int:
     return int(gateway.known()["calls"].count("CreateSandbox"))
 
 
-def failure_of(cli: OpenShell, wish: sandbox.Wish) -> Failure:
+def failure_of(cli: OpenShell, desired: sandbox.Desired) -> Failure:
     with pytest.raises(Failure) as caught:
-        sandbox.have(cli, wish, False)
+        sandbox.have(cli, desired, False)
     assert caught.value.message.isprintable()
     return caught.value
 
 
 def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    planned = sandbox.have(openshell, WISH, True)
+    planned = sandbox.have(openshell, DESIRED, True)
     assert (planned.changed, planned.sandbox) == (True, None)
     assert creations(gateway) == 0
-    first = sandbox.have(openshell, WISH, False)
+    first = sandbox.have(openshell, DESIRED, False)
     assert first.changed
     assert first.as_result()["phase"] == "Ready"
     assert gateway.known()["sandboxes"]["my-assistant"]["image"] == "lab/ready:1"
     for check_mode in (True, False):
-        again = sandbox.have(openshell, WISH, check_mode)
+        again = sandbox.have(openshell, DESIRED, check_mode)
         assert not again.changed
         assert again.sandbox == first.sandbox
     assert creations(gateway) == 1
@@ -53,48 +55,48 @@ def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway)
 
 def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     provider.have(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
-    sandbox.have(openshell, replace(WISH, image=None, providers=("lab",)), False)
+    sandbox.have(openshell, replace(DESIRED, image=None, providers=("lab",)), False)
     assert gateway.known()["sandboxes"]["my-assistant"]["providers"] == ["lab"]
 
 
 def test_one_that_somebody_else_makes_is_waited_for(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    other = sandbox.Creation(openshell, replace(WISH, image="lab/slow:1"))
-    while find_sandbox(openshell, WISH.name) is None:
+    other = sandbox.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
+    while find_sandbox(openshell, DESIRED.name) is None:
         assert not other.ended(0.05)
-    outcome = sandbox.have(openshell, WISH, False)
+    outcome = sandbox.have(openshell, DESIRED, False)
     assert not outcome.changed
     assert outcome.as_result()["phase"] == "Ready"
     assert creations(gateway) == 1
 
 
 def test_an_error_is_explained_and_left_to_look_at(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    failure = failure_of(openshell, replace(WISH, image="lab/broken:1"))
+    failure = failure_of(openshell, replace(DESIRED, image="lab/broken:1"))
     assert failure.code == "sandbox_error"
     assert "supervisor exited with status 1" in failure.message
     assert failure.details["last_state"] == "Error"
     assert "minted sandbox JWT" in failure.details["last_logs"][0]
-    assert find_sandbox(openshell, WISH.name) is not None
-    again = failure_of(openshell, WISH)
+    assert find_sandbox(openshell, DESIRED.name) is not None
+    again = failure_of(openshell, DESIRED)
     assert (again.code, again.details["last_state"]) == ("sandbox_error", "Error")
     assert creations(gateway) == 1
 
 
 def test_an_image_that_cannot_be_had(openshell: OpenShell) -> None:
     """0.0.44 makes no sandbox then; later releases keep one in the phase Error."""
-    failure = failure_of(openshell, replace(WISH, image="registry.invalid/none:1"))
+    failure = failure_of(openshell, replace(DESIRED, image="registry.invalid/none:1"))
     assert failure.code == "sandbox_error"
     assert "pull Docker image failed" in failure.message
-    assert (find_sandbox(openshell, WISH.name) is None) == (str(openshell.release) == "0.0.44")
+    assert (find_sandbox(openshell, DESIRED.name) is None) == (str(openshell.release) == "0.0.44")
 
 
 def test_one_that_hangs_ends_with_its_time(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    wish = replace(WISH, image="lab/stuck:1", timeout=2)
-    failure = failure_of(openshell, wish)
+    desired = replace(DESIRED, image="lab/stuck:1", timeout=2)
+    failure = failure_of(openshell, desired)
     assert failure.code == "sandbox_timeout"
     assert failure.details["last_state"] == "Provisioning"
     assert failure.details["elapsed"] >= 2
     assert failure.details["last_logs"]
-    assert failure_of(openshell, replace(wish, timeout=1)).code == "sandbox_timeout", "found in that state"
+    assert failure_of(openshell, replace(desired, timeout=1)).code == "sandbox_timeout", "found in that state"
     assert creations(gateway) == 1
 
 
@@ -102,83 +104,83 @@ def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_
     """A sandbox that starts while the route's provider is gone never gets inference: none is made then."""
     lab = Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"})
     provider.have(openshell, lab, False)
-    route.have(openshell, route.Wish("lab", "m"), False)
+    route.have(openshell, route.Desired("lab", "m"), False)
     openshell.call("provider", "delete", "lab")
     for check_mode in (True, False):
         with pytest.raises(Failure, match="provider lab, and somebody deleted") as caught:
-            sandbox.have(openshell, WISH, check_mode)
+            sandbox.have(openshell, DESIRED, check_mode)
         assert caught.value.code == "route_dangling"
     assert creations(gateway) == 0
     provider.have(openshell, lab, False)
-    assert sandbox.have(openshell, WISH, False).changed
+    assert sandbox.have(openshell, DESIRED, False).changed
 
 
 def test_stop_and_start(openshell: OpenShell) -> None:
     with pytest.raises(Failure) as caught:
-        sandbox.restart(openshell, WISH, False)
+        sandbox.restart(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_not_ready"
-    sandbox.have(openshell, WISH, False)
-    assert sandbox.restart(openshell, WISH, True).actions == ["stop my-assistant", "start my-assistant"]
+    sandbox.have(openshell, DESIRED, False)
+    assert sandbox.restart(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
     if str(openshell.release) != "0.0.111":
         with pytest.raises(Failure, match=f"OpenShell {openshell.release} has no .*0.0.106") as caught:
-            sandbox.restart(openshell, WISH, False)
+            sandbox.restart(openshell, DESIRED, False)
         assert caught.value.code == "openshell_capability_missing"
         return
-    assert sandbox.restart(openshell, WISH, False).as_result()["phase"] == "Ready"
-    openshell.call("sandbox", "stop", WISH.name)
+    assert sandbox.restart(openshell, DESIRED, False).as_result()["phase"] == "Ready"
+    openshell.call("sandbox", "stop", DESIRED.name)
     with pytest.raises(Failure) as caught:
-        sandbox.have(openshell, WISH, False)
+        sandbox.have(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_stopped"
-    assert sandbox.restart(openshell, WISH, False).actions == ["start my-assistant"]
+    assert sandbox.restart(openshell, DESIRED, False).actions == ["start my-assistant"]
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("desired", "code"),
     [
-        (replace(WISH, providers=("nobody",)), "openshell_provider_missing"),
-        (replace(WISH, policy="/nowhere/policy.yaml"), "openshell_failed"),
-        (replace(WISH, name="a-name-of-20-letters"), "sandbox_name_invalid"),
-        (replace(WISH, name="Upper"), "sandbox_name_invalid"),
-        (replace(WISH, name="two--hyphens"), "sandbox_name_invalid"),
-        (replace(WISH, name="ends-"), "sandbox_name_invalid"),
-        (replace(WISH, name="-g"), "sandbox_name_invalid"),
-        (replace(WISH, name=""), "sandbox_name_invalid"),
-        (replace(WISH, image="--no-keep"), "sandbox_image_invalid"),
-        (replace(WISH, image=" "), "sandbox_image_invalid"),
-        (replace(WISH, timeout=0), "timeout_invalid"),
-        (replace(WISH, providers=("-x",)), "openshell_name_invalid"),
+        (replace(DESIRED, providers=("nobody",)), "openshell_provider_missing"),
+        (replace(DESIRED, policy="/nowhere/policy.yaml"), "openshell_failed"),
+        (replace(DESIRED, name="a-name-of-20-letters"), "sandbox_name_invalid"),
+        (replace(DESIRED, name="Upper"), "sandbox_name_invalid"),
+        (replace(DESIRED, name="two--hyphens"), "sandbox_name_invalid"),
+        (replace(DESIRED, name="ends-"), "sandbox_name_invalid"),
+        (replace(DESIRED, name="-g"), "sandbox_name_invalid"),
+        (replace(DESIRED, name=""), "sandbox_name_invalid"),
+        (replace(DESIRED, image="--no-keep"), "sandbox_image_invalid"),
+        (replace(DESIRED, image=" "), "sandbox_image_invalid"),
+        (replace(DESIRED, timeout=0), "timeout_invalid"),
+        (replace(DESIRED, providers=("-x",)), "openshell_name_invalid"),
     ],
 )
 def test_what_cannot_be_made(
-    openshell: OpenShell, gateway: openshell_parts.Gateway, wish: sandbox.Wish, code: str
+    openshell: OpenShell, gateway: openshell_parts.Gateway, desired: sandbox.Desired, code: str
 ) -> None:
-    assert failure_of(openshell, wish).code == code
+    assert failure_of(openshell, desired).code == code
     assert gateway.known()["sandboxes"] == {}
 
 
 def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not sandbox.remove(openshell, WISH, False).changed
-    sandbox.have(openshell, WISH, False)
-    assert sandbox.remove(openshell, WISH, True).changed
-    assert find_sandbox(openshell, WISH.name) is not None
-    outcome = sandbox.remove(openshell, WISH, False)
+    assert not sandbox.remove(openshell, DESIRED, False).changed
+    sandbox.have(openshell, DESIRED, False)
+    assert sandbox.remove(openshell, DESIRED, True).changed
+    assert find_sandbox(openshell, DESIRED.name) is not None
+    outcome = sandbox.remove(openshell, DESIRED, False)
     assert outcome.as_result()["phase"] is None
     assert gateway.known()["sandboxes"] == {}
-    assert not sandbox.remove(openshell, WISH, False).changed
+    assert not sandbox.remove(openshell, DESIRED, False).changed
 
 
 def test_no_secret_is_in_any_argument(openshell: OpenShell) -> None:
-    said = json.dumps(sandbox.words(openshell, replace(WISH, providers=("lab",))))
+    said = json.dumps(sandbox.words(openshell, replace(DESIRED, providers=("lab",))))
     assert "--env" not in said
 
 
 def test_one_deleted_meanwhile_is_told(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     def delete() -> None:
-        while find_sandbox(openshell, WISH.name) is None:
+        while find_sandbox(openshell, DESIRED.name) is None:
             pass
-        openshell.call("sandbox", "delete", WISH.name)
+        openshell.call("sandbox", "delete", DESIRED.name)
 
     threading.Thread(target=delete, daemon=True).start()
-    failure = failure_of(openshell, replace(WISH, image="lab/stuck:1", timeout=10))
+    failure = failure_of(openshell, replace(DESIRED, image="lab/stuck:1", timeout=10))
     assert failure.code in ("sandbox_error", "openshell_failed")
     assert gateway.known()["sandboxes"] == {}

@@ -20,9 +20,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge, firewall
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Wish, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe
 
-WISH = Wish(image="nemoclaw-no-such-image:1", timeout=2)
+DESIRED = Desired(image="nemoclaw-no-such-image:1", timeout=2)
 
 
 def command(*words: str) -> str:
@@ -69,8 +69,8 @@ def server(lab: Lab) -> Iterator[socket.socket]:
 
 
 def run(lab: Lab, port: int, check_mode: bool = False, **options: object) -> dict[str, object]:
-    wish = replace(WISH, network=lab.network, port=port, **options)  # type: ignore[arg-type]
-    return probe(Machine(), find_account(), wish, check_mode)
+    desired = replace(DESIRED, network=lab.network, port=port, **options)  # type: ignore[arg-type]
+    return probe(Machine(), find_account(), desired, check_mode)
 
 
 @contextlib.contextmanager
@@ -162,8 +162,8 @@ def test_what_cannot_be_probed_is_no_verdict(
 ) -> None:
     if "busybox" in options:
         subprocess.run(["docker", "rmi", bridge.OWN_IMAGE], capture_output=True, check=False)
-    wish = replace(WISH, **{"network": lab.network, "port": server.getsockname()[1], **options})
-    found = probe(Machine(), find_account(), wish, False)
+    desired = replace(DESIRED, **{"network": lab.network, "port": server.getsockname()[1], **options})
+    found = probe(Machine(), find_account(), desired, False)
     assert (found["outcome"], found["reason"]) == ("unavailable", "not_probed")
     assert words in str(found["hint"])
     if "busybox" in options:

@@ -14,10 +14,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import proof, provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired as Provider,
+)
 from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, url
 
-WISH = proof.Wish("scripted", CHAT, "my-assistant", timeout=60, settle=0.3)
+DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -29,21 +31,21 @@ def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", mo
     """Lead the gateway to a server, as a sandbox reaches it."""
     name = kind.upper()
     address = base_url.replace("127.0.0.1", "host.openshell.internal")
-    wish = Provider(f"lab-{kind}", kind, {f"{name}_API_KEY": key}, {f"{name}_BASE_URL": address})
-    provider.have(cli, wish, False)
-    route.have(cli, route.Wish(f"lab-{kind}", model, 60), False)
+    desired = Provider(f"lab-{kind}", kind, {f"{name}_API_KEY": key}, {f"{name}_BASE_URL": address})
+    provider.have(cli, desired, False)
+    route.have(cli, route.Desired(f"lab-{kind}", model, 60), False)
 
 
 def make(cli: OpenShell, image: str = "lab/ready:1", name: str = "my-assistant") -> None:
-    sandbox.have(cli, sandbox.Wish(name, image, timeout=20), False)
+    sandbox.have(cli, sandbox.Desired(name, image, timeout=20), False)
 
 
 def prove(cli: OpenShell, **changed: Any) -> Report:
-    wish = proof.Wish(**{**vars(WISH), **changed})
-    report = Report(wish.api, wish.model)
-    found = proof.choose_sandbox(cli, wish.sandbox)
+    desired = proof.Desired(**{**vars(DESIRED), **changed})
+    report = Report(desired.api, desired.model)
+    found = proof.choose_sandbox(cli, desired.sandbox)
     assert found is not None
-    proof.prove(cli, found, wish, report)
+    proof.prove(cli, found, desired, report)
     return report
 
 
@@ -138,7 +140,7 @@ def test_a_sandbox_that_began_without_the_provider(openshell: OpenShell, llama: 
     assert off.code == "sandbox_inference_off"
     assert str(openshell.release) in off.message
     if openshell.release.detaches:
-        sandbox.restart(openshell, sandbox.Wish("my-assistant", timeout=20), False)
+        sandbox.restart(openshell, sandbox.Desired("my-assistant", timeout=20), False)
         assert prove(openshell).tool_calling == "structured"
 
 

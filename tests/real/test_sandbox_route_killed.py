@@ -61,11 +61,11 @@ def server(openshell_home: Path) -> Iterator[openshell_parts.Gateway]:
 def looked_up(monkeypatch: pytest.MonkeyPatch, server: openshell_parts.Gateway) -> None:
     """Prove by what the gateway would send a sandbox to."""
 
-    def prove(_cli: OpenShell, sandbox: str, wish: proof.Wish, _report: Any) -> None:
+    def prove(_cli: OpenShell, sandbox: str, desired: proof.Desired, _report: Any) -> None:
         known = server.known()
         route = known["routes"]["inference.local"]
         address = next(iter(known["providers"][route[0]]["config"].values()))
-        if route[1] != wish.model or ":9/" in address:
+        if route[1] != desired.model or ":9/" in address:
             raise Failure("sandbox_upstream_down", f"{sandbox} got no answer from {address}. Correct it.")
 
     monkeypatch.setattr(proof, "prove", prove)

@@ -18,7 +18,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import Wish as Provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired as Provider,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     Check,
@@ -48,9 +50,9 @@ def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts
 
     assert seen() == ("not configured", "gateway_route_missing")
     provider.have(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
-    route.have(openshell, route.Wish("ollama-local", "qwen2.5:7b", 180), False)
+    route.have(openshell, route.Desired("ollama-local", "qwen2.5:7b", 180), False)
     assert seen() == ("healthy", None)
-    for changed in (route.Wish("ollama-local", "another", 180), route.Wish("ollama-local", "qwen2.5:7b", 60)):
+    for changed in (route.Desired("ollama-local", "another", 180), route.Desired("ollama-local", "qwen2.5:7b", 60)):
         route.have(openshell, changed, False)
         (check,) = look(openshell, gateway.endpoint)
         assert (check.state, check.code) == ("differs", "gateway_route_differs")
@@ -77,11 +79,11 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     lines: set[str] = set()
     good = llama("good", api_key=KEY, alias="qwen2.5:7b").base_url
     lead(good)
-    route.have(openshell, route.Wish("ollama-local", "qwen2.5:7b", 180), False)
+    route.have(openshell, route.Desired("ollama-local", "qwen2.5:7b", 180), False)
     assert becomes("not probed", None), "no sandbox, no question"
-    sandbox.have(openshell, sandbox.Wish("bare", "lab/bare:1", timeout=20), False)
+    sandbox.have(openshell, sandbox.Desired("bare", "lab/bare:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "nor from one without curl"
-    sandbox.have(openshell, sandbox.Wish("my-assistant", "lab/ready:1", timeout=20), False)
+    sandbox.have(openshell, sandbox.Desired("my-assistant", "lab/ready:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "the first is asked, where none is named"
     for _gateway, check in (
         look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),
@@ -93,7 +95,7 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
         )
     _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
     assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
-    sandbox.remove(openshell, sandbox.Wish("bare", timeout=20), False)
+    sandbox.remove(openshell, sandbox.Desired("bare", timeout=20), False)
     assert becomes("healthy", None)
     lead(good, key="another-key")
     assert becomes("unauthorized", "sandbox_key_refused")

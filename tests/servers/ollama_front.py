@@ -86,22 +86,22 @@ class _Exchange(BaseHTTPRequestHandler):
         self._answer(200, {"models": list(self.server.loaded.values())})
 
     def _load(self, body: bytes) -> None:
-        wish = json.loads(body)
-        model = self.server.installed().get(wish["model"])
-        if wish.get("prompt"):
+        desired = json.loads(body)
+        model = self.server.installed().get(desired["model"])
+        if desired.get("prompt"):
             self._answer(501, {"error": "ollama_front.py answers prompts on /v1/chat/completions only"})
         elif model is None:
-            self._answer(404, {"error": f"model '{wish['model']}' not found"})
-        elif wish.get("keep_alive") == 0:
+            self._answer(404, {"error": f"model '{desired['model']}' not found"})
+        elif desired.get("keep_alive") == 0:
             self.server.loaded.pop(model["name"], None)
-            self._answer(200, {"model": wish["model"], "response": "", "done": True, "done_reason": "unload"})
+            self._answer(200, {"model": desired["model"], "response": "", "done": True, "done_reason": "unload"})
         elif self.server.load_error:
             self._answer(500, {"error": self.server.load_error})
         else:
             length = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 4096)
             more = {"size_vram": model["size"], "context_length": length, "expires_at": "2100-01-01T00:00:00Z"}
             self.server.loaded[model["name"]] = {**model, **more}
-            self._answer(200, {"model": wish["model"], "response": "", "done": True, "done_reason": "load"})
+            self._answer(200, {"model": desired["model"], "response": "", "done": True, "done_reason": "load"})
 
     def _generate(self, body: bytes) -> None:
         name = json.loads(body).get("model")

@@ -13,9 +13,9 @@ from typing import Any
 import powershell_double
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.desired import Desired, make_desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish, make_wish
 
 OPTIONS: dict[str, Any] = {
     "state": "restarted",
@@ -34,8 +34,8 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def wish(**options: Any) -> Wish:
-    return make_wish({**OPTIONS, **options})
+def desired(**options: Any) -> Desired:
+    return make_desired({**OPTIONS, **options})
 
 
 class Laptop:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import spec as wanted_spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import MASK
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..containers import spec as wanted_spec
+from ..transport.credentials import MASK
+from ..untrusted import list_of, object_of
+from .spec import Spec
 
 CHANGED_SECRET = f"{MASK} (another one)"
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import MASK
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
+from ..failure import Failure
+from ..transport.credentials import MASK
+from ..untrusted import object_of
 
 # Lines that a failure carries: enough for a Python traceback and the line that explains it (upstream-facts N33: 30).
 SHOWN_LINES = 30

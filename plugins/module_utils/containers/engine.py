@@ -16,16 +16,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.docker_engine import (
     FAILURE_CODES,
     find_engine,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..host.machine import Machine
+from ..registry.reference import parse_reference
+from ..transport.credentials import quote
+from ..untrusted import list_of, object_of
 
 # Seconds for one call. Creating and stopping wait for disks; the SDK's own default is the same.
 CALL_LIMIT_S = 60

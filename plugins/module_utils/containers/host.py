@@ -10,11 +10,11 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+from ..host.accounts import Account
+from ..host.gpus import find_gpus
+from ..host.machine import Machine
+from ..host.memory import parse_meminfo
+from ..host.platform import (
     normalise_architecture,
     read_platform,
     refine_by_gpu_names,

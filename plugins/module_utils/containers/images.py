@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, size_of
+from ..failure import Failure
+from ..jobs.progress import Position, Report, silent
+from ..sizes import format_bytes
+from ..transport.credentials import quote
+from ..untrusted import object_of, size_of
+from .engine import Engine
 
 # Seconds without a byte from the engine. It repeats its lines every 100 ms while data comes, and is silent while it writes a
 # layer of several GB to a slow disk.

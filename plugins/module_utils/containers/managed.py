@@ -34,9 +34,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.plan import (
+from ..containers import readiness
+from ..failure import Failure
+from ..jobs.progress import Report, silent
+from ..untrusted import object_of
+from .engine import Engine
+from .plan import (
     MADE_WAY_POLICY,
     NEXT,
     PREVIOUS,
@@ -49,15 +52,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     port_of,
     waiting,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import (
+from .preflight import (
     kind_of,
     name_of,
     require_ours,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import RESTART_POLICY, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
+from .spec import RESTART_POLICY, Spec
 
 LOOK_EVERY_S = 1.0
 # What a run does to a container that must not hold a GPU where it does not prove itself; C(wait): it was left unproved.

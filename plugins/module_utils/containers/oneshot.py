@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import differences
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import explain, tail
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, parse_time
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import require_ours
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import READ_LINES, last_sign
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
+from ..failure import Failure
+from ..jobs.progress import Position, Report, silent
+from ..untrusted import object_of
+from .compare import differences
+from .diagnosis import explain, tail
+from .engine import Engine, parse_time
+from .preflight import require_ours
+from .readiness import READ_LINES, last_sign
+from .spec import Spec
 
 LOOK_EVERY_S = 0.5
 

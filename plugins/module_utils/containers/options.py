@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
+from ..failure import Failure
+from ..host.facts import check_ports
 
 # Beyond it no clock of the engine's or of Python's counts, and nobody waits.
 _LONGEST_S = 366 * 24 * 3600

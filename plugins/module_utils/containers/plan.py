@@ -9,20 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import (
+from ..untrusted import list_of, object_of
+from .compare import (
     Difference,
     as_diff,
     differences,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.preflight import (
+from .engine import Engine
+from .preflight import (
     is_in_the_way,
     kind_of,
     name_of,
     require_ours,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import MODEL, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from .spec import MODEL, Spec
 
 PREVIOUS, NEXT = "-previous", "-next"
 UNPROVED_POLICY = "on-failure"

@@ -13,14 +13,14 @@ import urllib.parse
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import spec as wanted_spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..containers import spec as wanted_spec
+from ..failure import Failure
+from ..host.machine import Machine
+from ..host.sockets import find_listeners
+from ..untrusted import list_of, object_of
+from .compare import gpus_of
+from .engine import Engine
+from .spec import Spec
 
 LOOPBACK = "127.0.0.1"
 # OpenShell's own network first, whose gateway is host.openshell.internal; before it was made, Docker's own

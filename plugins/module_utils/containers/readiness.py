@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import (
+from ..failure import Failure
+from ..host.local_http import NotAnswering, get_json
+from ..jobs.progress import Position
+from ..untrusted import list_of, object_of
+from .diagnosis import (
     diagnose,
     explain,
     tail,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, parse_time
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from .engine import Engine, parse_time
 
 # upstream-facts N26 gives the same question 5 s; a server that is loading does not answer, one that is ready does at once.
 HTTP_LIMIT_S = 5.0

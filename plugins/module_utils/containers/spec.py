@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..untrusted import object_of, parse_json
 
 PREFIX = "nemoclaw.local_inference."
 KIND, MODEL, ENVIRONMENT, SECRETS = (PREFIX + name for name in ("kind", "model", "environment", "secrets"))

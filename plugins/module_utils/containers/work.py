@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the modules for managed containers have in common: their options as a wish, and the work as a job that can be watched."""
+"""What the modules for managed containers have in common: their options as what is desired, and the work as a job that can be watched."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report
+from ..jobs.job import Job
+from ..jobs.progress import Report
 
 # Options of how to watch, not of what is wanted.
 _WATCHING = ("wait", "jobs_path")
 
 
-def wish_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a module for its Wish: what is not given is an empty text, and the environment is text."""
+def desired_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a module for its Desired: what is not given is an empty text, and the environment is text."""
     wanted: dict[str, Any] = {
         name: "" if value is None else value for name, value in params.items() if name not in _WATCHING
     }
@@ -32,7 +32,7 @@ def wish_options(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(
     kind: str,
-    wish: Any,
+    desired: Any,
     secrets: tuple[str, ...],
     params: Mapping[str, Any],
     plan: Callable[[], dict[str, Any] | None],
@@ -42,14 +42,14 @@ def run(
 
     Args:
         kind: C(vllm) or C(nim).
-        wish: The Wish, a dataclass; another one is other work.
+        desired: The Desired, a dataclass; another one is other work.
         secrets: What of it must not lie in the job's files.
         params: Of the module: C(wait) and C(jobs_path).
         plan: Returns the result where nothing is to be done, else None; changes nothing.
         work: Does it.
 
     """
-    job = Job(kind, wish.name, asdict(wish), f"Starting {wish.name}", secrets, params["jobs_path"])
+    job = Job(kind, desired.name, asdict(desired), f"Starting {desired.name}", secrets, params["jobs_path"])
     outcome = job.run(plan, work, params["wait"])
     result = outcome.as_result()
     if not outcome.finished:

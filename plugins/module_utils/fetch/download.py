@@ -19,16 +19,16 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import (
+from ..failure import Failure
+from ..jobs.progress import Position, Report
+from ..sizes import format_bytes
+from ..transport.addresses import is_local
+from .source import Source
+from .trouble import (
     full,
     status_failure,
     transfer_failure,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import is_local
 
 _CHUNK = 1024 * 1024
 # A release is reached by two redirects (github.com -> its storage).

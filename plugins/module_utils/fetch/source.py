@@ -10,7 +10,7 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 _CHECKSUM = re.compile(r"sha256:([0-9a-fA-F]{64})")
 

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 
 class Staging:

@@ -12,9 +12,9 @@ import socket
 import ssl
 import urllib.error
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+from ..failure import Failure
+from ..sizes import format_bytes
+from .source import Source
 
 _OTHER_WAY = "or fetch the file elsewhere, put it on the host and give its path as url"
 _UNTOUCHED = "What was there before is untouched."

@@ -12,7 +12,7 @@ import pwd
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 
 class Account(NamedTuple):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple, cast
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
+from .accounts import Account
 
 # A GPU row is about 120 bytes and a version line less: whatever says more than this is not answering our question.
 MAX_OUTPUT_BYTES = 262_144

@@ -14,14 +14,14 @@ import stat
 import urllib.parse
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, user_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import (
+from ..untrusted import object_of, parse_json
+from .accounts import Account, user_name
+from .local_http import (
     NotAnswering,
     UnixConnection,
     get_json,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from .machine import Machine
 
 # Upstream gives C(docker info) 1.5 s (upstream-facts N3); an engine under load needs longer than that.
 LIMIT_S = 3.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
+from ..failure import Failure
+from .machine import Machine
+from .sockets import find_listeners
 
 _DOCKER_PROXY = "docker-proxy"
 # What servers take their address from: Ollama its environment, vLLM and llama.cpp an option.

@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
+from ..failure import Failure
+from ..proxy.layout import find_gate
+from ..route.record import read_record, record_path
+from ..vllm.attach import find_vllm
+from .accounts import Account
+from .docker_engine import (
     find_engine,
     unreachable_engine,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import describe_gpus, find_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory, parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.packages import find_package_manager
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+from .gpus import describe_gpus, find_gpus
+from .machine import Machine
+from .memory import Memory, parse_meminfo
+from .packages import find_package_manager
+from .platform import (
     KERNEL_RELEASE,
     normalise_architecture,
     parse_os_release,
@@ -29,22 +32,19 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.plat
     refine_by_gpu_names,
     vllm_profile,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.together import run_together
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+from .sockets import find_listeners
+from .together import run_together
+from .tools import (
     find_ollama,
     find_python_libraries,
     find_tool,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import (
+from .wsl import (
     Side,
     find_windows_ollama,
     read_wsl,
     tell_sides_apart,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import find_gate
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record, record_path
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
 
 # Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
 _LIMIT_S = 15.0

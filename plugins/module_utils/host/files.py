@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
+from .accounts import Account, acting_as
 
 # Far more than any record, list or configuration that we read has.
 READ_LIMIT = 4 * 1024 * 1024

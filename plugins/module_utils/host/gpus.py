@@ -10,15 +10,15 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import (
+from .machine import Machine
+from .memory import Memory
+from .nvidia_smi import (
     GpuRow,
     ask_mig,
     ask_nvidia_smi,
     find_nvidia_smi,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+from .platform import (
     DEVICE_TREE_MODEL,
     DMI_PRODUCT_NAME,
 )

@@ -13,11 +13,11 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
+from ..failure import Failure
+from ..transport.url import BaseUrl
+from .accounts import Account
+from .machine import Machine
+from .sockets import find_listeners
 
 # useradd(8), SYS_UID_MAX: below it no person logs in. login.defs may lower it.
 _SYS_UID_MAX = 999

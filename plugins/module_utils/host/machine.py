@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult, run_command
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import only_root_can_change, read_file
+from .accounts import Account
+from .commands import CommandResult, run_command
+from .files import only_root_can_change, read_file
 
 # Ansible's non-login shells often come without these, and tools are installed there.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
+from ..untrusted import count_of
+from .machine import Machine
 
 # Numbers and words without commas stand before and after the name, which may contain commas.
 FIELDS = ("index", "uuid", "name", "memory.total", "memory.free", "compute_cap", "driver_version")

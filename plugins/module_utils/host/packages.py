@@ -18,10 +18,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ..clock import Deadline
+from ..failure import Failure
+from .commands import CommandResult
+from .machine import Machine
 
 # Command -> name as Ansible calls it. By command presence as the page does for apt-get (upstream-facts N4); dnf comes
 # before yum, which on today's Fedora and RHEL is a link to it.

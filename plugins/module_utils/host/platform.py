@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from .machine import Machine
 
 DMI_PRODUCT_NAME = "/sys/class/dmi/id/product_name"
 DEVICE_TREE_MODEL = "/sys/firmware/devicetree/base/model"

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import user_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from .accounts import user_name
+from .machine import Machine
 
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 _ESTABLISHED = "01"  # TCP_ESTABLISHED in the same file

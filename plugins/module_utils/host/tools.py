@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+from ..ollama.install.layout import (
     find_damage,
     find_leftover,
     find_previous,
     read_manifest,
 )
+from .accounts import Account
+from .local_http import NotAnswering, get_json
+from .machine import Machine
 
 # openshell needs about 13 ms, nemoclaw (a Node program) some hundred.
 _VERSION_LIMIT_S = 3.0

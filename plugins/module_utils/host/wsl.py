@@ -18,13 +18,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
+from .machine import Machine
+from .platform import (
     KERNEL_RELEASE,
     read_platform,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import ask_ollama_daemon
+from .sockets import find_listeners
+from .tools import ask_ollama_daemon
 
 # What Docker Desktop calls Windows, in containers and in WSL (page, WSL with Windows-Host Ollama).
 WINDOWS_HOST = "host.docker.internal"

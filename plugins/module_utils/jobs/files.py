@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..host.files import read_file
+from ..untrusted import object_of, parse_json
 
 # Written into the state, so that what another release wrote is not misread.
 SCHEMA = 1

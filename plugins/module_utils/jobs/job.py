@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files, Lock, Unusable
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import WINDOW_S, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.worker import start
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import record_path
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.accounts import find_account
+from ..route.record import record_path
+from .files import Files, Lock, Unusable
+from .progress import WINDOW_S, Report, silent
+from .worker import start
 
 # Seconds between two looks at a worker within one call: nobody notices, and 25 hosts cost nothing.
 _LOOK_S = 0.1

@@ -13,10 +13,10 @@ import time
 import traceback
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files, Unusable
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Meter, Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import mask
+from ..failure import Ended, Failure
+from ..transport.credentials import mask
+from .files import Files, Unusable
+from .progress import Meter, Position, Report
 
 # Seconds between two writes of the state, unless another phase begins.
 _WRITE_S = 0.5

@@ -17,16 +17,17 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.machine import Machine
 from ..jobs.progress import Report
-from ..openshell import provider, provider_wish
+from ..openshell import desired_provider, provider
 from ..openshell.backend import Desired, Plan, Position
 from ..openshell.cli import find_openshell
-from ..openshell.gateway_route import STAYS, GatewayRoute, decide, own_sandbox, provider_wish_of
+from ..openshell.gateway_route import STAYS, GatewayRoute, decide, own_sandbox, provider_spec_of
 from . import inference
+from .desired import DEFAULT_SANDBOX
+from .desired import Desired as DesiredSandbox
 from .gateway import GATEWAY, find_gateway
 from .onboard import Onboarding
 from .program import NemoClaw
 from .registry import Recorded, find_recorded
-from .wish import DEFAULT_SANDBOX, Wish
 
 
 class NemoClawRoute(GatewayRoute):
@@ -45,7 +46,7 @@ class NemoClawRoute(GatewayRoute):
         desired = replace(desired, sandbox=own_sandbox(desired) or DEFAULT_SANDBOX)
         super().__init__(machine, account, desired)
         self._nemoclaw = nemoclaw
-        wish = Wish(
+        spec = DesiredSandbox(
             desired.sandbox,
             desired.route,
             desired.credential,
@@ -54,8 +55,8 @@ class NemoClawRoute(GatewayRoute):
             desired.accepted,
             "allow" if desired.may_share else "refuse",
         )
-        self._endpoint = wish.endpoint
-        self._onboarding = Onboarding(nemoclaw, wish, desired.gateway)
+        self._endpoint = spec.endpoint
+        self._onboarding = Onboarding(nemoclaw, spec, desired.gateway)
         self._is_missing = False
         self._has_failed = False
         self._told: Recorded | None = None
@@ -72,9 +73,9 @@ class NemoClawRoute(GatewayRoute):
             return
         self._see(cli)
         if self._desired.recorded.get("provider_name"):
-            wish = provider_wish.check_wish(self._wish_before())
-            found = provider.find_provider(cli, wish.name)
-            self._can_return = provider.compare(wish, found, self._seen.remembered).known_values
+            spec = desired_provider.check_desired(self._spec_before())
+            found = provider.find_provider(cli, spec.name)
+            self._can_return = provider.compare(spec, found, self._seen.remembered).known_values
 
     def plan(self, previous: Position | None) -> Plan:
         """See Backend."""
@@ -85,7 +86,7 @@ class NemoClawRoute(GatewayRoute):
             self._decision = decide(self._desired, self._seen, previous)
             plan = self._decision.plan
             recorded = find_recorded(self._account.home, self._desired.sandbox)
-            if recorded is not None and not inference.is_told(recorded, self._wish_now()):
+            if recorded is not None and not inference.is_told(recorded, self._spec_now()):
                 plan.actions.append(f"tell NemoClaw of {self._desired.route['model']} by {self._name}")
             return plan
         plan = Plan([f"onboard {self._desired.sandbox} with NemoClaw"])
@@ -160,10 +161,10 @@ class NemoClawRoute(GatewayRoute):
         self._written |= {self._name} if name is None else set()
         return super()._give(name)
 
-    def _wish_now(self) -> inference.Wish:
+    def _spec_now(self) -> inference.Desired:
         """Return what NemoClaw has to have recorded."""
         desired, route = self._desired, self._desired.route
-        return inference.Wish(
+        return inference.Desired(
             desired.sandbox,
             self._name,
             route["model"],
@@ -177,10 +178,10 @@ class NemoClawRoute(GatewayRoute):
     def _tell(self) -> None:
         """Tell NemoClaw. It leads the gateway too, and undoes what it could not finish."""
         recorded = find_recorded(self._account.home, self._desired.sandbox)
-        wish = self._wish_now()
-        if recorded is not None and inference.is_told(recorded, wish):
+        spec = self._spec_now()
+        if recorded is not None and inference.is_told(recorded, spec):
             return
-        self._changed |= inference.have(self._nemoclaw, self._cli, wish, False)["changed"]
+        self._changed |= inference.have(self._nemoclaw, self._cli, spec, False)["changed"]
         self._told = recorded
 
     def _tell_again(self, previous: Position | None) -> list[str]:
@@ -189,8 +190,8 @@ class NemoClawRoute(GatewayRoute):
         if told is None or told.provider is None or told.model is None:
             return []
         timeout = previous["timeout"] if previous else self._desired.route["timeout"]
-        wish = replace(
-            self._wish_now(),
+        spec = replace(
+            self._spec_now(),
             provider=told.provider,
             model=told.model,
             timeout=timeout,
@@ -199,7 +200,7 @@ class NemoClawRoute(GatewayRoute):
             credential="",
         )
         try:
-            inference.have(self._nemoclaw, self._cli, wish, False)
+            inference.have(self._nemoclaw, self._cli, spec, False)
         except Failure as failure:
             return [f"NemoClaw could not be told of {told.model} by {told.provider} again: {failure.message}"]
         return [f"NemoClaw was told of {told.model} by {told.provider} again."]
@@ -217,14 +218,14 @@ class NemoClawRoute(GatewayRoute):
                 "with the previous settings, so that it gets them again."
             ]
         try:
-            provider.have(self._cli, self._wish_before(), False)
+            provider.have(self._cli, self._spec_before(), False)
         except Failure as failure:
             return [
                 f"The provider {name} could not be led back to {recorded['base_url_sandbox']}: {failure.message} Run this again."
             ]
         return [f"The provider {name} leads to {recorded['base_url_sandbox']} again."]
 
-    def _wish_before(self) -> provider_wish.Wish:
+    def _spec_before(self) -> desired_provider.Desired:
         """Return the recorded provider, with the credential of this run."""
         before = replace(self._desired, route=self._desired.recorded, may_replace=True)
-        return provider_wish_of(before)
+        return provider_spec_of(before)

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import ENDPOINTS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY
+from ..failure import Failure
+from ..route.record import STATE_DIRECTORY
+from .desired import ENDPOINTS
+from .program import NemoClaw
+from .registry import Recorded, find_recorded
 
 Release = tuple[int, ...]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import recorded_names
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.route import find_route
+from ..openshell.text import RouteSeen
+from .registry import recorded_names
 
 # NemoClaw's own name for its gateway (upstream-facts N36).
 GATEWAY = "nemoclaw"

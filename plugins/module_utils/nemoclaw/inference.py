@@ -15,8 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import (
+from ..failure import Failure
+from ..openshell import route as openshell_route
+from ..openshell.cli import OpenShell
+from ..transport.credentials import quote
+from .capabilities import (
     API_SINCE,
     OLLAMA,
     VLLM,
@@ -27,13 +30,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
     has_own_proxy,
     too_old,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import keep_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw, last_words
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import ENDPOINTS, NO_KEY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
+from .desired import ENDPOINTS, NO_KEY
+from .gateway import keep_route
+from .program import NemoClaw, last_words
+from .registry import Recorded, find_recorded
 
 # It writes a file in the sandbox by OpenShell; a sandbox that hangs must not hold the play up.
 _SILENCE_S = 120.0
@@ -51,7 +51,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """Where the sandbox is to be routed.
 
     Attributes:
@@ -76,7 +76,7 @@ class Wish:
     credential: str = field(default="", repr=False)
 
 
-def have(nemoclaw: NemoClaw, cli: OpenShell, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def have(nemoclaw: NemoClaw, cli: OpenShell, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Make NemoClaw's record, the agent's settings and the gateway's route say the same.
 
     Raises:
@@ -85,24 +85,26 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, wish: Wish, check_mode: bool) -> di
             CLI. The gateway's route is what it was before.
 
     """
-    recorded = _find(nemoclaw, wish)
-    wanted = openshell_route.Wish(wish.provider, wish.model, wish.timeout, sandbox=wish.sandbox, shared=wish.shared)
+    recorded = _find(nemoclaw, desired)
+    wanted = openshell_route.Desired(
+        desired.provider, desired.model, desired.timeout, sandbox=desired.sandbox, shared=desired.shared
+    )
     seen = openshell_route.have(cli, wanted, check_mode=True)
-    told = is_told(recorded, wish)
+    told = is_told(recorded, desired)
     # Foreseen in check mode too.
-    command = None if told else _command(nemoclaw, wish, recorded)
+    command = None if told else _command(nemoclaw, desired, recorded)
     kept = keep_route(cli)
     try:
         if not check_mode and command:
-            _tell(nemoclaw, wish, *command)
+            _tell(nemoclaw, desired, *command)
         if not check_mode and (seen.changed or not told):
             openshell_route.have(cli, wanted, check_mode=False)
     except Failure as failure:
         # First NemoClaw, whose own command routes the gateway too, and with another timeout.
-        said = "" if told else _tell_again(nemoclaw, wish, recorded)
+        said = "" if told else _tell_again(nemoclaw, desired, recorded)
         raise Failure(failure.code, failure.message + said + kept.restore(), **failure.details) from failure
-    before = {"provider": recorded.provider, "model": recorded.model, **({"api": recorded.api} if wish.api else {})}
-    after = {"provider": wish.provider, "model": wish.model, **({"api": wish.api} if wish.api else {})}
+    before = {"provider": recorded.provider, "model": recorded.model, **({"api": recorded.api} if desired.api else {})}
+    after = {"provider": desired.provider, "model": desired.model, **({"api": desired.api} if desired.api else {})}
     return {
         "changed": seen.changed or not told,
         "recorded": after,
@@ -111,62 +113,77 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, wish: Wish, check_mode: bool) -> di
     }
 
 
-def is_told(recorded: Recorded, wish: Wish) -> bool:
+def is_told(recorded: Recorded, desired: Desired) -> bool:
     """Tell whether NemoClaw has recorded what is wanted."""
-    same = (recorded.provider, recorded.model) == (wish.provider, wish.model)
-    return same and not changes_api(recorded, {"api": wish.api})
+    same = (recorded.provider, recorded.model) == (desired.provider, desired.model)
+    return same and not changes_api(recorded, {"api": desired.api})
 
 
-def _command(nemoclaw: NemoClaw, wish: Wish, recorded: Recorded) -> tuple[list[str], dict[str, str]]:
+def _command(nemoclaw: NemoClaw, desired: Desired, recorded: Recorded) -> tuple[list[str], dict[str, str]]:
     """Return what NemoClaw is called with, by what its release can: words, and variables beside them."""
     # The gateway's own check asks from the host, where the sandbox's name for it means nothing (decision 0011).
-    words = ["--provider", wish.provider, "--model", wish.model, "--sandbox", wish.sandbox, "--no-verify"]
-    if wish.provider in _KEYS:
-        new_api = changes_api(recorded, {"api": wish.api})
-        if recorded.provider == wish.provider and not new_api:
+    words = ["--provider", desired.provider, "--model", desired.model, "--sandbox", desired.sandbox, "--no-verify"]
+    if desired.provider in _KEYS:
+        new_api = changes_api(recorded, {"api": desired.api})
+        if recorded.provider == desired.provider and not new_api:
             return words, {}
         if can_change_api(nemoclaw):
-            return [*words, *_endpoint_words(nemoclaw, wish)], {_KEYS[wish.provider]: wish.credential or NO_KEY}
+            return [*words, *_endpoint_words(nemoclaw, desired)], {
+                _KEYS[desired.provider]: desired.credential or NO_KEY
+            }
         if new_api:
             raise too_old(
                 nemoclaw,
                 API_SINCE,
-                f"To change the API of the sandbox {wish.sandbox} from {recorded.api} to {wish.api}",
+                f"To change the API of the sandbox {desired.sandbox} from {recorded.api} to {desired.api}",
                 "Or make the sandbox anew by nemoclaw_onboard with recreate: true. Nothing was changed.",
             )
         return words, {}
-    if wish.provider not in (OLLAMA, VLLM) or not checks_local_servers(nemoclaw):
+    if desired.provider not in (OLLAMA, VLLM) or not checks_local_servers(nemoclaw):
         return words, {}
-    if wish.provider == OLLAMA and not has_own_proxy(nemoclaw):
+    if desired.provider == OLLAMA and not has_own_proxy(nemoclaw):
         raise Failure(
             "nemoclaw_provider_refused",
             f"NemoClaw {dotted(nemoclaw.release())} would start an auth proxy of its own for {OLLAMA}, beside the one that is there. "
-            f"Nothing was changed. Take the provider compatible-endpoint, by which NemoClaw onboarded {wish.sandbox}.",
+            f"Nothing was changed. Take the provider compatible-endpoint, by which NemoClaw onboarded {desired.sandbox}.",
         )
-    port = urlsplit(wish.base_url or "").port
-    return words, {"NEMOCLAW_VLLM_PORT": str(port)} if port and wish.provider == VLLM else {}
+    port = urlsplit(desired.base_url or "").port
+    return words, {"NEMOCLAW_VLLM_PORT": str(port)} if port and desired.provider == VLLM else {}
 
 
-def _endpoint_words(nemoclaw: NemoClaw, wish: Wish) -> list[str]:
-    if not wish.base_url or not wish.api:
+def _endpoint_words(nemoclaw: NemoClaw, desired: Desired) -> list[str]:
+    if not desired.base_url or not desired.api:
         raise Failure(
             "nemoclaw_route_incomplete",
-            f"NemoClaw {dotted(nemoclaw.release())} takes {wish.provider} for {wish.sandbox} only with the server's address and API. Give "
+            f"NemoClaw {dotted(nemoclaw.release())} takes {desired.provider} for {desired.sandbox} only with the server's address and "
+            "API. Give "
             "base_url, api and credential. Nothing was changed.",
         )
-    return ["--endpoint-url", wish.base_url, "--credential-env", _KEYS[wish.provider], "--inference-api", wish.api]
+    return [
+        "--endpoint-url",
+        desired.base_url,
+        "--credential-env",
+        _KEYS[desired.provider],
+        "--inference-api",
+        desired.api,
+    ]
 
 
-def _tell_again(nemoclaw: NemoClaw, wish: Wish, recorded: Recorded) -> str:
+def _tell_again(nemoclaw: NemoClaw, desired: Desired, recorded: Recorded) -> str:
     """Tell NemoClaw what it had recorded, where a command that failed has changed that; say so."""
-    if recorded.provider is None or recorded.model is None or _find(nemoclaw, wish) == recorded:
+    if recorded.provider is None or recorded.model is None or _find(nemoclaw, desired) == recorded:
         return ""
     before = f"{recorded.model} by {recorded.provider}"
     previous = replace(
-        wish, provider=recorded.provider, model=recorded.model, api=recorded.api, base_url=recorded.url, credential=""
+        desired,
+        provider=recorded.provider,
+        model=recorded.model,
+        api=recorded.api,
+        base_url=recorded.url,
+        credential="",
     )
     try:
-        _tell(nemoclaw, previous, *_command(nemoclaw, previous, _find(nemoclaw, wish)))
+        _tell(nemoclaw, previous, *_command(nemoclaw, previous, _find(nemoclaw, desired)))
     except Failure as failure:
         # What could not be written now could not be written before: the agent's settings are what they were.
         if failure.code != "nemoclaw_config_unwritten":
@@ -174,18 +191,18 @@ def _tell_again(nemoclaw: NemoClaw, wish: Wish, recorded: Recorded) -> str:
     return f" NemoClaw was told of {before} again."
 
 
-def _find(nemoclaw: NemoClaw, wish: Wish) -> Recorded:
-    recorded = find_recorded(nemoclaw.account.home, wish.sandbox)
+def _find(nemoclaw: NemoClaw, desired: Desired) -> Recorded:
+    recorded = find_recorded(nemoclaw.account.home, desired.sandbox)
     if recorded is None:
         raise Failure(
             "nemoclaw_sandbox_missing",
-            f"NemoClaw has no sandbox {wish.sandbox}, so there is nothing to route elsewhere. nemoclaw list has their names; the "
+            f"NemoClaw has no sandbox {desired.sandbox}, so there is nothing to route elsewhere. nemoclaw list has their names; the "
             "module nemoclaw_onboard makes one.",
         )
     return recorded
 
 
-def _tell(nemoclaw: NemoClaw, wish: Wish, words: list[str], own: dict[str, str]) -> None:
+def _tell(nemoclaw: NemoClaw, desired: Desired, words: list[str], own: dict[str, str]) -> None:
     unwritten: list[str] = []
 
     def hear(line: str) -> None:
@@ -193,13 +210,14 @@ def _tell(nemoclaw: NemoClaw, wish: Wish, words: list[str], own: dict[str, str])
             unwritten.append(line)
 
     ended = nemoclaw.run(["inference", "set", *words], own, _SILENCE_S, hear)
-    logs = [quote(line, wish.credential, 300) for line in ended.lines]
+    logs = [quote(line, desired.credential, 300) for line in ended.lines]
     if ended.code == 0 and unwritten:
         raise Failure(
             "nemoclaw_config_unwritten",
-            f"Ran nemoclaw inference set for {wish.sandbox}, and it could not write the agent's settings in the sandbox: "
-            f"{quote(unwritten[-1], wish.credential, 300)}. Look whether the sandbox is up (nemoclaw {wish.sandbox} status), and run this "
-            f"again; nemoclaw {wish.sandbox} rebuild writes them too.",
+            f"Ran nemoclaw inference set for {desired.sandbox}, and it could not write the agent's settings in the sandbox: "
+            f"{quote(unwritten[-1], desired.credential, 300)}. Look whether the sandbox is up (nemoclaw {desired.sandbox} status), and "
+            "run this "
+            f"again; nemoclaw {desired.sandbox} rebuild writes them too.",
             exit_code=0,
             last_logs=logs,
         )
@@ -208,10 +226,10 @@ def _tell(nemoclaw: NemoClaw, wish: Wish, words: list[str], own: dict[str, str])
     how = "did not end and was stopped" if ended.code is None else f"ended with exit status {ended.code}"
     said = " ".join(ended.lines)
     code = next(name for pattern, name in FAILURE_CODES.items() if re.search(pattern, said))
-    remedy = _REMEDIES[code].format(sandbox=wish.sandbox, provider=wish.provider)
+    remedy = _REMEDIES[code].format(sandbox=desired.sandbox, provider=desired.provider)
     raise Failure(
         code,
-        f"Ran nemoclaw inference set for {wish.sandbox}, and it {how}: {last_words(ended, wish.credential)}. {remedy}.",
+        f"Ran nemoclaw inference set for {desired.sandbox}, and it {how}: {last_words(ended, desired.credential)}. {remedy}.",
         exit_code=ended.code,
         last_logs=logs,
     )

@@ -10,40 +10,40 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import (
+from ..failure import Failure
+from ..jobs.progress import Position, Report
+from ..openshell import desired_provider, provider
+from ..openshell import route as openshell_route
+from ..openshell.cli import OpenShell
+from ..openshell.sandbox import READY
+from ..openshell.sandboxes import find_sandbox
+from ..transport.addresses import resolve
+from ..transport.credentials import quote
+from ..transport.url import parse_base_url
+from .capabilities import (
     API_SINCE,
     can_change_api,
     changes_api,
     too_old,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import find_gateway, keep_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
-    Ended,
-    NemoClaw,
-    last_words,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded, find_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import is_heartbeat
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
+from .desired import (
     ENDPOINTS,
     NO_KEY,
     ONBOARD,
     TRUSTED_HOSTS,
-    Wish,
+    Desired,
     check,
     environment,
     trust,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, provider_wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.addresses import resolve
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
+from .gateway import find_gateway, keep_route
+from .program import (
+    Ended,
+    NemoClaw,
+    last_words,
+)
+from .registry import Recorded, find_recorded
+from .text import is_heartbeat
 
 # "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")
@@ -90,13 +90,13 @@ class Onboarding:
 
     Args:
         nemoclaw: The program.
-        wish: What is wanted.
+        desired: What is wanted.
         gateway: The name of NemoClaw's gateway.
 
     """
 
-    def __init__(self, nemoclaw: NemoClaw, wish: Wish, gateway: str) -> None:
-        self._nemoclaw, self._wish, self._gateway = nemoclaw, wish, gateway
+    def __init__(self, nemoclaw: NemoClaw, desired: Desired, gateway: str) -> None:
+        self._nemoclaw, self._desired, self._gateway = nemoclaw, desired, gateway
 
     def plan(self, check_mode: bool) -> dict[str, Any] | None:
         """Return the result where there is nothing to do, or nothing may be done; None where NemoClaw has to be run.
@@ -106,21 +106,23 @@ class Onboarding:
                 C(route_shared), C(nemoclaw_registry_unreadable), or one of the OpenShell CLI.
 
         """
-        wish = self._wish
-        check(wish)
+        desired = self._desired
+        check(desired)
         cli = find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._gateway)
         if self._is_there(cli):
             return self._result(changed=False, phase=READY)
-        if not wish.accepted:
+        if not desired.accepted:
             raise Failure(
                 "nemoclaw_terms_not_accepted",
-                f"NemoClaw has to make the sandbox {wish.name}, and does so without questions only for those who accept the "
+                f"NemoClaw has to make the sandbox {desired.name}, and does so without questions only for those who accept the "
                 "third-party software that it brings. Read its notice (nemoclaw onboard shows it), and set "
                 "sandbox_accept_third_party_software to true. Nothing was changed.",
             )
         if cli is not None:
             # Onboarding leads the whole gateway there, with every sandbox of it.
-            wanted = openshell_route.Wish(wish.endpoint, wish.route["model"], sandbox=wish.name, shared=wish.shared)
+            wanted = openshell_route.Desired(
+                desired.endpoint, desired.route["model"], sandbox=desired.name, shared=desired.shared
+            )
             self._refuse_to_move(cli, openshell_route.have(cli, wanted, check_mode=True))
         return self._result(changed=True, phase=None) if check_mode else None
 
@@ -132,46 +134,48 @@ class Onboarding:
                 C(nemoclaw_not_recorded), each with C(handed_over); the gateway leads where it led before.
 
         """
-        wish = self._wish
+        desired = self._desired
         kept = keep_route(find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._gateway))
         previous = openshell_route.as_dict(kept.route)
-        step = _Step(report, wish.name, float(wish.ready_timeout + wish.stall_timeout))
+        step = _Step(report, desired.name, float(desired.ready_timeout + desired.stall_timeout))
         started = time.monotonic()
         ended = self._nemoclaw.run(ONBOARD, self._settings(), step.silence, step.take)
         elapsed = round(time.monotonic() - started, 1)
         try:
             self._check_end(ended, step)
         except Failure as failure:
-            logs = [quote(line, wish.credential, 300) for line in ended.lines]
+            logs = [quote(line, desired.credential, 300) for line in ended.lines]
             facts: dict[str, Any] = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
             facts["previous"] = previous
             raise Failure(failure.code, failure.message + kept.restore(), handed_over=True, **facts) from failure
         return {**self._result(changed=True, phase=READY), "previous": previous, "elapsed": elapsed}
 
     def _settings(self) -> dict[str, str]:
-        found = environment(self._wish)
+        found = environment(self._desired)
         url = found["NEMOCLAW_ENDPOINT_URL"]
         named = self._nemoclaw.machine.environ.get(TRUSTED_HOSTS, "")
         return {**found, **trust(url, _addresses(url), named)}
 
     def _refuse_to_move(self, cli: OpenShell, seen: openshell_route.Outcome) -> None:
         """Stop where NemoClaw would give the provider of other sandboxes another address or key, under a route that stays the same."""
-        wish = self._wish
+        desired = self._desired
         if (
             not seen.sandboxes
-            or wish.shared != "refuse"
+            or desired.shared != "refuse"
             or seen.before is None
-            or seen.before.provider != wish.endpoint
+            or seen.before.provider != desired.endpoint
         ):
             return
-        kind, url = wish.route["provider_type"], wish.route["base_url_sandbox"]
-        credentials = {ENDPOINTS[kind][2]: wish.credential or NO_KEY}
+        kind, url = desired.route["provider_type"], desired.route["base_url_sandbox"]
+        credentials = {ENDPOINTS[kind][2]: desired.credential or NO_KEY}
         config = {"ANTHROPIC_BASE_URL" if kind == "anthropic" else "OPENAI_BASE_URL": url}
-        found = provider.have(cli, provider_wish.Wish(wish.endpoint, kind, credentials, config), check_mode=True)
+        found = provider.have(
+            cli, desired_provider.Desired(desired.endpoint, kind, credentials, config), check_mode=True
+        )
         if found.changed and not found.known_values:
             raise Failure(
                 "route_shared",
-                f"NemoClaw would give the provider {wish.endpoint} the address {url} and its key, and other sandboxes of the gateway "
+                f"NemoClaw would give the provider {desired.endpoint} the address {url} and its key, and other sandboxes of the gateway "
                 f"use it as well: {', '.join(seen.sandboxes)}. So nothing was changed. Use another gateway for this sandbox, or allow "
                 "it with shared: allow.",
                 sandboxes=seen.sandboxes,
@@ -183,7 +187,7 @@ class Onboarding:
 
         What NemoClaw has recorded alone, it makes anew.
         """
-        name = self._wish.name
+        name = self._desired.name
         recorded = find_recorded(self._nemoclaw.account.home, name)
         if cli is None or recorded is None:
             return False
@@ -203,14 +207,15 @@ class Onboarding:
 
         Releases that change the API of a sandbox that runs leave it to nemoclaw_inference.
         """
-        wish = self._wish
-        if not changes_api(recorded, wish.route) or can_change_api(self._nemoclaw):
+        desired = self._desired
+        if not changes_api(recorded, desired.route) or can_change_api(self._nemoclaw):
             return False
-        if not wish.recreate:
+        if not desired.recreate:
             raise too_old(
                 self._nemoclaw,
                 API_SINCE,
-                f"The sandbox {wish.name} is configured for {recorded.api}, and the route is {wish.route['api']}: to change that in a "
+                f"The sandbox {desired.name} is configured for {recorded.api}, and the route is {desired.route['api']}: to change that in "
+                "a "
                 "sandbox that runs",
                 "With recreate: true this release makes the sandbox anew instead, and what is in it is lost. Nothing was changed.",
             )
@@ -219,41 +224,42 @@ class Onboarding:
     def _check_end(self, ended: Ended, step: _Step) -> None:
         said = " ".join(ended.lines)
         where = f" in step {step.name!r}" if step.name else ""
-        last = last_words(ended, self._wish.credential)
+        last = last_words(ended, self._desired.credential)
         if ended.code is None:
             raise Failure(
                 "nemoclaw_stalled",
-                f"Ran nemoclaw onboard for {self._wish.name}, and it told no progress for {step.silence():g} s{where}, so it was stopped. "
+                f"Ran nemoclaw onboard for {self._desired.name}, and it told no progress for {step.silence():g} s{where}, so it was "
+                "stopped. "
                 f"Its last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
             )
         if ended.code:
-            ran = f"Ran nemoclaw onboard for {self._wish.name}, and it ended with exit status {ended.code}{where}: {last}."
+            ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."
             for pattern, code in FAILURE_CODES.items():
                 if re.search(pattern, said):
                     raise Failure(code, f"{ran} {_REMEDIES[code]}.")
             raise Failure("nemoclaw_failed", f"{ran} Correct what last_logs names, and run this again.")
-        if find_recorded(self._nemoclaw.account.home, self._wish.name) is None:
+        if find_recorded(self._nemoclaw.account.home, self._desired.name) is None:
             raise Failure(
                 "nemoclaw_not_recorded",
-                f"Ran nemoclaw onboard for {self._wish.name}, and it ended as if all were well, but has no such sandbox in its "
+                f"Ran nemoclaw onboard for {self._desired.name}, and it ended as if all were well, but has no such sandbox in its "
                 f"list. Its last words: {last}. See last_logs, and run nemoclaw onboard by hand to see what it asks.",
             )
         if step.is_unwell:
             raise Failure(
                 "nemoclaw_deployment_unwell",
-                f"Ran nemoclaw onboard for {self._wish.name}, and it made the sandbox, whose agent does not answer: {last}. Look again "
-                f"after a while (nemoclaw {self._wish.name} status, nemoclaw {self._wish.name} logs), and run this again.",
+                f"Ran nemoclaw onboard for {self._desired.name}, and it made the sandbox, whose agent does not answer: {last}. Look again "
+                f"after a while (nemoclaw {self._desired.name} status, nemoclaw {self._desired.name} logs), and run this again.",
             )
 
     def _result(self, *, changed: bool, phase: str | None) -> dict[str, Any]:
-        recorded = find_recorded(self._nemoclaw.account.home, self._wish.name)
-        name = self._wish.name
+        recorded = find_recorded(self._nemoclaw.account.home, self._desired.name)
+        name = self._desired.name
         return {
             "changed": changed,
             "sandbox": name,
             "phase": phase,
             "recorded": {"provider": recorded.provider, "model": recorded.model} if recorded else None,
-            "endpoint": self._wish.endpoint,
+            "endpoint": self._desired.endpoint,
             "previous": None,
             "actions": [f"onboard {name}"] if changed else [],
             "elapsed": 0.0,

@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import (
     SYSTEM_DIRECTORIES,
     Machine,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import (
+from ..transport.credentials import quote
+from .text import (
     LINE_LIMIT,
     News,
     cause_of,
     text_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 # What a user of NemoClaw may decide beside the route, and hands over by the task's own environment (upstream-facts N34, N40; NemoClaw
 # docs/reference/commands.mdx). All its other settings are ours to give, or belong to other work. A release that does not know one

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..failure import Failure
+from ..host.files import read_file
+from ..route.record import STATE_DIRECTORY
+from ..untrusted import object_of, parse_json
 
 REGISTRY_NAME = "sandboxes.json"
 SESSION_NAME = "onboard-session.json"

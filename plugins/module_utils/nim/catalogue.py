@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.models import MODELS, REGISTRY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+from ..failure import Failure
+from ..preconditions.gpus import (
     Gpus,
     check_memory,
     memory_of,
     of_one_kind,
 )
+from .models import MODELS, REGISTRY
 
 MIB = 1024 * 1024
 # Room beside the weights for the key-value cache and activations, as a share of the weights: an estimate.

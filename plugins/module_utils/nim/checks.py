@@ -9,34 +9,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import gpus_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Scene, require_architecture
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+from ..containers import plan as plans
+from ..containers import preflight
+from ..containers.compare import gpus_of
+from ..containers.spec import NO_GPUS
+from ..failure import Failure
+from ..nim import container as nim
+from ..preconditions.disk import (
     Need,
     check_space,
     image_need,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+from ..preconditions.gpus import (
     Gpus,
     check_free,
     check_host_room,
     find_holders,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+from ..registry.reference import parse_reference
+from ..registry.size import download_bytes
+from ..sizes import format_bytes
+from .catalogue import Choice, NimModel
+from .context import Context, require_architecture
 
 
-def check(scene: Scene, plan: plans.Plan, choice: Choice) -> tuple[bool, int | None]:
+def check(context: Context, plan: plans.Plan, choice: Choice) -> tuple[bool, int | None]:
     """Check all that can be checked before a pull; return whether the image is missing, and its size where it is known."""
-    spec, wish, engine = plan.spec, scene.wish, scene.engine
-    if not any(variable in spec.secrets for variable in nim.KEY_VARIABLES) and not wish.keyless:
+    spec, desired, engine = plan.spec, context.desired, context.engine
+    if not any(variable in spec.secrets for variable in nim.KEY_VARIABLES) and not desired.keyless:
         raise Failure(
             "ngc_key_missing",
             f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it ends within seconds, since it downloads "
@@ -45,65 +45,67 @@ def check(scene: Scene, plan: plans.Plan, choice: Choice) -> tuple[bool, int | N
             "the model lies in the cache already, set keyless. Nothing was pulled.",
         )
     containers = engine.containers()
-    preflight.require_port(scene.host.machine, spec, plan.own, containers)
+    preflight.require_port(context.host.machine, spec, plan.own, containers)
     if choice.gpus:
-        _check_gpus(scene, plan, choice.model, choice.gpus, containers)
-    nim.require_writable(spec, scene.host.account)
+        _check_gpus(context, plan, choice.model, choice.gpus, containers)
+    nim.require_writable(spec, context.host.account)
     if not plan.needs_container:
         return False, None
     found = engine.image(spec.image)
     reference = parse_reference(spec.image)
     size = None
-    require_architecture(scene, spec.image)
+    require_architecture(context, spec.image)
     if found is None:
-        size = download_bytes(reference, scene.host.architecture, scene.access.credential(reference.registry))
+        size = download_bytes(reference, context.host.architecture, context.access.credential(reference.registry))
     else:
-        _check_key(scene, reference.registry)
-    if found is None and not wish.allow_download:
+        _check_key(context, reference.registry)
+    if found is None and not desired.allow_download:
         raise Failure(
             "download_not_allowed",
             f"This host lacks the image {spec.image} ({format_bytes(size) if size else 'of unknown size'}). Nothing was downloaded, "
             "because allow_download is false: set it to true, or bring the image to the host (docker load).",
             image_bytes=size,
         )
-    _check_space(scene, plan, choice.model, size)
+    _check_space(context, plan, choice.model, size)
     return found is None, size
 
 
-def _check_key(scene: Scene, registry: str) -> None:
+def _check_key(context: Context, registry: str) -> None:
     """Refuse a key that the registry refuses, before a server that works makes room for one that cannot start with it."""
     try:
-        scene.access.login(registry)
+        context.access.login(registry)
     except Failure as failure:
         # The image is here, so a host without a way to the registry is fine.
         if failure.code == "registry_unauthorized":
             raise
 
 
-def _check_gpus(scene: Scene, plan: plans.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]) -> None:
-    preflight.require_gpu_runtime(scene.engine, scene.host.machine, plan.spec.gpus)
+def _check_gpus(
+    context: Context, plan: plans.Plan, model: NimModel, gpus: Gpus, containers: list[dict[str, Any]]
+) -> None:
+    preflight.require_gpu_runtime(context.engine, context.host.machine, plan.spec.gpus)
     if model.needed_memory_mib:
         check_host_room(
             gpus, model.name, nim.memory_share(plan.spec.environment), "NIM_KVCACHE_PERCENT in nim_environment"
         )
-    if scene.wish.share_gpus:
+    if context.desired.share_gpus:
         return
     preflight.require_gpus_free(plan.spec, plan.own, containers)
     ours = any(gpus_of(one) != NO_GPUS and plans.status_of(one) == "running" for one in plan.own)
     # Of an image of the user's nobody knows what it takes.
     if not ours and model.needed_memory_mib:
-        check_free(gpus, nim.memory_share(plan.spec.environment), find_holders(scene.host.machine))
+        check_free(gpus, nim.memory_share(plan.spec.environment), find_holders(context.host.machine))
 
 
-def _check_space(scene: Scene, plan: plans.Plan, model: NimModel, size: int | None) -> None:
+def _check_space(context: Context, plan: plans.Plan, model: NimModel, size: int | None) -> None:
     spec, cache = plan.spec, Path(plan.spec.mounts[0].source)
     needs = []
-    if not scene.wish.keyless and not _has_weights(plan):
+    if not context.desired.keyless and not _has_weights(plan):
         cached = nim.cached_bytes(cache, (model.name, parse_reference(spec.image).repository))
         needs.append(Need(f"the weights of {model.name}", str(cache), max(model.weights_bytes - cached, 0)))
-    root = str(scene.engine.info().get("DockerRootDir") or "")
+    root = str(context.engine.info().get("DockerRootDir") or "")
     # An engine in a machine of its own has no folder here.
-    if size and root and scene.host.machine.exists(root):
+    if size and root and context.host.machine.exists(root):
         needs.append(image_need(spec.image, size, root))
     check_space([need for need in needs if need.bytes])
 

@@ -13,15 +13,15 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+from ..containers import readiness
+from ..containers.spec import Mount, Spec
+from ..host.accounts import Account, acting_as
+from ..preconditions.disk import (
     cache_not_writable,
     nearest,
     why_closed,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, bounded_share
+from ..preconditions.gpus import Gpus, bounded_share
 
 KIND = "nim"
 # The name that NemoClaw's onboarding gives it.

@@ -12,50 +12,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import managed, preflight, readiness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.options import check_options
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+from ..containers import managed, preflight, readiness
+from ..containers import plan as plans
+from ..containers.compare import as_diff
+from ..containers.diagnosis import masked
+from ..containers.engine import Engine, connect
+from ..containers.host import Host
+from ..containers.images import pull
+from ..containers.options import check_options
+from ..containers.proxies import (
     proxy_secrets,
     web_proxies,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import Choice, NimModel
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.checks import check
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
-    Scene,
-    Wish,
+from ..containers.spec import NO_GPUS, Spec
+from ..endpoint.models import context_window
+from ..failure import Failure
+from ..host.accounts import Account, acting_as
+from ..host.machine import Machine
+from ..jobs.progress import Position, Report, silent
+from ..nim import container as nim
+from ..preconditions.disk import cache_not_writable
+from ..preconditions.gpus import Gpus
+from ..registry.access import Access
+from ..registry.reference import parse_reference
+from ..transport.credentials import clean_key
+from .catalogue import Choice, NimModel
+from .checks import check
+from .context import (
+    Context,
+    Desired,
     choose_model,
     gpus_of,
     image_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import cache_not_writable
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
 
 
 def converge(
-    machine: Machine, account: Account, wish: Wish, check_mode: bool, report: Report = silent
+    machine: Machine, account: Account, desired: Desired, check_mode: bool, report: Report = silent
 ) -> dict[str, Any]:
     """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
 
     Args:
         machine: The host.
         account: Whose cache, whose logins.
-        wish: What is wanted.
+        desired: What is wanted.
         check_mode: Stop before the first change; everything is looked at all the same.
         report: Gets where the work is.
 
@@ -63,40 +63,40 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, sections on containers.
 
     """
-    check_options(wish.name, wish.instead_of, wish.port, wish.wait_timeout, wish.stall_timeout)
-    engine = connect(machine, account, wish.docker_host)
-    if wish.state != "started":
-        return _taken_down(engine, wish, check_mode)
+    check_options(desired.name, desired.instead_of, desired.port, desired.wait_timeout, desired.stall_timeout)
+    engine = connect(machine, account, desired.docker_host)
+    if desired.state != "started":
+        return _taken_down(engine, desired, check_mode)
     preflight.require_engine(engine)
-    key = clean_key(wish.ngc_api_key) or None
-    access = Access(engine.client, machine, account, key, wish.registry)
-    scene = Scene(engine, Host(machine, account), wish, access)
-    offered = gpus_of(scene)
-    choice = choose_model(scene, offered)
+    key = clean_key(desired.ngc_api_key) or None
+    access = Access(engine.client, machine, account, key, desired.registry)
+    context = Context(engine, Host(machine, account), desired, access)
+    offered = gpus_of(context)
+    choice = choose_model(context, offered)
     spec = nim.make_spec(
-        wish.name,
-        image_of(wish, choice.model),
+        desired.name,
+        image_of(desired, choice.model),
         choice.model.name,
-        port=wish.port,
-        addresses=preflight.publish_addresses(engine, wish.publish),
+        port=desired.port,
+        addresses=preflight.publish_addresses(engine, desired.publish),
         gpus=",".join(choice.gpus.ids) if choice.gpus else NO_GPUS,
-        cache_dir=scene.host.folder(wish.cache_dir, nim.DEFAULT_CACHE),
+        cache_dir=context.host.folder(desired.cache_dir, nim.DEFAULT_CACHE),
         account=account,
         key=key,
-        environment=nim.bounded_environment(wish.environment, choice.gpus),
+        environment=nim.bounded_environment(desired.environment, choice.gpus),
         proxies=web_proxies(machine.environ),
         rootless=bool(engine.facts["rootless"]),
-        instead_of=wish.instead_of,
+        instead_of=desired.instead_of,
     )
     try:
-        return _started(scene, spec, choice, offered, check_mode, report)
+        return _started(context, spec, choice, offered, check_mode, report)
     except Failure as failure:
-        raise _masked(failure, [*secrets_of(machine, wish), *access.secrets()]) from None
+        raise _masked(failure, [*secrets_of(machine, desired), *access.secrets()]) from None
 
 
-def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:
+def secrets_of(machine: Machine, desired: Desired) -> tuple[str, ...]:
     """Return what the container is given and must be shown nowhere: the key, and the passwords of web proxies."""
-    return (wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
+    return (desired.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
 
 
 def _masked(failure: Failure, secrets: list[str]) -> Failure:
@@ -107,15 +107,15 @@ def _masked(failure: Failure, secrets: list[str]) -> Failure:
 
 
 def _started(
-    scene: Scene, spec: Spec, choice: Choice, offered: Gpus | None, check_mode: bool, report: Report
+    context: Context, spec: Spec, choice: Choice, offered: Gpus | None, check_mode: bool, report: Report
 ) -> dict[str, Any]:
-    engine = scene.engine
-    server = nim.make_server(spec, scene.wish.served_model, scene.wish.wait_timeout)
+    engine = context.engine
+    server = nim.make_server(spec, context.desired.served_model, context.desired.wait_timeout)
     plan = plans.make_plan(engine, spec)
     actions = plan.actions()
     size = seen = None
     if plan.step != "none":
-        missing, size = check(scene, plan, choice)
+        missing, size = check(context, plan, choice)
         if missing:
             actions.insert(0, f"pull {spec.image}")
     elif plans.is_unproved(plan.current or {}):
@@ -123,13 +123,13 @@ def _started(
         actions.append(f"wait for {spec.name}")
     else:
         seen = readiness.look(engine, server)
-    if plan.step == "none" and plan.fallback and not scene.wish.keep_previous:
+    if plan.step == "none" and plan.fallback and not context.desired.keep_previous:
         actions.append(f"remove {spec.name + plans.PREVIOUS}")
     if not check_mode:
         if plan.needs_container:
-            _make_ready(scene, spec, report)
+            _make_ready(context, spec, report)
         managed.apply(engine, plan, server, report)
-        seen, _kept = managed.follow(engine, spec, server, report, keep_previous=scene.wish.keep_previous)
+        seen, _kept = managed.follow(engine, spec, server, report, keep_previous=context.desired.keep_previous)
     served = [str(entry["id"]) for entry in seen.models] if seen else []
     model, warnings = _served_model(choice.model, served)
     previous = plans.previous_of(engine, spec) if seen else None
@@ -163,46 +163,46 @@ def _started(
     }
 
 
-def _taken_down(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
-    before = plans.status_of(engine.container(wish.name))
-    if wish.state == "stopped":
-        actions = managed.stop(engine, wish.name, nim.KIND, check_mode)
-    elif wish.state == "restored":
-        actions = managed.restore(engine, wish.name, nim.KIND, check_mode, wish.instead_of)
+def _taken_down(engine: Engine, desired: Desired, check_mode: bool) -> dict[str, Any]:
+    before = plans.status_of(engine.container(desired.name))
+    if desired.state == "stopped":
+        actions = managed.stop(engine, desired.name, nim.KIND, check_mode)
+    elif desired.state == "restored":
+        actions = managed.restore(engine, desired.name, nim.KIND, check_mode, desired.instead_of)
     else:
-        actions = managed.remove(engine, wish.name, nim.KIND, check_mode)
-    after = "absent" if wish.state == "absent" or before == "absent" else "exited" if actions else before
-    after = "running" if f"start {wish.name}" in actions else after
+        actions = managed.remove(engine, desired.name, nim.KIND, check_mode)
+    after = "absent" if desired.state == "absent" or before == "absent" else "exited" if actions else before
+    after = "running" if f"start {desired.name}" in actions else after
     return {
         "changed": bool(actions),
         "actions": actions,
-        "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "container": {"name": desired.name, "status": after} if after != "absent" else None,
         "previous": None,
-        "outcome": managed.outcome_of(wish.name, actions) if wish.state == "restored" else None,
+        "outcome": managed.outcome_of(desired.name, actions) if desired.state == "restored" else None,
         "model": None,
         "base_url": None,
         "phase": after,
         "progress": None,
         "last_logs": [],
         "warnings": [],
-        "diff": as_diff([], wish.name, before, after) if actions else {"before": "", "after": ""},
+        "diff": as_diff([], desired.name, before, after) if actions else {"before": "", "after": ""},
     }
 
 
-def _make_ready(scene: Scene, spec: Spec, report: Report) -> None:
+def _make_ready(context: Context, spec: Spec, report: Report) -> None:
     """Have the image and the folder for downloads."""
-    if scene.engine.image(spec.image) is None:
+    if context.engine.image(spec.image) is None:
         reference = parse_reference(spec.image)
-        credential = scene.access.credential(reference.registry)
+        credential = context.access.credential(reference.registry)
         auth = credential.as_auth_config(reference.registry) if credential else None
         report(Position("pull", message=f"Pulling {spec.image}"))
-        pull(scene.engine, spec.image, report, scene.wish.stall_timeout, auth)
+        pull(context.engine, spec.image, report, context.desired.stall_timeout, auth)
     folder = Path(spec.mounts[0].source)
     try:
-        with acting_as(scene.host.account):
+        with acting_as(context.host.account):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        uid, why = scene.host.account.uid, str(error.strerror)
+        uid, why = context.host.account.uid, str(error.strerror)
         raise cache_not_writable(f"the downloads of {spec.name}", folder, folder, uid, why) from error
 
 

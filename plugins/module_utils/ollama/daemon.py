@@ -14,10 +14,10 @@ import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of, object_of, parse_json
+from ..clock import Deadline
+from ..failure import Failure
+from ..transport.credentials import quote
+from ..untrusted import count_of, object_of, parse_json
 
 DEFAULT_PORT = 11434
 # Seconds to connect, and for a question that needs no model: upstream-facts N5 and N16.

@@ -9,19 +9,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..host.sockets import find_listeners
+from ..host.tools import find_ollama_client
+from ..untrusted import list_of, object_of
+from .daemon import (
     QUESTION_LIMIT,
     Address,
     Daemon,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
-
 from .names import is_same
 
 # Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source, parse_source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import full
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
+from ..failure import Failure
+from ..fetch.source import Source, parse_source
+from ..fetch.trouble import full
+from ..host.machine import Machine
+from ..host.platform import normalise_architecture
 
 RELEASES = "https://github.com/NVIDIA/OpenShell/releases/download/v{version}"
 # As the archives' names have them.

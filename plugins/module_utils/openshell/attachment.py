@@ -26,9 +26,9 @@ from ..transport.credentials import clean_key, quote
 from ..transport.url import parse_base_url
 from . import fingerprints, provider, sandbox, text
 from .cli import OpenShell, reading
+from .desired_provider import Desired as DesiredProvider
+from .desired_provider import check_name
 from .provider import ProviderSeen
-from .provider_wish import Wish as ProviderWish
-from .provider_wish import check_name
 from .sandboxes import SandboxSeen, list_sandboxes, read_pages
 
 # What the rename of the program changes: the name by which a sandbox knows the gateway's host, by the program's own name.
@@ -48,7 +48,7 @@ READY, REVOKED = "ready", "revoked"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted; base_url is what the agent calls, timeout the seconds until the sandbox has applied a change."""
 
     sandbox: str
@@ -96,36 +96,36 @@ def profile_id(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def profile_of(wish: Wish, host: str) -> dict[str, Any]:
+def profile_of(desired: Desired, host: str) -> dict[str, Any]:
     """Return the profile: that server and no other, for those programs and no others."""
-    base = parse_base_url(wish.base_url, wish.api, for_sandbox=True)
+    base = parse_base_url(desired.base_url, desired.api, for_sandbox=True)
     known_hosts = (*HOSTS.values(), "host.docker.internal")
     return {
-        "id": profile_id(wish.provider),
-        "display_name": f"Local inference ({wish.provider})",
-        "description": f"Made by the Ansible collection nemoclaw.local_inference for {wish.base_url}",
+        "id": profile_id(desired.provider),
+        "display_name": f"Local inference ({desired.provider})",
+        "description": f"Made by the Ansible collection nemoclaw.local_inference for {desired.base_url}",
         "category": "inference",
         "inference_capable": True,
         "credentials": [
             {
                 "name": "api_key",
-                "env_vars": [wish.credential_name],
+                "env_vars": [desired.credential_name],
                 "required": True,
-                "auth_style": "header" if wish.api == "anthropic-messages" else "bearer",
-                "header_name": "x-api-key" if wish.api == "anthropic-messages" else "authorization",
+                "auth_style": "header" if desired.api == "anthropic-messages" else "bearer",
+                "header_name": "x-api-key" if desired.api == "anthropic-messages" else "authorization",
             }
         ],
         "endpoints": [
             {
                 "host": host if base.host in known_hosts else base.host,
                 "port": base.port or (443 if base.scheme == "https" else 80),
-                "path": "/v1/**" if wish.api == "anthropic-messages" else f"{base.path or ''}/**",
+                "path": "/v1/**" if desired.api == "anthropic-messages" else f"{base.path or ''}/**",
                 "protocol": "rest",
                 "access": "read-write",
                 "enforcement": "enforce",
             }
         ],
-        "binaries": list(wish.binaries),
+        "binaries": list(desired.binaries),
     }
 
 
@@ -155,7 +155,7 @@ def same_profile(seen: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
     return bool(essence(seen) == essence(wanted))
 
 
-def decide(wish: Wish, seen: Seen, wanted: dict[str, Any]) -> list[str]:
+def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
     """Return what has to be done, as verb and object. Pure.
 
     Raises:
@@ -166,7 +166,8 @@ def decide(wish: Wish, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         phase = seen.sandbox.phase if seen.sandbox else "not there"
         raise Failure(
             "sandbox_not_ready",
-            f"The provider {wish.provider} was to be attached to the sandbox {wish.sandbox}, and the gateway lists that as {phase}. Make "
+            f"The provider {desired.provider} was to be attached to the sandbox {desired.sandbox}, and the gateway lists that as {phase}. "
+            "Make "
             "it "
             "with openshell_sandbox, or look why it is not ready (openshell sandbox get, openshell logs).",
             last_state=phase,
@@ -178,48 +179,49 @@ def decide(wish: Wish, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         actions.append(f"update profile {wanted['id']}")
     foreign = seen.provider is not None and seen.provider.type != wanted["id"]
     if foreign and seen.provider is not None:
-        if not wish.may_replace:
+        if not desired.may_replace:
             raise Failure(
                 "provider_type_differs",
-                f"The gateway has a provider {wish.provider} of the profile {seen.provider.type}, and {wanted['id']} is wanted. OpenShell "
+                f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted['id']} is wanted. "
+                "OpenShell "
                 "changes no type. Give another name, or allow that it is deleted and made anew with replace: true.",
                 type=seen.provider.type,
             )
-        actions += [f"detach {wish.provider}"] if seen.attached else []
-        actions += [f"delete {wish.provider}"]
+        actions += [f"detach {desired.provider}"] if seen.attached else []
+        actions += [f"delete {desired.provider}"]
     if seen.provider is None or foreign:
-        actions.append(f"create {wish.provider}")
+        actions.append(f"create {desired.provider}")
     elif not seen.knows_key:
-        actions.append(f"update {wish.provider}")
+        actions.append(f"update {desired.provider}")
     if not seen.attached or foreign:
-        actions.append(f"attach {wish.provider}")
+        actions.append(f"attach {desired.provider}")
     elif actions or seen.state != READY:
-        actions.append(f"wait for {wish.provider}")
+        actions.append(f"wait for {desired.provider}")
     # An attached provider's key is in the environment of the processes that run: they keep the one that they began with.
     if seen.attached and any(one.split()[0] in ("create", "update") and "profile" not in one for one in actions):
-        actions.append(f"restart {wish.sandbox}")
+        actions.append(f"restart {desired.sandbox}")
     return actions
 
 
 class Attachment:
     """One provider at one sandbox: look, plan, apply."""
 
-    def __init__(self, cli: OpenShell, wish: Wish) -> None:
-        self._cli, self._wish = cli, wish
+    def __init__(self, cli: OpenShell, desired: Desired) -> None:
+        self._cli, self._desired = cli, desired
         self._wanted: dict[str, Any] = {}
         self._seen = Seen()
 
     def look(self) -> Seen:
         """Return what is there. Changes nothing."""
-        cli, wish = self._cli, self._wish
-        check_name("provider", wish.provider)
-        check_name("sandbox", wish.sandbox)
-        found = next((one for one in list_sandboxes(cli) if one.name == wish.sandbox), None)
-        seen = provider.find_provider(cli, wish.provider)
-        attached = found is not None and wish.provider in self._attached()
+        cli, desired = self._cli, self._desired
+        check_name("provider", desired.provider)
+        check_name("sandbox", desired.sandbox)
+        found = next((one for one in list_sandboxes(cli) if one.name == desired.sandbox), None)
+        seen = provider.find_provider(cli, desired.provider)
+        attached = found is not None and desired.provider in self._attached()
         self._seen = Seen(
             found,
-            self._exported(profile_id(wish.provider)),
+            self._exported(profile_id(desired.provider)),
             seen,
             seen is not None and self._holds(seen),
             attached,
@@ -229,8 +231,8 @@ class Attachment:
 
     def plan(self) -> list[str]:
         """Return what apply() would do, by what look() saw. Pure."""
-        self._wanted = profile_of(self._wish, host_of(self._cli.path))
-        return decide(self._wish, self._seen, self._wanted)
+        self._wanted = profile_of(self._desired, host_of(self._cli.path))
+        return decide(self._desired, self._seen, self._wanted)
 
     def apply(self) -> Outcome:
         """Do it.
@@ -239,22 +241,22 @@ class Attachment:
             Failure: C(openshell_profile_invalid), C(attachment_not_ready), or one of provider.have, sandbox.restart and the CLI.
 
         """
-        cli, wish = self._cli, self._wish
+        cli, desired = self._cli, self._desired
         outcome = Outcome(self.plan(), READY)
         for action in outcome.actions:
             verb = action.split(" ")[0]
             if "profile" in action:
                 self._put_profile(verb)
             elif verb in ("create", "update"):
-                provider.have(cli, self._provider_wish(), False)
+                provider.have(cli, self._provider_spec(), False)
             elif verb == "delete":
-                cli.call("provider", "delete", wish.provider)
+                cli.call("provider", "delete", desired.provider)
             elif verb in ("attach", "detach"):
                 self._move(verb)
             elif verb == "wait":
                 self._wait("status", READY)
-            elif wish.may_restart:
-                sandbox.restart(cli, sandbox.Wish(wish.sandbox, timeout=max(wish.timeout, 60)), False)
+            elif desired.may_restart:
+                sandbox.restart(cli, sandbox.Desired(desired.sandbox, timeout=max(desired.timeout, 60)), False)
                 outcome.restarted = True
             else:
                 outcome.restart_needed = True
@@ -265,20 +267,20 @@ class Attachment:
 
     def remove(self, check_mode: bool) -> Outcome:
         """Detach the provider, and delete it and its profile unless other sandboxes have it too."""
-        cli, wish = self._cli, self._wish
+        cli, desired = self._cli, self._desired
         seen = self.look()
         outcome = Outcome()
-        outcome.actions += [f"detach {wish.provider}"] if seen.attached else []
-        outcome.actions += [f"delete {wish.provider}"] if seen.provider else []
-        outcome.actions += [f"delete profile {profile_id(wish.provider)}"] if seen.profile else []
+        outcome.actions += [f"detach {desired.provider}"] if seen.attached else []
+        outcome.actions += [f"delete {desired.provider}"] if seen.provider else []
+        outcome.actions += [f"delete profile {profile_id(desired.provider)}"] if seen.profile else []
         if check_mode:
             return outcome
         if seen.attached:
             self._move("detach")
         try:
-            provider.remove(cli, ProviderWish(wish.provider), False)
+            provider.remove(cli, DesiredProvider(desired.provider), False)
             if seen.profile:
-                cli.call("provider", "profile", "delete", profile_id(wish.provider))
+                cli.call("provider", "profile", "delete", profile_id(desired.provider))
         except Failure as failure:
             if failure.code != "provider_attached":
                 raise
@@ -288,16 +290,16 @@ class Attachment:
             )
         return outcome
 
-    def _provider_wish(self) -> ProviderWish:
-        wish = self._wish
-        return ProviderWish(wish.provider, self._wanted["id"], {wish.credential_name: wish.credential})
+    def _provider_spec(self) -> DesiredProvider:
+        desired = self._desired
+        return DesiredProvider(desired.provider, self._wanted["id"], {desired.credential_name: desired.credential})
 
     def _holds(self, seen: ProviderSeen) -> bool:
-        wish = self._wish
+        desired = self._desired
         with acting_as(self._cli.account):
             remembered = fingerprints.read_state(fingerprints.state_path(self._cli.account.home))
-        credentials = {wish.credential_name: clean_key(wish.credential)}
-        wanted = remembered.fingerprint(profile_id(wish.provider), credentials, {})
+        credentials = {desired.credential_name: clean_key(desired.credential)}
+        wanted = remembered.fingerprint(profile_id(desired.provider), credentials, {})
         return remembered.holds(seen.id, seen.resource_version, wanted)
 
     def _exported(self, name: str) -> dict[str, Any] | None:
@@ -347,12 +349,12 @@ class Attachment:
             yield os.fspath(path)
 
     def _attached(self) -> list[str]:
-        words = ("sandbox", "provider", "list", self._wish.sandbox, "-o", "json")
+        words = ("sandbox", "provider", "list", self._desired.sandbox, "-o", "json")
         with reading(self._cli, *words):
             return [one["name"] for one in read_pages(self._cli, *words)]
 
     def _state(self) -> str:
-        words = ("sandbox", "provider", "status", self._wish.sandbox, self._wish.provider, "-o", "json")
+        words = ("sandbox", "provider", "status", self._desired.sandbox, self._desired.provider, "-o", "json")
         with reading(self._cli, *words):
             target = text.json_of(self._cli.call(*words))["targets"][0]
             return str(target["state"])
@@ -362,16 +364,16 @@ class Attachment:
 
     def _wait(self, verb: str, state: str) -> None:
         """Run attach, detach or status until the sandbox has applied it."""
-        wish = self._wish
-        words = ("sandbox", "provider", verb, wish.sandbox, wish.provider)
+        desired = self._desired
+        words = ("sandbox", "provider", verb, desired.sandbox, desired.provider)
         answer = self._cli.attempt(
             *words,
             "--wait",
             "--timeout",
-            str(wish.timeout),
+            str(desired.timeout),
             "-o",
             "json",
-            limit_s=wish.timeout + 15.0,
+            limit_s=desired.timeout + 15.0,
             errors_apart=True,
         )
         try:
@@ -382,17 +384,19 @@ class Attachment:
             return
         raise Failure(
             "attachment_not_ready",
-            f"Ran openshell sandbox provider {verb} for {wish.provider} at {wish.sandbox}, and the sandbox has not applied it after "
-            f"{wish.timeout} s: {target.get('state')}, {target.get('reason')}. The gateway keeps what was asked for. A sandbox of an older "
+            f"Ran openshell sandbox provider {verb} for {desired.provider} at {desired.sandbox}, and the sandbox has not applied it after "
+            f"{desired.timeout} s: {target.get('state')}, {target.get('reason')}. The gateway keeps what was asked for. A sandbox of an "
+            "older "
             "supervisor has to be made anew (unsupported_supervisor); else see openshell logs, or raise timeout.",
             state=target.get("state"),
             reason=target.get("reason"),
         )
 
     def _keeps_the_old_key(self) -> str:
-        wish = self._wish
+        desired = self._desired
         return (
-            f"The key of {wish.provider} is another one now, and processes that run in the sandbox {wish.sandbox} keep the one that they "
+            f"The key of {desired.provider} is another one now, and processes that run in the sandbox {desired.sandbox} keep the one that "
+            "they "
             "began "
             "with. Restart the agent there, or allow that the sandbox is stopped and started with restart: true."
         )

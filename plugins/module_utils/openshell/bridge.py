@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
+from ..host.accounts import Account
+from ..host.commands import CommandResult
+from ..host.machine import Machine
+from ..transport.credentials import quote
+from ..untrusted import list_of, object_of, parse_json
 
 _CALL_LIMIT_S = 20.0
 _PULL_LIMIT_S = 120.0

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.commands import CommandResult
+from ..host.machine import Machine
+from ..openshell import text
+from ..transport.credentials import quote
+from .releases import (
     ROUTE,
     Release,
     check_release,
@@ -28,7 +29,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     parse_release,
     way_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 # A call takes 13 ms (upstream-facts O4); a gateway that hangs must not hold the play up.
 LIMIT_S = 30.0

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import record_path
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..failure import Failure
+from ..host.files import read_file, replace_file
+from ..route.record import record_path
+from ..untrusted import object_of, parse_json
 
 STATE_NAME = "openshell-providers.json"
 _KEY_BYTES = 32

@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ..host.machine import Machine
 
 _LIMIT_S = 5.0
 _UFW_ON = re.compile(r"^ENABLED=yes\s*$", re.MULTILINE)

@@ -18,7 +18,7 @@ from ..host.accounts import Account
 from ..host.machine import Machine
 from ..jobs.progress import Report, silent
 from ..route.providers import PROVIDERS
-from . import proof, provider, provider_wish, sandbox
+from . import desired_provider, proof, provider, sandbox
 from . import route as openshell_route
 from .backend import Desired, Plan, Position, Proof
 from .cli import OpenShell, find_openshell
@@ -79,11 +79,11 @@ def see(cli: OpenShell, name: str) -> Seen:
     )
 
 
-def provider_wish_of(desired: Desired, name: str | None = None) -> provider_wish.Wish:
+def provider_spec_of(desired: Desired, name: str | None = None) -> desired_provider.Desired:
     """Return the provider that the route wants, under its own name or another."""
     route = desired.route
     url = "ANTHROPIC_BASE_URL" if route["provider_type"] == "anthropic" else "OPENAI_BASE_URL"
-    return provider_wish.Wish(
+    return desired_provider.Desired(
         name or route["provider_name"],
         route["provider_type"],
         {route["credential_env"]: desired.credential},
@@ -103,19 +103,19 @@ def decide(desired: Desired, seen: Seen, previous: Position | None) -> Decision:
     """Return what has to be done. Pure.
 
     Raises:
-        Failure: C(route_shared), C(provider_type_differs), or one of check_wish and the route's check.
+        Failure: C(route_shared), C(provider_type_differs), or one of check_desired and the route's check.
 
     """
     route, own = desired.route, own_sandbox(desired)
     name = route["provider_name"]
     names = [one.name for one in seen.sandboxes]
     others = [one for one in names if one != own]
-    wanted = openshell_route.Wish(
+    wanted = openshell_route.Desired(
         name, route["model"], route["timeout"], sandbox=own, shared="allow" if desired.may_share else "refuse"
     )
     openshell_route.check(wanted)
-    wish = provider_wish.check_wish(provider_wish_of(desired))
-    outcome = provider.compare(wish, seen.provider, seen.remembered)
+    spec = desired_provider.check_desired(provider_spec_of(desired))
+    outcome = provider.compare(spec, seen.provider, seen.remembered)
     shared = openshell_route.compare(wanted, _as_route(previous, name), names)
     in_use = name in (seen.route.provider if seen.route else None, previous["provider"] if previous else None)
     is_staged = outcome.changed and in_use and seen.provider is not None
@@ -253,7 +253,7 @@ class GatewayRoute:
         if asked is None:
             return Proof(reason="No sandbox of the gateway is ready, so nothing was proved from inside one.")
         route = desired.route
-        wish = proof.Wish(
+        spec = proof.Desired(
             route["model"],
             route["api"],
             asked,
@@ -263,7 +263,7 @@ class GatewayRoute:
         )
         report = ProbeReport(route["api"], route["model"])
         try:
-            proof.prove(self._cli, asked, wish, report)
+            proof.prove(self._cli, asked, spec, report)
         except Failure as failure:
             # Of a sandbox that nobody named nothing can be asked.
             if failure.code != "sandbox_command_missing" or desired.sandbox:
@@ -295,7 +295,7 @@ class GatewayRoute:
         try:
             now = position_of(openshell_route.find_route(self._cli))
             if now != previous and previous is not None:
-                openshell_route.have(self._cli, openshell_route.Wish(**previous, shared="allow"), False)
+                openshell_route.have(self._cli, openshell_route.Desired(**previous, shared="allow"), False)
             elif now != previous:
                 said = openshell_route.remove(self._cli, False).warnings
                 if said:
@@ -310,7 +310,7 @@ class GatewayRoute:
         """See Backend."""
         if self._seen.provider is None:
             return False
-        self._changed = provider.have(self._cli, provider_wish_of(self._desired), check_mode).changed
+        self._changed = provider.have(self._cli, provider_spec_of(self._desired), check_mode).changed
         return self._changed
 
     def remove(self, check_mode: bool) -> Plan:
@@ -327,8 +327,8 @@ class GatewayRoute:
         earlier = sorted({one.provider_name for one in PROVIDERS.values()} - set(ours))
         for name in [*ours, *earlier]:
             # In check mode the route is still there, and would refuse.
-            wish = provider_wish.Wish(name, ours_only=name in earlier, force=check_mode)
-            removed_provider = provider.remove(self._cli, wish, check_mode)
+            spec = desired_provider.Desired(name, ours_only=name in earlier, force=check_mode)
+            removed_provider = provider.remove(self._cli, spec, check_mode)
             done.warnings += [] if check_mode else removed_provider.warnings
             done.actions += [f"delete the provider {name}"] if removed_provider.changed else []
         return done
@@ -342,7 +342,7 @@ class GatewayRoute:
     def _make_sandbox(self) -> None:
         desired = self._desired
         if desired.sandbox:
-            wanted = sandbox.Wish(desired.sandbox, desired.image, timeout=desired.ready_timeout)
+            wanted = sandbox.Desired(desired.sandbox, desired.image, timeout=desired.ready_timeout)
             making = sandbox.Making(self._cli, wanted)
             self._changed |= (making.plan(False) or making.work(self._report)).changed
 
@@ -351,15 +351,15 @@ class GatewayRoute:
 
     def _give(self, name: str | None = None) -> bool:
         """Give the provider, or the one beside it, address and key."""
-        changed = provider.have(self._cli, provider_wish_of(self._desired, name), False).changed
+        changed = provider.have(self._cli, provider_spec_of(self._desired, name), False).changed
         self._changed |= changed
         return changed
 
     def _lead(self, name: str) -> None:
         """Lead the gateway through a provider. Whether others may be led along was decided by plan()."""
         route = self._desired.route
-        wish = openshell_route.Wish(name, route["model"], route["timeout"], shared="allow")
-        self._changed |= openshell_route.have(self._cli, wish, False).changed
+        spec = openshell_route.Desired(name, route["model"], route["timeout"], shared="allow")
+        self._changed |= openshell_route.have(self._cli, spec, False).changed
 
     def _unstage(self) -> None:
-        provider.remove(self._cli, provider_wish.Wish(self._name + NEXT), False)
+        provider.remove(self._cli, desired_provider.Desired(self._name + NEXT), False)

@@ -17,14 +17,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
+from ..clock import Deadline
+from ..failure import Failure
+from ..openshell import text
+from ..transport import trouble
+from ..transport.credentials import quote
+from ..transport.url import BaseUrl
+from .cli import OpenShell
+from .releases import ROUTE
 
 # What a login shell says before the command runs is not the answer, nor is what stands after it.
 _BEGIN, _END = "nemoclaw-answer-begins", "nemoclaw-answer-ends"

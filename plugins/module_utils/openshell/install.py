@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging, check_writable
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.archives import (
+from ..failure import Failure
+from ..fetch import download
+from ..fetch.staging import Staging, check_writable
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..jobs.progress import silent
+from .archives import (
     COMPONENTS,
     sources,
     take_out,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+from .releases import (
     Release,
     check_release,
     parse_release,
@@ -36,7 +36,7 @@ _VERSION = re.compile(r"v?\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted; see the options of the module."""
 
     version: str
@@ -55,15 +55,15 @@ _FIRST_OTHERWISE = (0, 1, 0)
 class Installation:
     """One run of the module on one host, as the user that it runs as."""
 
-    def __init__(self, machine: Machine, account: Account, wish: Wish) -> None:
-        self._machine, self._account, self._wish = machine, account, wish
-        if not _VERSION.fullmatch(wish.version):
+    def __init__(self, machine: Machine, account: Account, desired: Desired) -> None:
+        self._machine, self._account, self._desired = machine, account, desired
+        if not _VERSION.fullmatch(desired.version):
             raise Failure(
                 "version_invalid",
-                f"{wish.version!r} is no release of OpenShell. Write it like 0.0.83, without wildcards (sandbox_openshell_version).",
+                f"{desired.version!r} is no release of OpenShell. Write it like 0.0.83, without wildcards (sandbox_openshell_version).",
             )
         # No other release works with the roles of this collection.
-        self._release = check_release(wish.version, "What is to be installed")
+        self._release = check_release(desired.version, "What is to be installed")
         if self._release.number >= _FIRST_OTHERWISE:
             raise Failure(
                 "openshell_too_new",
@@ -73,7 +73,7 @@ class Installation:
                 "(experimental).",
                 version=str(self._release),
             )
-        self._prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
+        self._prefix = desired.prefix or (SYSTEM_PREFIX if desired.mode == "system" else f"{account.home}/.local")
 
     def converge(self, check_mode: bool) -> dict[str, Any]:
         """Have the components in that release, unless only checking.
@@ -82,10 +82,10 @@ class Installation:
             Failure: With the codes of docs/failure-codes.md, sections OpenShell and Installation.
 
         """
-        wish, machine = self._wish, self._machine
-        found = {name: self._look(name) for name in wish.components if name in COMPONENTS}
-        asked = sources(str(self._release), wish.components, machine, wish.url, wish.checksums)
-        lacking = [name for name in wish.components if found[name][1] != self._release]
+        desired, machine = self._desired, self._machine
+        found = {name: self._look(name) for name in desired.components if name in COMPONENTS}
+        asked = sources(str(self._release), desired.components, machine, desired.url, desired.checksums)
+        lacking = [name for name in desired.components if found[name][1] != self._release]
         before = {name: str(release) if release else None for name, (_path, release) in found.items()}
         result: dict[str, Any] = {
             "changed": bool(lacking),
@@ -105,13 +105,13 @@ class Installation:
             self._check_place(found[name][0], name)
         if lacking and check_mode:
             folder = check_writable(machine.path(self._prefix))
-            sizes = [download.foresee(asked[name], wish.stall_timeout) for name in lacking]
+            sizes = [download.foresee(asked[name], desired.stall_timeout) for name in lacking]
             result["size"] = None if None in sizes else sum(filter(None, sizes))
             download.check_room(folder, result["size"])
         elif lacking:
             result["size"] = self._install({name: asked[name] for name in lacking})
         elif not check_mode:
-            self._staging(wish.components).tidy()
+            self._staging(desired.components).tidy()
         return result
 
     def _staging(self, components: Iterable[str]) -> Staging:
@@ -120,7 +120,7 @@ class Installation:
     def _look(self, name: str) -> tuple[str | None, Release | None]:
         """Return where the program of a component is found, and its release; None for what it does not tell."""
         program = COMPONENTS[name].program
-        if self._wish.prefix:
+        if self._desired.prefix:
             path = self._target(name) if self._machine.exists(self._target(name)) else None
         else:
             path = self._machine.find_command(program, [f"{self._account.home}/.local/bin"])
@@ -134,7 +134,7 @@ class Installation:
         return parse_release(answer.output) if answer.code == 0 else None
 
     def _check_place(self, path: str | None, name: str) -> None:
-        if self._wish.mode == "system" and not self._wish.prefix and os.geteuid() != 0:
+        if self._desired.mode == "system" and not self._desired.prefix and os.geteuid() != 0:
             raise Failure(
                 "root_needed",
                 "The mode system installs for the whole host, which only root may do. Run the task with become: true, or set mode: "
@@ -154,7 +154,7 @@ class Installation:
         size = 0
         try:
             for name, source in asked.items():
-                fetched = download.fetch(source, staging.folder, self._wish.stall_timeout, silent)
+                fetched = download.fetch(source, staging.folder, self._desired.stall_timeout, silent)
                 size += fetched.size
                 with fetched.file:
                     self._prove(take_out(fetched.file, source, COMPONENTS[name], staging.tree), source)

@@ -14,25 +14,24 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import WINDOWS_HOST
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.bridge import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..host.sockets import find_listeners
+from ..host.wsl import WINDOWS_HOST
+from ..windows.presence import firewall_commands, hyper_v_command
+from .bridge import (
     SANDBOX_NAMES,
     Network,
     Unavailable,
     find_docker,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
+from .firewall import (
     KEEP,
     allow_command,
     close_command,
     find_firewall,
 )
-
-from ..windows.presence import firewall_commands, hyper_v_command
 
 REACHABLE = "reachable"
 BLOCKED = "blocked"
@@ -46,7 +45,7 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is to be reached, and from where: timeout in seconds, for the connection; path is asked for over HTTP."""
 
     host: str = "host.openshell.internal"
@@ -59,14 +58,14 @@ class Wish:
     timeout: int = 5
 
 
-def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def probe(machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Return the module's result.
 
     Raises:
         Failure: C(port_invalid), C(probe_host_invalid), C(probe_path_invalid), C(timeout_invalid): the options make no sense.
 
     """
-    _check(wish)
+    _check(desired)
     result: dict[str, Any] = {
         "changed": False,
         "outcome": UNAVAILABLE,
@@ -77,66 +76,66 @@ def probe(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> d
         "firewall": None,
         "engine": None,
         "status": None,
-        "network": wish.network,
+        "network": desired.network,
         "subnet": None,
         "gateway": None,
         "image": None,
-        "host": wish.host,
-        "port": wish.port,
+        "host": desired.host,
+        "port": desired.port,
     }
     try:
         docker = find_docker(machine, account)
         result["engine"] = docker.system
-        network = docker.network(wish.network, wish.fallback_network)
+        network = docker.network(desired.network, desired.fallback_network)
         result.update(network=network.name, subnet=network.subnet, gateway=network.gateway)
-        result["image"] = docker.have_image(wish.image, wish.busybox, check_mode)
+        result["image"] = docker.have_image(desired.image, desired.busybox, check_mode)
         try:
-            answer = docker.open(result["image"], network, wish.host, wish.port, wish.timeout, wish.path)
+            answer = docker.open(result["image"], network, desired.host, desired.port, desired.timeout, desired.path)
         finally:
             result["changed"] = docker.added_image
     except Unavailable as reason:
         result.update(
             reason="not_probed",
-            hint=f"Whether a sandbox reaches {wish.host}:{wish.port} could not be probed: {reason}. It may still work; prove it "
+            hint=f"Whether a sandbox reaches {desired.host}:{desired.port} could not be probed: {reason}. It may still work; prove it "
             "from a sandbox.",
         )
         return result
     if answer.open:
         result.update(outcome=REACHABLE, reason="open", status=answer.status)
-    elif docker.system == "desktop" and wish.host == WINDOWS_HOST:
-        result.update(outcome=BLOCKED, reason="windows", hint=_of_windows(wish, answer.said))
+    elif docker.system == "desktop" and desired.host == WINDOWS_HOST:
+        result.update(outcome=BLOCKED, reason="windows", hint=_of_windows(desired, answer.said))
     elif docker.system == "desktop":
         # No failure there is fatal (upstream-facts N22): the way leads through Docker Desktop's own machine.
         result.update(
             reason="not_probed",
-            hint=f"A container of Docker Desktop did not reach {wish.host}:{wish.port} ({answer.said}). Prove it from a sandbox.",
+            hint=f"A container of Docker Desktop did not reach {desired.host}:{desired.port} ({answer.said}). Prove it from a sandbox.",
         )
     else:
-        result.update(outcome=BLOCKED, **explain(machine, wish, network, answer.said))
+        result.update(outcome=BLOCKED, **explain(machine, desired, network, answer.said))
     return result
 
 
-def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[str, Any]:
+def explain(machine: Machine, desired: Desired, network: Network, said: str) -> dict[str, Any]:
     """Return why a connection failed: nobody listens, nobody listens where the bridge is, or a firewall drops it."""
-    at = f"{wish.host}:{wish.port} from the network {network.name}"
-    if wish.host in (*SANDBOX_NAMES, network.gateway):
-        listeners = find_listeners(machine, [wish.port])
+    at = f"{desired.host}:{desired.port} from the network {network.name}"
+    if desired.host in (*SANDBOX_NAMES, network.gateway):
+        listeners = find_listeners(machine, [desired.port])
         if not listeners:
             return {
                 "reason": "not_listening",
-                "hint": f"A sandbox cannot reach {at}, because nothing listens on port {wish.port} of this host. Start the "
+                "hint": f"A sandbox cannot reach {at}, because nothing listens on port {desired.port} of this host. Start the "
                 "server or the proxy, then run this again.",
             }
         if not any(_is_open_to(listener, str(network.gateway)) for listener in listeners):
             where = ", ".join(sorted({listener["address"] for listener in listeners}))
             return {
                 "reason": "wrong_address",
-                "hint": f"A sandbox cannot reach {at}, because what listens on port {wish.port} does so on {where} alone. Have it "
+                "hint": f"A sandbox cannot reach {at}, because what listens on port {desired.port} does so on {where} alone. Have it "
                 f"listen on {network.gateway} or on all addresses, behind the proxy's token; never open an unprotected server.",
             }
     firewall = find_firewall(machine, network.bridge)
-    command = allow_command(firewall, str(network.subnet), str(network.gateway), wish.port)
-    way = f"{network.subnet} to {network.gateway}, TCP port {wish.port}"
+    command = allow_command(firewall, str(network.subnet), str(network.gateway), desired.port)
+    way = f"{network.subnet} to {network.gateway}, TCP port {desired.port}"
     advice = (
         f"Run this, then this play again: {command}" if command else f"Open the way from {way}, then run this again."
     )
@@ -145,21 +144,22 @@ def explain(machine: Machine, wish: Wish, network: Network, said: str) -> dict[s
         "reason": "firewall",
         "firewall": firewall.kind,
         "command": command,
-        "close_command": close_command(firewall, str(network.subnet), str(network.gateway), wish.port),
+        "close_command": close_command(firewall, str(network.subnet), str(network.gateway), desired.port),
         "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the way from the containers' "
         f"bridge. {kept}{advice}",
     }
 
 
-def _of_windows(wish: Wish, said: str) -> str:
+def _of_windows(desired: Desired, said: str) -> str:
     """Return what to do about a port of Windows: there is no other way to it than the one that was tried."""
-    look, allow = firewall_commands(wish.port)
+    look, allow = firewall_commands(desired.port)
     return (
-        f"A container of Docker Desktop does not reach {wish.host}:{wish.port}, which is Windows: {said or 'no answer'}. Either nothing "
+        f"A container of Docker Desktop does not reach {desired.host}:{desired.port}, which is Windows: {said or 'no answer'}. Either "
+        "nothing "
         "listens there, or on an address that Docker Desktop does not ask (OLLAMA_HOST there), or a firewall of Windows blocks it. "
-        f"Look in PowerShell on Windows: Get-NetTCPConnection -State Listen -LocalPort {wish.port} | Select-Object "
+        f"Look in PowerShell on Windows: Get-NetTCPConnection -State Listen -LocalPort {desired.port} | Select-Object "
         f"LocalAddress,OwningProcess; its firewall's rules for Ollama: {look}. As administrator, this opens the port for WSL and its "
-        f"containers: {allow} (with mirrored networking: {hyper_v_command(wish.port)})."
+        f"containers: {allow} (with mirrored networking: {hyper_v_command(desired.port)})."
     )
 
 
@@ -167,20 +167,20 @@ def _is_open_to(listener: dict[str, Any], gateway: str) -> bool:
     return bool(listener["scope"] == "any" or listener["address"].rpartition("::ffff:")[2] == gateway)
 
 
-def _check(wish: Wish) -> None:
-    if not 1 <= wish.port <= 65535:
-        raise Failure("port_invalid", f"The port to probe is {wish.port}. Give one between 1 and 65535.")
-    if not _HOST.fullmatch(wish.host):
+def _check(desired: Desired) -> None:
+    if not 1 <= desired.port <= 65535:
+        raise Failure("port_invalid", f"The port to probe is {desired.port}. Give one between 1 and 65535.")
+    if not _HOST.fullmatch(desired.host):
         raise Failure(
             "probe_host_invalid",
-            f"The host to probe is {wish.host!r}, which is no name or IPv4 address. Give a name that the sandbox uses, such as "
+            f"The host to probe is {desired.host!r}, which is no name or IPv4 address. Give a name that the sandbox uses, such as "
             "host.openshell.internal.",
         )
-    if not _PATH.fullmatch(wish.path):
+    if not _PATH.fullmatch(desired.path):
         raise Failure(
             "probe_path_invalid",
-            f"The path to ask for is {wish.path!r}. Give one that begins with / and has letters, digits, dots, colons and dashes only, "
+            f"The path to ask for is {desired.path!r}. Give one that begins with / and has letters, digits, dots, colons and dashes only, "
             "such as /api/version.",
         )
-    if not 1 <= wish.timeout <= 60:
-        raise Failure("timeout_invalid", f"The time limit of the probe is {wish.timeout} s. Give 1 to 60 seconds.")
+    if not 1 <= desired.timeout <= 60:
+        raise Failure("timeout_invalid", f"The time limit of the probe is {desired.timeout} s. Give 1 to 60 seconds.")

@@ -12,31 +12,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import (
+from ..clock import Deadline
+from ..endpoint.apis.anthropic import (
     API_VERSION,
     AnthropicMessages,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.conversation import Conversation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import DIALECTS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.inside import SandboxClient
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import find_standing_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import READY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl, parse_base_url
+from ..endpoint.apis.dialect import Dialect
+from ..endpoint.conversation import Conversation
+from ..endpoint.ladder import Demands, Ladder
+from ..endpoint.report import Report
+from ..endpoint.validate import DIALECTS
+from ..failure import Failure
+from ..transport.url import BaseUrl, parse_base_url
+from .cli import OpenShell
+from .inside import SandboxClient
+from .provider import find_standing_route
+from .releases import ROUTE
+from .sandbox import READY
+from .sandboxes import list_sandboxes
 
 COMPLETION = ("completion",)
 PROBES = (*COMPLETION, "tool_call", "tool_call_streamed", "second_turn")
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is to be proved: timeout and settle in seconds; no sandbox means the first that is ready.
 
     base_url and credential_name are what the agent in the sandbox calls and the variable of its key, where OpenShell 0.1 has no route.
@@ -75,18 +75,18 @@ def choose_sandbox(cli: OpenShell, wanted: str | None) -> str | None:
     return wanted
 
 
-def _client(cli: OpenShell, sandbox: str, wish: Wish, dialect: Dialect, deadline: Deadline) -> SandboxClient:
+def _client(cli: OpenShell, sandbox: str, desired: Desired, dialect: Dialect, deadline: Deadline) -> SandboxClient:
     if cli.way == ROUTE:
         base = BaseUrl("https", "inference.local", None, "" if dialect.path.startswith("/v1/") else "/v1")
         return SandboxClient(cli, sandbox, base, deadline)
-    base = parse_base_url(wish.base_url, wish.api, for_sandbox=True)
-    headers = [f"Authorization: Bearer ${wish.credential_name}"]
+    base = parse_base_url(desired.base_url, desired.api, for_sandbox=True)
+    headers = [f"Authorization: Bearer ${desired.credential_name}"]
     if isinstance(dialect, AnthropicMessages):
-        headers = [f"x-api-key: ${wish.credential_name}", f"anthropic-version: {API_VERSION}"]
+        headers = [f"x-api-key: ${desired.credential_name}", f"anthropic-version: {API_VERSION}"]
     return SandboxClient(cli, sandbox, base, deadline, headers)
 
 
-def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
+def prove(cli: OpenShell, sandbox: str, desired: Desired, report: Report) -> None:
     """Ask the model from inside the sandbox; the report shows how far it came.
 
     Raises:
@@ -95,23 +95,24 @@ def prove(cli: OpenShell, sandbox: str, wish: Wish, report: Report) -> None:
 
     """
     route = find_standing_route(cli)
-    if route is not None and route.model != wish.model:
+    if route is not None and route.model != desired.model:
         raise Failure(
             "gateway_route_differs",
-            f"{wish.model} was to be proved from inside {sandbox}, and the gateway leads to {route.model} by {route.provider}. It answers "
+            f"{desired.model} was to be proved from inside {sandbox}, and the gateway leads to {route.model} by {route.provider}. It "
+            "answers "
             "whatever model is asked for, so an answer would prove nothing. Set the route (openshell_inference, or the playbook site).",
             sandbox=sandbox,
         )
-    deadline = Deadline(wish.timeout + wish.settle)
+    deadline = Deadline(desired.timeout + desired.settle)
     # A supervisor reads its route again every 5 s (upstream-facts O3): an answer before that may come from the old one.
-    deadline.sleep(wish.settle)
-    dialect = DIALECTS[wish.api]()
-    client = _client(cli, sandbox, wish, dialect, deadline)
+    deadline.sleep(desired.settle)
+    dialect = DIALECTS[desired.api]()
+    client = _client(cli, sandbox, desired, dialect, deadline)
     conversation = Conversation(client, dialect)
-    conversation.model = wish.model
+    conversation.model = desired.model
     report.base_url = str(client.base)
     try:
-        Ladder(conversation, Demands(require_tools=wish.require_tools), report, wish.probes).validate()
+        Ladder(conversation, Demands(require_tools=desired.require_tools), report, desired.probes).validate()
     except Failure as failure:
         failure.details.setdefault("sandbox", sandbox)
         raise

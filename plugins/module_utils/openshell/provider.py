@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints, text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import (
-    Wish,
+from ..failure import Failure
+from ..host.accounts import acting_as
+from ..openshell import fingerprints, text
+from .cli import OpenShell, reading
+from .desired_provider import (
+    Desired,
+    check_desired,
     check_name,
-    check_wish,
     loopback_warnings,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT, ROUTE
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+from .releases import ATTACHMENT, ROUTE
+from .route import find_route
+from .text import RouteSeen
 
 _PAGE = 100  # what `provider list` prints without --limit
 
@@ -128,40 +128,40 @@ def recall(cli: OpenShell) -> fingerprints.Remembered:
         return fingerprints.read_state(path)
 
 
-def compare(wish: Wish, before: ProviderSeen | None, remembered: fingerprints.Remembered) -> Outcome:
-    """Return what has to be done for a wish that was checked: nothing where this version of the provider is what was given last.
+def compare(desired: Desired, before: ProviderSeen | None, remembered: fingerprints.Remembered) -> Outcome:
+    """Return what has to be done for a checked desired provider: nothing where this version of the provider is what was given last.
 
     Raises:
         Failure: C(provider_type_differs).
 
     """
-    wanted = remembered.fingerprint(wish.type, wish.credentials, wish.config)
-    outcome = Outcome(before, before, fingerprint_after=wanted, warnings=loopback_warnings(wish))
+    wanted = remembered.fingerprint(desired.type, desired.credentials, desired.config)
+    outcome = Outcome(before, before, fingerprint_after=wanted, warnings=loopback_warnings(desired))
     if before is None:
-        outcome.actions = [f"create {wish.name}"]
+        outcome.actions = [f"create {desired.name}"]
     else:
         outcome.fingerprint_before = remembered.fingerprint_of(before.id)
-        if before.type.lower() != wish.type.lower():
-            _refuse_other_type(wish, before)
-            outcome.actions = [f"delete {wish.name} of type {before.type}", f"create {wish.name}"]
-        elif not remembered.holds(before.id, before.resource_version, wanted) or wish.force:
-            outcome.actions = [f"update {wish.name}"]
+        if before.type.lower() != desired.type.lower():
+            _refuse_other_type(desired, before)
+            outcome.actions = [f"delete {desired.name} of type {before.type}", f"create {desired.name}"]
+        elif not remembered.holds(before.id, before.resource_version, wanted) or desired.force:
+            outcome.actions = [f"update {desired.name}"]
     outcome.changed = bool(outcome.actions)
     return outcome
 
 
-def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Bring the provider into the state that is wanted, in as few calls as possible.
 
     Raises:
-        Failure: Those of check_wish, C(provider_type_differs), C(openshell_state_unwritable), or one of the CLI.
+        Failure: Those of check_desired, C(provider_type_differs), C(openshell_state_unwritable), or one of the CLI.
 
     """
-    wish = check_wish(wish)
+    desired = check_desired(desired)
     path = fingerprints.state_path(cli.account.home)
     remembered = recall(cli)
-    before = find_provider(cli, wish.name)
-    outcome = compare(wish, before, remembered)
+    before = find_provider(cli, desired.name)
+    outcome = compare(desired, before, remembered)
     if check_mode or not outcome.changed:
         return outcome
     if before is not None:
@@ -173,10 +173,10 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     except Failure as failure:
         raise Failure(failure.code, f"{failure.message} The gateway is as it was.", **failure.details) from failure
     if before is not None and len(outcome.actions) == 2:
-        cli.call("provider", "delete", wish.name)
+        cli.call("provider", "delete", desired.name)
         before = None
-    cli.call(*_words(wish, before), environment=wish.credentials)
-    outcome.after = find_provider(cli, wish.name)
+    cli.call(*_words(desired, before), environment=desired.credentials)
+    outcome.after = find_provider(cli, desired.name)
     if outcome.after is None:
         raise cli.trouble(("provider", "get"), "Error: provider not found", None)
     seen = outcome.after
@@ -190,73 +190,73 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
             fingerprints.write_state(path, remembered)
     except Failure as failure:
         # The gateway has the values, so nothing is to be led back. The next run gives them once more.
-        outcome.warnings.append(f"The provider {wish.name} has its values, but {failure.message}")
+        outcome.warnings.append(f"The provider {desired.name} has its values, but {failure.message}")
     return outcome
 
 
-def _words(wish: Wish, before: ProviderSeen | None) -> list[str]:
+def _words(desired: Desired, before: ProviderSeen | None) -> list[str]:
     """Return the command: an update takes away what is there and no longer wanted, since it merges."""
     words = (
-        ["provider", "update", wish.name]
+        ["provider", "update", desired.name]
         if before
-        else ["provider", "create", "--name", wish.name, "--type", wish.type]
+        else ["provider", "create", "--name", desired.name, "--type", desired.type]
     )
-    for name in wish.credentials:
+    for name in desired.credentials:
         words += ["--credential", name]
-    for name, value in wish.config.items():
+    for name, value in desired.config.items():
         words += ["--config", f"{name}={value}"]
     if before:
         for name in before.credential_keys:
-            words += [] if name in wish.credentials else ["--credential", f"{name}="]
+            words += [] if name in desired.credentials else ["--credential", f"{name}="]
         for name in before.config_keys:
-            words += [] if name in wish.config else ["--config", f"{name}="]
+            words += [] if name in desired.config else ["--config", f"{name}="]
     return words
 
 
-def _refuse_other_type(wish: Wish, before: ProviderSeen) -> None:
-    if wish.replace_other:
+def _refuse_other_type(desired: Desired, before: ProviderSeen) -> None:
+    if desired.replace_other:
         return
     raise Failure(
         "provider_type_differs",
-        f"The gateway has a provider {wish.name} of type {before.type}, and {wish.type} is wanted. OpenShell changes no type, "
-        f"and between deleting and creating it the route leads nowhere. Delete it (openshell provider delete {wish.name}), or allow "
+        f"The gateway has a provider {desired.name} of type {before.type}, and {desired.type} is wanted. OpenShell changes no type, "
+        f"and between deleting and creating it the route leads nowhere. Delete it (openshell provider delete {desired.name}), or allow "
         "that: replace: true for the module, sandbox_replace_provider: true for the role.",
         type=before.type,
     )
 
 
-def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Delete the provider; absent is fine, and so is one that nobody gave its values from here, where ours alone are meant.
 
     Raises:
         Failure: C(provider_in_use) while the route leads through it, C(provider_attached), or another of the CLI.
 
     """
-    check_name("provider", wish.name)
-    before = find_provider(cli, wish.name)
+    check_name("provider", desired.name)
+    before = find_provider(cli, desired.name)
     outcome = Outcome(before, before)
     path = fingerprints.state_path(cli.account.home)
     remembered = recall(cli)
-    if before is None or (wish.ours_only and before.id not in remembered.providers):
+    if before is None or (desired.ours_only and before.id not in remembered.providers):
         return outcome
     route = find_route(cli) if cli.way == ROUTE else None
-    if route is not None and route.provider == wish.name:
-        if cli.release.deletes_routes and not wish.force:
+    if route is not None and route.provider == desired.name:
+        if cli.release.deletes_routes and not desired.force:
             raise Failure(
                 "provider_in_use",
-                f"The inference route of the gateway leads through the provider {wish.name}, and every sandbox would get "
+                f"The inference route of the gateway leads through the provider {desired.name}, and every sandbox would get "
                 "errors without it. Set another route or remove it first (openshell_inference), or allow that with force: true.",
                 model=route.model,
             )
         outcome.warnings.append(
-            f"The inference route still names the provider {wish.name}, which is gone: sandboxes get errors until a new route "
+            f"The inference route still names the provider {desired.name}, which is gone: sandboxes get errors until a new route "
             f"is set. OpenShell {cli.release} "
             + ("was told so by force." if cli.release.deletes_routes else "has no command that removes a route.")
         )
-    outcome.actions, outcome.changed = [f"delete {wish.name}"], True
+    outcome.actions, outcome.changed = [f"delete {desired.name}"], True
     if check_mode:
         return outcome
-    cli.call("provider", "delete", wish.name)
+    cli.call("provider", "delete", desired.name)
     outcome.after = None
     if remembered.providers.pop(before.id, None) is not None:
         with acting_as(cli.account):
@@ -266,11 +266,11 @@ def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
     return outcome
 
 
-def as_result(outcome: Outcome, wish: Wish) -> dict[str, Any]:
+def as_result(outcome: Outcome, desired: Desired) -> dict[str, Any]:
     """Return the module's result with its diff: names and fingerprints, never a value that may be secret."""
-    after = {**_shown(outcome.after, outcome.fingerprint_after), "config": dict(wish.config)} if wish.type else {}
-    if outcome.changed and wish.type:
-        after.update(type=wish.type, credential_keys=sorted(wish.credentials), config_keys=sorted(wish.config))
+    after = {**_shown(outcome.after, outcome.fingerprint_after), "config": dict(desired.config)} if desired.type else {}
+    if outcome.changed and desired.type:
+        after.update(type=desired.type, credential_keys=sorted(desired.credentials), config_keys=sorted(desired.config))
     before = _shown(outcome.before, outcome.fingerprint_before)
     return {
         "changed": outcome.changed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 # The wire format changed just before.
 OLDEST = (0, 0, 44)

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import list_sandboxes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
+from ..failure import Failure
+from ..openshell import text
+from .cli import OpenShell, reading
+from .sandboxes import list_sandboxes
+from .text import RouteSeen
 
 # The gateway asks the server itself for up to 30 s for each protocol (upstream-facts O6).
 _VERIFY_LIMIT_S = 180.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """The route that is wanted: timeout in seconds; sandbox is ours, others is what happens if there are more."""
 
     provider: str
@@ -50,29 +50,29 @@ def find_route(cli: OpenShell) -> RouteSeen | None:
         return text.route_of(cli.call(*words))
 
 
-def compare(wish: Wish, before: RouteSeen | None, sandboxes: Sequence[str]) -> Outcome:
+def compare(desired: Desired, before: RouteSeen | None, sandboxes: Sequence[str]) -> Outcome:
     """Return what has to be done for a gateway with this route and these sandboxes.
 
     Raises:
         Failure: C(route_shared).
 
     """
-    others = [name for name in sandboxes if name != wish.sandbox]
+    others = [name for name in sandboxes if name != desired.sandbox]
     outcome = Outcome(before, before, sandboxes=others)
     if before is not None and (before.provider, before.model, before.timeout) == (
-        wish.provider,
-        wish.model,
-        wish.timeout,
+        desired.provider,
+        desired.model,
+        desired.timeout,
     ):
         return outcome
-    if before is not None and others and (before.provider, before.model) != (wish.provider, wish.model):
-        outcome.warnings += _share(wish, before, others)
+    if before is not None and others and (before.provider, before.model) != (desired.provider, desired.model):
+        outcome.warnings += _share(desired, before, others)
     outcome.changed = True
-    outcome.after = RouteSeen(wish.provider, wish.model, None, wish.timeout)
+    outcome.after = RouteSeen(desired.provider, desired.model, None, desired.timeout)
     return outcome
 
 
-def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Set the route, where it is another one: setting it always raises its version.
 
     Raises:
@@ -80,18 +80,27 @@ def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
             C(route_not_set), or one of the CLI. The previous route is then still in force.
 
     """
-    check(wish)
-    outcome = compare(wish, find_route(cli), [sandbox.name for sandbox in list_sandboxes(cli)])
+    check(desired)
+    outcome = compare(desired, find_route(cli), [sandbox.name for sandbox in list_sandboxes(cli)])
     if check_mode or not outcome.changed:
         return outcome
-    words = ["inference", "set", "--provider", wish.provider, "--model", wish.model, "--timeout", str(wish.timeout)]
-    cli.call(*words, *([] if wish.verify else ["--no-verify"]), limit_s=_VERIFY_LIMIT_S)
+    words = [
+        "inference",
+        "set",
+        "--provider",
+        desired.provider,
+        "--model",
+        desired.model,
+        "--timeout",
+        str(desired.timeout),
+    ]
+    cli.call(*words, *([] if desired.verify else ["--no-verify"]), limit_s=_VERIFY_LIMIT_S)
     outcome.after = find_route(cli)
     seen = outcome.after
-    if seen is None or (seen.provider, seen.model, seen.timeout) != (wish.provider, wish.model, wish.timeout):
+    if seen is None or (seen.provider, seen.model, seen.timeout) != (desired.provider, desired.model, desired.timeout):
         raise Failure(
             "route_not_set",
-            f"Ran openshell inference set for {wish.model} by {wish.provider} with {wish.timeout} s, and the gateway now says "
+            f"Ran openshell inference set for {desired.model} by {desired.provider} with {desired.timeout} s, and the gateway now says "
             f"{_in_words(seen)}. Somebody else may have set it at the same time: run this again.",
             route=as_dict(seen),
         )
@@ -117,15 +126,15 @@ def remove(cli: OpenShell, check_mode: bool) -> Outcome:
     return outcome
 
 
-def check(wish: Wish) -> None:
+def check(desired: Desired) -> None:
     """Raise C(route_timeout_invalid) or C(openshell_name_invalid) for what the gateway would take for something else."""
-    if wish.timeout < 1:
+    if desired.timeout < 1:
         raise Failure(
             "route_timeout_invalid",
-            f"The route's timeout is {wish.timeout} s. OpenShell takes 0 for its own 60 s, which cuts cold models off: give the "
+            f"The route's timeout is {desired.timeout} s. OpenShell takes 0 for its own 60 s, which cuts cold models off: give the "
             "seconds that one request may take, for example 180.",
         )
-    for what, value in (("provider", wish.provider), ("model", wish.model)):
+    for what, value in (("provider", desired.provider), ("model", desired.model)):
         if not value.strip() or value.startswith("-") or not value.isprintable() or value != value.strip():
             raise Failure(
                 "openshell_name_invalid",
@@ -134,21 +143,21 @@ def check(wish: Wish) -> None:
             )
 
 
-def _share(wish: Wish, before: RouteSeen, others: Sequence[str]) -> list[str]:
+def _share(desired: Desired, before: RouteSeen, others: Sequence[str]) -> list[str]:
     """Return the warning that other sandboxes follow the route as well, or refuse."""
     named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     fact = (
         f"A gateway has one route, and other sandboxes use it as well: {named}. Theirs changes too, from {before.model} by "
-        f"{before.provider} to {wish.model} by {wish.provider}."
+        f"{before.provider} to {desired.model} by {desired.provider}."
     )
-    if wish.shared == "refuse":
+    if desired.shared == "refuse":
         raise Failure(
             "route_shared",
             f"{fact} So nothing was changed. Use another gateway for this sandbox, or allow it with shared: allow.",
             sandboxes=list(others),
             route=as_dict(before),
         )
-    return [fact] if wish.shared == "warn" else []
+    return [fact] if desired.shared == "warn" else []
 
 
 def as_dict(route: RouteSeen | None) -> dict[str, Any] | None:

@@ -16,18 +16,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import find_standing_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import check_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import (
+from ..clock import Deadline
+from ..failure import Failure
+from ..jobs.progress import Position, Report, silent
+from ..openshell import text
+from ..transport.credentials import quote
+from .cli import OpenShell
+from .desired_provider import check_name
+from .provider import find_standing_route
+from .sandboxes import (
     SandboxSeen,
     find_sandbox,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
 
 READY = "Ready"
 # Phases that lead to another by themselves.
@@ -43,7 +43,7 @@ _NAME_LIMIT = 19
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """The sandbox that is wanted; timeout in seconds, for all of it."""
 
     name: str
@@ -76,17 +76,19 @@ class Outcome:
 class Creation:
     """C(sandbox create), running beside us."""
 
-    def __init__(self, cli: OpenShell, wish: Wish) -> None:
+    def __init__(self, cli: OpenShell, desired: Desired) -> None:
         self.failure: Failure | None = None
-        self._cli, self._wish = cli, wish
+        self._cli, self._desired = cli, desired
         # A daemon: once the sandbox is ready, a session that does not end is nobody's business.
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        limit = {"OPENSHELL_PROVISION_TIMEOUT": str(self._wish.timeout)}
+        limit = {"OPENSHELL_PROVISION_TIMEOUT": str(self._desired.timeout)}
         try:
-            self._cli.call(*words(self._cli, self._wish), environment=limit, limit_s=self._wish.timeout + _ENDING_S)
+            self._cli.call(
+                *words(self._cli, self._desired), environment=limit, limit_s=self._desired.timeout + _ENDING_S
+            )
         except Failure as failure:
             self.failure = failure
 
@@ -96,12 +98,12 @@ class Creation:
         return not self._thread.is_alive()
 
 
-def words(cli: OpenShell, wish: Wish) -> list[str]:
+def words(cli: OpenShell, desired: Desired) -> list[str]:
     """Return the command that makes the sandbox."""
-    command = ["sandbox", "create", "--name", wish.name, "--no-auto-providers"]
-    command += ["--from", wish.image] if wish.image else []
-    command += ["--policy", wish.policy] if wish.policy else []
-    for provider in wish.providers:
+    command = ["sandbox", "create", "--name", desired.name, "--no-auto-providers"]
+    command += ["--from", desired.image] if desired.image else []
+    command += ["--policy", desired.policy] if desired.policy else []
+    for provider in desired.providers:
         command += ["--provider", provider]
     # Without a command it would open a shell and wait for somebody to type.
     return [*command, "--detach"] if cli.release.detaches else [*command, "--no-tty", "--", "true"]
@@ -110,8 +112,8 @@ def words(cli: OpenShell, wish: Wish) -> list[str]:
 class Making:
     """A sandbox of that name that is ready: what is to be done for it, and the doing. One that is there is waited for and not changed."""
 
-    def __init__(self, cli: OpenShell, wish: Wish) -> None:
-        self._cli, self._wish = cli, wish
+    def __init__(self, cli: OpenShell, desired: Desired) -> None:
+        self._cli, self._desired = cli, desired
         self._found: SandboxSeen | None = None
 
     def plan(self, check_mode: bool) -> Outcome | None:
@@ -122,15 +124,15 @@ class Making:
                 C(route_dangling), or one of the CLI.
 
         """
-        wish = self._wish
-        _check(wish)
-        found = self._found = find_sandbox(self._cli, wish.name)
+        desired = self._desired
+        _check(desired)
+        found = self._found = find_sandbox(self._cli, desired.name)
         if found is not None and found.phase not in ("Deleting", READY, *_PASSING):
-            raise _not_ready(self._cli, wish, found, None, Deadline(wish.timeout))
+            raise _not_ready(self._cli, desired, found, None, Deadline(desired.timeout))
         if found is None or found.phase == "Deleting":
             # One that starts while the route's provider is gone never gets inference.
             find_standing_route(self._cli)
-            return Outcome(found, changed=True, actions=[f"create {wish.name}"]) if check_mode else None
+            return Outcome(found, changed=True, actions=[f"create {desired.name}"]) if check_mode else None
         return Outcome(found) if check_mode or found.phase == READY else None
 
     def work(self, report: Report) -> Outcome:
@@ -140,114 +142,117 @@ class Making:
             Failure: C(sandbox_error), C(sandbox_timeout), C(sandbox_stopped), C(sandbox_not_deleted), or one of the CLI.
 
         """
-        cli, wish, found = self._cli, self._wish, self._found
-        deadline = Deadline(wish.timeout)
+        cli, desired, found = self._cli, self._desired, self._found
+        deadline = Deadline(desired.timeout)
         outcome = Outcome(found)
         creation: Creation | None = None
         if found is not None and found.phase == "Deleting":
-            _wait_until_gone(cli, wish.name, deadline)
+            _wait_until_gone(cli, desired.name, deadline)
             found = None
         if found is None:
-            outcome.changed, outcome.actions = True, [f"create {wish.name}"]
-            creation = Creation(cli, wish)
-        outcome.sandbox = _wait_until_ready(cli, wish, creation, deadline, report)
+            outcome.changed, outcome.actions = True, [f"create {desired.name}"]
+            creation = Creation(cli, desired)
+        outcome.sandbox = _wait_until_ready(cli, desired, creation, deadline, report)
         outcome.elapsed = deadline.elapsed
         return outcome
 
 
-def have(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Have a sandbox of that name that is ready, within this call.
 
     Raises:
         Failure: Those of Making.
 
     """
-    making = Making(cli, wish)
+    making = Making(cli, desired)
     return making.plan(check_mode) or making.work(silent)
 
 
-def restart(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def restart(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Stop the sandbox and start it again, and wait until it is ready. One that is stopped is only started.
 
     Raises:
         Failure: C(sandbox_not_ready), C(openshell_capability_missing), C(route_dangling), or those of Making.
 
     """
-    check_name("sandbox", wish.name)
-    _check_timeout(wish)
-    deadline = Deadline(wish.timeout)
-    found = find_sandbox(cli, wish.name)
+    check_name("sandbox", desired.name)
+    _check_timeout(desired)
+    deadline = Deadline(desired.timeout)
+    found = find_sandbox(cli, desired.name)
     if found is None:
         raise Failure(
             "sandbox_not_ready",
-            f"The sandbox {wish.name} was to be stopped and started, and the gateway has none of that name. Make it with state: present.",
+            f"The sandbox {desired.name} was to be stopped and started, and the gateway has none of that name. Make it with state: "
+            "present.",
             last_state="not there",
         )
     find_standing_route(cli)
     verbs = ("start",) if found.phase == "Stopped" else ("stop", "start")
-    outcome = Outcome(found, changed=True, actions=[f"{verb} {wish.name}" for verb in verbs])
+    outcome = Outcome(found, changed=True, actions=[f"{verb} {desired.name}" for verb in verbs])
     if check_mode:
         return outcome
     for verb in verbs:
-        answer = cli.attempt("sandbox", verb, wish.name, limit_s=wish.timeout)
+        answer = cli.attempt("sandbox", verb, desired.name, limit_s=desired.timeout)
         if answer.code == _WRONG_USAGE:
             raise Failure(
                 "openshell_capability_missing",
                 f"OpenShell {cli.release} has no command that stops or starts a sandbox; 0.0.106 and later have. Upgrade command line and "
-                f"gateway, or delete the sandbox {wish.name} (state: absent) and make it anew.",
+                f"gateway, or delete the sandbox {desired.name} (state: absent) and make it anew.",
                 release=str(cli.release),
             )
         if answer.code:
             raise cli.trouble(("sandbox", verb), answer.output, answer.code)
-    outcome.sandbox = _wait_until_ready(cli, wish, None, deadline, silent)
+    outcome.sandbox = _wait_until_ready(cli, desired, None, deadline, silent)
     outcome.elapsed = deadline.elapsed
     return outcome
 
 
-def remove(cli: OpenShell, wish: Wish, check_mode: bool) -> Outcome:
+def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Delete the sandbox, and wait until it is gone; absent is fine.
 
     Raises:
         Failure: C(sandbox_not_deleted), or one of the CLI.
 
     """
-    check_name("sandbox", wish.name)
-    _check_timeout(wish)
-    deadline = Deadline(wish.timeout)
-    found = find_sandbox(cli, wish.name)
+    check_name("sandbox", desired.name)
+    _check_timeout(desired)
+    deadline = Deadline(desired.timeout)
+    found = find_sandbox(cli, desired.name)
     outcome = Outcome(found)
     if found is None:
         return outcome
-    outcome.changed, outcome.actions = True, [f"delete {wish.name}"]
+    outcome.changed, outcome.actions = True, [f"delete {desired.name}"]
     if check_mode:
         return outcome
     if found.phase != "Deleting":
-        answer = cli.attempt("sandbox", "delete", wish.name, limit_s=wish.timeout)
+        answer = cli.attempt("sandbox", "delete", desired.name, limit_s=desired.timeout)
         # Somebody else may be quicker.
         if answer.code and "sandbox not found" not in text.error_of(answer.output):
             raise cli.trouble(("sandbox", "delete"), answer.output, answer.code)
-    _wait_until_gone(cli, wish.name, deadline)
+    _wait_until_gone(cli, desired.name, deadline)
     outcome.sandbox, outcome.elapsed = None, deadline.elapsed
     return outcome
 
 
 def _wait_until_ready(
-    cli: OpenShell, wish: Wish, creation: Creation | None, deadline: Deadline, report: Report
+    cli: OpenShell, desired: Desired, creation: Creation | None, deadline: Deadline, report: Report
 ) -> SandboxSeen:
     while True:
         # Asked before the list: what it made is in the list that is read afterwards.
         ended = creation is None or creation.ended()
-        found = find_sandbox(cli, wish.name)
+        found = find_sandbox(cli, desired.name)
         if found is not None and found.phase == READY:
             return found
         if found is None and ended:
-            raise (creation and creation.failure) or _gone(wish)
+            raise (creation and creation.failure) or _gone(desired)
         if found is not None and found.phase not in _PASSING:
-            raise _not_ready(cli, wish, found, creation, deadline)
+            raise _not_ready(cli, desired, found, creation, deadline)
         if not deadline.remaining:
-            raise _not_ready(cli, wish, found, creation, deadline)
+            raise _not_ready(cli, desired, found, creation, deadline)
         report(
-            Position("sandbox", message=f"Waiting for the sandbox {wish.name}, {found.phase if found else 'asked for'}")
+            Position(
+                "sandbox", message=f"Waiting for the sandbox {desired.name}, {found.phase if found else 'asked for'}"
+            )
         )
         deadline.sleep(min(_POLL_S, deadline.remaining))
 
@@ -269,27 +274,28 @@ def _wait_until_gone(cli: OpenShell, name: str, deadline: Deadline) -> None:
 
 
 def _not_ready(
-    cli: OpenShell, wish: Wish, found: SandboxSeen | None, creation: Creation | None, deadline: Deadline
+    cli: OpenShell, desired: Desired, found: SandboxSeen | None, creation: Creation | None, deadline: Deadline
 ) -> Failure:
     """Return why the sandbox is not ready, with what OpenShell logged about it."""
     if creation is not None:
         creation.ended(_ENDING_S)
     said = str(creation.failure.details.get("server_message", "")) if creation and creation.failure else ""
     phase = found.phase if found else "not listed"
-    facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, wish.name)}
+    facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, desired.name)}
     reason = f" OpenShell says: {said}" if said else ""
     stays = "It stays as it is; openshell_sandbox with state: absent deletes it."
     if phase == "Stopped":
         return Failure(
             "sandbox_stopped",
-            f"The sandbox {wish.name} is there and stopped. Start it (openshell_sandbox with state: restarted, or openshell sandbox start "
-            f"{wish.name}), or delete it.",
+            f"The sandbox {desired.name} is there and stopped. Start it (openshell_sandbox with state: restarted, or openshell sandbox "
+            "start "
+            f"{desired.name}), or delete it.",
             **facts,
         )
     if phase in (*_PASSING, "not listed"):
         return Failure(
             "sandbox_timeout",
-            f"The sandbox {wish.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
+            f"The sandbox {desired.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
             "image that is still being pulled needs a longer timeout. A sandbox calls its gateway from the Docker network "
             "openshell-docker, so a firewall of this host has to let that network through to the gateway's port (openshell gateway "
             "list has it). Else see last_logs.",
@@ -297,7 +303,7 @@ def _not_ready(
         )
     return Failure(
         "sandbox_error",
-        f"The sandbox {wish.name} did not come up; its phase is {phase}.{reason} {stays} Correct what it says or what is in "
+        f"The sandbox {desired.name} did not come up; its phase is {phase}.{reason} {stays} Correct what it says or what is in "
         "last_logs, delete it, and run this again.",
         **facts,
     )
@@ -311,10 +317,10 @@ def _logs(cli: OpenShell, name: str) -> list[str]:
     return [quote(line, cli.secret, 300) for line in lines[-_LOG_LINES:] if line.strip()]
 
 
-def _gone(wish: Wish) -> Failure:
+def _gone(desired: Desired) -> Failure:
     return Failure(
         "sandbox_error",
-        f"The sandbox {wish.name} was made, and it is not in the gateway's list. Somebody may have deleted it at the same time: "
+        f"The sandbox {desired.name} was made, and it is not in the gateway's list. Somebody may have deleted it at the same time: "
         "run this again.",
         last_state="not listed",
     )
@@ -331,24 +337,24 @@ def check_sandbox_name(name: str) -> None:
         )
 
 
-def _check(wish: Wish) -> None:
-    check_sandbox_name(wish.name)
-    for what, value in (("image", wish.image), ("policy", wish.policy)):
+def _check(desired: Desired) -> None:
+    check_sandbox_name(desired.name)
+    for what, value in (("image", desired.image), ("policy", desired.policy)):
         if value is not None and (not value.strip() or value.startswith("-") or not value.isprintable()):
             raise Failure(
                 "sandbox_image_invalid",
                 f"The sandbox's {what} is {value!r}, which is none. Give an image such as registry.example.com/agent:1 and a path "
                 "such as /etc/nemoclaw/policy.yaml.",
             )
-    for provider in wish.providers:
+    for provider in desired.providers:
         check_name("provider", provider)
-    _check_timeout(wish)
+    _check_timeout(desired)
 
 
-def _check_timeout(wish: Wish) -> None:
-    if wish.timeout < 1:
+def _check_timeout(desired: Desired) -> None:
+    if desired.timeout < 1:
         raise Failure(
             "timeout_invalid",
-            f"The time limit for the sandbox {wish.name} is {wish.timeout} s. Give the seconds that its image may take to be "
+            f"The time limit for the sandbox {desired.name} is {desired.timeout} s. Give the seconds that its image may take to be "
             "pulled and started, for example 180.",
         )

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, reading
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ATTACHMENT
+from ..openshell import text
+from .cli import OpenShell, reading
+from .releases import ATTACHMENT
 
 _PAGE = 100  # what `sandbox list` prints without --limit
 

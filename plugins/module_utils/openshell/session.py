@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import ROUTE
+from ..host.accounts import find_account
+from ..host.machine import Machine
+from .cli import OpenShell, find_openshell
+from .releases import ROUTE
 
 
 def open_cli(params: Mapping[str, Any], secret: str = "", ways: tuple[str, ...] = (ROUTE,)) -> OpenShell:

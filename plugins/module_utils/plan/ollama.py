@@ -13,8 +13,8 @@ from ..endpoint.validate import Endpoint
 from ..failure import Failure
 from ..ollama.daemon import Address, Daemon
 from ..ollama.models import model as models
+from ..ollama.service.desired import Desired as DesiredService
 from ..ollama.service.service import converge as converge_service
-from ..ollama.service.wish import Wish as ServiceWish
 from ..route.route import build_route
 from .choice import unknown_ollama
 from .context import Context
@@ -60,7 +60,7 @@ def compare_ollama(at: Context) -> None:
 
 
 def _service(at: Context, decision: Mapping[str, Any]) -> None:
-    wish = ServiceWish(
+    desired = DesiredService(
         "started",
         at.settings["preflight_ollama_port"],
         decision["environment"],
@@ -70,7 +70,7 @@ def _service(at: Context, decision: Mapping[str, Any]) -> None:
         model=decision["expected_model"] or None,
     )
     try:
-        report, found = converge_service(at.machine, at.account, wish, check_mode=True)
+        report, found = converge_service(at.machine, at.account, desired, check_mode=True)
     except Failure as failure:
         at.refusals.append(failure)
         return
@@ -80,7 +80,7 @@ def _service(at: Context, decision: Mapping[str, Any]) -> None:
 def _model(at: Context, decision: Mapping[str, Any], is_there: bool) -> dict[str, Any] | None:
     """Return what the module of the model says in check mode, None where that is still to come."""
     settings, host = at.settings, at.host
-    wish = models.Wish(
+    desired = models.Desired(
         decision["model"],
         "loaded",
         allow_download=settings["ollama_allow_download"],
@@ -92,7 +92,7 @@ def _model(at: Context, decision: Mapping[str, Any], is_there: bool) -> dict[str
     daemon = Daemon(Address("127.0.0.1", settings["preflight_ollama_port"]))
     gpus = {**host["gpus"], "host_available_mib": host["memory"]["available_mib"]}
     try:
-        result = models.converge(daemon, wish, lambda: gpus, check_mode=True, planning=not is_there)
+        result = models.converge(daemon, desired, lambda: gpus, check_mode=True, planning=not is_there)
     except Failure as failure:
         if is_there and failure.code in _NOT_THERE:
             at.steps += verify("model", f"the models of this host are known once Ollama runs: {failure.message}")

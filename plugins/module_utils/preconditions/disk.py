@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
+from ..failure import Failure
+from ..sizes import format_bytes
 
 # While an image is pulled its compressed layers and its unpacked files are there together; files of CUDA libraries shrink to
 # about 40 % when packed: 1 + 2.5 times the download. An estimate.

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import group_by_name, summarise
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import LIMIT_S, find_nvidia_smi
+from ..failure import Failure
+from ..host.gpus import group_by_name, summarise
+from ..host.machine import Machine
+from ..host.nvidia_smi import LIMIT_S, find_nvidia_smi
 
 # What a host has to keep of memory that its GPU shares: a DGX Spark that a server takes more of does not answer any more, and has to be
 # switched off (NVIDIA's release notes of NemoClaw warn of it).

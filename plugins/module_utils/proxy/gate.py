@@ -19,9 +19,9 @@ from ..host.exposure import exposed, open_listeners, require_loopback
 from ..host.machine import Machine
 from ..host.sockets import find_listeners
 from ..ollama.service import dropin
+from ..ollama.service.desired import Desired
 from ..ollama.service.processes import is_ollama
 from ..ollama.service.service import converge
-from ..ollama.service.wish import Wish
 from . import occupant, probe
 from .configuration import Gate
 from .layout import BEFORE
@@ -168,9 +168,9 @@ def bring_to_loopback(machine: Machine, account: Account, ports: set[int], check
         # Root in a container may not see who listens; what does is asked then, and answers as Ollama or does not.
         if not all(is_ollama(one) for one in found if one["process"]):
             raise exposed(machine, port, found)
-        wish = Wish("started", port, kept_environment(machine), True, _START_S)
+        desired = Desired("started", port, kept_environment(machine), True, _START_S)
         try:
-            report, _after = converge(machine, account, wish, check_mode)
+            report, _after = converge(machine, account, desired, check_mode)
         except Failure as failure:
             raise exposed(machine, port, found) if failure.code == "not_ollama" else failure from None
         actions += report.actions

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+from ..host.accounts import Account
+from ..host.machine import Machine
+from .image import (
     EngineApi,
     RemoteImage,
     inspect_image,
     log_in,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
+from .logins import (
     Credential,
     Login,
     find_login,
     ngc_login,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Reference
+from .reference import Reference
 
 # NVIDIA's own. A mirror of it has accounts of its own, so there the user's login comes first.
 NGC_REGISTRY = "nvcr.io"

@@ -14,13 +14,13 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import REMEDIES, meaning
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import normalise_architecture
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import NGC_USER, Credential
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..containers.images import REMEDIES, meaning
+from ..failure import Failure
+from ..host.platform import normalise_architecture
+from ..transport.credentials import quote
+from ..untrusted import list_of, object_of
+from .logins import NGC_USER, Credential
+from .reference import Reference
 
 # For an engine that says nothing of its own.
 _STATUS = {

@@ -15,12 +15,12 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import DOCKER_HUB
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..transport.credentials import quote
+from ..untrusted import object_of, parse_json
+from .reference import DOCKER_HUB
 
 # NVIDIA's registry wants this word as the user name, literally (upstream-facts N32).
 NGC_USER = "$oauthtoken"

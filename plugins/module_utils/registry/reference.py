@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 DOCKER_HUB = "docker.io"
 # The grammar of the distribution project (reference/regexp.go), as far as we need it.

@@ -11,13 +11,13 @@ import re
 import urllib.parse
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import Credential
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import DOCKER_HUB, Reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of, parse_json
+from ..clock import Deadline
+from ..failure import Failure
+from ..transport.client import Client
+from ..transport.url import parse_base_url
+from ..untrusted import list_of, object_of, parse_json
+from .logins import Credential
+from .reference import DOCKER_HUB, Reference
 
 # For all questions together: a size is good to know and not worth waiting for.
 LIMIT_S = 10.0

@@ -16,8 +16,8 @@ from ..host.accounts import Account
 from ..host.machine import Machine
 from ..nemoclaw.backend import NemoClawRoute
 from ..nemoclaw.capabilities import routed
+from ..nemoclaw.desired import DEFAULT_SANDBOX
 from ..nemoclaw.program import find_nemoclaw
-from ..nemoclaw.wish import DEFAULT_SANDBOX
 from ..openshell.backend import Backend, Desired, Plan
 from ..openshell.gateway_route import GatewayRoute
 

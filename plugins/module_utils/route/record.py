@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.files import (
     read_file,
     replace_file,
     working_on,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
 STATE_DIRECTORY = ".nemoclaw"

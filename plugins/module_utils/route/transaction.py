@@ -21,7 +21,7 @@ from ..jobs.progress import Position as Progress
 from ..jobs.progress import Report, silent
 from ..openshell.backend import Backend, Desired, Plan, Position, Proof
 from ..openshell.probe import BLOCKED, DEFAULT_IMAGE, UNAVAILABLE, probe
-from ..openshell.probe import Wish as ProbeWish
+from ..openshell.probe import Desired as DesiredProbe
 from ..transport.url import parse_base_url
 from . import record
 from .journal import Journal, Note
@@ -165,8 +165,8 @@ class Transaction:
         if self._probe_from is None or inside.host == outside.host:
             return
         at = self._probe_from
-        wish = ProbeWish(inside.host, inside.port, network=at.network, image=at.image)
-        found = probe(at.machine, at.account, wish, check_mode)
+        spec = DesiredProbe(inside.host, inside.port, network=at.network, image=at.image)
+        found = probe(at.machine, at.account, spec, check_mode)
         if found["changed"]:
             self._plan.actions.append(f"add the image {found['image']} to probe the path from")
         if found["outcome"] == UNAVAILABLE:

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands, Ladder
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import FAILED, PASSED
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+from ..endpoint.ladder import Demands, Ladder
+from ..endpoint.probe import FAILED, PASSED
+from ..endpoint.report import Report
+from ..endpoint.validate import (
     Endpoint,
     open_conversation,
     start_clock,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import require_loopback
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import ACCOUNT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.probe import (
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.exposure import require_loopback
+from ..host.machine import Machine
+from ..host.sockets import find_listeners
+from ..proxy.layout import ACCOUNT
+from ..proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
     FAILURE_CODES,
@@ -36,8 +36,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.pro
     probe,
     trust_gate,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token import read_token
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
+from ..proxy.token import read_token
+from ..transport.url import parse_base_url
 
 HEALTHY = "healthy"
 UNAUTHORIZED = "unauthorized"

@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.gateway import GATEWAY
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import proof
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import (
+from ..endpoint.report import Report
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..nemoclaw.gateway import GATEWAY
+from ..openshell import proof
+from ..openshell.cli import (
     OpenShell,
     find_openshell,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import find_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
+from ..openshell.route import find_route
+from .check import (
     DIFFERS,
     HEALTHY,
     NOT_CONFIGURED,
@@ -126,7 +126,7 @@ def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, ti
             check.state, check.detail = NOT_PROBED, "the gateway has no sandbox that is ready, so none was asked"
             return check
         proof.prove(
-            cli, name, proof.Wish(route["model"], route["api"], timeout=timeout, probes=proof.COMPLETION), report
+            cli, name, proof.Desired(route["model"], route["api"], timeout=timeout, probes=proof.COMPLETION), report
         )
         check.detail = f"answered a completion from inside {name} (tool calls are not asked here)"
     except Failure as failure:

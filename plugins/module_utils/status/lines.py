@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import HEALTHY, Check
+from .check import HEALTHY, Check
 
 
 def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:

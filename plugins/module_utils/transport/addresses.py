@@ -12,8 +12,8 @@ import socket
 import threading
 from typing import Union
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
+from ..failure import Failure
+from .url import BaseUrl
 
 IpAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import addresses, trouble
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import BaseUrl
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import count_of
+from ..clock import Deadline
+from ..failure import Failure
+from ..transport import addresses, trouble
+from ..untrusted import count_of
+from .url import BaseUrl
 
 # Seconds for the TCP connection, as NemoClaw's probes (upstream-facts N24).
 CONNECT_LIMIT = 10.0

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 MASK = "********"
 

@@ -17,15 +17,15 @@ import urllib.error
 from collections.abc import Collection
 from typing import Any, Callable, TypeVar
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import (
+from ..clock import Deadline
+from ..failure import Failure
+from ..untrusted import (
     count_of,
     list_of,
     object_of,
     parse_json,
 )
+from .credentials import quote
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import http.client
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import context_window
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.local_http import NotAnswering, get_json
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
+from ..endpoint.models import context_window
+from ..host.local_http import NotAnswering, get_json
+from ..untrusted import list_of, object_of
 
 # Upstream gives the question 5 s; a vLLM under load answers its models list at once.
 _LIMIT_S = 5.0

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.models import MODELS, PROFILES
+from ..failure import Failure
+from .models import MODELS, PROFILES
 
 MIB = 1024 * 1024
 # Inside the container it is always this one (upstream-facts N29); the port variable changes the host's side only.

@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ..failure import Failure
 
 HUB = "https://huggingface.co"
 # Seconds: where a host reaches the hub by its containers alone, the question must not hold the play up.

@@ -8,39 +8,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+from ..containers import (
     images,
     managed,
     oneshot,
     preflight,
     readiness,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+from ..containers import (
     plan as plans,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import as_diff
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.diagnosis import masked
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+from ..containers.compare import as_diff
+from ..containers.diagnosis import masked
+from ..containers.engine import Engine
+from ..containers.host import Host
+from ..containers.proxies import (
     proxy_secrets,
     web_proxies,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.models import choose, context_window
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import specs
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
+from ..containers.spec import Spec
+from ..endpoint.models import choose, context_window
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..jobs.progress import Report, silent
+from ..registry.reference import parse_reference
+from ..vllm import specs
+from .catalogue import (
     build_catalogue,
     find_model,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+from .context import Desired, Vllm
+from .preflight import check_before
+from .weights import DEFAULT_FOLDER, Weights
 
 _MOVES = (
     "OpenShell's network (openshell-docker) is not there yet, so {name} is published on the gateway of Docker's own bridge. Once OpenShell "
@@ -58,7 +58,7 @@ def settled(vllm: Vllm) -> dict[str, Any] | None:
     """
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
-    has_leftover = plan.fallback is not None and not vllm.wish.keep_previous
+    has_leftover = plan.fallback is not None and not vllm.desired.keep_previous
     if plan.step == "none" and plan.current and not plans.is_unproved(plan.current) and not has_leftover:
         seen = readiness.look(vllm.engine, vllm.server(spec))
         return _result(vllm, spec, plan, seen, [], changed=False) if seen.ready else None
@@ -73,7 +73,7 @@ def predicted(vllm: Vllm) -> dict[str, Any]:
         return done
     spec = vllm.spec
     plan = plans.make_plan(vllm.engine, spec)
-    actions = [*_downloads(vllm, plan), *plan.actions(), *plan.kept(vllm.wish.keep_previous)]
+    actions = [*_downloads(vllm, plan), *plan.actions(), *plan.kept(vllm.desired.keep_previous)]
     # One that is as wanted and loads, after a reboot perhaps, is waited for, which changes nothing.
     return _result(vllm, spec, plan, None, actions, changed=bool(actions))
 
@@ -103,60 +103,60 @@ def _start(vllm: Vllm, report: Report) -> dict[str, Any]:
     server = vllm.server(spec)
     actions += plan.actions()
     managed.apply(vllm.engine, plan, server, report)
-    seen, kept = managed.follow(vllm.engine, spec, server, report, keep_previous=vllm.wish.keep_previous)
+    seen, kept = managed.follow(vllm.engine, spec, server, report, keep_previous=vllm.desired.keep_previous)
     return _result(vllm, spec, plan, seen, [*actions, *kept], changed=bool(actions or kept))
 
 
-def take_down(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def take_down(engine: Engine, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Bring the server into one of the states in which this container does not serve, and return the result.
 
     Raises:
         Failure: What the engine refused; C(container_foreign), C(cache_not_writable).
 
     """
-    if wish.state == "stopped":
-        return _stop(engine, wish, check_mode)
-    if wish.state == "restored":
-        return _restore(engine, wish, check_mode)
-    return _remove(engine, machine, account, wish, check_mode)
+    if desired.state == "stopped":
+        return _stop(engine, desired, check_mode)
+    if desired.state == "restored":
+        return _restore(engine, desired, check_mode)
+    return _remove(engine, machine, account, desired, check_mode)
 
 
-def _stop(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _stop(engine: Engine, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
-    before = plans.status_of(engine.container(wish.name))
-    actions = managed.stop(engine, wish.name, specs.KIND, check_mode)
-    actions += managed.remove(engine, wish.name + specs.DOWNLOAD, specs.KIND, check_mode)
-    return _ended(wish, before, before if before in ("absent", "exited", "created") else "exited", actions)
+    before = plans.status_of(engine.container(desired.name))
+    actions = managed.stop(engine, desired.name, specs.KIND, check_mode)
+    actions += managed.remove(engine, desired.name + specs.DOWNLOAD, specs.KIND, check_mode)
+    return _ended(desired, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
 
-def _restore(engine: Engine, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _restore(engine: Engine, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Have what was replaced serve again, and return the result."""
-    before = plans.status_of(engine.container(wish.name))
-    actions = managed.restore(engine, wish.name, specs.KIND, check_mode, wish.instead_of)
-    after = "running" if f"start {wish.name}" in actions else "exited" if actions else before
-    return _ended(wish, before, after, actions)
+    before = plans.status_of(engine.container(desired.name))
+    actions = managed.restore(engine, desired.name, specs.KIND, check_mode, desired.instead_of)
+    after = "running" if f"start {desired.name}" in actions else "exited" if actions else before
+    return _ended(desired, before, after, actions)
 
 
-def _remove(engine: Engine, machine: Machine, account: Account, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _remove(engine: Engine, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
-    found = engine.container(wish.name)
+    found = engine.container(desired.name)
     before = plans.status_of(found)
-    download = wish.name + specs.DOWNLOAD
-    actions = managed.remove(engine, wish.name, specs.KIND, check_mode, more=[download])
-    model = wish.model or (plans.model_of(found) if found else "")
-    if wish.remove_weights and model:
-        weights = Weights(Host(machine, account).folder(wish.cache_dir, DEFAULT_FOLDER), _full_id(model, wish))
+    download = desired.name + specs.DOWNLOAD
+    actions = managed.remove(engine, desired.name, specs.KIND, check_mode, more=[download])
+    model = desired.model or (plans.model_of(found) if found else "")
+    if desired.remove_weights and model:
+        weights = Weights(Host(machine, account).folder(desired.cache_dir, DEFAULT_FOLDER), _full_id(model, desired))
         if weights.folder.exists():
             actions.append(f"remove {weights.folder}")
             if not check_mode:
                 weights.remove()
-    return _ended(wish, before, "absent", actions)
+    return _ended(desired, before, "absent", actions)
 
 
-def _full_id(model: str, wish: Wish) -> str:
+def _full_id(model: str, desired: Desired) -> str:
     """Return the id that a slug stands for; a model that left the catalogue may be removed by its id."""
     try:
-        return find_model(model, build_catalogue(wish.models)).model
+        return find_model(model, build_catalogue(desired.models)).model
     except Failure as failure:
         if failure.code != "model_unknown" or "/" not in model:
             raise
@@ -177,7 +177,7 @@ def _pull(vllm: Vllm, report: Report) -> None:
     registry = parse_reference(vllm.image.reference).registry
     credential = vllm.access.credential(registry)
     auth = credential.as_auth_config(registry) if credential else None
-    images.pull(vllm.engine, vllm.image.reference, report, vllm.wish.stall_timeout, auth)
+    images.pull(vllm.engine, vllm.image.reference, report, vllm.desired.stall_timeout, auth)
 
 
 def _download(vllm: Vllm, report: Report) -> None:
@@ -190,7 +190,7 @@ def _download(vllm: Vllm, report: Report) -> None:
             vllm.engine,
             vllm.download_spec,
             lambda: vllm.weights.measure(total),
-            vllm.wish.stall_timeout,
+            vllm.desired.stall_timeout,
             f"Downloading {vllm.model.model}",
             report,
         )
@@ -247,15 +247,15 @@ def _result(
 
 def _may_move(vllm: Vllm) -> bool:
     """Tell whether a later run will have to publish it elsewhere."""
-    return not vllm.wish.publish and preflight.lacks_network(vllm.engine)
+    return not vllm.desired.publish and preflight.lacks_network(vllm.engine)
 
 
-def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str, Any]:
+def _ended(desired: Desired, before: str, after: str, actions: list[str]) -> dict[str, Any]:
     return {
         "changed": bool(actions),
-        "container": {"name": wish.name, "status": after} if after != "absent" else None,
+        "container": {"name": desired.name, "status": after} if after != "absent" else None,
         "previous": None,
-        "outcome": managed.outcome_of(wish.name, actions) if wish.state == "restored" else None,
+        "outcome": managed.outcome_of(desired.name, actions) if desired.state == "restored" else None,
         "model": None,
         "base_url": None,
         "context_window": None,
@@ -264,18 +264,18 @@ def _ended(wish: Wish, before: str, after: str, actions: list[str]) -> dict[str,
         "progress": None,
         "last_logs": [],
         "actions": actions,
-        "diff": as_diff([], wish.name, before, after) if actions else {"before": "", "after": ""},
+        "diff": as_diff([], desired.name, before, after) if actions else {"before": "", "after": ""},
     }
 
 
-def secrets_of(machine: Machine, wish: Wish) -> tuple[str, ...]:
+def secrets_of(machine: Machine, desired: Desired) -> tuple[str, ...]:
     """Return what a container is given and must be shown nowhere: token, key, and the passwords of web proxies."""
-    return (wish.hf_token.strip(), wish.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
+    return (desired.hf_token.strip(), desired.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
 
 
 def _masked(failure: Failure, vllm: Vllm) -> Failure:
     """Return the failure without the secrets: a download may print what it was given."""
-    secret = [*secrets_of(vllm.host.machine, vllm.wish), *vllm.access.secrets()]
+    secret = [*secrets_of(vllm.host.machine, vllm.desired), *vllm.access.secrets()]
     details = {
         name: masked(value, secret) if isinstance(value, list) and name == "last_logs" else value
         for name, value in failure.details.items()

@@ -8,34 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+from ..containers import plan as plans
+from ..containers import preflight
+from ..containers.spec import Spec
+from ..failure import Failure
+from ..preconditions.disk import (
     Need,
     check_space,
     image_need,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+from ..preconditions.gpus import (
     check_capability,
     check_free,
     check_host_room,
     check_memory,
     find_holders,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+from ..registry.image import (
     check_architecture,
     check_local_architecture,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import check_token, memory_share
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.hub import check_access
+from ..registry.reference import parse_reference
+from ..registry.size import download_bytes
+from ..sizes import format_bytes
+from .catalogue import check_token, memory_share
+from .hub import check_access
 
 if TYPE_CHECKING:
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm
+    from .context import Vllm
 
 
 def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
@@ -52,7 +52,7 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
     if found and plan.needs_container:
         check_local_architecture(parse_reference(vllm.image.reference), found, vllm.host.architecture)
     lacks_weights = plan.needs_container and not vllm.weights.complete
-    token = vllm.wish.hf_token.strip()
+    token = vllm.desired.hf_token.strip()
     if lacks_weights:
         check_token(vllm.model, token)
         vllm.weights.require_writable()
@@ -61,10 +61,10 @@ def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
     _check_gpus(vllm, spec, plan, running)
     if not plan.needs_container:
         return
-    if lacks_weights and token and vllm.wish.allow_download:
-        check_access(vllm.wish.hf_endpoint, vllm.model.model, token)
+    if lacks_weights and token and vllm.desired.allow_download:
+        check_access(vllm.desired.hf_endpoint, vllm.model.model, token)
     size = _check_registry(vllm) if lacks_image else None
-    if (lacks_image or lacks_weights) and not vllm.wish.allow_download:
+    if (lacks_image or lacks_weights) and not vllm.desired.allow_download:
         raise _no_consent(vllm, lacks_image, lacks_weights, size)
     check_space(_needs(vllm, lacks_weights, size))
 
@@ -75,9 +75,9 @@ def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str
     preflight.require_gpu_runtime(vllm.engine, vllm.host.machine, spec.gpus)
     check_capability(vllm.gpus, vllm.model.model, vllm.model.compute_capability)
     check_memory(vllm.gpus, vllm.model.model, vllm.model.needed_memory_mib, vllm.model.tensor_parallel_size)
-    share = memory_share(vllm.model, vllm.wish.extra_args)
+    share = memory_share(vllm.model, vllm.desired.extra_args)
     check_host_room(vllm.gpus, vllm.model.model, share, "gpu_memory_utilization of the model in vllm_models")
-    if vllm.wish.share_gpus:
+    if vllm.desired.share_gpus:
         return
     preflight.require_gpus_free(spec, plan.own, running)
     # What our own container holds is given back before the new one starts.

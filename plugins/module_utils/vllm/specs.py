@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import web_proxies
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Mount, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
+from ..containers import readiness
+from ..containers.proxies import web_proxies
+from ..containers.spec import Mount, Spec
+from ..untrusted import list_of, object_of
+from .catalogue import (
     CONTAINER_PORT,
     VllmModel,
     serve_command,

@@ -10,13 +10,13 @@ import os
 import shutil
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.oneshot import Amount
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
+from ..containers.oneshot import Amount
+from ..failure import Failure
+from ..preconditions.disk import (
     cache_not_writable,
     why_closed,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..untrusted import object_of, parse_json
 
 DEFAULT_FOLDER = ".cache/huggingface"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")

@@ -10,12 +10,12 @@ from typing import Any, Callable, NamedTuple
 
 from ..failure import Failure
 from . import endpoint, presence, refusals
+from .desired import Desired, Report
 from .host import Windows
 from .memory import Keeper, Memory
 from .presence import ALL, LOOPBACK, Found, commands, holders
-from .wish import Report, Wish
 
-Wait = Callable[[Windows, Wish], "tuple[Found, bool]"]
+Wait = Callable[[Windows, Desired], "tuple[Found, bool]"]
 
 
 class Result(NamedTuple):
@@ -30,13 +30,15 @@ class Result(NamedTuple):
     reachable: bool | None
 
 
-def detect(windows: Windows, wish: Wish) -> Result:
+def detect(windows: Windows, desired: Desired) -> Result:
     """Return what is there, and change nothing."""
     found = windows.look()
-    return Result(found, found, Report(), found.running and endpoint.is_reachable(wish.address))
+    return Result(found, found, Report(), found.running and endpoint.is_reachable(desired.address))
 
 
-def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wait: Wait = endpoint.wait) -> Result:
+def converge(
+    windows: Windows, keeper: Keeper, desired: Desired, check_mode: bool, wait: Wait = endpoint.wait
+) -> Result:
     """Bring Ollama on Windows into the state that is wanted, unless only checking.
 
     Raises:
@@ -45,12 +47,12 @@ def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wai
     """
     report = Report()
     before = windows.look()
-    report.warnings += refusals.check(before, wish)
+    report.warnings += refusals.check(before, desired)
     try:
-        found = _change(windows, keeper, before, wish, report, check_mode, wait)
-        reachable = found.running and endpoint.is_reachable(wish.address)
+        found = _change(windows, keeper, before, desired, report, check_mode, wait)
+        reachable = found.running and endpoint.is_reachable(desired.address)
         if not check_mode or not report.changed:
-            report.warnings += endpoint.check_way(found, wish, reachable)
+            report.warnings += endpoint.check_way(found, desired, reachable)
     except Failure as failure:
         if check_mode or not report.actions:
             raise
@@ -58,27 +60,27 @@ def converge(windows: Windows, keeper: Keeper, wish: Wish, check_mode: bool, wai
     # A call of PowerShell takes seconds, and where nothing was done there is nothing new to see.
     if report.changed and not check_mode:
         found = windows.look()
-        refusals.refuse_old(found, wish)
+        refusals.refuse_old(found, desired)
     return Result(before, found, report, reachable)
 
 
 def _change(
-    windows: Windows, keeper: Keeper, before: Found, wish: Wish, report: Report, check_mode: bool, wait: Wait
+    windows: Windows, keeper: Keeper, before: Found, desired: Desired, report: Report, check_mode: bool, wait: Wait
 ) -> Found:
     """Do what is missing, and return what is there then."""
     found = before
-    upgrades = refusals.is_old(before, wish)
-    right = before.running and before.bind == wish.bind and not upgrades
+    upgrades = refusals.is_old(before, desired)
+    right = before.running and before.bind == desired.bind and not upgrades
     if upgrades:
         _stop(windows, before, report, check_mode)
     # The installer gets its OLLAMA_HOST by its environment, so one that fails leaves the variable as it was.
     if upgrades or not (before.installed or before.running):
-        found = _install(windows, before, wish, report, check_mode)
+        found = _install(windows, before, desired, report, check_mode)
     if not before.foreign:
-        _set_variable(windows, keeper, before, wish, report, check_mode)
-    if right or (found is not before and endpoint.is_right(found, wish)):
+        _set_variable(windows, keeper, before, desired, report, check_mode)
+    if right or (found is not before and endpoint.is_right(found, desired)):
         return found
-    return _bring_up(windows, found, wish, report, check_mode, wait)
+    return _bring_up(windows, found, desired, report, check_mode, wait)
 
 
 def _after_changes(failure: Failure, report: Report) -> Failure:
@@ -92,25 +94,27 @@ def _after_changes(failure: Failure, report: Report) -> Failure:
     )
 
 
-def _set_variable(windows: Windows, keeper: Keeper, found: Found, wish: Wish, report: Report, check_mode: bool) -> None:
+def _set_variable(
+    windows: Windows, keeper: Keeper, found: Found, desired: Desired, report: Report, check_mode: bool
+) -> None:
     """Set OLLAMA_HOST of the Windows user, and keep what it was."""
-    if found.variable == wish.host:
+    if found.variable == desired.host:
         return
     was = f"it was {found.variable}" if found.variable else "it was not set"
     if not check_mode:
-        keeper.remember(found.variable, wish.host)
-    report.plan(f"set OLLAMA_HOST={wish.host} for the Windows user {found.user} ({was})", OLLAMA_HOST=wish.host)
+        keeper.remember(found.variable, desired.host)
+    report.plan(f"set OLLAMA_HOST={desired.host} for the Windows user {found.user} ({was})", OLLAMA_HOST=desired.host)
     if not check_mode:
-        windows.set_variable(wish.host)
+        windows.set_variable(desired.host)
 
 
-def _install(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool) -> Found:
+def _install(windows: Windows, found: Found, desired: Desired, report: Report, check_mode: bool) -> Found:
     """Install Ollama, or a newer release over it, and return what is there then."""
-    what = f"install Ollama on Windows by {wish.installer}"
+    what = f"install Ollama on Windows by {desired.installer}"
     if found.installed:
-        what = f"upgrade Ollama on Windows from {found.version} by {wish.installer}"
+        what = f"upgrade Ollama on Windows from {found.version} by {desired.installer}"
     if not check_mode:
-        windows.install(wish.installer, wish.version, wish.host, wish.install_timeout)
+        windows.install(desired.installer, desired.version, desired.host, desired.install_timeout)
     # Only now: a failure of the installer says itself what became of it.
     report.plan(what, installed=True)
     if check_mode:
@@ -119,14 +123,14 @@ def _install(windows: Windows, found: Found, wish: Wish, report: Report, check_m
     if not found.installed:
         raise Failure(
             "windows_install_failed",
-            f"Ran the installer {wish.installer} on Windows, which ended without an error, and there is no ollama.exe on PATH, in the "
+            f"Ran the installer {desired.installer} on Windows, which ended without an error, and there is no ollama.exe on PATH, in the "
             f"known folders or in the registry of {found.user}. It may have installed for another user: run it on Windows by hand.",
             diagnosis=["Get-Command ollama.exe", 'Get-ChildItem "$env:LOCALAPPDATA\\Programs\\Ollama"'],
         )
     return found
 
 
-def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_mode: bool, wait: Wait) -> Found:
+def _bring_up(windows: Windows, found: Found, desired: Desired, report: Report, check_mode: bool, wait: Wait) -> Found:
     """Stop what runs and start it anew: the tray app, and where that does not help, the program itself (upstream-facts N9).
 
     Whatever starts is a file that was seen there a moment ago, and never a name that PATH would resolve.
@@ -134,17 +138,17 @@ def _bring_up(windows: Windows, found: Found, wish: Wish, report: Report, check_
     launches = [(path, serve) for path, serve in ((found.app, False), (found.path, True)) if path]
     _stop(windows, found, report, check_mode)
     if check_mode:
-        report.plan(f"start {_command(*launches[0])}" if launches else "start Ollama on Windows", bind=wish.bind)
+        report.plan(f"start {_command(*launches[0])}" if launches else "start Ollama on Windows", bind=desired.bind)
         return found
     for number, (path, serve) in enumerate(launches):
         if number:
             windows.stop()
         report.plan(f"start {_command(path, serve)}")
-        windows.start(path, serve, wish.host)
-        found, right = wait(windows, wish)
+        windows.start(path, serve, desired.host)
+        found, right = wait(windows, desired)
         if right:
             return found
-    raise endpoint.trouble(found, wish)
+    raise endpoint.trouble(found, desired)
 
 
 def _stop(windows: Windows, found: Found, report: Report, check_mode: bool) -> None:
@@ -227,7 +231,7 @@ _FACTS = (
 )
 
 
-def as_result(result: Result, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def as_result(result: Result, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Return the module's result, with its C(warnings) and its C(diff)."""
     before, after, report = result.before, result.after, result.report
     expected = {**_summary(before), **report.expected} if check_mode else _summary(after)
@@ -240,8 +244,8 @@ def as_result(result: Result, wish: Wish, check_mode: bool) -> dict[str, Any]:
         "windows_user": after.user if after else None,
         "other_users": after.others if after else None,
         "variable": {"before": before.variable if before else None, "after": after.variable if after else None},
-        "diagnosis": commands(wish.address.port),
-        "warnings": [*report.warnings, *_exposure(after, wish.address.port)],
+        "diagnosis": commands(desired.address.port),
+        "warnings": [*report.warnings, *_exposure(after, desired.address.port)],
         "diff": {"before": _summary(before), "after": expected},
     }
 

@@ -11,13 +11,12 @@ import socket
 import time
 from typing import Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
-
+from ..failure import Failure
+from ..ollama.daemon import Address, Daemon
+from ..untrusted import object_of
 from . import presence
+from .desired import Desired
+from .host import Windows
 from .presence import ALL, LOOPBACK, Found
 
 Sleep = Callable[[float], None]
@@ -39,37 +38,37 @@ def is_reachable(address: Address) -> bool:
     return answer.status == 200 and isinstance(object_of(answer.content).get("models"), list)
 
 
-def wait(windows: Windows, wish: Wish, sleep: Sleep = time.sleep) -> tuple[Found, bool]:
+def wait(windows: Windows, desired: Desired, sleep: Sleep = time.sleep) -> tuple[Found, bool]:
     """Return what is there as soon as it is right, or after the last try, and whether it is right on Windows.
 
     Where WSL has to reach it and knows the name, it is asked from here, so that a slow firewall prompt has its time too.
     """
-    from_here = wish.require_reachable and wish.bind == ALL and resolves(wish.address)
-    for number in range(wish.tries):
+    from_here = desired.require_reachable and desired.bind == ALL and resolves(desired.address)
+    for number in range(desired.tries):
         if number:
-            sleep(wish.interval)
+            sleep(desired.interval)
         # A call of PowerShell takes seconds, so it is asked only where the answer from here says nothing.
-        if not from_here or is_reachable(wish.address):
+        if not from_here or is_reachable(desired.address):
             found = windows.look()
-            if is_right(found, wish):
+            if is_right(found, desired):
                 return found, True
     found = windows.look()
-    return found, is_right(found, wish)
+    return found, is_right(found, desired)
 
 
-def is_right(found: Found, wish: Wish) -> bool:
+def is_right(found: Found, desired: Desired) -> bool:
     """Tell whether the daemon answers on Windows and listens where it is wanted."""
-    return found.answers and found.bind == wish.bind
+    return found.answers and found.bind == desired.bind
 
 
-def trouble(found: Found, wish: Wish) -> Failure:
+def trouble(found: Found, desired: Desired) -> Failure:
     """Return why the daemon is not where it is wanted after the last try."""
-    port, seconds = wish.address.port, wish.tries * wish.interval
+    port, seconds = desired.address.port, desired.tries * desired.interval
     look = presence.commands(port)
-    if found.running and found.bind != wish.bind:
+    if found.running and found.bind != desired.bind:
         return Failure(
             "windows_ollama_bind",
-            f"Started Ollama on Windows with OLLAMA_HOST={wish.host}, and it listens on {presence.holders(found.daemons)}. Another "
+            f"Started Ollama on Windows with OLLAMA_HOST={desired.host}, and it listens on {presence.holders(found.daemons)}. Another "
             "setting wins there: the switch 'Expose Ollama to the network' in the app's settings, or OLLAMA_HOST of the machine "
             f"({found.machine_variable or 'not set'}). Look by the commands of failure.diagnosis.",
             diagnosis=look,
@@ -90,7 +89,7 @@ def trouble(found: Found, wish: Wish) -> Failure:
     )
 
 
-def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
+def check_way(found: Found, desired: Desired, reachable: bool) -> list[str]:
     """Return what has to be said about the way from WSL to a daemon that is right on Windows.
 
     Raises:
@@ -101,28 +100,28 @@ def check_way(found: Found, wish: Wish, reachable: bool) -> list[str]:
     if reachable:
         return []
     if not found.answers:
-        raise trouble(found, wish)
+        raise trouble(found, desired)
     if found.bind == LOOPBACK:
         return [
-            f"Ollama on Windows listens on its loopback only, so WSL behind NAT does not reach {wish.address}. Containers of Docker "
+            f"Ollama on Windows listens on its loopback only, so WSL behind NAT does not reach {desired.address}. Containers of Docker "
             "Desktop do: whether they do here, only a probe from a container can tell."
         ]
-    if not resolves(wish.address):
+    if not resolves(desired.address):
         return [
-            f"The name {wish.address.host} cannot be resolved in WSL, so nothing was asked from here. It may exist in containers "
+            f"The name {desired.address.host} cannot be resolved in WSL, so nothing was asked from here. It may exist in containers "
             "alone: a probe from a container can tell."
         ]
-    port = wish.address.port
+    port = desired.address.port
     command = presence.firewall_commands(port)[-1]
-    if not wish.require_reachable:
+    if not desired.require_reachable:
         return [
-            f"WSL gets no answer from {wish.address}, which the Windows firewall may keep from it. A probe from a container can tell "
+            f"WSL gets no answer from {desired.address}, which the Windows firewall may keep from it. A probe from a container can tell "
             f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command} (with mirrored "
             f"networking: {presence.hyper_v_command(port)})."
         ]
     raise Failure(
         "windows_firewall",
-        f"Ollama answers on Windows and listens on {presence.holders(found.daemons)}, and WSL gets no answer from {wish.address}. The "
+        f"Ollama answers on Windows and listens on {presence.holders(found.daemons)}, and WSL gets no answer from {desired.address}. The "
         "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
         "command failure.firewall_command (with mirrored networking, by the last one of failure.diagnosis), and run the play again.",
         diagnosis=[*presence.commands(port), *presence.firewall_commands(port), presence.hyper_v_command(port)],

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import list_of, object_of
-
+from ..failure import Failure
+from ..host.machine import Machine
 from ..ollama.install.archive import Source
+from ..transport.credentials import quote
+from ..untrusted import list_of, object_of
 from . import presence
 from .powershell import PowerShell
 from .scripts import INSTALL, LOOK, SET_VARIABLE, START, STOP

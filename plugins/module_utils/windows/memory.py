@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import read_file, replace_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import STATE_DIRECTORY, record_path
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import object_of, parse_json
+from ..failure import Failure
+from ..host.accounts import Account, acting_as
+from ..host.files import read_file, replace_file
+from ..route.record import STATE_DIRECTORY, record_path
+from ..untrusted import object_of, parse_json
 
 NAME = "windows-ollama.json"
 _SCHEMA = 1

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.wish import Wish
-
+from ..failure import Failure
 from ..ollama.names import is_older
 from . import presence
+from .desired import Desired
 from .presence import Found
 
 # Windows programs that hold a port for somebody else, and who that is.
@@ -24,7 +23,7 @@ _RELAYS = {
 }
 
 
-def check(found: Found, wish: Wish) -> list[str]:
+def check(found: Found, desired: Desired) -> list[str]:
     """Return what has to be said of what is there.
 
     Raises:
@@ -32,75 +31,75 @@ def check(found: Found, wish: Wish) -> list[str]:
             C(windows_ollama_too_old), C(windows_restart_needed).
 
     """
-    _refuse_strangers(found, wish)
+    _refuse_strangers(found, desired)
     # One that is this user's is upgraded.
-    if wish.state != "installed" or found.foreign or not found.installed:
-        refuse_old(found, wish)
+    if desired.state != "installed" or found.foreign or not found.installed:
+        refuse_old(found, desired)
     if found.running:
-        return _check_running(found, wish)
-    _refuse_restart(found, wish)
+        return _check_running(found, desired)
+    _refuse_restart(found, desired)
     if found.installed:
         return []
     others = _others(found)
-    if wish.state != "installed":
+    if desired.state != "installed":
         raise _missing(others)
     if not others:
         return []
     return [f"Ollama is installed on Windows for {others} too. Each user has an installation and models of their own."]
 
 
-def is_old(found: Found, wish: Wish) -> bool:
+def is_old(found: Found, desired: Desired) -> bool:
     """Tell whether what is there is below the minimum; one that does not tell its version is not."""
-    return bool(wish.minimum_version and found.version and is_older(found.version, wish.minimum_version))
+    return bool(desired.minimum_version and found.version and is_older(found.version, desired.minimum_version))
 
 
-def refuse_old(found: Found, wish: Wish) -> None:
+def refuse_old(found: Found, desired: Desired) -> None:
     """Refuse a release that is too old.
 
     Raises:
         Failure: C(windows_ollama_too_old).
 
     """
-    if not is_old(found, wish):
+    if not is_old(found, desired):
         return
     whose = "another user's" if found.foreign else "this user's"
     raise Failure(
         "windows_ollama_too_old",
-        f"Ollama on Windows ({whose}) is {found.version}, and {wish.minimum_version} is the least that will do (minimum_version, "
+        f"Ollama on Windows ({whose}) is {found.version}, and {desired.minimum_version} is the least that will do (minimum_version, "
         "ollama_minimum_version in the role): older ones give tool calls back as text. Upgrade it there by its installer (irm "
         "https://ollama.com/install.ps1 | iex in PowerShell) or by the app's own update, or use state=installed (provider "
         "install-windows-ollama), which upgrades this user's. An installer of your own has to bring a release that is new enough.",
         version=found.version,
-        diagnosis=presence.commands(wish.address.port),
+        diagnosis=presence.commands(desired.address.port),
     )
 
 
-def _refuse_restart(found: Found, wish: Wish) -> None:
+def _refuse_restart(found: Found, desired: Desired) -> None:
     """Refuse to stop a daemon that listens elsewhere, where a restart was not asked for."""
-    if not found.elsewhere or wish.state != "running":
+    if not found.elsewhere or desired.state != "running":
         return
     raise Failure(
         "windows_restart_needed",
         f"Ollama of {found.user} runs on Windows (process {found.elsewhere[0].get('pid')}) and does not listen on port "
-        f"{wish.address.port}: it may listen on another one, or not yet. state=running leaves a daemon that runs alone, since a restart "
+        f"{desired.address.port}: it may listen on another one, or not yet. state=running leaves a daemon that runs alone, since a restart "
         "takes its models out of memory: use state=restarted, or give its port by the option port (ollama_port in the role).",
-        diagnosis=presence.commands(wish.address.port),
+        diagnosis=presence.commands(desired.address.port),
     )
 
 
-def _refuse_strangers(found: Found, wish: Wish) -> None:
+def _refuse_strangers(found: Found, desired: Desired) -> None:
     taken = found.shadows if found.running else found.strangers
     if not taken:
         return
     beside = " beside Ollama, so that what is sent to Windows' loopback does not reach Ollama" if found.running else ""
     raise Failure(
         "windows_port_taken",
-        f"Port {wish.address.port} on Windows is taken by another program{beside}: {presence.holders(taken)}. It was not touched. "
+        f"Port {desired.address.port} on Windows is taken by another program{beside}: {presence.holders(taken)}. It was not touched. "
         + (
             _hints(taken)
             or "End it or move it to another port, or give Ollama another one by the option port (ollama_port in the role)."
         ),
-        diagnosis=presence.commands(wish.address.port),
+        diagnosis=presence.commands(desired.address.port),
         listeners=taken,
     )
 
@@ -110,21 +109,21 @@ def _hints(listeners: list[dict[str, Any]]) -> str:
     return " ".join(dict.fromkeys(_RELAYS[name] for name in names if name in _RELAYS))
 
 
-def _check_running(found: Found, wish: Wish) -> list[str]:
+def _check_running(found: Found, desired: Desired) -> list[str]:
     holders = presence.holders(found.daemons)
-    if found.bind != wish.bind and found.foreign:
+    if found.bind != desired.bind and found.foreign:
         raise Failure(
             "windows_ollama_other_user",
             f"Ollama on Windows listens on {holders} and belongs to another user or to a service, not to {found.user}, so it can neither "
-            f"be stopped nor bound to {wish.host} from here. Have its owner quit it, or set OLLAMA_HOST={wish.host} and restart it.",
-            diagnosis=presence.commands(wish.address.port),
+            f"be stopped nor bound to {desired.host} from here. Have its owner quit it, or set OLLAMA_HOST={desired.host} and restart it.",
+            diagnosis=presence.commands(desired.address.port),
         )
-    if found.bind != wish.bind and wish.state == "running":
+    if found.bind != desired.bind and desired.state == "running":
         raise Failure(
             "windows_restart_needed",
-            f"Ollama on Windows runs and listens on {holders}, and {wish.host} is wanted. state=running leaves a daemon that runs "
+            f"Ollama on Windows runs and listens on {holders}, and {desired.host} is wanted. state=running leaves a daemon that runs "
             "alone, since a restart takes its models out of memory: use state=restarted, or bind it otherwise.",
-            diagnosis=presence.commands(wish.address.port),
+            diagnosis=presence.commands(desired.address.port),
         )
     said = []
     if found.foreign:

@@ -10,22 +10,21 @@ import contextlib
 from pathlib import Path
 from typing import IO
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+from ...failure import Failure
+from ...fetch import download
+from ...fetch.staging import Staging
+from ...host.accounts import Account, acting_as
+from ...host.machine import Machine
+from ...host.tools import (
     ask_ollama_daemon,
     find_ollama_client,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
-
+from ...jobs.progress import Position, Report
 from ..names import is_older
+from ..service.presence import UNIT
+from ..service.systemd import Systemd, UnitState
 from . import archive, layout, script, unit_file, upgrade
-from .wish import SYSTEM_PREFIX, Result, Wish, check_place, foresee
+from .desired import SYSTEM_PREFIX, Desired, Result, check_place, foresee
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
@@ -38,24 +37,24 @@ class Installation:
     Args:
         machine: The host.
         account: Whose installation it is in user mode; root in system mode.
-        wish: What is wanted.
+        desired: What is wanted.
         report: Is told what is done now, and how far a download is.
 
     """
 
-    def __init__(self, machine: Machine, account: Account, wish: Wish, report: Report) -> None:
+    def __init__(self, machine: Machine, account: Account, desired: Desired, report: Report) -> None:
         self._machine = machine
         self._account = account
-        self._wish = wish
+        self._desired = desired
         self._report = report
-        self._version = archive.check_version(wish.version)
-        self._minimum = archive.check_version(wish.minimum_version or wish.version)
+        self._version = archive.check_version(desired.version)
+        self._minimum = archive.check_version(desired.minimum_version or desired.version)
         if is_older(self._version, self._minimum):
             raise Failure(
                 "version_invalid",
                 f"The version {self._version} is below the minimum_version {self._minimum}. Raise the one or lower the other.",
             )
-        self._prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
+        self._prefix = desired.prefix or (SYSTEM_PREFIX if desired.mode == "system" else f"{account.home}/.local")
         self._program = f"{self._prefix}/{layout.PROGRAM}"
         self._place = machine.path(self._prefix)
 
@@ -82,7 +81,7 @@ class Installation:
             elif running:
                 self._plan_restart(result, running)
                 if not check_mode:
-                    upgrade.restart(self._machine, running, self._minimum, self._wish.timeout, "")
+                    upgrade.restart(self._machine, running, self._minimum, self._desired.timeout, "")
         except Failure as failure:
             if kept is None or check_mode:
                 raise
@@ -102,7 +101,7 @@ class Installation:
         if result.path != self._program:  # another's, which check_place() would refuse to replace
             return None
         manifest = layout.read_manifest(self._place)
-        reason = layout.find_damage(self._place) or ("that was asked for" if self._wish.reinstall else None)
+        reason = layout.find_damage(self._place) or ("that was asked for" if self._desired.reinstall else None)
         if reason and is_older(self._version, str(result.version)):
             raise Failure(
                 "ollama_damaged",
@@ -113,8 +112,8 @@ class Installation:
             )
         if reason:
             return reason
-        wanted = self._wish.checksum or ""
-        if manifest and manifest.sha256 and self._version == manifest.version and self._wish.method == "archive":
+        wanted = self._desired.checksum or ""
+        if manifest and manifest.sha256 and self._version == manifest.version and self._desired.method == "archive":
             found = f"sha256:{manifest.sha256}"
             return f"it is from another archive ({found})" if wanted and wanted.lower() != found else None
         return None
@@ -131,7 +130,7 @@ class Installation:
         result = Result(path, client, daemon, client, daemon)
         if kept is None:
             return result
-        running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program) if daemon else None
+        running = upgrade.find_running(self._machine, self._desired.port, daemon, self._program) if daemon else None
         # One that has ended meanwhile is started again by its unit alone.
         unit = None if daemon else upgrade.find_unit(self._machine)
         result.plan(f"put Ollama {kept} back in {self._prefix}")
@@ -143,7 +142,7 @@ class Installation:
             return result
         self._put_back(kept, running, unit)
         if running or unit:
-            result.daemon_version = upgrade.await_answer(self._wish.port, self._wish.timeout)
+            result.daemon_version = upgrade.await_answer(self._desired.port, self._desired.timeout)
         return result
 
     def _put_back(self, kept: str, running: upgrade.Running | None, unit: str | None) -> None:
@@ -203,16 +202,16 @@ class Installation:
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
         """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""
-        folder = f"{self._prefix}/bin" if self._wish.prefix else None
+        folder = f"{self._prefix}/bin" if self._desired.prefix else None
         client = find_ollama_client(self._machine, self._account, _ASK_LIMIT_S, folder)
-        return client["path"], client["version"], ask_ollama_daemon(self._wish.port)[0]
+        return client["path"], client["version"], ask_ollama_daemon(self._desired.port)[0]
 
     def _find_running(self, result: Result, daemon: str, stale: bool) -> upgrade.Running | None:
-        if not self._wish.restart:
+        if not self._desired.restart:
             result.daemon_restart_needed = True
             return None
         try:
-            running = upgrade.find_running(self._machine, self._wish.port, daemon, self._program)
+            running = upgrade.find_running(self._machine, self._desired.port, daemon, self._program)
         except Failure as failure:
             if stale or failure.code != "daemon_not_ours":
                 raise
@@ -220,7 +219,7 @@ class Installation:
         if running is None and stale:
             raise Failure(
                 "ollama_elsewhere",
-                f"The daemon on port {self._wish.port} is Ollama {daemon} and runs another program than {self._program}, so installing "
+                f"The daemon on port {self._desired.port} is Ollama {daemon} and runs another program than {self._program}, so installing "
                 "there would leave it as it is. Stop it, or give the folder that has its bin/ollama by prefix. Nothing was changed.",
             )
         return running
@@ -231,14 +230,14 @@ class Installation:
         result.daemon_version = self._version
 
     def _install(self, result: Result, running: upgrade.Running | None, check_mode: bool, reason: str | None) -> None:
-        check_place(self._wish, self._prefix, self._program, result.path)
-        by_script = self._wish.method == "script"
+        check_place(self._desired, self._prefix, self._program, result.path)
+        by_script = self._desired.method == "script"
         sources = self._sources()
         result.source, result.path, result.version = str(sources[0]), self._program, self._version
         what = f"run {sources[0]}" if by_script else f"install {' and '.join(map(str, sources))}"
         again = f" once more, since {reason}" if reason else ""
         result.plan(f"{what} as Ollama {self._version} in {self._prefix}{again}")
-        needs_unit = self._wish.mode == "system" and not by_script and unit_file.is_missing(self._machine)
+        needs_unit = self._desired.mode == "system" and not by_script and unit_file.is_missing(self._machine)
         if needs_unit:
             result.unit = unit_file.render(self._prefix)
             result.plan(f"write {unit_file.PATH}")
@@ -246,12 +245,12 @@ class Installation:
             self._plan_restart(result, running)
         if check_mode:
             with acting_as(self._account):
-                foresee(self._machine, self._wish, self._place, sources, result)
+                foresee(self._machine, self._desired, self._place, sources, result)
             return
         # One that does not tell its version is nothing to go back to, and one that is kept already was the last to be proved.
         # What is installed once more, because it is broken, is none either.
         keeps = (
-            self._wish.keep_previous
+            self._desired.keep_previous
             and result.previous_version is not None
             and result.previous is None
             and reason is None
@@ -279,11 +278,11 @@ class Installation:
         result.previous = version
 
     def _sources(self) -> list[archive.Source]:
-        wish = self._wish
-        if wish.method == "script":
-            return [archive.script(wish.url, wish.checksum)]
-        jetpack = (wish.jetpack_url, wish.jetpack_checksum)
-        return archive.archives(self._version, self._machine, wish.url, wish.checksum, jetpack)
+        desired = self._desired
+        if desired.method == "script":
+            return [archive.script(desired.url, desired.checksum)]
+        jetpack = (desired.jetpack_url, desired.jetpack_checksum)
+        return archive.archives(self._version, self._machine, desired.url, desired.checksum, jetpack)
 
     def _unpack(
         self, result: Result, sources: list[archive.Source], running: upgrade.Running | None, needs_unit: bool
@@ -313,7 +312,7 @@ class Installation:
                 if running:
                     restarted = True
                     self._report(Position("restart", message="Restarting the daemon"))
-                    upgrade.restart(machine, running, self._minimum, self._wish.timeout, _UNDONE)
+                    upgrade.restart(machine, running, self._minimum, self._desired.timeout, _UNDONE)
             except BaseException:  # Ctrl-C as well: close() removes what was there before
                 with acting_as(account):
                     staging.undo()
@@ -330,7 +329,7 @@ class Installation:
                 staging.close()
 
     def _fetch(self, source: archive.Source, folder: Path, result: Result) -> IO[bytes]:
-        fetched = download.fetch(source, folder, self._wish.stall_timeout, self._report)
+        fetched = download.fetch(source, folder, self._desired.stall_timeout, self._report)
         result.size = (result.size or 0) + fetched.size
         return fetched.file
 
@@ -389,7 +388,7 @@ class Installation:
                 found=client,
             )
         if running and is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else
-            upgrade.restart(self._machine, running, self._minimum, self._wish.timeout, _UNDONE)
+            upgrade.restart(self._machine, running, self._minimum, self._desired.timeout, _UNDONE)
 
     def _reload(self) -> None:
         if Systemd.is_running(self._machine):

@@ -11,27 +11,26 @@ import os
 import shutil
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, acting_as
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama_client
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
+from ...failure import Failure
+from ...host.accounts import Account, acting_as
+from ...host.machine import Machine
+from ...host.tools import find_ollama_client
+from ..install import (
     unit_file,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.layout import (
+from ..service.processes import program_of
+from ..service.systemd import Systemd
+from .desired import SYSTEM_PREFIX, Desired, Result
+from .layout import (
     MANIFEST_COPY,
     PARTIAL,
     PARTS,
     PREVIOUS_VERSION,
     PROGRAM,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.processes import program_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
-
-from .wish import SYSTEM_PREFIX, Result, Wish
 
 
-def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> Result:
+def remove(machine: Machine, account: Account, desired: Desired, check_mode: bool) -> Result:
     """Remove Ollama from the place where an installation would put it, unless only checking; absent is fine.
 
     The user ollama and the models in its home stay.
@@ -40,10 +39,10 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
         Failure: C(root_needed), C(ollama_in_use), C(install_unwritable), C(systemd_failed).
 
     """
-    prefix = wish.prefix or (SYSTEM_PREFIX if wish.mode == "system" else f"{account.home}/.local")
+    prefix = desired.prefix or (SYSTEM_PREFIX if desired.mode == "system" else f"{account.home}/.local")
     parts = (*PARTS, MANIFEST_COPY, PREVIOUS_VERSION.parent, PARTIAL)
     there = [path for path in (machine.path(prefix) / part for part in parts) if os.path.lexists(path)]
-    own_unit = wish.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
+    own_unit = desired.mode == "system" and machine.read(unit_file.PATH) == unit_file.render(prefix)
     found = find_ollama_client(machine, account, folder=f"{prefix}/bin")
     is_found = found["path"] == f"{prefix}/{PROGRAM}"
     result = Result(None, found["version"] if is_found else None, None, None, None)
@@ -53,7 +52,7 @@ def remove(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> 
         result.plan(f"remove {path}")
     if not result.changed:
         return result
-    if wish.mode == "system" and os.geteuid() != 0:
+    if desired.mode == "system" and os.geteuid() != 0:
         raise Failure(
             "root_needed",
             "Ollama was installed for the whole host, and only root may remove it. Run the task with become: true. Nothing was changed.",

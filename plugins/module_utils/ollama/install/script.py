@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import IO
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import SYSTEM_DIRECTORIES, Machine
-
+from ...failure import Failure
+from ...fetch.source import Source
+from ...host.machine import SYSTEM_DIRECTORIES, Machine
 from . import upgrade
 
 # Its curl shows a bar that moves at every 0.1 %; a package manager that it may call for a GPU's driver is silent for long.

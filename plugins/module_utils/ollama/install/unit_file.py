@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import replace_file
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import UNIT
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ...failure import Failure
+from ...host.files import replace_file
+from ...host.machine import Machine
+from ..service.presence import UNIT
+from ..service.systemd import Systemd
 
 PATH = f"/etc/systemd/system/{UNIT}"
 USER = "ollama"

@@ -23,9 +23,9 @@ from ...host.machine import Machine
 from ...host.tools import ask_ollama_daemon
 from ..names import is_older
 from ..service import processes
+from ..service.desired import UnitStart, reason_in
 from ..service.presence import UNIT, Found, look, named_holder
 from ..service.systemd import Systemd
-from ..service.wish import UnitStart, reason_in
 from .layout import PARTS, PREVIOUS_VERSION, copy_manifest
 
 _FOLDER = PREVIOUS_VERSION.parent

@@ -9,22 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
+from ...clock import Deadline
+from ...failure import Failure
+from ...jobs.progress import Position, Report, silent
+from ...sizes import format_bytes
+from ..daemon import Daemon
+from ..info import (
     capabilities,
     find_loaded,
     identify,
     loaded_models,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-
 from ..names import ModelName, is_same, parse_name
 from . import loading
+from .choice import choose
+from .pull import pull
 from .registry import Size, find_size
 
 AUTO = "auto"
@@ -38,7 +37,7 @@ _DELETE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted.
 
     Attributes:
@@ -65,7 +64,7 @@ class Wish:
 
 def converge(
     daemon: Daemon,
-    wish: Wish,
+    desired: Desired,
     find_gpus: Callable[[], dict[str, Any]],
     check_mode: bool,
     report: Report = silent,
@@ -76,7 +75,7 @@ def converge(
 
     Args:
         daemon: Whose models.
-        wish: What is wanted.
+        desired: What is wanted.
         find_gpus: Returns C(nemoclaw_host.gpus), with C(host_available_mib) for where there is no GPU; called only to choose a model.
         check_mode: Stop before the first change.
         report: Is told how far a download is, and that a load has begun.
@@ -87,29 +86,30 @@ def converge(
         Failure: With the codes of docs/failure-codes.md, section Ollama.
 
     """
-    if wish.timeout <= 0 or wish.stall_timeout <= 0:
+    if desired.timeout <= 0 or desired.stall_timeout <= 0:
         raise Failure(
             "timeout_invalid",
-            f"timeout (ollama_load_timeout) is {wish.timeout:g} and stall_timeout (ollama_stall_timeout) {wish.stall_timeout:g}: give both "
+            f"timeout (ollama_load_timeout) is {desired.timeout:g} and stall_timeout (ollama_stall_timeout) {desired.stall_timeout:g}: "
+            "give both "
             "a number of seconds above 0.",
         )
-    if wish.state == "unloaded":
-        return _unload(daemon, wish, check_mode)
-    name = _check_name(wish)
+    if desired.state == "unloaded":
+        return _unload(daemon, desired, check_mode)
+    name = _check_name(desired)
     installed = [] if planning else identify(daemon)[1]
-    if wish.state == "absent":
-        return _remove(daemon, parse_name(wish.name), installed, check_mode)
+    if desired.state == "absent":
+        return _remove(daemon, parse_name(desired.name), installed, check_mode)
     reason = None
     if name is None:
-        wishes = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
+        desires = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
         loaded = [] if planning else loaded_models(daemon)
-        chosen, reason = choose(wishes, loaded, find_gpus(), wish.require_tools)
+        chosen, reason = choose(desires, loaded, find_gpus(), desired.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, wish, check_mode, report, check_room)
+    result = _make_present(daemon, name, installed, desired, check_mode, report, check_room)
     result["choice_reason"] = reason
-    if wish.state == "loaded":
+    if desired.state == "loaded":
         try:
-            _make_loaded(daemon, name, wish, result, check_mode, report)
+            _make_loaded(daemon, name, desired, result, check_mode, report)
         except Failure as failure:
             if not result["progress"]:
                 raise
@@ -122,24 +122,24 @@ def converge(
     return result
 
 
-def _check_name(wish: Wish) -> ModelName | None:
+def _check_name(desired: Desired) -> ModelName | None:
     """Return the name, None for C(auto); refuses the words that make no sense for the state."""
-    if wish.name == AUTO and wish.state in ("present", "loaded"):
+    if desired.name == AUTO and desired.state in ("present", "loaded"):
         return None
-    if wish.name in (AUTO, ALL):
+    if desired.name in (AUTO, ALL):
         raise Failure(
             "model_name_invalid",
-            f"The name {wish.name!r} does not go with state {wish.state}: 'auto' chooses a model to have, 'all' unloads "
+            f"The name {desired.name!r} does not go with state {desired.state}: 'auto' chooses a model to have, 'all' unloads "
             "everything. Name the model.",
         )
-    return parse_name(wish.name)
+    return parse_name(desired.name)
 
 
 def _make_present(
     daemon: Daemon,
     name: ModelName,
     installed: list[dict[str, Any]],
-    wish: Wish,
+    desired: Desired,
     check_mode: bool,
     report: Report,
     check_room: Callable[[ModelName, Size], None],
@@ -147,8 +147,8 @@ def _make_present(
     found = _find(installed, name)
     result = _result(name, found)
     if found is None:
-        size = find_size(name, wish.insecure_registry)
-        if not wish.allow_download:
+        size = find_size(name, desired.insecure_registry)
+        if not desired.allow_download:
             raise _no_consent(name, size)
         check_room(name, size)
         result.update(
@@ -156,7 +156,7 @@ def _make_present(
         )
         if check_mode:
             return result
-        result["progress"] = pull(daemon, name, wish.insecure_registry, wish.stall_timeout, size, report)
+        result["progress"] = pull(daemon, name, desired.insecure_registry, desired.stall_timeout, size, report)
         found = _await_listed(daemon, name)
         if found is None:
             raise Failure(
@@ -165,11 +165,11 @@ def _make_present(
             )
         result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
     result["capabilities"] = known = capabilities(daemon, result["model"])
-    if known is None and wish.require_tools:
+    if known is None and desired.require_tools:
         result["warnings"].append(
             f"Ollama does not tell the capabilities of {name}, so whether it can use tools is shown only by endpoint_validate."
         )
-    if known is not None and "tools" not in known and wish.require_tools:
+    if known is not None and "tools" not in known and desired.require_tools:
         afterwards = _take_back(daemon, result["model"]) if result["progress"] else ""
         raise Failure(
             "model_without_tools",
@@ -196,7 +196,7 @@ def _take_back(daemon: Daemon, name: str) -> str:
 
 
 def _make_loaded(
-    daemon: Daemon, name: ModelName, wish: Wish, result: dict[str, Any], check_mode: bool, report: Report
+    daemon: Daemon, name: ModelName, desired: Desired, result: dict[str, Any], check_mode: bool, report: Report
 ) -> None:
     entry = find_loaded(daemon, result["model"], result["digest"]) if result["before"] != "absent" else None
     result["after"] = "loaded"
@@ -207,7 +207,7 @@ def _make_loaded(
             return
         # The daemon tells nothing more until it has loaded it.
         report(Position("load", message=f"Loading {name}"))
-        loading.load(daemon, result["model"], wish.keep_alive, wish.timeout)
+        loading.load(daemon, result["model"], desired.keep_alive, desired.timeout)
         entry = find_loaded(daemon, result["model"], result["digest"])
         if entry is None:
             raise Failure(
@@ -228,9 +228,9 @@ def _make_loaded(
         )
 
 
-def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
+def _unload(daemon: Daemon, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Best effort as on the page: a daemon that does not run has nothing loaded."""
-    name = None if wish.name == ALL else _check_name(wish)
+    name = None if desired.name == ALL else _check_name(desired)
     try:
         installed = identify(daemon)[1]
         found = loaded_models(daemon)
@@ -252,7 +252,7 @@ def _unload(daemon: Daemon, wish: Wish, check_mode: bool) -> dict[str, Any]:
         actions=[f"unload {one}" for one in wanted],
     )
     if not check_mode:
-        deadline = Deadline(wish.timeout)
+        deadline = Deadline(desired.timeout)
         for one in wanted:
             loading.unload(daemon, one, deadline)
     return result

@@ -10,13 +10,12 @@ import re
 import time
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report, silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sizes import format_bytes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import quote
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.untrusted import size_of
-
+from ...failure import Failure
+from ...jobs.progress import Position, Report, silent
+from ...sizes import format_bytes
+from ...transport.credentials import quote
+from ...untrusted import size_of
+from ..daemon import Daemon
 from ..names import ModelName
 from .registry import Size, not_in_registry, unauthorized
 

@@ -10,26 +10,25 @@ import os
 import re
 from collections.abc import Mapping
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import acting_as, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import (
+from ...failure import Failure
+from ...host.accounts import acting_as, find_account
+from ...host.gpus import find_gpus
+from ...host.machine import Machine
+from ...host.memory import parse_meminfo
+from ...host.platform import read_platform
+from ..daemon import Address, Daemon
+from ..info import (
     identify,
     loaded_models,
     model_details,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found, Holder
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import UnitState
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Wish
-
+from ..models.choice import STARTERS
 from ..models.loading import VARIABLE, Choice, Room, cache_bytes, choose_context, judge_own
 from ..names import is_same
 from . import dropin, processes
+from .desired import Desired
+from .presence import Found, Holder
+from .systemd import UnitState
 
 NOTHING = Choice(None, "")
 # A drop-in is readable by everybody: OLLAMA_API_KEY and its like stay out of it.
@@ -45,33 +44,33 @@ def own_setting(machine: Machine, unit: UnitState, name: str) -> dropin.Setting 
     return found[-1] if found and found[-1].value is not None else None
 
 
-def plan_context(machine: Machine, found: Found, unit: UnitState | None, wish: Wish, before: str) -> Choice:
+def plan_context(machine: Machine, found: Found, unit: UnitState | None, desired: Desired, before: str) -> Choice:
     """Return the context that the service should get where nobody asked for one."""
-    if not wish.least_context or VARIABLE in wish.environment:
+    if not desired.least_context or VARIABLE in desired.environment:
         return NOTHING
     ours = dropin.variables(before).get(VARIABLE)
-    if ours == str(wish.least_context):  # once set it stays, whatever else uses the memory by now
-        return Choice(wish.least_context, "")
+    if ours == str(desired.least_context):  # once set it stays, whatever else uses the memory by now
+        return Choice(desired.least_context, "")
     own = own_setting(machine, unit, VARIABLE) if unit else None
     if own:
-        return judge_own(wish.least_context, str(own.value), str(own))
-    daemon = Daemon(Address("127.0.0.1", wish.port))
-    model = wish.model or "a model"
-    weights, per_token = wish.model_bytes or None, None
+        return judge_own(desired.least_context, str(own.value), str(own))
+    daemon = Daemon(Address("127.0.0.1", desired.port))
+    model = desired.model or "a model"
+    weights, per_token = desired.model_bytes or None, None
     if found.is_local:
         try:
             loaded = [one["context_length"] or 0 for one in loaded_models(daemon) if is_same(one["name"], model)]
-            if ours is None and loaded and max(loaded) >= wish.least_context:
+            if ours is None and loaded and max(loaded) >= desired.least_context:
                 return NOTHING
             weights = next((one["size"] for one in identify(daemon)[1] if is_same(one["name"], model)), weights)
-            per_token = cache_bytes(model_details(daemon, model)) if wish.model else None
+            per_token = cache_bytes(model_details(daemon, model)) if desired.model else None
         except Failure:  # what is asked here only makes the estimate better
             pass
     weights = weights or next((one.bytes for one in STARTERS if one.name == model), None)
     memory = parse_meminfo(machine.read("/proc/meminfo"))
     gpus = find_gpus(machine, read_platform(machine).name, memory)
     room = Room(gpus["memory_total_mib"], memory.total_mib, gpus["unified_memory"])
-    return choose_context(wish.least_context, model, weights, per_token, room)
+    return choose_context(desired.least_context, model, weights, per_token, room)
 
 
 def plan_adoption(

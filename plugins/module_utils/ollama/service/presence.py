@@ -10,14 +10,14 @@ import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_listeners
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import processes
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd, UnitState
+from ...failure import Failure
+from ...host.accounts import find_account
+from ...host.machine import Machine
+from ...host.sockets import find_listeners
+from ..daemon import Address, Daemon
+from ..info import identify
+from ..service import processes
+from .systemd import Systemd, UnitState
 
 UNIT = "ollama.service"
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ...clock import Deadline
+from ...failure import Failure
+from ...host.accounts import Account
+from ...host.machine import Machine
 
 _POLL_S = 0.1
 # Ollama ends within a second of SIGTERM, a little longer with a model in memory.

@@ -19,10 +19,10 @@ from ...host.platform import read_platform
 from ...host.sockets import find_peers
 from ...host.tools import find_ollama_client
 from . import dropin, processes
+from .desired import Desired, ProcessStart, Report, UnitStart, wait_until_answering
 from .plan import VARIABLE, own_setting, plan_adoption, plan_context
 from .presence import UNIT, Found, look, named_holder, prove, refuse_what_is_not_ours
 from .systemd import Systemd, UnitState
-from .wish import ProcessStart, Report, UnitStart, Wish, wait_until_answering
 
 _NAMED = 10
 
@@ -53,14 +53,14 @@ def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int, 
     )
 
 
-def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: Report, check_mode: bool) -> None:
+def start(machine: Machine, found: Found, unit: UnitState, desired: Desired, report: Report, check_mode: bool) -> None:
     systemd, own = Systemd(machine), found.own
     program = processes.program_of(machine, own.pid) if own else None
     program = program or find_ollama_client(machine, find_account())["path"]
     spark = dropin.spark_environment(machine, read_platform(machine).name, program)
-    chosen = plan_context(machine, found, unit, wish, report.before)
+    chosen = plan_context(machine, found, unit, desired, report.before)
     context = {VARIABLE: chosen.length} if chosen.length else {}
-    wanted = dropin.wanted_environment(wish.port, {**spark, **context, **wish.environment})
+    wanted = dropin.wanted_environment(desired.port, {**spark, **context, **desired.environment})
     adopted, warnings = plan_adoption(machine, found, unit, wanted, report.before)
     report.context = chosen.reason
     report.warnings += warnings
@@ -73,16 +73,16 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
     needs = not found.is_taken if own is None else own.is_misplaced or _lacks(machine, own.pid, wanted, write)
     if write:
         report.plan(f"write {path}")
-    if wish.enabled and not unit.enabled:
+    if desired.enabled and not unit.enabled:
         report.plan(f"enable {unit.name}")
     if found.exposed:
-        refuse_what_is_not_ours(found, wish.port)
-        announce(machine, found, wish.port, report, check_mode)
+        refuse_what_is_not_ours(found, desired.port)
+        announce(machine, found, desired.port, report, check_mode)
     for one in found.open_strays:
         report.plan(f"stop process {one.pid}")
     if own is None and found.is_taken:
         report.warnings.append(
-            f"Ollama on port {wish.port} is not the service {unit.name}, but {_named(found)}: at the next boot the "
+            f"Ollama on port {desired.port} is not the service {unit.name}, but {_named(found)}: at the next boot the "
             f"service runs in its place."
         )
     elif needs:
@@ -99,7 +99,7 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
     if write or unit.stale:
         systemd.do("daemon-reload")
     _check_files(machine, systemd, unit.name, wanted, report, write)
-    if wish.enabled and not unit.enabled:
+    if desired.enabled and not unit.enabled:
         systemd.do("enable", unit.name)
     for one in found.open_strays:
         processes.stop(one.pid, machine)
@@ -107,10 +107,10 @@ def start(machine: Machine, found: Found, unit: UnitState, wish: Wish, report: R
         report.restarted = own is not None
         try:
             systemd.do("restart", unit.name)
-            wait_until_answering(wish, UnitStart(systemd, unit.name))
+            wait_until_answering(desired, UnitStart(systemd, unit.name))
         except Failure as failure:
             if write and own and not own.is_misplaced:
-                raise _go_back(machine, systemd, unit.name, wish, report, failure) from failure
+                raise _go_back(machine, systemd, unit.name, desired, report, failure) from failure
             raise
 
 
@@ -120,13 +120,15 @@ def _named(found: Found) -> str:
     )
 
 
-def _go_back(machine: Machine, systemd: Systemd, unit: str, wish: Wish, report: Report, failure: Failure) -> Failure:
+def _go_back(
+    machine: Machine, systemd: Systemd, unit: str, desired: Desired, report: Report, failure: Failure
+) -> Failure:
     """Have the service run again as it did, on loopback, and return the failure with that in its sentence."""
     dropin.write(machine, report.path or "", report.before or None)
     try:
         systemd.do("daemon-reload")
         systemd.do("restart", unit)
-        wait_until_answering(wish, UnitStart(systemd, unit))
+        wait_until_answering(desired, UnitStart(systemd, unit))
         outcome = "and the service answers with it again"
     except Failure:
         outcome = "but with it the service does not answer either"
@@ -185,53 +187,54 @@ def _check_files(
         raise failure
 
 
-def converge(machine: Machine, account: Account, wish: Wish, check_mode: bool) -> tuple[Report, Found]:
+def converge(machine: Machine, account: Account, desired: Desired, check_mode: bool) -> tuple[Report, Found]:
     """Bring the service into the state that is wanted, unless only checking, and return what was done and what there is.
 
     Raises:
         Failure: With the codes of docs/failure-codes.md, section Ollama.
 
     """
-    if wish.state == "absent":
-        return _remove(machine, check_mode), look(machine, wish.port, ask=False)
-    found = look(machine, wish.port)
+    if desired.state == "absent":
+        return _remove(machine, check_mode), look(machine, desired.port, ask=False)
+    found = look(machine, desired.port)
     report = Report(path=dropin.path_for(found.unit.name if found.unit else UNIT))
     report.before = report.after = dropin.read(machine, report.path or "") or ""
-    if wish.state == "stopped":
+    if desired.state == "stopped":
         _stop(machine, found, report, check_mode)
     elif found.unit:
-        start(machine, found, found.unit, wish, report, check_mode)
+        start(machine, found, found.unit, desired, report, check_mode)
     else:
-        _start_process(machine, account, found, wish, report, check_mode)
+        _start_process(machine, account, found, desired, report, check_mode)
     if not check_mode:
-        found = look(machine, wish.port)
-    if not check_mode and wish.state == "started":
-        prove(machine, found, wish.port)
+        found = look(machine, desired.port)
+    if not check_mode and desired.state == "started":
+        prove(machine, found, desired.port)
     return report, found
 
 
 def _start_process(
-    machine: Machine, account: Account, found: Found, wish: Wish, report: Report, check_mode: bool
+    machine: Machine, account: Account, found: Found, desired: Desired, report: Report, check_mode: bool
 ) -> None:
     """Without a unit: bring back what is exposed as whoever ran it, start what does not run as C(account)."""
     report.path, report.before, report.after = None, "", ""
-    wanted = dropin.wanted_environment(wish.port, wish.environment)
+    wanted = dropin.wanted_environment(desired.port, desired.environment)
     report.warnings.append(
-        f"Ollama on port {wish.port} is a process and no service: nothing starts it again after a reboot. Give this host a unit "
+        f"Ollama on port {desired.port} is a process and no service: nothing starts it again after a reboot. Give this host a unit "
         f"{UNIT} (ollama_install makes one with the Ollama that it installs in mode: system)."
         if Systemd.is_running(machine)
-        else f"Ollama on port {wish.port} is a process and no service, since no systemd runs here: nothing starts it again after a reboot."
+        else f"Ollama on port {desired.port} is a process and no service, since no systemd runs here: nothing starts it again after a "
+        "reboot."
     )
     local = processes.environment_of(machine, found.local.pid) if found.local else None
-    report.keep_alive = wish.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
+    report.keep_alive = desired.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
     # Beside one that is right already, one on another address of loopback does no harm.
     stopped = found.open_strays if found.is_taken else found.misplaced_strays
     if found.is_taken and not found.exposed:
         return
     if found.exposed:
-        refuse_what_is_not_ours(found, wish.port)
-        announce(machine, found, wish.port, report, check_mode)
-    chosen = plan_context(machine, found, None, wish, "")
+        refuse_what_is_not_ours(found, desired.port)
+        announce(machine, found, desired.port, report, check_mode)
+    chosen = plan_context(machine, found, None, desired, "")
     program: str | None = None
     environment = {"PATH": machine.environ.get("PATH", os.defpath)}
     if stopped:
@@ -264,7 +267,7 @@ def _start_process(
     if program and not found.is_taken:
         given = {**environment, **wanted}
         process = processes.start(machine, program, account, given, [one.pid for one in replaced])
-        wait_until_answering(wish, ProcessStart(process, processes.log_of(account, given)))
+        wait_until_answering(desired, ProcessStart(process, processes.log_of(account, given)))
 
 
 def _stop(machine: Machine, found: Found, report: Report, check_mode: bool) -> None:

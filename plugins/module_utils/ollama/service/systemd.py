@@ -11,10 +11,10 @@ import re
 import shlex
 from typing import NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ...failure import Failure
+from ...host.accounts import Account
+from ...host.commands import CommandResult
+from ...host.machine import Machine
 
 # A question takes milliseconds; a stop may wait for TimeoutStopSec, 90 s by default.
 _ASK_LIMIT_S = 10.0

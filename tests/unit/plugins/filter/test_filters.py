@@ -109,17 +109,17 @@ def test_the_filters_have_their_names() -> None:
 
 
 def test_a_route_without_a_call() -> None:
-    wish = {
+    desired = {
         "provider": "Ollama",
         "base_url": "http://127.0.0.1:11434/v1",
         "model": "m",
         "timeout": "90",
         "context_window": "",
     }
-    assert providers.route(wish) == build_route(
+    assert providers.route(desired) == build_route(
         provider="ollama", base_url="http://127.0.0.1:11434/v1", model="m", api="openai-completions", timeout=90
     )
-    assert providers.route({**wish, "context_window": "4096", "base_url_sandbox": "http://h:1/v1"}) == build_route(
+    assert providers.route({**desired, "context_window": "4096", "base_url_sandbox": "http://h:1/v1"}) == build_route(
         provider="ollama",
         base_url="http://127.0.0.1:11434/v1",
         base_url_sandbox="http://h:1/v1",

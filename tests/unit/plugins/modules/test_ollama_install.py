@@ -157,15 +157,15 @@ def test_the_signature_of_a_link_is_shown_nowhere(
     logged: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _self, message, **_more: logged.append(message))
     link = f"http://127.0.0.1:{port}/mirror/ollama.tgz"
-    wish: dict[str, Any] = {
+    desired: dict[str, Any] = {
         "url": link + query,
         "jetpack_url": f"/srv/jetpack.tgz{query}",
         "checksum": f"sha256:{'0' * 64}",
     }
-    wish |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port, "mode": "user"}
+    desired |= {"version": "0.1.2", "prefix": str(tmp_path), "port": port, "mode": "user"}
     if "inject_invocation" in PASS_VARS:  # newer cores have to be asked for it
-        wish["_ansible_inject_invocation"] = True
-    code, result = run_module(ollama_install, wish)
+        desired["_ansible_inject_invocation"] = True
+    code, result = run_module(ollama_install, desired)
     assert (code, result["failure"]["code"]) == (1, "download_unreachable")
     assert link in result["msg"], "where it was asked is no secret"
     assert result["invocation"]["module_args"]["url"].startswith(link)

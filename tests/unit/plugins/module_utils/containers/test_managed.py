@@ -466,4 +466,4 @@ def test_whether_something_has_to_be_undone(
     ],
 )
 def test_who_makes_way(options: dict[str, Any], instead_of: str) -> None:
-    assert work.wish_options({"name": "s", "environment": {}, **options})["instead_of"] == instead_of
+    assert work.desired_options({"name": "s", "environment": {}, **options})["instead_of"] == instead_of

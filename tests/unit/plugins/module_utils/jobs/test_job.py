@@ -171,7 +171,7 @@ def test_without_wait_a_worker_comes_first(bench: Bench) -> None:
 def test_whoever_wants_the_opposite_ends_the_worker(bench: Bench) -> None:
     bench.run()
     process = bench.worker()
-    with bench.job(other="wish").alone():
+    with bench.job(other="desired").alone():
         assert is_gone(process)
         assert bench.run().finished is False, "nobody else may begin"
     assert (bench.workers, bench.names()) == ([process], [])

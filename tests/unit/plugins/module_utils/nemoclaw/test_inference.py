@@ -14,12 +14,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import routed
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.inference import Wish, have
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.inference import Desired, have
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
 
-WISH = Wish("lab", "compatible-endpoint", "new")
+DESIRED = Desired("lab", "compatible-endpoint", "new")
 # It records what it was told, leads the gateway there with a timeout of its own, and ends as its first words say.
 NEMOCLAW = """#!/bin/sh
 cd HERE
@@ -63,7 +63,7 @@ def test_half_of_its_work_is_undone(tmp_path: Path, fails: int, said: str) -> No
     nemoclaw = NemoClaw(machine, account, program(tmp_path / "nemoclaw", NEMOCLAW.replace("FAILS", str(fails))))
     cli = OpenShell(machine, account, program(tmp_path / "openshell", OPENSHELL), Release((0, 0, 83)))
     with pytest.raises(Failure, match=said) as raised:
-        have(nemoclaw, cli, WISH, check_mode=False)
+        have(nemoclaw, cli, DESIRED, check_mode=False)
     assert raised.value.code == "nemoclaw_set_failed"
     assert (tmp_path / "told").read_text(encoding="utf-8").split() == [
         "compatible-endpoint",
@@ -106,10 +106,10 @@ def host(folder: Path, entry: dict[str, str], release: str = "0.0.70", ends: str
     return NemoClaw(Machine(environ={"PATH": "/usr/bin:/bin"}), account, program(folder / "nemoclaw", script))
 
 
-def tell(nemoclaw: NemoClaw, wish: Wish, check_mode: bool = False) -> dict[str, Any]:
+def tell(nemoclaw: NemoClaw, desired: Desired, check_mode: bool = False) -> dict[str, Any]:
     folder = Path(nemoclaw.account.home)
     cli = OpenShell(nemoclaw.machine, nemoclaw.account, str(folder / "openshell"), Release((0, 0, 83)))
-    return have(nemoclaw, cli, wish, check_mode)
+    return have(nemoclaw, cli, desired, check_mode)
 
 
 OLD = {"provider": "compatible-endpoint", "model": "old", "preferredInferenceApi": "openai-completions"}
@@ -118,60 +118,60 @@ VLLM = {"provider": "vllm-local", "model": "old"}
 
 
 @pytest.mark.parametrize(
-    ("entry", "wish", "release", "words", "given"),
+    ("entry", "desired", "release", "words", "given"),
     [
         # The same provider needs no more than the model, whatever the release.
-        (OLD, Wish("lab", "compatible-endpoint", "new", base_url=URL, credential="k"), "0.0.70", "", ""),
-        (OLD, Wish("lab", "compatible-endpoint", "new"), "0.0.58", "", ""),
+        (OLD, Desired("lab", "compatible-endpoint", "new", base_url=URL, credential="k"), "0.0.70", "", ""),
+        (OLD, Desired("lab", "compatible-endpoint", "new"), "0.0.58", "", ""),
         # Another one: by its flags where it has them.
         (
             ANTHROPIC,
-            Wish("lab", "compatible-endpoint", "new", base_url=URL, api="openai-completions", credential="k"),
+            Desired("lab", "compatible-endpoint", "new", base_url=URL, api="openai-completions", credential="k"),
             "0.0.70",
             f"--endpoint-url {URL} --credential-env COMPATIBLE_API_KEY --inference-api openai-completions",
             "k",
         ),
-        (ANTHROPIC, Wish("lab", "compatible-endpoint", "new"), "0.0.58", "", ""),
+        (ANTHROPIC, Desired("lab", "compatible-endpoint", "new"), "0.0.58", "", ""),
         # Another API alone.
         (
             OLD,
-            Wish("lab", "compatible-endpoint", "old", base_url=URL, api="openai-responses"),
+            Desired("lab", "compatible-endpoint", "old", base_url=URL, api="openai-responses"),
             "0.0.70",
             f"--endpoint-url {URL} --credential-env COMPATIBLE_API_KEY --inference-api openai-responses",
             "dummy",
         ),
         # A release that asks a local server is told where it is.
-        (VLLM, Wish("lab", "vllm-local", "new", base_url=URL), "0.0.66", "", "8001"),
-        (VLLM, Wish("lab", "vllm-local", "new", base_url=URL), "0.0.65", "", ""),
+        (VLLM, Desired("lab", "vllm-local", "new", base_url=URL), "0.0.66", "", "8001"),
+        (VLLM, Desired("lab", "vllm-local", "new", base_url=URL), "0.0.65", "", ""),
     ],
 )
 def test_what_it_is_called_with(
-    tmp_path: Path, entry: dict[str, str], wish: Wish, release: str, words: str, given: str
+    tmp_path: Path, entry: dict[str, str], desired: Desired, release: str, words: str, given: str
 ) -> None:
     nemoclaw = host(tmp_path, entry, release)
-    assert tell(nemoclaw, wish, check_mode=True)["changed"]
+    assert tell(nemoclaw, desired, check_mode=True)["changed"]
     assert not (tmp_path / "asked").exists()
-    tell(nemoclaw, wish)
-    first = f"inference set --provider {wish.provider} --model {wish.model} --sandbox lab --no-verify"
+    tell(nemoclaw, desired)
+    first = f"inference set --provider {desired.provider} --model {desired.model} --sandbox lab --no-verify"
     assert (tmp_path / "asked").read_text(encoding="utf-8").strip() == f"{first} {words}".strip()
     assert (tmp_path / "given").read_text(encoding="utf-8").strip() == given
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
 @pytest.mark.parametrize(
-    ("entry", "wish", "release", "code", "says"),
+    ("entry", "desired", "release", "code", "says"),
     [
         (
             OLD,
-            Wish("lab", "compatible-endpoint", "old", api="openai-responses"),
+            Desired("lab", "compatible-endpoint", "old", api="openai-responses"),
             "0.0.58",
             "nemoclaw_too_old",
             "takes NemoClaw 0.0.69 or later, and .*nemoclaw is 0.0.58",
         ),
-        (ANTHROPIC, Wish("lab", "compatible-endpoint", "m"), "0.0.70", "nemoclaw_route_incomplete", "base_url, api"),
+        (ANTHROPIC, Desired("lab", "compatible-endpoint", "m"), "0.0.70", "nemoclaw_route_incomplete", "base_url, api"),
         (
             OLD,
-            Wish("lab", "ollama-local", "m"),
+            Desired("lab", "ollama-local", "m"),
             "0.0.66",
             "nemoclaw_provider_refused",
             "NemoClaw 0.0.66 would start an auth",
@@ -179,10 +179,10 @@ def test_what_it_is_called_with(
     ],
 )
 def test_what_is_refused_before_it_is_run(
-    tmp_path: Path, entry: dict[str, str], wish: Wish, release: str, code: str, says: str, check_mode: bool
+    tmp_path: Path, entry: dict[str, str], desired: Desired, release: str, code: str, says: str, check_mode: bool
 ) -> None:
     with pytest.raises(Failure, match=says) as raised:
-        tell(host(tmp_path, entry, release), wish, check_mode)
+        tell(host(tmp_path, entry, release), desired, check_mode)
     assert raised.value.code == code
     assert not (tmp_path / "asked").exists()
 
@@ -190,7 +190,7 @@ def test_what_is_refused_before_it_is_run(
 def test_a_proxy_of_nemoclaws_own_is_its_business(tmp_path: Path) -> None:
     nemoclaw = host(tmp_path, {"provider": "ollama-local", "model": "old"})
     (tmp_path / ".nemoclaw" / "ollama-auth-proxy.pid").write_text("1", encoding="ascii")
-    assert tell(nemoclaw, Wish("lab", "ollama-local", "new"))["changed"]
+    assert tell(nemoclaw, Desired("lab", "ollama-local", "new"))["changed"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_proxy_of_nemoclaws_own_is_its_business(tmp_path: Path) -> None:
 )
 def test_how_it_fails(tmp_path: Path, ends: str, code: str) -> None:
     with pytest.raises(Failure, match="The gateway still leads to new by vllm-local") as raised:
-        tell(host(tmp_path, VLLM, ends=ends), Wish("lab", "vllm-local", "new"))
+        tell(host(tmp_path, VLLM, ends=ends), Desired("lab", "vllm-local", "new"))
     assert raised.value.code == code
     assert "told of" not in raised.value.message, "its record is what it was"
 

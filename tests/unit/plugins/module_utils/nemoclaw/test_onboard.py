@@ -15,6 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import (
@@ -22,7 +23,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
     find_recorded,
     recorded_names,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import Wish
 
 KEY = "canary-81d2"
 ROUTE = {
@@ -44,7 +44,7 @@ def onboarding(folder: Path, script: str, accepted: bool = True, **limits: int) 
     path.chmod(0o755)
     machine = Machine(environ={"PATH": "/usr/bin:/bin"})
     program = NemoClaw(machine, find_account()._replace(home=str(folder)), str(path))
-    return Onboarding(program, Wish("lab", ROUTE, KEY, accepted=accepted, **limits), "nemoclaw")
+    return Onboarding(program, Desired("lab", ROUTE, KEY, accepted=accepted, **limits), "nemoclaw")
 
 
 @pytest.fixture(autouse=True)

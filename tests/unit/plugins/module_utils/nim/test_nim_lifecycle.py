@@ -18,10 +18,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import lifecycle
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.context import Desired
 
 MODEL = "meta/llama-3.1-8b-instruct"
-WISH = Wish(name="nim", image="lab/nim:1", model=MODEL, gpus="none", keyless=True, publish=["127.0.0.1"])
+DESIRED = Desired(name="nim", image="lab/nim:1", model=MODEL, gpus="none", keyless=True, publish=["127.0.0.1"])
 
 
 class Nim:
@@ -36,8 +36,8 @@ class Nim:
         self.machine = Machine(root=root, environ={})
         self.account = find_account()._replace(home=str(root))
 
-    def run(self, which: str, check_mode: bool = False, **wish: Any) -> dict[str, Any]:
-        wanted = replace(WISH, port=self.port, environment={"WHICH": which}, **wish)
+    def run(self, which: str, check_mode: bool = False, **desired: Any) -> dict[str, Any]:
+        wanted = replace(DESIRED, port=self.port, environment={"WHICH": which}, **desired)
         self.engine.calls.clear()
         return lifecycle.converge(self.machine, self.account, wanted, check_mode)
 
@@ -160,7 +160,7 @@ def test_it_gets_the_web_proxies_of_the_host_and_tells_nobody(nim: Nim) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("desired", "code"),
     [
         ({"name": ""}, "container_name_invalid"),
         ({"name": "a\n"}, "container_name_invalid"),
@@ -180,10 +180,10 @@ def test_it_gets_the_web_proxies_of_the_host_and_tells_nobody(nim: Nim) -> None:
         ({"models": {MODEL: {"weights_bytes": 10**400}}}, "catalogue_invalid"),
     ],
 )
-def test_options_that_cannot_be_meant(nim: Nim, wish: dict[str, Any], code: str) -> None:
+def test_options_that_cannot_be_meant(nim: Nim, desired: dict[str, Any], code: str) -> None:
     with pytest.raises(Failure) as failed:
-        nim.port = wish.pop("port", nim.port)
-        nim.run("old", **wish)
+        nim.port = desired.pop("port", nim.port)
+        nim.run("old", **desired)
     assert failed.value.code == code
     assert "nvapi-" not in failed.value.message + str(failed.value.details)
     assert nim.engine.there == {}

@@ -27,7 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.in
     script,
     unit_file,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 
@@ -170,7 +170,7 @@ def test_a_user_that_cannot_be_made(tmp_path: Path) -> None:
     assert not (tmp_path / unit_file.PATH.lstrip("/")).exists()
 
 
-WISH = Wish(
+DESIRED = Desired(
     version="0.1.2",
     minimum_version=None,
     method="archive",
@@ -195,16 +195,16 @@ def test_the_unit_goes_with_the_program_unless_it_is_somebody_elses(
     host = Host(tmp_path)
     unit = unit_file.PATH.lstrip("/")
     write(tmp_path, {"opt/ollama/bin/ollama": "new", "opt/ollama/lib/ollama/a.so": "new", unit: text})
-    foreseen = removal.remove(host.machine, find_account(), WISH, True)
+    foreseen = removal.remove(host.machine, find_account(), DESIRED, True)
     assert host.orders == []
     assert (tmp_path / "opt/ollama/bin/ollama").exists()
-    result = removal.remove(host.machine, find_account(), WISH, False)
+    result = removal.remove(host.machine, find_account(), DESIRED, False)
     assert result == foreseen
     assert not list((tmp_path / "opt/ollama").rglob("ollama"))
     assert (tmp_path / unit).exists() is stays
     asked = [order.split(" --no-ask-password ")[1] for order in host.orders]
     assert asked == ([] if stays else ["disable ollama.service", "stop ollama.service", "daemon-reload"])
-    assert not removal.remove(host.machine, find_account(), WISH, False).changed
+    assert not removal.remove(host.machine, find_account(), DESIRED, False).changed
 
 
 # Ollama's own script.
@@ -302,10 +302,10 @@ def test_a_script_that_fails_leaves_no_service_behind(
         monkeypatch.setattr(script, "run", full)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(installation, "ask_ollama_daemon", lambda port: (None, None))
-    wish = Wish("0.1.2", None, "script", "system", str(install), None, None, None, None, 1, True, 1, 1)
+    desired = Desired("0.1.2", None, "script", "system", str(install), None, None, None, None, 1, True, 1, 1)
     machine = Machine(root=tmp_path, environ={"PATH": "/usr/local/bin:/usr/sbin:/bin"})
     with pytest.raises(Failure) as failed:
-        installation.Installation(machine, find_account(), wish, lambda position: None).converge(False)
+        installation.Installation(machine, find_account(), desired, lambda position: None).converge(False)
     assert failed.value.code == ("version_mismatch" if trouble == "version" else "install_failed")
     assert tree(tmp_path / "usr/local") == usual
     assert not (tmp_path / unit_file.PATH.lstrip("/")).exists()

@@ -21,8 +21,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import Result, Wish
 
 OLD, NEW = "0.31.1", "0.32.9"
 STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
@@ -54,13 +54,13 @@ class Host:
 
     def installation(self, version: str = NEW, archive: tuple[str, str] | None = None, **more: object) -> Installation:
         url, checksum = archive or (self.old if version == OLD else self.new)
-        wish = {
+        desired = {
             "version": version, "minimum_version": None, "method": "archive", "mode": "user", "url": url, "checksum": checksum,
             "jetpack_url": None, "jetpack_checksum": None, "prefix": str(self.prefix), "port": 9, "restart": True, "timeout": 1,
             "stall_timeout": 1, "keep_previous": True, **more,
         }  # fmt: skip
         machine = Machine(environ={"PATH": os.environ["PATH"]})
-        return Installation(machine, find_account(), Wish(**wish), lambda position: None)  # type: ignore[arg-type]
+        return Installation(machine, find_account(), Desired(**desired), lambda position: None)  # type: ignore[arg-type]
 
     def facts(self) -> dict[str, str | None]:
         """Return what the role is told before it decides whether anything has to be installed."""

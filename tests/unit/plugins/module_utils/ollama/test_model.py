@@ -11,21 +11,21 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Wish, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Desired, converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import Progress
 
 NO_GPU = {"memory_total_mib": 0, "memory_available_mib": None}
 
 
-def make(double: Any, name: str, state: str = "loaded", check: bool = False, **wish: Any) -> dict[str, Any]:
+def make(double: Any, name: str, state: str = "loaded", check: bool = False, **desired: Any) -> dict[str, Any]:
     return converge(
-        Daemon(parse_address(double.host)), Wish(name, state, **{"timeout": 1, **wish}), lambda: NO_GPU, check
+        Daemon(parse_address(double.host)), Desired(name, state, **{"timeout": 1, **desired}), lambda: NO_GPU, check
     )
 
 
-def failing(double: Any, name: str, state: str = "loaded", **wish: Any) -> Failure:
+def failing(double: Any, name: str, state: str = "loaded", **desired: Any) -> Failure:
     with pytest.raises(Failure) as failed:
-        make(double, name, state, **wish)
+        make(double, name, state, **desired)
     return failed.value
 
 
@@ -64,11 +64,11 @@ def test_models_that_share_a_runner(double: Any, kind: str) -> None:
 
 def test_a_plan_for_a_host_without_ollama_asks_no_daemon() -> None:
     nobody = Daemon(parse_address("127.0.0.1:1"))
-    wish = Wish("localhost:1/lab/new:1b", "loaded", allow_download=True)
-    plan = converge(nobody, wish, lambda: NO_GPU, check_mode=True, planning=True)
+    desired = Desired("localhost:1/lab/new:1b", "loaded", allow_download=True)
+    plan = converge(nobody, desired, lambda: NO_GPU, check_mode=True, planning=True)
     assert plan["actions"] == ["pull localhost:1/lab/new:1b, of unknown size", "load localhost:1/lab/new:1b"]
     with pytest.raises(Failure) as refused:
-        converge(nobody, Wish("localhost:1/lab/new:1b", "loaded"), lambda: NO_GPU, check_mode=True, planning=True)
+        converge(nobody, Desired("localhost:1/lab/new:1b", "loaded"), lambda: NO_GPU, check_mode=True, planning=True)
     assert refused.value.code == "download_not_allowed"
     assert "nemoclaw_yes" in refused.value.message
 
@@ -142,7 +142,7 @@ def test_a_load_that_takes_too_long(double: Any) -> None:
 
 def test_an_address_without_a_way_to_it() -> None:
     with pytest.raises(Failure) as failed:
-        converge(Daemon(parse_address("no-such-host.invalid:1")), Wish("a:1b", "present"), lambda: NO_GPU, False)
+        converge(Daemon(parse_address("no-such-host.invalid:1")), Desired("a:1b", "present"), lambda: NO_GPU, False)
     assert failed.value.code == "ollama_unreachable"
 
 

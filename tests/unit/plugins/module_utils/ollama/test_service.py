@@ -15,6 +15,10 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import (
+    Desired,
+    reason_in,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
     Found,
     Holder,
@@ -29,10 +33,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     Systemd,
     UnitState,
     parse_environment,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import (
-    Wish,
-    reason_in,
 )
 
 WANTED = {"OLLAMA_HOST": "127.0.0.1:11434"}
@@ -341,7 +341,7 @@ def test_what_systemd_says_of_a_unit(host: Machine) -> None:
 
 
 def test_check_mode_writes_nothing(host: Machine) -> None:
-    report, _found = converge(host, find_account(), Wish("started", 1, {}, True, 1), True)
+    report, _found = converge(host, find_account(), Desired("started", 1, {}, True, 1), True)
     assert report.actions == [f"write {FOLDER}/zz-nemoclaw.conf", "enable ollama.service", "start ollama.service"]
     assert report.after.endswith('Environment="OLLAMA_HOST=127.0.0.1:1"\n')
     assert not host.exists(FOLDER)
@@ -349,13 +349,13 @@ def test_check_mode_writes_nothing(host: Machine) -> None:
 
 def test_who_may_not_restart_is_told(host: Machine) -> None:
     with pytest.raises(Failure) as failed:
-        converge(host, find_account(), Wish("started", 1, {}, True, 1), False)
+        converge(host, find_account(), Desired("started", 1, {}, True, 1), False)
     assert failed.value.code == "root_needed"
 
 
 def test_what_would_not_hold_is_taken_back(host: Machine) -> None:
     with pytest.raises(Failure) as failed:
-        converge(host, find_account(), Wish("started", 2, {}, True, 1), False)
+        converge(host, find_account(), Desired("started", 2, {}, True, 1), False)
     assert failed.value.code == "drop_in_overruled"
     assert host.names(FOLDER) == []
     orders = (host.read("/log") or "").splitlines()

@@ -20,13 +20,13 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import desired as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import wish as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin, presence
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import Desired, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.wish import Report, Wish
 
 PID = 4242
 LOOPBACK, ANY, CARD = "0100007F", "00000000", "0500A8C0"
@@ -115,7 +115,7 @@ class Host:
         return self
 
     def make(self, state: str = "started", check: bool = False) -> tuple[Report, Found]:
-        return converge(self.machine, find_account(), Wish(state, self.port, {}, True, 2), check)
+        return converge(self.machine, find_account(), Desired(state, self.port, {}, True, 2), check)
 
     def failing(self) -> Failure:
         with pytest.raises(Failure) as failed:
@@ -202,7 +202,7 @@ def test_a_crash_loop_is_left_at_the_third_crash(host: Host) -> None:
     (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
     started = time.monotonic()
     with pytest.raises(Failure) as failed:
-        converge(host.machine, find_account(), Wish("started", host.port, {}, True, 60), False)
+        converge(host.machine, find_account(), Desired("started", host.port, {}, True, 60), False)
     assert time.monotonic() - started < 20
     assert failed.value.code == "ollama_not_started"
     assert f"has crashed 3 times (success). Its log says: {said}." in failed.value.message
@@ -362,7 +362,7 @@ def test_a_drop_in_that_keeps_the_service_from_running_is_taken_back(host: Host,
     )
     (host.root / "usr/bin/systemctl").write_text(script, encoding="utf-8")
     with pytest.raises(Failure) as failed:
-        converge(host.machine, find_account(), Wish("started", host.port, {"BAD": "1"}, True, 2), False)
+        converge(host.machine, find_account(), Desired("started", host.port, {"BAD": "1"}, True, 2), False)
     assert failed.value.code == "systemd_failed"
     ending = "answers with it again" if failing == "again" else "does not answer either"
     assert ending in failed.value.message
@@ -406,11 +406,11 @@ def test_a_container_stops_an_installation_only_where_it_is_too_old(
     archive.write_bytes(b"x")
     known = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
     place = str(host.root / "prefix")
-    wish = install.Wish(
+    desired = install.Desired(
         "0.32.9", None, "archive", "user", str(archive), known, None, None, place, host.port, True, 1, 1
     )
     machine = Machine(root=host.root, environ={"PATH": "/usr/bin"})
-    run = Installation(machine, find_account(), wish, lambda position: None)
+    run = Installation(machine, find_account(), desired, lambda position: None)
     if code:
         with pytest.raises(Failure) as failed:
             run.converge(True)
@@ -537,8 +537,8 @@ def drop_in(host: Host) -> dict[str, str]:
 
 
 def ask(host: Host, check: bool = False, **more: Any) -> Report:
-    wish = Wish("started", host.port, more.pop("environment", {}), True, 2, 16384, "a:1b")
-    return converge(host.machine, find_account(), wish, check)[0]
+    desired = Desired("started", host.port, more.pop("environment", {}), True, 2, 16384, "a:1b")
+    return converge(host.machine, find_account(), desired, check)[0]
 
 
 def test_a_context_for_agents_is_set_once_and_stays(host: Host) -> None:

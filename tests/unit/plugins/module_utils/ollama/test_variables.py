@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.wish import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import (
     VARIABLES,
     name_variables,
 )

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import (
+    Desired,
     Seen,
-    Wish,
     decide,
     host_of,
     profile_id,
@@ -23,8 +23,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import SandboxSeen
 
 HOST = "host.openshell.internal"
-WISH = Wish("first", "lab", f"http://{HOST}:11435/v1", credential="key")
-PROFILE = profile_of(WISH, HOST)
+DESIRED = Desired("first", "lab", f"http://{HOST}:11435/v1", credential="key")
+PROFILE = profile_of(DESIRED, HOST)
 OLD = {**PROFILE, "endpoints": [{**PROFILE["endpoints"][0], "port": 1}]}
 PROVIDER = ProviderSeen("id", "lab", "lab", 1, ["OPENAI_API_KEY"], [])
 WELL = Seen(SandboxSeen("id", "first", "Ready"), PROFILE, PROVIDER, knows_key=True, attached=True, state="ready")
@@ -45,15 +45,15 @@ WELL = Seen(SandboxSeen("id", "first", "Ready"), PROFILE, PROVIDER, knows_key=Tr
     ],
 )
 def test_what_has_to_be_done(seen: Seen, actions: list[str]) -> None:
-    assert decide(WISH, seen, PROFILE) == actions
+    assert decide(DESIRED, seen, PROFILE) == actions
 
 
 def test_a_provider_of_another_profile() -> None:
     seen = replace(WELL, provider=replace(PROVIDER, type="openai"))
     with pytest.raises(Failure, match="profile openai, and lab is wanted") as caught:
-        decide(WISH, seen, PROFILE)
+        decide(DESIRED, seen, PROFILE)
     assert caught.value.code == "provider_type_differs"
-    allowed = replace(WISH, may_replace=True)
+    allowed = replace(DESIRED, may_replace=True)
     assert decide(allowed, seen, PROFILE) == ["detach lab", "delete lab", "create lab", "attach lab", "restart first"]
     assert decide(allowed, replace(seen, attached=False), PROFILE) == ["delete lab", "create lab", "attach lab"]
 
@@ -62,7 +62,7 @@ def test_a_provider_of_another_profile() -> None:
 def test_a_sandbox_that_is_not_ready(phase: str) -> None:
     found = SandboxSeen("id", "first", phase) if phase else None
     with pytest.raises(Failure) as caught:
-        decide(WISH, replace(WELL, sandbox=found), PROFILE)
+        decide(DESIRED, replace(WELL, sandbox=found), PROFILE)
     assert (caught.value.code, caught.value.details["last_state"]) == ("sandbox_not_ready", phase or "not there")
 
 
@@ -76,7 +76,7 @@ def test_a_sandbox_that_is_not_ready(phase: str) -> None:
     ],
 )
 def test_the_profile_grants_that_server_alone(base_url: str, api: str, host: str, port: int, path: str) -> None:
-    profile = profile_of(replace(WISH, base_url=base_url, api=api), HOST)
+    profile = profile_of(replace(DESIRED, base_url=base_url, api=api), HOST)
     assert [(one["host"], one["port"], one["path"]) for one in profile["endpoints"]] == [(host, port, path)]
     header = profile["credentials"][0]["header_name"]
     assert header == ("x-api-key" if api == "anthropic-messages" else "authorization")

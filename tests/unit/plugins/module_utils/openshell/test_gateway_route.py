@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     Seen,
     decide,
     own_sandbox,
-    provider_wish_of,
+    provider_spec_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import ProviderSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import SandboxSeen
@@ -36,9 +36,9 @@ OTHERS = (SandboxSeen("1", "mine", "Ready"), SandboxSeen("2", "theirs", "Ready")
 def remembered(desired: Desired, version: int = 3) -> Remembered:
     """Return what is kept where these values were given last."""
     found = Remembered("0" * 64)
-    wish = provider_wish_of(desired)
+    spec = provider_spec_of(desired)
     found.providers["id-1"] = {
-        "fingerprint": found.fingerprint(wish.type, wish.credentials, wish.config),
+        "fingerprint": found.fingerprint(spec.type, spec.credentials, spec.config),
         "resource_version": version,
     }
     return found

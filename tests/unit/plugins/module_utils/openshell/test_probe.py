@@ -26,7 +26,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     find_firewall,
     input_chain,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Wish, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe
 
 NETWORK: dict[str, Any] = {
     "Id": "0123456789abcdef",
@@ -82,7 +82,7 @@ def machine(tmp_path: Path) -> Any:
 
 def ask(machine: Machine, **options: Any) -> dict[str, Any]:
     check_mode = options.pop("check_mode", False)
-    return probe(machine, find_account(), replace(Wish(image="there:1"), **options), check_mode)
+    return probe(machine, find_account(), replace(Desired(image="there:1"), **options), check_mode)
 
 
 DESKTOP = 'echo "24.0|Docker Desktop"'

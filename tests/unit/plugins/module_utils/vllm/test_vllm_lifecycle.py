@@ -17,8 +17,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import Credential, Login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import Desired, Vllm
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
 
 Named = Callable[[str], Machine]
 MODELS = {"mine": {"model": "lab/mine", "max_model_len": 8192}}
@@ -38,7 +38,9 @@ def container(gpus: str, policy: str = "unless-stopped") -> dict[str, Any]:
     }
 
 
-def wanted(machine: Machine, found: dict[str, Any] | None, networks: dict[str, Any] | None = None, **wish: Any) -> Vllm:
+def wanted(
+    machine: Machine, found: dict[str, Any] | None, networks: dict[str, Any] | None = None, **desired: Any
+) -> Vllm:
     engine: Any = SimpleNamespace(
         client=None,
         facts={"kind": "native", "rootless": False, "nvidia_runtime": True, "endpoint": "unix:///x"},
@@ -49,7 +51,7 @@ def wanted(machine: Machine, found: dict[str, Any] | None, networks: dict[str, A
         info=dict,
     )
     account = find_account()._replace(home=str(machine.root))
-    return Vllm(engine, machine, account, Wish(models=MODELS, model="mine", image="lab/vllm:1", **wish))
+    return Vllm(engine, machine, account, Desired(models=MODELS, model="mine", image="lab/vllm:1", **desired))
 
 
 @pytest.mark.parametrize(("gpus", "code"), [("all", None), ("none", "gpu_busy")])
@@ -94,7 +96,7 @@ def test_check_mode_while_it_loads(
 
 
 @pytest.mark.parametrize(
-    ("networks", "wish", "warns"),
+    ("networks", "desired", "warns"),
     [
         ({"bridge": BRIDGE}, {}, True),
         ({"bridge": BRIDGE, "openshell-docker": BRIDGE}, {}, False),
@@ -102,9 +104,9 @@ def test_check_mode_while_it_loads(
     ],
 )
 def test_it_is_said_where_a_later_run_will_move_it(
-    machine_named: Named, networks: dict[str, Any], wish: dict[str, Any], warns: bool
+    machine_named: Named, networks: dict[str, Any], desired: dict[str, Any], warns: bool
 ) -> None:
-    vllm = wanted(machine_named("rtx4090"), None, networks, gpus="none", port=18999, **wish)
+    vllm = wanted(machine_named("rtx4090"), None, networks, gpus="none", port=18999, **desired)
     warnings = lifecycle.predicted(vllm)["warnings"]
     assert bool(warnings) is warns
     assert not warns or "openshell-docker" in warnings[0]

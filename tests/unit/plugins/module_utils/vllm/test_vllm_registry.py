@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.scene import Vllm, Wish
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import Desired, Vllm
 
 KEY = "nvapi-0123456789abcdef"
 Named = Callable[[str], Machine]
@@ -37,7 +37,7 @@ class Registry:
         return {"Platforms": [{"os": "linux", "architecture": "arm64"}]}
 
 
-def wanted(machine: Machine, registry: Registry, **wish: Any) -> Vllm:
+def wanted(machine: Machine, registry: Registry, **desired: Any) -> Vllm:
     engine: Any = SimpleNamespace(
         client=registry,
         facts={"kind": "native", "rootless": False, "nvidia_runtime": True, "endpoint": "unix:///x"},
@@ -48,7 +48,7 @@ def wanted(machine: Machine, registry: Registry, **wish: Any) -> Vllm:
         info=dict,
     )
     account = find_account()._replace(home=str(machine.root))
-    return Vllm(engine, machine, account, Wish(port=0, **wish))
+    return Vllm(engine, machine, account, Desired(port=0, **desired))
 
 
 @pytest.mark.parametrize(("key", "shown"), [(KEY, [KEY]), (f" {KEY}\n", [KEY]), ("", [""])])
@@ -59,7 +59,7 @@ def test_what_the_registry_is_shown(machine_named: Named, key: str, shown: list[
         lifecycle.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
     assert stopped.value.code == "download_not_allowed"
     assert registry.shown == shown
-    assert KEY not in repr(vllm.wish)
+    assert KEY not in repr(vllm.desired)
 
 
 def test_a_key_that_is_refused_costs_no_bandwidth(machine_named: Named) -> None:
@@ -89,7 +89,7 @@ def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "desired",
     [
         {"extra_args": ["--max-num-seqs", "4", "--api-key", KEY]},
         {"extra_args": [f"--api_key={KEY}"]},
@@ -98,9 +98,9 @@ def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyP
         {"models": {"qwen3.6-27b": {"environment": {"VLLM_API_KEY": KEY}}}},
     ],
 )
-def test_a_key_of_the_servers_own_is_refused(machine_named: Named, wish: dict[str, Any]) -> None:
+def test_a_key_of_the_servers_own_is_refused(machine_named: Named, desired: dict[str, Any]) -> None:
     with pytest.raises(Failure) as refused:
-        wanted(machine_named("dgx-spark"), Registry(), **wish)
+        wanted(machine_named("dgx-spark"), Registry(), **desired)
     assert refused.value.code == "server_key_refused"
     assert "vllm_gate_port" in refused.value.message
     assert KEY not in refused.value.message

@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.c
     detect,
 )
 from windows_machine import FOLDER, HOME
-from wsl_laptop import Laptop, wish
+from wsl_laptop import Laptop, desired
 
 STRANGER = {"address": "0.0.0.0", "port": 11434, "pid": 77, "process": "svchost"}
 GRACE = [{"user": "Grace", "path": "C:\\Users\\Grace\\AppData\\Local\\Programs\\Ollama\\ollama.exe"}]
@@ -37,7 +37,7 @@ def at(port: int, **changes: Any) -> dict[str, Any]:
 
 
 def run(laptop: Laptop, port: int, check_mode: bool = False, **options: Any) -> Result:
-    return converge(laptop.connect(port), laptop.keeper, wish(port=port, **options), check_mode)
+    return converge(laptop.connect(port), laptop.keeper, desired(port=port, **options), check_mode)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_converged_laptop_is_looked_at_once(laptop: Laptop, ollama: int) -> No
 
 
 def test_a_loopback_that_guards_nothing_is_said(laptop: Laptop) -> None:
-    asked = wish(state="detected")
+    asked = desired(state="detected")
     for misbehave, words in (["unguarded"], ["foreign Host header"]), ([], []):
         laptop.boot("loopback", misbehave=misbehave)
         warnings = as_result(detect(laptop.connect(), asked), asked, False)["warnings"]
@@ -289,7 +289,7 @@ def test_a_loopback_that_guards_nothing_is_said(laptop: Laptop) -> None:
 def test_exposure_is_said_by_sockets(laptop: Laptop, address: str) -> None:
     laptop.boot("running")
     laptop.change(listeners=[{**laptop.state["listeners"][0], "address": address}])
-    asked = wish(state="detected")
+    asked = desired(state="detected")
     result = as_result(detect(laptop.connect(), asked), asked, False)
     assert result["bind"] == ("all" if address in ("::", "0.0.0.0") else "other")
     assert "without a key or a password" in result["warnings"][0]
@@ -332,7 +332,7 @@ def test_an_installer_that_windows_cannot_see(laptop: Laptop) -> None:
 
 def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -> None:
     laptop.boot("installed")
-    asked = wish(port=ollama)
+    asked = desired(port=ollama)
     planned = as_result(run(laptop, ollama, True), asked, True)
     done = as_result(run(laptop, ollama), asked, False)
     assert (
@@ -369,7 +369,7 @@ def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(laptop: Laptop, ollama:
 def test_looking_changes_nothing_and_never_fails_for_what_it_sees(laptop: Laptop) -> None:
     for preset, changes in (("bare", {"listeners": [STRANGER]}), ("running", {}), ("bare", {"others": GRACE})):
         laptop.boot(preset, **changes)
-        result = detect(laptop.connect(), wish(state="detected"))
+        result = detect(laptop.connect(), desired(state="detected"))
         assert (result.report.changed, laptop.calls) == (False, [])
         assert result.after is not None
         assert result.after.running == (preset == "running")

@@ -18,11 +18,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.c
     restore,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper, Memory
-from wsl_laptop import Laptop, wish
+from wsl_laptop import Laptop, desired
 
 
 def set_up(laptop: Laptop, **options: Any) -> None:
-    converge(laptop.connect(), laptop.keeper, wish(host="host.docker.invalid", **options), False)
+    converge(laptop.connect(), laptop.keeper, desired(host="host.docker.invalid", **options), False)
 
 
 def put_back(laptop: Laptop, check_mode: bool = False) -> Result:

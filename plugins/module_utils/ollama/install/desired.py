@@ -54,7 +54,7 @@ SYSTEM_PREFIX = "/usr/local"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted; see the options of the module."""
 
     version: str
@@ -99,11 +99,11 @@ class Result:
         self.actions.append(action)
 
 
-def check_place(wish: Wish, prefix: str, program: str, path: str | None) -> None:
+def check_place(desired: Desired, prefix: str, program: str, path: str | None) -> None:
     """Stop where an installation could not do what is wanted.
 
     Args:
-        wish: What is wanted.
+        desired: What is wanted.
         prefix: Where it would go.
         program: The file that it would be.
         path: The program that this host has now, too old or unreadable; None without one.
@@ -112,12 +112,12 @@ def check_place(wish: Wish, prefix: str, program: str, path: str | None) -> None
         Failure: C(root_needed), C(ollama_elsewhere), C(method_invalid).
 
     """
-    if wish.method == "script" and (wish.mode == "user" or prefix != SYSTEM_PREFIX):
+    if desired.method == "script" and (desired.mode == "user" or prefix != SYSTEM_PREFIX):
         raise Failure(
             "method_invalid",
             f"The script installs for the whole host, in {SYSTEM_PREFIX}. Use method: archive for mode: user or another prefix.",
         )
-    if wish.mode == "system" and os.geteuid() != 0:
+    if desired.mode == "system" and os.geteuid() != 0:
         raise Failure(
             "root_needed",
             "The mode system installs for the whole host, which only root may do. Run the task with become: true, or set mode: user. "
@@ -132,7 +132,7 @@ def check_place(wish: Wish, prefix: str, program: str, path: str | None) -> None
         )
 
 
-def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], result: Result) -> None:
+def foresee(machine: Machine, desired: Desired, place: Path, sources: list[Source], result: Result) -> None:
     """Say in check mode whether the files are there and how large they are, whether they fit, and what is missing.
 
     Raises:
@@ -140,9 +140,9 @@ def foresee(machine: Machine, wish: Wish, place: Path, sources: list[Source], re
 
     """
     folder = check_writable(place)
-    sizes = [download.foresee(source, wish.stall_timeout) for source in sources]
+    sizes = [download.foresee(source, desired.stall_timeout) for source in sources]
     result.size = None if None in sizes else sum(filter(None, sizes))
-    if wish.method == "archive":
+    if desired.method == "archive":
         download.check_room(folder, result.size)
         try:
             archive.check_zstd(sources[0], machine)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
+from ...clock import Deadline
+from ...failure import Failure
+from ..daemon import Address, Daemon
+from ..info import identify
+from .systemd import (
     Systemd,
     UnitState,
 )
@@ -31,7 +31,7 @@ _ERROR = re.compile(r"^Error:|^panic:|^fatal|level=ERROR|permission denied", re.
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service.
 
     Attributes:
@@ -130,17 +130,17 @@ class ProcessStart:
         return [line[:300] for line in lines if line.strip()][-20:]
 
 
-def wait_until_answering(wish: Wish, start: Start) -> None:
+def wait_until_answering(desired: Desired, start: Start) -> None:
     """Wait until Ollama answers on the port, or until it is clear that it will not.
 
     Raises:
         Failure: C(ollama_not_started), with the line of the log that says why.
 
     """
-    deadline = Deadline(wish.timeout)
+    deadline = Deadline(desired.timeout)
     while True:
         try:
-            identify(Daemon(Address("127.0.0.1", wish.port), limit=2))
+            identify(Daemon(Address("127.0.0.1", desired.port), limit=2))
             return
         except Failure as failure:
             over = start.why_over()
@@ -151,7 +151,7 @@ def wait_until_answering(wish: Wish, start: Start) -> None:
             said = reason_in(logs)
             raise Failure(
                 "ollama_not_started",
-                f"Started Ollama and waited {deadline.elapsed:.0f} s for it to answer on 127.0.0.1:{wish.port}: "
+                f"Started Ollama and waited {deadline.elapsed:.0f} s for it to answer on 127.0.0.1:{desired.port}: "
                 f"{over or 'it runs and does not answer'}.{f' Its log says: {said}.' if said else ''} Set that right, and run it again "
                 f"(the whole log: {start.log}).",
                 last_state=start.state.active if isinstance(start, UnitStart) else None,

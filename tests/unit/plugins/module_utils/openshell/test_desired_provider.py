@@ -12,61 +12,63 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider_wish import (
-    Wish,
-    check_wish,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+    Desired,
+    check_desired,
     loopback_warnings,
 )
 
-WISH = Wish("lab", "openai", {"OPENAI_API_KEY": "secret"}, {"OPENAI_BASE_URL": "http://host.openshell.internal:1/v1"})
+DESIRED = Desired(
+    "lab", "openai", {"OPENAI_API_KEY": "secret"}, {"OPENAI_BASE_URL": "http://host.openshell.internal:1/v1"}
+)
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("desired", "code"),
     [
-        (replace(WISH, name=""), "openshell_name_invalid"),
-        (replace(WISH, name="-g"), "openshell_name_invalid"),
-        (replace(WISH, name="a b"), "openshell_name_invalid"),
-        (replace(WISH, name="a\n"), "openshell_name_invalid"),
-        (replace(WISH, credentials={"PATH": "x"}), "credential_name_invalid"),
-        (replace(WISH, credentials={"LD_PRELOAD": "x"}), "credential_name_invalid"),
-        (replace(WISH, credentials={"https_proxy": "x"}), "credential_name_invalid"),
-        (replace(WISH, credentials={"OPENSHELL_GATEWAY": "x"}), "credential_name_invalid"),
-        (replace(WISH, credentials={"A=B": "x"}), "credential_name_invalid"),
-        (replace(WISH, credentials={}), "credential_missing"),
-        (replace(WISH, credentials={"K": " \n"}), "credential_missing"),
-        (replace(WISH, credentials={"K": "two\nlines"}), "key_invalid"),
-        (replace(WISH, credentials={"K": "nul\0"}), "key_invalid"),
-        (replace(WISH, credentials={"K": "\u201cquoted\u201d"}), "key_invalid"),
-        (replace(WISH, config={"A B": "x"}), "openshell_config_invalid"),
-        (replace(WISH, config={"A": ""}), "openshell_config_invalid"),
-        (replace(WISH, config={"A": "x\ny"}), "openshell_config_invalid"),
-        (replace(WISH, config={"OPENAI_BASE_URL": "http://me:pw@server/v1"}), "url_credentials"),
-        (replace(WISH, config={"OPENAI_BASE_URL": "http://server/v1?key=pw"}), "url_invalid"),
-        (replace(WISH, config={"ANTHROPIC_BASE_URL": "server"}), "url_invalid"),
+        (replace(DESIRED, name=""), "openshell_name_invalid"),
+        (replace(DESIRED, name="-g"), "openshell_name_invalid"),
+        (replace(DESIRED, name="a b"), "openshell_name_invalid"),
+        (replace(DESIRED, name="a\n"), "openshell_name_invalid"),
+        (replace(DESIRED, credentials={"PATH": "x"}), "credential_name_invalid"),
+        (replace(DESIRED, credentials={"LD_PRELOAD": "x"}), "credential_name_invalid"),
+        (replace(DESIRED, credentials={"https_proxy": "x"}), "credential_name_invalid"),
+        (replace(DESIRED, credentials={"OPENSHELL_GATEWAY": "x"}), "credential_name_invalid"),
+        (replace(DESIRED, credentials={"A=B": "x"}), "credential_name_invalid"),
+        (replace(DESIRED, credentials={}), "credential_missing"),
+        (replace(DESIRED, credentials={"K": " \n"}), "credential_missing"),
+        (replace(DESIRED, credentials={"K": "two\nlines"}), "key_invalid"),
+        (replace(DESIRED, credentials={"K": "nul\0"}), "key_invalid"),
+        (replace(DESIRED, credentials={"K": "\u201cquoted\u201d"}), "key_invalid"),
+        (replace(DESIRED, config={"A B": "x"}), "openshell_config_invalid"),
+        (replace(DESIRED, config={"A": ""}), "openshell_config_invalid"),
+        (replace(DESIRED, config={"A": "x\ny"}), "openshell_config_invalid"),
+        (replace(DESIRED, config={"OPENAI_BASE_URL": "http://me:pw@server/v1"}), "url_credentials"),
+        (replace(DESIRED, config={"OPENAI_BASE_URL": "http://server/v1?key=pw"}), "url_invalid"),
+        (replace(DESIRED, config={"ANTHROPIC_BASE_URL": "server"}), "url_invalid"),
     ],
 )
-def test_what_cannot_be_given_is_refused(wish: Wish, code: str) -> None:
+def test_what_cannot_be_given_is_refused(desired: Desired, code: str) -> None:
     with pytest.raises(Failure) as caught:
-        check_wish(wish)
+        check_desired(desired)
     assert caught.value.code == code
     assert "pw" not in caught.value.message
     assert "secret" not in caught.value.message
 
 
 def test_white_space_around_a_secret_is_taken_off() -> None:
-    assert check_wish(replace(WISH, credentials={"K": " a'b\"c%d\r\n"})).credentials == {"K": "a'b\"c%d"}
+    assert check_desired(replace(DESIRED, credentials={"K": " a'b\"c%d\r\n"})).credentials == {"K": "a'b\"c%d"}
 
 
 def test_loopback_in_the_sandbox_is_the_sandbox() -> None:
-    assert loopback_warnings(WISH) == []
-    (warning,) = loopback_warnings(replace(WISH, config={"OPENAI_BASE_URL": "http://localhost:8000/v1"}))
+    assert loopback_warnings(DESIRED) == []
+    (warning,) = loopback_warnings(replace(DESIRED, config={"OPENAI_BASE_URL": "http://localhost:8000/v1"}))
     assert "host.openshell.internal" in warning
 
 
 def test_fingerprints_need_their_key() -> None:
     one, two = fingerprints.Remembered(), fingerprints.Remembered()
-    same = (WISH.type, WISH.credentials, WISH.config)
+    same = (DESIRED.type, DESIRED.credentials, DESIRED.config)
     assert one.fingerprint(*same) == one.fingerprint(*same)
     assert one.fingerprint(*same) != two.fingerprint(*same)
     assert one.fingerprint("openai", {"A": "b"}, {}) != one.fingerprint("openai", {}, {"A": "b"})

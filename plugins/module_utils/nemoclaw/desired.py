@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandbox import check_sandbox_name
+from ..failure import Failure
+from ..openshell.sandbox import check_sandbox_name
 
 # NemoClaw's own name for a first sandbox.
 DEFAULT_SANDBOX = "my-assistant"
@@ -46,7 +46,7 @@ _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """The sandbox that is wanted, and where it is to be led.
 
     Attributes:
@@ -76,7 +76,7 @@ class Wish:
         return ENDPOINTS[self.route["provider_type"]][1]
 
 
-def check(wish: Wish) -> None:
+def check(desired: Desired) -> None:
     """Stop where NemoClaw would, before anything is changed.
 
     Raises:
@@ -84,34 +84,35 @@ def check(wish: Wish) -> None:
 
     """
     # NemoClaw takes 63 characters (commands.mdx, --name), and its sandboxes are OpenShell's.
-    check_sandbox_name(wish.name)
-    missing = [name for name in _FIELDS if not isinstance(wish.route.get(name), str) or not wish.route[name]]
-    if missing or wish.route["provider_type"] not in ENDPOINTS:
+    check_sandbox_name(desired.name)
+    missing = [name for name in _FIELDS if not isinstance(desired.route.get(name), str) or not desired.route[name]]
+    if missing or desired.route["provider_type"] not in ENDPOINTS:
         raise Failure(
             "nemoclaw_route_incomplete",
             f"The route for NemoClaw lacks {', '.join(missing) or 'a provider_type of openai or anthropic'}. Give what "
             "inference_route returns as route.",
         )
-    if not _MODEL.fullmatch(wish.route["model"]):
+    if not _MODEL.fullmatch(desired.route["model"]):
         raise Failure(
             "nemoclaw_model_invalid",
-            f"The model is {wish.route['model']!r}. NemoClaw takes letters, digits and . _ : / - alone: have the server "
+            f"The model is {desired.route['model']!r}. NemoClaw takes letters, digits and . _ : / - alone: have the server "
             "give it another name.",
         )
-    if wish.ready_timeout < 1 or wish.stall_timeout < 1:
+    if desired.ready_timeout < 1 or desired.stall_timeout < 1:
         raise Failure(
             "timeout_invalid",
-            f"NemoClaw is to wait {wish.ready_timeout} s for the sandbox {wish.name}, and may be silent for {wish.stall_timeout} s. "
+            f"NemoClaw is to wait {desired.ready_timeout} s for the sandbox {desired.name}, and may be silent for {desired.stall_timeout} "
+            "s. "
             "Give at least one second for each, for example 180 and 300.",
         )
 
 
-def environment(wish: Wish) -> dict[str, str]:
+def environment(desired: Desired) -> dict[str, str]:
     """Return the variables of C(nemoclaw onboard --non-interactive), the key among them.
 
     C(NEMOCLAW_YES) is not one of them: no model has to be downloaded any more, and it would waive checks (upstream-facts N16).
     """
-    route = wish.route
+    route = desired.route
     provider, _name, key = ENDPOINTS[route["provider_type"]]
     # NemoClaw registers the URL as it is, so a loopback one would be the sandbox itself (NemoClaw #5744). It asks nothing of a
     # URL that only the sandbox resolves, but for Anthropic's API: that is asked from the host, and corrected by us afterwards.
@@ -122,16 +123,16 @@ def environment(wish: Wish) -> dict[str, str]:
         "NEMOCLAW_PROVIDER": provider,
         "NEMOCLAW_MODEL": route["model"],
         "NEMOCLAW_ENDPOINT_URL": url,
-        "NEMOCLAW_SANDBOX_NAME": wish.name,
+        "NEMOCLAW_SANDBOX_NAME": desired.name,
         "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": str(route.get("timeout") or 180),
-        "NEMOCLAW_SANDBOX_READY_TIMEOUT": str(wish.ready_timeout),
-        key: wish.credential or NO_KEY,
+        "NEMOCLAW_SANDBOX_READY_TIMEOUT": str(desired.ready_timeout),
+        key: desired.credential or NO_KEY,
     }
     if route["provider_type"] == "openai":
         found["NEMOCLAW_PREFERRED_API"] = route["api"]
     if route.get("context_window"):
         found["NEMOCLAW_CONTEXT_WINDOW"] = str(route["context_window"])
-    if wish.recreate:
+    if desired.recreate:
         found["NEMOCLAW_RECREATE_SANDBOX"] = "1"
     return found
 

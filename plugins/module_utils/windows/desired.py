@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, parse_address
-
+from ..failure import Failure
+from ..host.facts import check_ports
+from ..ollama.daemon import Address, parse_address
 from ..ollama.install.archive import Source, check_version, parse_source
 
 # The page, section WSL with Windows-Host Ollama, writes 0.0.0.0; NemoClaw's later releases 127.0.0.1 (upstream-facts P1).
@@ -20,7 +19,7 @@ _HOSTS = {"all": "0.0.0.0", "loopback": "127.0.0.1"}  # noqa: S104 - what the pa
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted.
 
     Attributes:
@@ -74,8 +73,8 @@ class Report:
         self.expected.update(expected)
 
 
-def make_wish(params: dict[str, Any]) -> Wish:
-    """Return the wish that stands in a module's options.
+def make_desired(params: dict[str, Any]) -> Desired:
+    """Return what is desired by a module's options.
 
     Raises:
         Failure: C(port_invalid), C(ollama_host_invalid), C(windows_limit_invalid), C(version_invalid), and those of parse_source().
@@ -96,7 +95,7 @@ def make_wish(params: dict[str, Any]) -> Wish:
             f"The installer {installer} would come by plain HTTP, and no checksum is given. Use https, or give the checksum.",
         )
     limits = {name: params[name] for name in ("tries", "interval", "timeout", "install_timeout")}
-    return Wish(
+    return Desired(
         state=params["state"],
         bind=params["bind"],
         address=Address(address.host, params["port"]),

@@ -19,7 +19,7 @@ ENVIRON = {"PYTHONPATH": ":".join([str(COLLECTIONS), *filter(None, sys.path)]), 
 MODULE = """
 import sys, time
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.edge import create_module
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.base import create_module
 with patch_module_args({}):
     create_module({})
 try:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
+from ..failure import Failure
+from ..transport.credentials import clean_key
+from ..transport.url import parse_base_url
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -24,7 +24,7 @@ _RESERVED = re.compile(
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """The provider that is wanted. credentials and config: names with their values; ours_only: see remove."""
 
     name: str
@@ -36,41 +36,41 @@ class Wish:
     ours_only: bool = False
 
 
-def check_wish(wish: Wish) -> Wish:
-    """Return the wish with its key as it will be sent, once all of it can be given to the CLI.
+def check_desired(desired: Desired) -> Desired:
+    """Return what is desired, its key as it will be sent, once all of it can be given to the CLI.
 
     Raises:
         Failure: C(openshell_name_invalid), C(credential_name_invalid), C(credential_missing), C(key_invalid),
             C(openshell_config_invalid), or one of the URL codes.
 
     """
-    check_name("provider", wish.name)
-    for name in wish.credentials:
+    check_name("provider", desired.name)
+    for name in desired.credentials:
         if not _VARIABLE.fullmatch(name) or _RESERVED.fullmatch(name):
             raise Failure(
                 "credential_name_invalid",
-                f"The credential of the provider {wish.name} is to be called {name!r}. OpenShell reads it from an environment "
+                f"The credential of the provider {desired.name} is to be called {name!r}. OpenShell reads it from an environment "
                 "variable of that name, so it has to be letters, digits and _, and none that programs take for themselves. "
                 "Use OPENAI_API_KEY.",
             )
-    cleaned = {name: clean_key(value) for name, value in wish.credentials.items()}
+    cleaned = {name: clean_key(value) for name, value in desired.credentials.items()}
     if not cleaned or not all(cleaned.values()):
         raise Failure(
             "credential_missing",
-            f"The provider {wish.name} has no credential, and OpenShell makes none without. For a server that wants no key "
+            f"The provider {desired.name} has no credential, and OpenShell makes none without. For a server that wants no key "
             "give the word dummy.",
         )
-    for name, value in wish.config.items():
+    for name, value in desired.config.items():
         if not _VARIABLE.fullmatch(name) or not value or not value.isprintable():
             raise Failure(
                 "openshell_config_invalid",
-                f"The setting {name!r} of the provider {wish.name} is not a name of letters, digits and _ with a printable "
+                f"The setting {name!r} of the provider {desired.name} is not a name of letters, digits and _ with a printable "
                 "value. Correct it; to take a setting away leave it out.",
             )
         if name.endswith("_BASE_URL"):
-            api = "anthropic-messages" if wish.type == "anthropic" else "openai-completions"
+            api = "anthropic-messages" if desired.type == "anthropic" else "openai-completions"
             parse_base_url(value, api, for_sandbox=True)
-    return replace(wish, credentials=cleaned)
+    return replace(desired, credentials=cleaned)
 
 
 def check_name(what: str, name: str) -> None:
@@ -83,12 +83,12 @@ def check_name(what: str, name: str) -> None:
         )
 
 
-def loopback_warnings(wish: Wish) -> list[str]:
+def loopback_warnings(desired: Desired) -> list[str]:
     found = []
-    for name, value in wish.config.items():
+    for name, value in desired.config.items():
         if name.endswith("_BASE_URL") and parse_base_url(value, "openai-completions", for_sandbox=True).is_loopback:
             found.append(
-                f"{name} of the provider {wish.name} is a loopback address, which inside the sandbox means the sandbox itself. "
+                f"{name} of the provider {desired.name} is a loopback address, which inside the sandbox means the sandbox itself. "
                 "Use host.openshell.internal for a server on the gateway's host."
             )
     return found

@@ -12,27 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
+from ..containers import (
     preflight,
     readiness,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.options import check_options
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS, Spec
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+from ..containers.engine import Engine
+from ..containers.host import Host
+from ..containers.options import check_options
+from ..containers.spec import NO_GPUS, Spec
+from ..failure import Failure
+from ..host.accounts import Account
+from ..host.machine import Machine
+from ..preconditions.gpus import (
     Gpus,
     bounded_share,
     choose_gpus,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import clean_key
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import specs
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
+from ..registry.access import Access
+from ..registry.reference import parse_reference
+from ..transport.credentials import clean_key
+from ..vllm import specs
+from .catalogue import (
     Image,
     VllmModel,
     build_catalogue,
@@ -42,13 +42,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
     gpu_names,
     names_share,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.weights import DEFAULT_FOLDER, Weights
+from .weights import DEFAULT_FOLDER, Weights
 
 _KEY_VARIABLE = "VLLM_API_KEY"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted; the options of the module vllm_container, which documents them."""
 
     name: str = specs.DEFAULT_NAME
@@ -82,7 +82,7 @@ class Vllm:
         engine: Who runs it.
         machine: The host.
         account: Whose cache.
-        wish: What is wanted.
+        desired: What is wanted.
 
     Raises:
         Failure: C(docker_endpoint_unsupported), C(model_unknown), C(catalogue_invalid), C(server_key_refused), C(no_profile),
@@ -90,29 +90,31 @@ class Vllm:
 
     """
 
-    def __init__(self, engine: Engine, machine: Machine, account: Account, wish: Wish) -> None:
+    def __init__(self, engine: Engine, machine: Machine, account: Account, desired: Desired) -> None:
         preflight.require_engine(engine)
         self.engine = engine
-        self.wish = wish
+        self.desired = desired
         self.host = Host(machine, account)
-        self._key = clean_key(wish.ngc_api_key) or None
-        catalogue = build_catalogue(wish.models)
+        self._key = clean_key(desired.ngc_api_key) or None
+        catalogue = build_catalogue(desired.models)
         self.model: VllmModel = (
-            find_model(wish.model, catalogue) if wish.model else default_model(self.host.profile, catalogue)
+            find_model(desired.model, catalogue) if desired.model else default_model(self.host.profile, catalogue)
         )
-        _require_no_key([*self.model.flags, *wish.extra_args], {**self.model.environment, **wish.environment})
-        self.image: Image = _named(wish.image) if wish.image else find_image(self.host.profile, self.host.architecture)
+        _require_no_key([*self.model.flags, *desired.extra_args], {**self.model.environment, **desired.environment})
+        self.image: Image = (
+            _named(desired.image) if desired.image else find_image(self.host.profile, self.host.architecture)
+        )
         # None for a server on the CPU.
         self.gpus: Gpus | None = None
-        if wish.gpus != NO_GPUS:
-            self.gpus = choose_gpus(wish.gpus, self.host.gpus, gpu_names(self.host.profile))
-            if not names_share(self.model, wish.models):
+        if desired.gpus != NO_GPUS:
+            self.gpus = choose_gpus(desired.gpus, self.host.gpus, gpu_names(self.host.profile))
+            if not names_share(self.model, desired.models):
                 share = bounded_share(self.gpus, self.model.gpu_memory_utilization)
                 # Where nothing can be left to take, what is wanted is refused with the numbers.
                 self.model = dataclasses.replace(
                     self.model, gpu_memory_utilization=share or self.model.gpu_memory_utilization
                 )
-        cache_dir = self.host.folder(wish.cache_dir, DEFAULT_FOLDER)
+        cache_dir = self.host.folder(desired.cache_dir, DEFAULT_FOLDER)
         self.weights = Weights(cache_dir, self.model.model, self.model.revision)
 
     @functools.cached_property
@@ -124,17 +126,17 @@ class Vllm:
     def spec(self) -> Spec:
         """The container that serves; it depends on the image's entrypoint, so it may change once the image is here."""
         return specs.server_spec(
-            self.wish.name,
+            self.desired.name,
             self.image.reference,
             self.engine.image(self.image.reference),
             self.model,
-            port=self.wish.port,
-            addresses=preflight.publish_addresses(self.engine, self.wish.publish),
+            port=self.desired.port,
+            addresses=preflight.publish_addresses(self.engine, self.desired.publish),
             gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
             cache_dir=str(self.weights.cache_dir),
-            extra_args=self.wish.extra_args,
-            environment=self.wish.environment,
-            instead_of=self.wish.instead_of,
+            extra_args=self.desired.extra_args,
+            environment=self.desired.environment,
+            instead_of=self.desired.instead_of,
         )
 
     @property
@@ -144,29 +146,29 @@ class Vllm:
         # A rootless engine maps the container's root to the user.
         user = "0:0" if self.engine.facts["rootless"] else f"{account.uid}:{account.gid}"
         return specs.download_spec(
-            self.wish.name,
+            self.desired.name,
             self.image.reference,
             self.model,
             cache_dir=str(self.weights.cache_dir),
             user=user,
-            token=self.wish.hf_token.strip(),
-            endpoint=self.wish.hf_endpoint,
+            token=self.desired.hf_token.strip(),
+            endpoint=self.desired.hf_endpoint,
             environ=self.host.machine.environ,
         )
 
     def server(self, spec: Spec) -> readiness.Server:
         """How to tell how far it is."""
-        return specs.server(spec, self.model, self.wish.wait_timeout)
+        return specs.server(spec, self.model, self.desired.wait_timeout)
 
 
-def check_wish(wish: Wish) -> None:
+def check_desired(desired: Desired) -> None:
     """Refuse what is wrong on every host, before the engine is asked for anything.
 
     Raises:
         Failure: C(container_name_invalid), C(port_invalid), C(timeout_invalid).
 
     """
-    check_options(wish.name, wish.instead_of, wish.port, wish.wait_timeout, wish.stall_timeout)
+    check_options(desired.name, desired.instead_of, desired.port, desired.wait_timeout, desired.stall_timeout)
 
 
 def _require_no_key(arguments: Sequence[str], environment: Mapping[str, str]) -> None:

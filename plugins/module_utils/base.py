@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import PLACEHOLDERS, mask
+
+from .failure import Ended, Failure
+from .transport.credentials import PLACEHOLDERS, mask
 
 # The options of the doc fragment endpoint.
 ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {

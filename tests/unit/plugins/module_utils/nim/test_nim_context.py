@@ -26,9 +26,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import checks
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.scene import (
-    Scene,
-    Wish,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.context import (
+    Context,
+    Desired,
     choose_model,
     gpus_of,
     image_of,
@@ -99,11 +99,11 @@ def unknown_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "download_bytes", lambda _reference, _architecture, _credential: None)
 
 
-def scene(machine: Machine, engine: Engine, **wish: Any) -> Scene:
+def context(machine: Machine, engine: Engine, **desired: Any) -> Context:
     account = find_account()._replace(home="/home/u")
     host = Host(machine, account)
     access = Access(engine.client, machine, account, "key", "nvcr.io")
-    return Scene(engine, host, Wish(**{"ngc_api_key": "key", **wish}), access)  # type: ignore[arg-type]
+    return Context(engine, host, Desired(**{"ngc_api_key": "key", **desired}), access)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_largest_that_is_made_for_arm64(
     machine_named: Named, only_amd64: tuple[str, ...], ours: str, model: str, asked: int
 ) -> None:
     registry = Registry(only_amd64)
-    run = scene(machine_named("dgx-spark"), Engine(registry, ours))
+    run = context(machine_named("dgx-spark"), Engine(registry, ours))
     choice = choose_model(run, gpus_of(run))
     assert (choice.model.name, len(registry.asked)) == (model, asked)
     if asked > 1:
@@ -130,7 +130,7 @@ def test_the_largest_that_is_made_for_arm64(
 
 
 def test_none_is_made_for_arm64(machine_named: Named) -> None:
-    run = scene(machine_named("dgx-spark"), Engine(Registry(("nim",))))
+    run = context(machine_named("dgx-spark"), Engine(Registry(("nim",))))
     with pytest.raises(Failure) as failed:
         choose_model(run, gpus_of(run))
     assert failed.value.code == "image_architecture"
@@ -138,13 +138,13 @@ def test_none_is_made_for_arm64(machine_named: Named) -> None:
 
 def test_amd64_needs_no_registry(machine_named: Named) -> None:
     registry = Registry(("nim",))
-    run = scene(machine_named("h100x8"), Engine(registry))
+    run = context(machine_named("h100x8"), Engine(registry))
     assert choose_model(run, gpus_of(run)).model.name == SUPER
     assert registry.asked == []
 
 
 @pytest.mark.parametrize(
-    ("wish", "model", "image"),
+    ("desired", "model", "image"),
     [
         ({"model": EIGHT}, EIGHT, "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"),
         ({"model": EIGHT, "registry": "r:5"}, EIGHT, "r:5/nim/meta/llama-3.1-8b-instruct:latest"),
@@ -154,25 +154,25 @@ def test_amd64_needs_no_registry(machine_named: Named) -> None:
     ],
 )
 @pytest.mark.parametrize("gpus", ["auto", "none"])
-def test_models_and_images(machine_named: Named, wish: dict[str, str], model: str, image: str, gpus: str) -> None:
-    run = scene(machine_named("rtx4090"), Engine(Registry()), gpus=gpus, **wish)
+def test_models_and_images(machine_named: Named, desired: dict[str, str], model: str, image: str, gpus: str) -> None:
+    run = context(machine_named("rtx4090"), Engine(Registry()), gpus=gpus, **desired)
     choice = choose_model(run, gpus_of(run))
-    assert (choice.model.name, image_of(run.wish, choice.model)) == (model, image)
+    assert (choice.model.name, image_of(run.desired, choice.model)) == (model, image)
 
 
 def test_an_image_and_a_short_name_are_the_model_of_the_catalogue(machine_named: Named) -> None:
     """Its memory is checked then, as for the full name."""
-    wish = {"image": "lab/nim:2", "model": SEVENTY.rpartition("/")[2].upper()}
-    run = scene(machine_named("h100x8"), Engine(Registry()), **wish)
+    desired = {"image": "lab/nim:2", "model": SEVENTY.rpartition("/")[2].upper()}
+    run = context(machine_named("h100x8"), Engine(Registry()), **desired)
     assert choose_model(run, gpus_of(run)).model.name == SEVENTY
-    run = scene(machine_named("rtx4090"), Engine(Registry()), **wish)
+    run = context(machine_named("rtx4090"), Engine(Registry()), **desired)
     with pytest.raises(Failure) as failed:
         choose_model(run, gpus_of(run))
     assert failed.value.code == "gpu_too_small"
 
 
 @pytest.mark.parametrize(
-    ("machine", "wish", "names"),
+    ("machine", "desired", "names"),
     [
         ("dgx-station", {}, ["NVIDIA GB300"]),
         ("dgx-station", {"model": EIGHT}, ["NVIDIA GB300"]),
@@ -184,9 +184,9 @@ def test_an_image_and_a_short_name_are_the_model_of_the_catalogue(machine_named:
     ],
 )
 def test_the_container_gets_gpus_of_one_kind(
-    machine_named: Named, machine: str, wish: dict[str, str], names: list[str]
+    machine_named: Named, machine: str, desired: dict[str, str], names: list[str]
 ) -> None:
-    run = scene(machine_named(machine), Engine(Registry()), **wish)
+    run = context(machine_named(machine), Engine(Registry()), **desired)
     gpus = choose_model(run, gpus_of(run)).gpus
     assert gpus is not None
     assert [device["name"] for device in gpus.devices] == names
@@ -194,21 +194,21 @@ def test_the_container_gets_gpus_of_one_kind(
 
 
 def test_gpus_that_are_named_are_given_as_they_are(machine_named: Named) -> None:
-    run = scene(machine_named("dgx-station"), Engine(Registry()), gpus="all")
+    run = context(machine_named("dgx-station"), Engine(Registry()), gpus="all")
     choice = choose_model(run, gpus_of(run))
     assert choice.gpus is not None
     assert (choice.gpus.ids, len(choice.gpus.devices)) == (["all"], 2)
 
 
 def test_without_a_gpu_and_a_model(machine_named: Named) -> None:
-    run = scene(machine_named("cpu-recorded"), Engine(Registry()), gpus="none")
+    run = context(machine_named("cpu-recorded"), Engine(Registry()), gpus="none")
     with pytest.raises(Failure) as failed:
         choose_model(run, gpus_of(run))
     assert failed.value.code == "model_missing"
 
 
 def checked(
-    run: Scene,
+    run: Context,
     step: str = "create",
     cache: Path | None = None,
     current: dict[str, Any] | None = None,
@@ -218,15 +218,15 @@ def checked(
     choice = choose_model(run, gpus)
     spec = nim.make_spec(
         "n",
-        image_of(run.wish, choice.model),
+        image_of(run.desired, choice.model),
         choice.model.name,
         port=0,
         addresses=[],
         gpus=",".join(choice.gpus.ids) if choice.gpus else "none",
         cache_dir=str(cache or run.host.machine.root / "cache"),
         account=run.host.account,
-        key=run.wish.ngc_api_key.strip() or None,
-        environment=nim.bounded_environment(run.wish.environment, choice.gpus),
+        key=run.desired.ngc_api_key.strip() or None,
+        environment=nim.bounded_environment(run.desired.environment, choice.gpus),
     )
     return checks.check(run, Plan(replace(spec, container_port=0), current, None, list(changes), step), choice)
 
@@ -235,15 +235,15 @@ def test_what_is_looked_at_before_a_pull(machine_named: Named) -> None:
     registry = Registry()
     image = "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"
     # That nobody knows the size stops nothing.
-    assert checked(scene(machine_named("rtx4090"), Engine(registry), model=EIGHT)) == (True, None)
+    assert checked(context(machine_named("rtx4090"), Engine(registry), model=EIGHT)) == (True, None)
     assert (registry.logins, registry.asked) == (["nvcr.io"], [image])
-    assert checked(scene(machine_named("rtx4090"), Engine(registry, images=(image,)), model=EIGHT)) == (False, None)
+    assert checked(context(machine_named("rtx4090"), Engine(registry, images=(image,)), model=EIGHT)) == (False, None)
     # The image is here, so only the key is asked about.
     assert (registry.logins, registry.asked) == (["nvcr.io", "nvcr.io"], [image])
 
 
 @pytest.mark.parametrize(
-    ("engine", "wish", "code"),
+    ("engine", "desired", "code"),
     [
         ({"runtime": False}, {}, "nvidia_runtime_missing"),
         ({}, {"model": SEVENTY}, "gpu_too_small"),
@@ -258,9 +258,9 @@ def test_what_is_looked_at_before_a_pull(machine_named: Named) -> None:
         ({"images": ("lab/nim:2",), "architecture": "arm64"}, {"image": "lab/nim:2"}, "image_architecture"),
     ],
 )
-def test_what_is_refused(machine_named: Named, engine: dict[str, Any], wish: dict[str, Any], code: str) -> None:
+def test_what_is_refused(machine_named: Named, engine: dict[str, Any], desired: dict[str, Any], code: str) -> None:
     with pytest.raises(Failure) as failed:
-        checked(scene(machine_named("rtx4090"), Engine(Registry(), **engine), **wish))
+        checked(context(machine_named("rtx4090"), Engine(Registry(), **engine), **desired))
     assert failed.value.code == code
 
 
@@ -268,12 +268,12 @@ def test_a_full_disk(machine_named: Named, monkeypatch: pytest.MonkeyPatch) -> N
     full = type("Facts", (), {"f_bavail": 1, "f_frsize": 4096})
     monkeypatch.setattr("os.statvfs", lambda _path: full)
     with pytest.raises(Failure, match=r"the weights of meta/llama-3\.1-8b-instruct") as failed:
-        checked(scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT))
+        checked(context(machine_named("rtx4090"), Engine(Registry()), model=EIGHT))
     assert failed.value.code == "disk_too_small"
 
 
 @pytest.mark.parametrize(
-    ("folder", "wish", "current", "changes", "fits"),
+    ("folder", "desired", "current", "changes", "fits"),
     [
         (None, {}, False, (), False),
         # Another model's files leave no more to download than there was.
@@ -292,7 +292,7 @@ def test_room_for_what_is_not_in_the_cache_yet(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     folder: str | None,
-    wish: dict[str, Any],
+    desired: dict[str, Any],
     current: bool,
     changes: tuple[str, ...],
     fits: bool,
@@ -304,8 +304,8 @@ def test_room_for_what_is_not_in_the_cache_yet(
         blob.write_bytes(b"x" * size)
         (blob.parent.parent / "snapshots").symlink_to(blob)
     monkeypatch.setattr("os.statvfs", lambda _path: type("Facts", (), {"f_bavail": 1, "f_frsize": 10}))
-    wanted = {"model": EIGHT, "models": {EIGHT: {"weights_bytes": size}}, **wish}
-    run = scene(machine_named("rtx4090"), Engine(Registry()), **wanted)
+    wanted = {"model": EIGHT, "models": {EIGHT: {"weights_bytes": size}}, **desired}
+    run = context(machine_named("rtx4090"), Engine(Registry()), **wanted)
     found = {"Config": {"Labels": {MODEL: EIGHT}}} if current else None
     differences = [Difference(name, 1, 2) for name in changes]
     try:
@@ -320,7 +320,7 @@ def test_room_for_what_is_not_in_the_cache_yet(
 @pytest.mark.parametrize("step", ["create", "start"])
 def test_a_cache_of_somebody_else(machine_named: Named, closed: str, step: str) -> None:
     """A cache that docker run made is root's."""
-    run = scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
+    run = context(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
     # pytest's own folders are closed to others.
     with tempfile.TemporaryDirectory() as place:
         cache = Path(place, "cache")
@@ -355,7 +355,7 @@ def test_a_cache_of_somebody_else(machine_named: Named, closed: str, step: str) 
 def test_a_cache_that_a_group_may_write_to(
     machine_named: Named, owner: int, group: int, mode: int, open_to_it: bool
 ) -> None:
-    run = scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
+    run = context(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
     run = run._replace(host=Host(run.host.machine, NOBODY))
     with tempfile.TemporaryDirectory() as place:
         os.chown(place, owner, group)
@@ -370,7 +370,7 @@ def test_a_cache_that_a_group_may_write_to(
 
 @pytest.mark.parametrize(("name", "why"), [("file/cache", "is no folder"), ("a\0b", "no folder can be called so")])
 def test_a_cache_that_cannot_be_a_folder(machine_named: Named, tmp_path: Path, name: str, why: str) -> None:
-    run = scene(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
+    run = context(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
     (tmp_path / "file").touch()
     with pytest.raises(Failure, match=why) as failed:
         checked(run, "create", tmp_path / name)
@@ -405,12 +405,12 @@ def test_a_gpu_of_which_it_does_not_get_its_part(
         'case "$1" in\n  --query-gpu=*) echo "0, GPU-1, NVIDIA GeForce RTX 4090, 24564, 20000, 8.9, 550.144.03";;\nesac',
     )
     with pytest.raises(Failure, match="the server takes 22107 MiB") as failed:
-        checked(scene(machine, Engine(Registry()), model=EIGHT))
+        checked(context(machine, Engine(Registry()), model=EIGHT))
     assert failed.value.code == "gpu_busy"
     smaller = {"environment": {"NIM_KVCACHE_PERCENT": "0.75"}}
-    assert checked(scene(machine, Engine(Registry()), model=EIGHT, **smaller))[0] is True
+    assert checked(context(machine, Engine(Registry()), model=EIGHT, **smaller))[0] is True
     # Of an image of the user's nobody knows what it takes.
-    assert checked(scene(machine, Engine(Registry()), image="nvcr.io/lab/own:1"))[0] is True
+    assert checked(context(machine, Engine(Registry()), image="nvcr.io/lab/own:1"))[0] is True
 
 
 def test_a_gpu_that_ollama_holds(machine_named: Named, write_command: Callable[[Path, str], Path]) -> None:
@@ -422,9 +422,9 @@ def test_a_gpu_that_ollama_holds(machine_named: Named, write_command: Callable[[
         f'  --query-compute-apps=pid,process_name,used_memory) echo "{held}";;\n  *) exit 64;;\nesac',
     )
     with pytest.raises(Failure, match=r"Held by /usr/local/bin/ollama \(pid 4711, 20000 MiB\)") as failed:
-        checked(scene(machine, Engine(Registry()), model=EIGHT))
+        checked(context(machine, Engine(Registry()), model=EIGHT))
     assert failed.value.code == "gpu_busy"
-    assert checked(scene(machine, Engine(Registry()), model=EIGHT, share_gpus=True))[0] is True
+    assert checked(context(machine, Engine(Registry()), model=EIGHT, share_gpus=True))[0] is True
 
 
 def test_web_proxies_are_given_and_kept_secret() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.wish import (
-    Wish,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import (
+    Desired,
     check,
     environment,
     trust,
@@ -35,9 +35,9 @@ ANTHROPIC = {
 }
 
 
-def wish(route: dict[str, Any], credential: str = "", name: str = "lab", **limits: Any) -> Wish:
+def desired(route: dict[str, Any], credential: str = "", name: str = "lab", **limits: Any) -> Desired:
     lacks = limits.pop("lacks", {})
-    return Wish(name, {**build_route(**route), **lacks}, credential, **limits)
+    return Desired(name, {**build_route(**route), **lacks}, credential, **limits)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def wish(route: dict[str, Any], credential: str = "", name: str = "lab", **limit
     ],
 )
 def test_what_is_said(route: dict[str, Any], credential: str, said: dict[str, str]) -> None:
-    wanted = wish(route, credential)
+    wanted = desired(route, credential)
     check(wanted)
     given = environment(wanted)
     assert {name: given[f"NEMOCLAW_{name}"] for name in said} == said
@@ -77,9 +77,9 @@ def test_what_is_said(route: dict[str, Any], credential: str, said: dict[str, st
     ],
 )
 def test_the_key(route: dict[str, Any], credential: str, key: dict[str, str]) -> None:
-    given = environment(wish(route, credential))
+    given = environment(desired(route, credential))
     assert {name: value for name, value in given.items() if name.endswith("_KEY")} == key
-    assert "canary-4711" not in repr(wish(route, "canary-4711"))
+    assert "canary-4711" not in repr(desired(route, "canary-4711"))
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_the_key(route: dict[str, Any], credential: str, key: dict[str, str]) ->
 )
 def test_what_is_refused(changes: dict[str, Any], code: str) -> None:
     with pytest.raises(Failure) as raised:
-        check(wish(OLLAMA, **changes))
+        check(desired(OLLAMA, **changes))
     assert raised.value.code == code
 
 
 @pytest.mark.parametrize("name", ["a", "my-assistant", "a" * 19, "lab2"])
 def test_names_that_nemoclaw_and_openshell_take(name: str) -> None:
-    check(wish(OLLAMA, name=name))
+    check(desired(OLLAMA, name=name))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import NO_GPUS
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import (
+from ..containers import plan as plans
+from ..containers.engine import Engine
+from ..containers.host import Host
+from ..containers.spec import NO_GPUS
+from ..failure import Failure
+from ..nim import container as nim
+from ..preconditions.gpus import (
+    AUTO,
+    Gpus,
+    choose_gpus,
+    of_one_kind,
+)
+from ..registry.access import Access
+from ..registry.image import (
+    check_architecture,
+    check_local_architecture,
+)
+from ..registry.reference import parse_reference
+from ..vllm.catalogue import gpu_names
+from .catalogue import (
     Choice,
     NimModel,
     build_catalogue,
@@ -24,23 +37,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catal
     find_model,
     look_up,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
-    AUTO,
-    Gpus,
-    choose_gpus,
-    of_one_kind,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
-    check_architecture,
-    check_local_architecture,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import gpu_names
 
 
 @dataclass(frozen=True)
-class Wish:
+class Desired:
     """What is wanted; the options of the module, with its defaults.
 
     Attributes:
@@ -91,59 +91,59 @@ class Wish:
     ngc_api_key: str = field(default="", repr=False)
 
 
-class Scene(NamedTuple):
+class Context(NamedTuple):
     """What a run works with."""
 
     engine: Engine
     host: Host
-    wish: Wish
+    desired: Desired
     access: Access
 
 
-def gpus_of(scene: Scene) -> Gpus | None:
+def gpus_of(context: Context) -> Gpus | None:
     """Return the GPUs that the container may get, None where it shall have none; choose_model says which it gets.
 
     Raises:
         Failure: C(gpu_missing), C(gpu_unknown).
 
     """
-    wanted = scene.wish.gpus.strip()
-    return None if wanted == NO_GPUS else choose_gpus(wanted, scene.host.gpus)
+    wanted = context.desired.gpus.strip()
+    return None if wanted == NO_GPUS else choose_gpus(wanted, context.host.gpus)
 
 
-def choose_model(scene: Scene, gpus: Gpus | None) -> Choice:
+def choose_model(context: Context, gpus: Gpus | None) -> Choice:
     """Return the model and its GPUs: the one asked for, that of an image of the user's, or the largest that fits and has an image."""
-    choice = _choose(scene, gpus)
+    choice = _choose(context, gpus)
     # GPUs that were named are those that it gets; of all that there are, it gets those of one kind.
-    return choice if scene.wish.gpus.strip() in ("", AUTO) else choice._replace(gpus=gpus)
+    return choice if context.desired.gpus.strip() in ("", AUTO) else choice._replace(gpus=gpus)
 
 
-def _choose(scene: Scene, gpus: Gpus | None) -> Choice:
-    wish, catalogue = scene.wish, build_catalogue(scene.wish.models)
-    preferred = gpu_names(scene.host.profile) if gpus else None
-    if wish.image and look_up(wish.model, catalogue) is None:
+def _choose(context: Context, gpus: Gpus | None) -> Choice:
+    desired, catalogue = context.desired, build_catalogue(context.desired.models)
+    preferred = gpu_names(context.host.profile) if gpus else None
+    if desired.image and look_up(desired.model, catalogue) is None:
         # The user's own: nobody knows what it needs.
-        name = wish.model.strip() or parse_reference(wish.image).repository
+        name = desired.model.strip() or parse_reference(desired.image).repository
         offered = of_one_kind(gpus, preferred) if gpus else None
-        return Choice(NimModel(name, wish.image), "it is the image that was asked for", [], offered)
+        return Choice(NimModel(name, desired.image), "it is the image that was asked for", [], offered)
     if gpus is None:
-        if not wish.model.strip():
+        if not desired.model.strip():
             raise Failure(
                 "model_missing",
                 "Looked for the NIM to run without a GPU: no model fits none, so none can be chosen. Name one by model "
                 "(nim_model), or give it GPUs.",
             )
-        return Choice(find_model(wish.model, catalogue), "it was asked for", [])
-    choice = choose(catalogue, gpus, wish.model, preferred)
-    if choice.smaller and scene.host.architecture != "amd64":
-        return _largest_for_this_cpu(scene, choice)
+        return Choice(find_model(desired.model, catalogue), "it was asked for", [])
+    choice = choose(catalogue, gpus, desired.model, preferred)
+    if choice.smaller and context.host.architecture != "amd64":
+        return _largest_for_this_cpu(context, choice)
     return choice
 
 
-def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
+def _largest_for_this_cpu(context: Context, choice: Choice) -> Choice:
     """Return the largest that has an image for a CPU that some have none for (upstream-facts N31)."""
     candidates = (choice.model, *choice.smaller)
-    current = scene.engine.container(scene.wish.name)
+    current = context.engine.container(context.desired.name)
     running = plans.model_of(current) if current else ""
     for model in candidates:
         # It was found so by an earlier run. To look again would need the registry each time.
@@ -151,25 +151,25 @@ def _largest_for_this_cpu(scene: Scene, choice: Choice) -> Choice:
             return choice._replace(model=model, reason=f"it is here already and fits ({choice.reason})")
     for position, model in enumerate(candidates):
         try:
-            require_architecture(scene, image_of(scene.wish, model))
+            require_architecture(context, image_of(context.desired, model))
         except Failure as failure:
             if failure.code != "image_architecture" or model is candidates[-1]:
                 raise
             continue
         skipped = ", ".join(one.name for one in candidates[:position])
-        more = f"; {skipped} is not made for {scene.host.architecture}" if skipped else ""
+        more = f"; {skipped} is not made for {context.host.architecture}" if skipped else ""
         return choice._replace(model=model, reason=choice.reason + more)
     return choice
 
 
-def image_of(wish: Wish, model: NimModel) -> str:
-    return str(parse_reference(wish.image or model.reference(wish.registry)))
+def image_of(desired: Desired, model: NimModel) -> str:
+    return str(parse_reference(desired.image or model.reference(desired.registry)))
 
 
-def require_architecture(scene: Scene, image: str) -> None:
+def require_architecture(context: Context, image: str) -> None:
     """Refuse an image that this CPU cannot run, whether it is here or in its registry."""
-    found, reference = scene.engine.image(image), parse_reference(image)
+    found, reference = context.engine.image(image), parse_reference(image)
     if found is None:
-        check_architecture(reference, scene.access.inspect(reference), scene.host.architecture)
+        check_architecture(reference, context.access.inspect(reference), context.host.architecture)
     else:
-        check_local_architecture(reference, found, scene.host.architecture)
+        check_local_architecture(reference, found, context.host.architecture)
