@@ -39,7 +39,6 @@ options:
     description: The servers behind the auth proxy. Needed for all states but V(rotated), V(committed) and V(absent).
     type: list
     elements: dict
-    default: []
     suboptions:
       name:
         description: What it is called in messages, for example C(ollama).
@@ -374,10 +373,10 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
         "choices": ["present", "rotated", "committed", "absent", *_NEED_GATES[1:]],
         "default": "serving",
     },
+    # Without a default, which would count as given: without servers there is nothing to prove, and nothing to write.
     "gates": {
         "type": "list",
         "elements": "dict",
-        "default": [],
         "options": {
             "name": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
@@ -450,8 +449,9 @@ def _look(params: dict[str, Any], account: Account, check_mode: bool) -> dict[st
         stopped = free_ports(gates, account, params["gate_user"], check_mode)
         return {"changed": bool(stopped), "stopped": stopped}
     if params["state"] == "loopback":
-        actions = bring_to_loopback(Machine(), account, upstream_ports(gates), check_mode)
-        return {"changed": bool(actions), "actions": actions}
+        warnings: list[str] = []
+        actions = bring_to_loopback(Machine(), account, upstream_ports(gates), check_mode, warnings)
+        return {"changed": bool(actions), "actions": actions, "warnings": warnings}
     known = (gates, account, path, params["gate_user"], params["unit"])
     if params["state"] == "compared":
         return {"changed": False, **compare_gates(*known, params["files"])}
@@ -460,7 +460,7 @@ def _look(params: dict[str, Any], account: Account, check_mode: bool) -> dict[st
 
 def _gates(params: dict[str, Any], check_mode: bool) -> list[Gate]:
     """Return the servers; in check mode none has to serve, since it may be what is not running yet."""
-    named = [{**one, "serving": one["serving"] or one["name"] in params["serving"]} for one in params["gates"]]
+    named = [{**one, "serving": one["serving"] or one["name"] in params["serving"]} for one in params["gates"] or []]
     return [
         Gate(**{**one, "paths": tuple(one["paths"]), "serving": one["serving"] and not check_mode}) for one in named
     ]

@@ -34,7 +34,9 @@ def look_at_host(machine: Machine, account: Account, settings: Settings) -> dict
     """Return C(nemoclaw_host), as a process of the account sees it."""
     names = ("preflight_ollama_port", "preflight_ollama_proxy_port", "preflight_vllm_port", "vllm_port", "nim_port")
     gated = (settings["vllm_gate_port"], settings["nim_gate_port"])
-    backends = [one.get("port") for one in settings["proxy_backends"] if isinstance(one, Mapping)]
+    # One that is no number is refused once the host is known (refusals.gates).
+    named = (str(one.get("port", "")).strip() for one in settings["proxy_backends"] if isinstance(one, Mapping))
+    backends = [port for port in named if port.isdecimal()]
     ports = sorted({int(port) for port in (*(settings[name] for name in names), *gated, *backends) if port})
     # Under sudo the environment is root's, and some look into the home that it names.
     own = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name}

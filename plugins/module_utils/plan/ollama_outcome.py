@@ -242,7 +242,7 @@ class Outcome:
         """What is said once the model is in memory, or in check mode is not."""
         found = [*self._windows_in_words(), *self._path_in_words()]
         served = self.results.get("served", {}) if not self.is_windows else {}
-        found += served.get("context") or []
+        found += [str(served["context"])] if served.get("context") else []
         if self.loaded.get("choice_reason"):
             found.append(f"{self.model}, because {self.loaded['choice_reason']}.")
         # Upstream raises what is below it (upstream-facts N15); a shorter context cuts an agent's system prompt without a word.

@@ -76,6 +76,11 @@ def _problems(settings: ProxySettings) -> Iterator[str]:
     ports = [port for gate in settings.gates for port in (gate.port, gate.upstream_port) if port is not None]
     shown = ", ".join(map(str, ports))
     names = [gate.name for gate in settings.gates]
+    if not names:
+        yield "The auth proxy needs at least one server to stand before, and none is named."
+    unknown = ", ".join(gate.name for gate in settings.gates if gate.upstream_port is None)
+    if unknown:
+        yield f"The auth proxy has to know the port of each server on 127.0.0.1 (upstream_port), and it is not given for {unknown}."
     if not all(1024 <= port <= 65_535 for port in ports):
         yield f"The ports of the auth proxy and of what stands behind it have to lie between 1024 and 65535, and they are {shown}."
     if len(set(ports)) < len(ports):

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,6 @@ _SYSTEMD_S = 5.0
 _BETWEEN_LOOKS_S = 0.1
 # As the module ollama_service waits by default.
 _START_S = 60
-# What our own drop-in has, as dropin.render() writes it.
-_ASSIGNED = re.compile(r'^Environment="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
 
 # A policy that nginx runs under on Fedora and RHEL; the role does not change it (docs/proxy.md).
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -153,8 +150,17 @@ def find_open(machine: Machine, ports: set[int]) -> list[dict[str, Any]]:
     return open_listeners(find_listeners(machine, ports))
 
 
-def bring_to_loopback(machine: Machine, account: Account, ports: set[int], check_mode: bool) -> list[str]:
+def bring_to_loopback(
+    machine: Machine, account: Account, ports: set[int], check_mode: bool, warnings: list[str] | None = None
+) -> list[str]:
     """Bring each Ollama on the ports that is open to the network back to loopback, and return what was done.
+
+    Args:
+        machine: The host.
+        account: Whose Ollama it is, where it is a process.
+        ports: Of the servers.
+        check_mode: Only say what would be done.
+        warnings: Gets what was open, to whom, and who was connected.
 
     Raises:
         Failure: C(engine_exposed) for a server that is not ours to move; the codes of C(ollama_service).
@@ -174,16 +180,25 @@ def bring_to_loopback(machine: Machine, account: Account, ports: set[int], check
         except Failure as failure:
             raise exposed(machine, port, found) if failure.code == "not_ollama" else failure from None
         actions += report.actions
+        if warnings is not None:
+            warnings += report.warnings
         if not check_mode:
             require_loopback(machine, port)
     return actions
 
 
 def kept_environment(machine: Machine) -> dict[str, str]:
-    """Return the variables that our drop-in has besides the address: whoever set them wants them still."""
-    words = [word for text in dropin.find(machine).values() for word in _ASSIGNED.findall(text)]
-    pairs = (re.sub(r"\\(.)", r"\1", word).replace("%%", "%").split("=", 1) for word in words)
-    return {name: value for name, value in pairs if name != "OLLAMA_HOST"}
+    """Return the variables that our drop-in has besides the address: whoever set them wants them still.
+
+    Those that were taken over from a daemon that somebody started by hand are left out: they stay by that mark, without which the next
+    run of the role ollama would take them away.
+    """
+    found: dict[str, str] = {}
+    for text in dropin.find(machine).values():
+        adopted = dropin.adopted(text)
+        found.update((name, value) for name, value in dropin.variables(text).items() if name not in adopted)
+    found.pop("OLLAMA_HOST", None)
+    return found
 
 
 def upstream_ports(gates: list[Gate]) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..host.files import READ_LIMIT
 from ..host.machine import Machine
 
 # The system account that nginx runs as, and its group.
@@ -42,7 +43,8 @@ def find_gate(machine: Machine) -> dict[str, Any]:
     That is the path of nginx or None, whether our account and our unit are there, and what the gates are as C(proxy_gate) takes
     them: by the configuration that is there, which the settings of another play need not describe.
     """
-    accounts = machine.read("/etc/passwd") or ""
+    # All of it: a system account stands at the end, and hosts with a thousand users have more than a usual read takes.
+    accounts = machine.read("/etc/passwd", READ_LIMIT) or ""
     return {
         "nginx": _file_itself(machine, machine.find_system_command("nginx")),
         "account": any(line.startswith(f"{ACCOUNT}:") for line in accounts.splitlines()),

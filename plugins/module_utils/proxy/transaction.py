@@ -166,7 +166,7 @@ def ensure(machine: Machine, desired: Desired, check_mode: bool) -> Report:
         nginx = foresee(machine, desired, may_install=check_mode)
         report = Report()
         ports = upstream_ports(desired.settings.gates)
-        report.actions += bring_to_loopback(machine, desired.account, ports, check_mode)
+        report.actions += bring_to_loopback(machine, desired.account, ports, check_mode, report.warnings)
         _ensure_account(machine, report, check_mode)
         kept = report.keep(_token("present", desired, check_mode))
         wanted = {CONFIG: render_config(desired.settings), UNIT_PATH: render_unit(desired.settings, nginx)}

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ...failure import Failure
-from ...host.files import replace_file
+from ...host.files import READ_LIMIT, replace_file
 from ...host.machine import Machine
 from ..service.presence import UNIT
 from ..service.systemd import Systemd
@@ -55,9 +55,11 @@ def is_missing(machine: Machine) -> bool:
 
 def missing_groups(machine: Machine) -> list[str] | None:
     """Return which of the GPU's groups the user ollama has yet to join, None where there is no such user yet."""
-    if not any(line.startswith(f"{USER}:") for line in (machine.read("/etc/passwd") or "").splitlines()):
+    # All of both: a system account stands at the end, and hosts with a thousand users have more than a usual read takes.
+    users = (machine.read("/etc/passwd", READ_LIMIT) or "").splitlines()
+    if not any(line.startswith(f"{USER}:") for line in users):
         return None
-    rows = [line.split(":") for line in (machine.read("/etc/group") or "").splitlines()]
+    rows = [line.split(":") for line in (machine.read("/etc/group", READ_LIMIT) or "").splitlines()]
     return [row[0] for row in rows if row[0] in _GROUPS and len(row) > 3 and USER not in row[3].split(",")]
 
 

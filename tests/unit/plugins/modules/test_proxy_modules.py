@@ -65,6 +65,24 @@ def test_a_stranger_on_the_port_is_named(run_module: RunModule, file: Path) -> N
     assert TOKEN not in json.dumps(result)
 
 
+@pytest.mark.parametrize("state", ["present", "checked", "free", "loopback", "compared", "serving"])
+def test_a_state_that_is_about_servers_needs_their_names(run_module: RunModule, state: str) -> None:
+    """Without them nothing would be proved, and with V(present) the configuration would lose those that it has."""
+    code, result = run_module(proxy_gate, {"state": state})
+    assert (code, "gates" in result["msg"]) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("gates", "says"), [([], "at least one server"), ([{"name": "ollama", "port": 11435}], "not given for ollama")]
+)
+def test_servers_that_nothing_can_be_put_before_are_refused(
+    run_module: RunModule, gates: list[dict[str, Any]], says: str
+) -> None:
+    code, result = run_module(proxy_gate, {"state": "checked", "gates": gates})
+    assert (code, result["failure"]["code"]) == (1, "proxy_settings_invalid")
+    assert says in result["msg"]
+
+
 @pytest.fixture
 def keep(run_module: RunModule, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Return a function that runs proxy_token on files of this test, and returns its result, which shows no token but the one asked for."""

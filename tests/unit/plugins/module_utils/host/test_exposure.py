@@ -76,3 +76,6 @@ def test_the_variables_of_our_drop_in_are_kept(tmp_path: Path) -> None:
     assert kept_environment(machine) == {}
     dropin.write(machine, dropin.path_for("ollama.service"), dropin.render(set_before))
     assert kept_environment(machine) == {name: value for name, value in set_before.items() if name != "OLLAMA_HOST"}
+    # What was taken over from a daemon started by hand stays by its mark, and is not turned into a setting.
+    dropin.write(machine, dropin.path_for("ollama.service"), dropin.render(set_before, {"OLLAMA_DEBUG": "1"}))
+    assert "OLLAMA_DEBUG" not in kept_environment(machine)

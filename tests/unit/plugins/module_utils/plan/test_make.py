@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.context import as_user
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import make_plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import look_at_host, make_plan
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_plan
 
 Make = Callable[..., Any]
@@ -156,6 +156,14 @@ def test_a_role_that_would_act_for_another_user_is_never_converged(make_host: Ma
     settings = make_settings(nemoclaw_endpoint_url=NOBODY, sandbox_backend="none")
     found = make_plan(Machine(), find_account(), settings, apart=["endpoint_user"], look=lambda *_: host)
     assert "server.verify" in ids(found)
+
+
+def test_a_port_that_is_none_is_refused_and_not_looked_at(plan: Make, make_settings: Make, tmp_path: Path) -> None:
+    backends = [{"name": "vllm", "port": "80a", "upstream_port": 8000}]
+    machine = Machine(root=tmp_path, environ={"PATH": "/nonexistent"})
+    assert look_at_host(machine, find_account(), make_settings(proxy_backends=backends))["listeners"] == []
+    found = plan({"systemd": True}, nemoclaw_yes=True, proxy_backends=backends, **MODEL)
+    assert "proxy_settings_invalid" in codes(found)
 
 
 def test_work_of_a_user_has_that_user_s_rights_and_tells_what_stopped_it() -> None:

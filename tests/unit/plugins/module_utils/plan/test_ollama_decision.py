@@ -160,7 +160,7 @@ def test_how_long_the_model_stays(variables: dict[str, Any], served: str | None,
 
 
 def test_what_was_served_for_another_host_says_nothing_of_windows(on_windows: Make) -> None:
-    found = on_windows(served={"keep_alive": "-1", "context": ["of another run"]}, loaded=LOADED)
+    found = on_windows(served={"keep_alive": "-1", "context": "of another run"}, loaded=LOADED)
     assert (found.keep_alive, found.lines) == ("15m", [])
 
 
@@ -454,7 +454,7 @@ def test_a_check_of_windows_says_what_has_to_hold_there(on_windows: Make) -> Non
 def test_what_is_said_of_model_context_and_path(made: Decide, on_windows: Make) -> None:
     host, decision = made()
     short = {**LOADED, "choice_reason": "it fits", "loaded": {"name": "m:1b", "context_length": 4096}}
-    found = Outcome(decision, host, {"served": {"context": ["Models get a context of 4096."]}, "loaded": short}).lines
+    found = Outcome(decision, host, {"served": {"context": "Models get a context of 4096."}, "loaded": short}).lines
     assert found[:2] == ["Models get a context of 4096.", "m:1b, because it fits."]
     assert "context of 4096 tokens, and an agent's prompts need about 16384" in found[2]
     assert "Set ollama_context_length, for example to 32768." in found[2]

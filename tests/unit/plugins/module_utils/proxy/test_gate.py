@@ -21,6 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as gates_of_host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate
@@ -324,6 +325,16 @@ def test_a_gate_is_compared_in_one_look(
     assert seen["found"] == [{"path": str(config), "content": content}]
 
 
+def test_whoever_closes_an_open_ollama_says_to_whom_it_was_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"port": 11434, "address": "0.0.0.0", "scope": "any", "process": "ollama", "pid": 7}
+    report = Report(actions=["restart ollama.service"], warnings=["Ollama on port 11434 was found open."])
+    monkeypatch.setattr(gates_of_host, "find_open", lambda *_arguments: [row])
+    monkeypatch.setattr(gates_of_host, "converge", lambda *_arguments: (report, None))
+    warnings: list[str] = []
+    assert gates_of_host.bring_to_loopback(Machine(), find_account(), {11434}, True, warnings) == report.actions
+    assert warnings == report.warnings
+
+
 # Stands where NemoClaw's proxy stands. Node itself need not be on the machine that runs the tests, and what is looked at is
 # the process: its program's name, its argument, its owner and its socket.
 _LISTENER = """
@@ -438,6 +449,13 @@ def test_the_gates_that_a_host_has(tmp_path: Path, config: str | None) -> None:
     assert seen["nginx"] == "/opt/nginx", "by the one name that it has for everybody"
     wanted = [("ollama", 11435, "/v1/models"), ("vllm", 18000, "/health")] if config else []
     assert [tuple(gate.values()) for gate in seen["gates"]] == wanted
+
+
+def test_the_account_is_seen_at_the_end_of_a_long_list_of_users(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    users = "".join(f"user{number}:x:{number}:{number}::/home/user{number}:/bin/bash\n" for number in range(2000))
+    (tmp_path / "etc/passwd").write_text(f"{users}nemoclaw-proxy:x:999:999::/nonexistent:/usr/sbin/nologin\n")
+    assert find_gate(Machine(root=tmp_path))["account"] is True
 
 
 def test_the_nginx_that_root_runs_is_none_of_the_users(tmp_path: Path) -> None:
