@@ -51,7 +51,7 @@ def find_gate(machine: Machine) -> dict[str, Any]:
         "unit": machine.exists(UNIT_PATH),
         "gates": [
             {"name": name, "port": int(port), "probe_path": path}
-            for name, port, path in _GATE.findall(machine.read(CONFIG) or "")
+            for name, port, path in _GATE.findall(machine.read(CONFIG, READ_LIMIT) or "")
         ],
     }
 

@@ -350,7 +350,7 @@ class Installation:
                 self._prove_script(source, running)
                 layout.write_manifest(self._place, self._version, None)
                 layout.copy_manifest(self._place)
-            except (Failure, OSError):
+            except BaseException:  # Ctrl-C as well: what was kept is removed below
                 self._undo_script(kept, before, running)
                 raise
             finally:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -55,7 +56,11 @@ def run(machine: Machine, script: IO[bytes], source: Source, version: str, silen
             cwd="/",
             start_new_session=True,
         )
-        code = _wait(process, log, silence)
+        try:
+            code = _wait(process, log, silence)
+        except BaseException:  # Ctrl-C, which the script's own session does not get
+            _kill(process)
+            raise
         if code != 0:
             how = f"was silent for {silence:g} s and was stopped" if code is None else f"ended with exit code {code}"
             said = _tail(log)
@@ -79,9 +84,15 @@ def _wait(process: subprocess.Popen[bytes], log: IO[bytes], silence: float) -> i
             if now != size:
                 size, moved = now, time.monotonic()
             if time.monotonic() - moved > silence:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _kill(process)
                 return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the script with everything that it has started."""
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _tail(log: IO[bytes]) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -275,7 +276,7 @@ def test_the_administrators_unit_stays(tmp_path: Path, before: str | None, after
 
 # Ollama's script as a whole: it installs, writes the unit, enables and starts it. What it leaves is not the version that was wanted,
 # or the disk is full, so that all of it has to go again.
-@pytest.mark.parametrize("trouble", ["version", "disk"])
+@pytest.mark.parametrize("trouble", ["version", "disk", "ended"])
 @pytest.mark.parametrize("before", [{}, OLD])
 def test_a_script_that_fails_leaves_no_service_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, before: dict[str, str]
@@ -298,15 +299,22 @@ def test_a_script_that_fails_leaves_no_service_behind(
     def full(*words: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def ended(process: subprocess.Popen[bytes], *words: object) -> None:
+        process.wait()
+        raise KeyboardInterrupt
+
     if trouble == "disk":
         monkeypatch.setattr(script, "run", full)
+    if trouble == "ended":  # while the script runs, which has done all that it does by then
+        monkeypatch.setattr(script, "_wait", ended)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(installation, "ask_ollama_daemon", lambda port: (None, None))
     desired = Desired("0.1.2", None, "script", "system", str(install), None, None, None, None, 1, True, 1, 1)
     machine = Machine(root=tmp_path, environ={"PATH": "/usr/local/bin:/usr/sbin:/bin"})
-    with pytest.raises(Failure) as failed:
+    with pytest.raises((Failure, KeyboardInterrupt)) as failed:
         installation.Installation(machine, find_account(), desired, lambda position: None).converge(False)
-    assert failed.value.code == ("version_mismatch" if trouble == "version" else "install_failed")
+    codes = {"version": "version_mismatch", "disk": "install_failed", "ended": None}
+    assert getattr(failed.value, "code", None) == codes[trouble]
     assert tree(tmp_path / "usr/local") == usual
     assert not (tmp_path / unit_file.PATH.lstrip("/")).exists()
     assert host.orders[-3:] == ["stop ollama.service", "disable ollama.service", "daemon-reload "]
