@@ -233,6 +233,7 @@ failure:
   type: dict
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -247,6 +248,7 @@ from ..module_utils.openshell.backend import Desired
 from ..module_utils.openshell.probe import DEFAULT_IMAGE
 from ..module_utils.proxy.token import read_token, token_path
 from ..module_utils.route import backends
+from ..module_utils.route.journal import Journal
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.route.route import check_route
 from ..module_utils.route.transaction import PathProbe, Transaction
@@ -298,26 +300,36 @@ def main() -> None:
 def _give(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
     params, machine = module.params, Machine()
     route = check_route(params["route"])
-    token = _token(module, account) if params["behind_gate"] else clean_key(params["credential"])
-    desired = _desired(params, route, _recorded(path), token or _NO_KEY)
-    desired = backends.by_its_provider(params["backend"], machine, account, desired)
-    name, backend, why = backends.choose(params["backend"], machine, account, desired)
+    token, unknown = _key(module, account)
     probe_from = PathProbe(machine, account, params["network"], params["probe_image"] or DEFAULT_IMAGE)
-    transaction = Transaction(backend, desired, path, account, probe_from)
+    current: list[tuple[Transaction, str, str]] = []
+
+    # Here and not before: a call that only looks how far a worker is asks no gateway. One that is down by then is the worker's to tell
+    # of, with what became of the previous route.
+    def plan() -> dict[str, Any] | None:
+        desired = _desired(params, route, _recorded(path), token or _NO_KEY)
+        desired = backends.by_its_provider(params["backend"], machine, account, desired)
+        name, backend, why = backends.choose(params["backend"], machine, account, desired)
+        if backend is not None and unknown is not None:
+            raise unknown
+        transaction = Transaction(backend, desired, path, account, probe_from)
+        current[:] = [(transaction, name, why)]
+        return told(transaction.plan(module.check_mode))
 
     def told(result: dict[str, Any] | None) -> dict[str, Any] | None:
+        _transaction, name, why = current[0]
         if result is not None:
             result.update(backend=name, summary=[why or backends.summary(route, result)])
         return result
 
     def work(report: Report) -> dict[str, Any]:
-        return told(transaction.work(report)) or {}
+        return told(current[0][0].work(report)) or {}
 
     wanted = {option: params[option] for option in ARGUMENT_SPEC if option not in WAIT_OPTIONS}
     message = f"Giving the sandboxes {route['model']}"
     job = Job("sandbox-route", path, {**wanted, "token": token}, message, (token or "",), params["jobs_path"])
     wait = None if module.check_mode else params["wait"]
-    return job.run(lambda: told(transaction.plan(module.check_mode)), work, wait).as_result()
+    return job.run(plan, work, wait).as_result()
 
 
 def _rotate(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
@@ -334,11 +346,18 @@ def _rotate(module: AnsibleModule, account: Account, path: str) -> dict[str, Any
 
 
 def _remove(module: AnsibleModule, account: Account, path: str) -> dict[str, Any]:
-    recorded = _recorded(path) or {}
     params = module.params
-    known = {**params, "gateway": params["gateway"] or recorded.get("gateway")}
-    desired = _desired(known, recorded, recorded, _NO_KEY)
-    return {**backends.remove(params["backend"], Machine(), account, desired, module.check_mode), "finished": True}
+    # A play that was broken off leaves its worker behind, which would lead the sandboxes there again and record it.
+    job = Job("sandbox-route", path, {}, "Giving the sandboxes a route", (), params["jobs_path"])
+    with contextlib.nullcontext() if module.check_mode else job.alone():
+        recorded = _recorded(path) or {}
+        known = {**params, "gateway": params["gateway"] or recorded.get("gateway")}
+        desired = _desired(known, recorded, recorded, _NO_KEY)
+        result = backends.remove(params["backend"], Machine(), account, desired, module.check_mode)
+        # It leaves this behind as well, and no gateway leads where it says any more.
+        if result["backend"] == "openshell" and not module.check_mode:
+            Journal(path, account).remove()
+    return {**result, "finished": True}
 
 
 def _desired(
@@ -359,6 +378,16 @@ def _desired(
         params["proof"],
         params["require_tools"],
     )
+
+
+def _key(module: AnsibleModule, account: Account) -> tuple[str, Failure | None]:
+    """Return the server's key, and why it is unknown: where no sandbox is led, nobody needs the token of the auth proxy."""
+    if not module.params["behind_gate"]:
+        return clean_key(module.params["credential"]), None
+    try:
+        return _token(module, account), None
+    except Failure as failure:
+        return "", failure
 
 
 def _token(module: AnsibleModule, account: Account) -> str:

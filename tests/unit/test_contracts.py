@@ -57,6 +57,14 @@ def test_what_is_included_imports_nothing(role: str) -> None:
     assert [name for name in included if "import_tasks" in texts[name]] == []
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_task_that_passes_over_a_failure_passes_over_no_other_error(role: str) -> None:
+    """A wrong option, a user that cannot be become, and a fault of the module come without C(failure)."""
+    for path in (REPO / "roles" / role / "tasks").glob("*.yml"):
+        for conditions in re.findall(r"failed_when:\n((?: +(?:-|#) .*\n)+)", path.read_text(encoding="utf-8")):
+            assert ".failure" not in conditions or re.match(r" +- \w+ is failed\n", conditions), path
+
+
 @pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_no_playbook_does_nothing_for_want_of_a_tag(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""

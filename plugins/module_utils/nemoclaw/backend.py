@@ -55,7 +55,7 @@ class NemoClawRoute(GatewayRoute):
             desired.accepted,
             "allow" if desired.may_share else "refuse",
         )
-        self._endpoint = spec.endpoint
+        self._sandbox_spec = spec
         self._onboarding = Onboarding(nemoclaw, spec, desired.gateway)
         self._is_missing = False
         self._has_failed = False
@@ -65,9 +65,15 @@ class NemoClawRoute(GatewayRoute):
         # Whether the recorded provider has this key at the recorded address: then it can be given that again.
         self._can_return = False
 
+    @property
+    def _endpoint(self) -> str:
+        """Return what onboarding calls the provider. Not for remove(): without a record there is no route."""
+        return self._sandbox_spec.endpoint
+
     def look(self) -> None:
         """See Backend."""
-        cli = find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._desired.gateway)
+        desired = self._desired
+        cli = find_gateway(self._nemoclaw.machine, self._nemoclaw.account, desired.gateway, desired.credential)
         self.gateway, self.sandbox = self._desired.gateway, self._desired.sandbox
         if cli is None:
             return

@@ -23,8 +23,8 @@ GATEWAY = "nemoclaw"
 _STILL_TO_COME = ("openshell_missing", "openshell_gateway_unset", "openshell_gateway_down")
 
 
-def find_gateway(machine: Machine, account: Account, gateway: str) -> OpenShell | None:
-    """Return the CLI on the gateway, None where there is no gateway yet.
+def find_gateway(machine: Machine, account: Account, gateway: str, secret: str = "") -> OpenShell | None:
+    """Return the CLI on the gateway, None where there is no gateway yet; no sentence shows C(secret).
 
     Raises:
         Failure: C(nemoclaw_gateway_down), C(nemoclaw_registry_unreadable), or one of find_openshell, for a gateway that is there and
@@ -32,7 +32,7 @@ def find_gateway(machine: Machine, account: Account, gateway: str) -> OpenShell 
 
     """
     try:
-        return find_openshell(machine, account, gateway=gateway)
+        return find_openshell(machine, account, gateway=gateway, secret=secret)
     except Failure as failure:
         if failure.code not in _STILL_TO_COME:
             raise

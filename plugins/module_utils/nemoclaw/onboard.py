@@ -177,7 +177,7 @@ class Onboarding:
                 "route_shared",
                 f"NemoClaw would give the provider {desired.endpoint} the address {url} and its key, and other sandboxes of the gateway "
                 f"use it as well: {', '.join(seen.sandboxes)}. So nothing was changed. Use another gateway for this sandbox, or allow "
-                "it with shared: allow.",
+                "it: shared: allow for nemoclaw_onboard, sandbox_change_shared_route: true for the role.",
                 sandboxes=seen.sandboxes,
                 route=openshell_route.as_dict(seen.before),
             )
@@ -217,7 +217,8 @@ class Onboarding:
                 f"The sandbox {desired.name} is configured for {recorded.api}, and the route is {desired.route['api']}: to change that in "
                 "a "
                 "sandbox that runs",
-                "With recreate: true this release makes the sandbox anew instead, and what is in it is lost. Nothing was changed.",
+                "With recreate: true (nemoclaw_onboard) this release makes the sandbox anew instead, and what is in it is lost. Nothing "
+                "was changed.",
             )
         return True
 

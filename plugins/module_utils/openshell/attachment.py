@@ -45,6 +45,8 @@ BINARIES = (
     "/sandbox/.uv/python/**",
 )
 READY, REVOKED = "ready", "revoked"
+# Actions on the profile. A provider may have the word in its name.
+_OF_PROFILE = ("import profile ", "update profile ")
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,9 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
     elif actions or seen.state != READY:
         actions.append(f"wait for {desired.provider}")
     # An attached provider's key is in the environment of the processes that run: they keep the one that they began with.
-    if seen.attached and any(one.split()[0] in ("create", "update") and "profile" not in one for one in actions):
+    if seen.attached and any(
+        one.split()[0] in ("create", "update") and not one.startswith(_OF_PROFILE) for one in actions
+    ):
         actions.append(f"restart {desired.sandbox}")
     return actions
 
@@ -245,7 +249,7 @@ class Attachment:
         outcome = Outcome(self.plan(), READY)
         for action in outcome.actions:
             verb = action.split(" ")[0]
-            if "profile" in action:
+            if action.startswith(_OF_PROFILE):
                 self._put_profile(verb)
             elif verb in ("create", "update"):
                 provider.have(cli, self._provider_spec(), False)

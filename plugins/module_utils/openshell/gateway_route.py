@@ -225,9 +225,9 @@ class GatewayRoute:
     def plan(self, previous: Position | None) -> Plan:
         """See Backend."""
         self._decision = decide(self._desired, self._seen, previous)
-        wanted = self._desired.sandbox
-        if wanted and not any(one.name == wanted and one.phase != "Deleting" for one in self._seen.sandboxes):
-            self._decision.plan.actions.insert(0, f"create the sandbox {wanted}")
+        # In check mode and before the first change: one that is broken, or a name that OpenShell does not take.
+        if self._desired.sandbox and self._making().check():
+            self._decision.plan.actions.insert(0, f"create the sandbox {self._desired.sandbox}")
         return self._decision.plan
 
     def stage(self, report: Report) -> None:
@@ -318,13 +318,16 @@ class GatewayRoute:
         self.look()
         done = Plan()
         ours = [self._name, *([self._name + NEXT] if self._seen.staged else [])]
-        if self._seen.route is not None and self._seen.route.provider in ours:
+        # Those of earlier routes have keys of ours as well, and so has that of a switch which was broken off before its record. What
+        # NemoClaw or somebody else made of such a name stays.
+        known = {one.provider_name for one in PROVIDERS.values()}
+        earlier = sorted({*known, *(name + NEXT for name in known)} - set(ours))
+        leads_by_ours = [*ours, *(name for name in earlier if self._is_given(name))]
+        if self._seen.route is not None and self._seen.route.provider in leads_by_ours:
             removed = openshell_route.remove(self._cli, check_mode)
             done.warnings += removed.warnings
             if removed.changed:
                 done.actions.append(f"remove the route to {self._seen.route.model} by {self._seen.route.provider}")
-        # Those of earlier routes have keys of ours as well. What NemoClaw or somebody else made of such a name stays.
-        earlier = sorted({one.provider_name for one in PROVIDERS.values()} - set(ours))
         for name in [*ours, *earlier]:
             # In check mode the route is still there, and would refuse.
             spec = desired_provider.Desired(name, ours_only=name in earlier, force=check_mode)
@@ -333,6 +336,13 @@ class GatewayRoute:
             done.actions += [f"delete the provider {name}"] if removed_provider.changed else []
         return done
 
+    def _is_given(self, name: str) -> bool:
+        """Tell whether the gateway leads by this provider, and it got its values from here."""
+        if self._seen.route is None or self._seen.route.provider != name:
+            return False
+        found = provider.find_provider(self._cli, name)
+        return found is not None and found.id in self._seen.remembered.providers
+
     @property
     def _decided(self) -> Decision:
         if self._decision is None:
@@ -340,11 +350,13 @@ class GatewayRoute:
         return self._decision
 
     def _make_sandbox(self) -> None:
-        desired = self._desired
-        if desired.sandbox:
-            wanted = sandbox.Desired(desired.sandbox, desired.image, timeout=desired.ready_timeout)
-            making = sandbox.Making(self._cli, wanted)
+        if self._desired.sandbox:
+            making = self._making()
             self._changed |= (making.plan(False) or making.work(self._report)).changed
+
+    def _making(self) -> sandbox.Making:
+        desired = self._desired
+        return sandbox.Making(self._cli, sandbox.Desired(desired.sandbox, desired.image, timeout=desired.ready_timeout))
 
     def _stage_provider(self) -> None:
         self._give(self._name + NEXT if self._decided.is_staged else None)

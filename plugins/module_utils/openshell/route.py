@@ -153,7 +153,8 @@ def _share(desired: Desired, before: RouteSeen, others: Sequence[str]) -> list[s
     if desired.shared == "refuse":
         raise Failure(
             "route_shared",
-            f"{fact} So nothing was changed. Use another gateway for this sandbox, or allow it with shared: allow.",
+            f"{fact} So nothing was changed. Use another gateway for this sandbox, or allow it: shared: allow for "
+            "openshell_inference, sandbox_change_shared_route: true for the role.",
             sandboxes=list(others),
             route=as_dict(before),
         )

@@ -116,12 +116,12 @@ class Making:
         self._cli, self._desired = cli, desired
         self._found: SandboxSeen | None = None
 
-    def plan(self, check_mode: bool) -> Outcome | None:
-        """Return what came of it where there is nothing to do, or nothing may be done; None where there is.
+    def check(self) -> bool:
+        """Return whether the sandbox has to be made, once nothing keeps it from becoming ready.
 
         Raises:
-            Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_stopped),
-                C(route_dangling), or one of the CLI.
+            Failure: C(sandbox_name_invalid), C(sandbox_image_invalid), C(timeout_invalid), C(sandbox_error), C(sandbox_stopped), or one
+                of the CLI.
 
         """
         desired = self._desired
@@ -129,11 +129,22 @@ class Making:
         found = self._found = find_sandbox(self._cli, desired.name)
         if found is not None and found.phase not in ("Deleting", READY, *_PASSING):
             raise _not_ready(self._cli, desired, found, None, Deadline(desired.timeout))
-        if found is None or found.phase == "Deleting":
+        return found is None or found.phase == "Deleting"
+
+    def plan(self, check_mode: bool) -> Outcome | None:
+        """Return what came of it where there is nothing to do, or nothing may be done; None where there is.
+
+        Raises:
+            Failure: Those of check(), or C(route_dangling).
+
+        """
+        is_missing, found = self.check(), self._found
+        if is_missing:
             # One that starts while the route's provider is gone never gets inference.
             find_standing_route(self._cli)
-            return Outcome(found, changed=True, actions=[f"create {desired.name}"]) if check_mode else None
-        return Outcome(found) if check_mode or found.phase == READY else None
+            actions = [f"create {self._desired.name}"]
+            return Outcome(found, changed=True, actions=actions) if check_mode else None
+        return Outcome(found) if check_mode or (found and found.phase == READY) else None
 
     def work(self, report: Report) -> Outcome:
         """Make it where it is missing, and wait until it is ready.

@@ -17,9 +17,10 @@ from ..host.machine import Machine
 from ..nemoclaw.backend import NemoClawRoute
 from ..nemoclaw.capabilities import routed
 from ..nemoclaw.desired import DEFAULT_SANDBOX
+from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.program import find_nemoclaw
 from ..openshell.backend import Backend, Desired, Plan
-from ..openshell.gateway_route import GatewayRoute
+from ..openshell.gateway_route import GatewayRoute, own_sandbox
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
 # A server elsewhere has no auth proxy of ours before it.
@@ -37,7 +38,8 @@ def by_its_provider(wanted: str, machine: Machine, account: Account, desired: De
     """
     if wanted != "nemoclaw" and not (wanted == "auto" and has_nemoclaw(machine, account)):
         return desired
-    sandbox = desired.sandbox or desired.recorded.get("sandbox") or DEFAULT_SANDBOX
+    # The one of the record is another's where that is on another gateway, as NemoClawRoute has it.
+    sandbox = own_sandbox(replace(desired, gateway=desired.gateway or GATEWAY)) or DEFAULT_SANDBOX
     return replace(desired, route=routed(find_nemoclaw(machine, account), sandbox, desired.route))
 
 

@@ -120,7 +120,10 @@ class Transaction:
 
     def _change(self, backend: Backend, report: Report) -> None:
         if self._plan.actions:
-            self._journal.write(Note(self._previous, self._plan.positions))
+            # Where a run that was broken off led them was not proved. If this one is killed before it leads them on, they still are there.
+            now = backend.position()
+            unproved = [now] if now is not None and now != self._previous else []
+            self._journal.write(Note(self._previous, [*self._plan.positions, *unproved]))
         for step, words in _STEPS.items():
             self._at(step)
             report(Progress(step, message=words))

@@ -101,3 +101,14 @@ def test_a_profile_as_the_gateway_exports_it(change: dict[str, Any], same: bool)
 def test_names() -> None:
     assert (profile_id("My_Server.1"), profile_id("ollama-local")) == ("my-server-1", "ollama-local")
     assert (host_of("/usr/bin/openshell"), host_of("/usr/bin/ryno")) == (HOST, "host.ryno.internal")
+
+
+def test_a_provider_may_have_any_name() -> None:
+    """Also one that has the word profile in it: its key is given to the provider, and the sandbox restarted for it."""
+    desired = replace(DESIRED, provider="my-profile")
+    profile = profile_of(desired, HOST)
+    seen = replace(
+        WELL, profile=profile, provider=replace(PROVIDER, name="my-profile", type="my-profile"), knows_key=False
+    )
+    actions = ["update my-profile", "wait for my-profile", "restart first"]
+    assert decide(desired, seen, profile) == actions

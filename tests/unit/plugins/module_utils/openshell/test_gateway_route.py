@@ -5,20 +5,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.fingerprints import Remembered
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import (
+    GatewayRoute,
     Seen,
     decide,
     own_sandbox,
     provider_spec_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import ProviderSeen
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import SandboxSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
@@ -153,3 +160,69 @@ def test_another_type_is_replaced_when_asked() -> None:
 )
 def test_which_sandbox_is_ours(gateway: str, sandbox: str, recorded: dict[str, Any], own: str | None) -> None:
     assert own_sandbox(Desired(ROUTE, "key", recorded, gateway, sandbox)) == own
+
+
+def openshell(folder: Path, sandboxes: list[dict[str, str]], providers: list[str]) -> OpenShell:
+    """Return a command line that has these, and keeps what it is asked to delete."""
+    (folder / "sandboxes").write_text(json.dumps(sandboxes), encoding="utf-8")
+    every = [{"id": f"id of {name}", "name": name, "type": "openai", "resource_version": 1} for name in providers]
+    (folder / "providers").write_text(json.dumps(every), encoding="utf-8")
+    program = folder / "openshell"
+    program.write_text(
+        f"""#!/bin/sh
+cd {folder}
+case "$1 $2" in
+  "sandbox list") cat sandboxes ;;
+  "provider list") cat providers ;;
+  "inference get") if [ -e deleted ]; then echo "  Not configured"; else printf '  Provider: vllm-local\\n  Model: m\\n'; fi ;;
+  "inference delete" | "provider delete") echo "$1 $3" >>deleted ;;
+  "logs "*) echo "a line" ;;
+  *) echo "this stand-in knows no openshell $*" >&2; exit 99 ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    account = find_account()._replace(home=str(folder))
+    return OpenShell(Machine(environ={"PATH": "/usr/bin:/bin"}), account, str(program), Release((0, 0, 111)))
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "code"),
+    [
+        ("mine", "Error", "sandbox_error"),
+        ("mine", "Stopped", "sandbox_stopped"),
+        ("a-name-of-20-letters", "Ready", "sandbox_name_invalid"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_had_is_refused_before_the_first_change(
+    tmp_path: Path, name: str, phase: str, code: str
+) -> None:
+    """In check mode too, which goes no further than the plan."""
+    cli = openshell(tmp_path, [{"id": "1", "name": "mine", "phase": phase}], [NAME])
+    backend = GatewayRoute(cli.machine, cli.account, replace(WANTED, sandbox=name, ready_timeout=1))
+    backend._see(cli)
+    with pytest.raises(Failure) as caught:
+        backend.plan(None)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["ours", "of somebody else"])
+def test_an_uninstall_after_a_switch_that_was_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """The gateway leads by a provider with a key of ours that no record names: it goes with the route, and holds nothing up."""
+    cli = openshell(tmp_path, [], [NAME, "vllm-local"])
+    kept = Remembered("0" * 64, {"id of vllm-local": {"fingerprint": "x", "resource_version": 1}} if given else {})
+    (tmp_path / ".nemoclaw").mkdir()
+    text = json.dumps({"key": kept.key, "providers": kept.providers})
+    (tmp_path / ".nemoclaw" / "openshell-providers.json").write_text(text, encoding="utf-8")
+    backend = GatewayRoute(cli.machine, cli.account, replace(WANTED, recorded=ROUTE))
+    monkeypatch.setattr(backend, "look", lambda: backend._see(cli))
+    own, theirs = (
+        f"delete the provider {NAME}",
+        ["remove the route to m by vllm-local", "delete the provider vllm-local"],
+    )
+    expected = [theirs[0], own, theirs[1]] if given else [own]
+    assert backend.remove(True).actions == expected
+    assert backend.remove(False).actions == expected

@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.backends import (
     is_gated,
     summary,
@@ -77,3 +82,41 @@ def test_a_route_that_went_through_hands() -> None:
     with pytest.raises(Failure, match="lacks model, api") as caught:
         check_route({**whole, "model": "", "api": None})
     assert caught.value.code == "route_incomplete"
+
+
+def test_numbers_that_became_texts_are_numbers() -> None:
+    """As those of -e and of templates; a module's option of type dict makes nothing of its values."""
+    given = {**route("ollama", 11435), "timeout": "90", "context_window": "4096"}
+    assert (check_route(given)["timeout"], check_route(given)["context_window"]) == (90, 4096)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"timeout": "soon"}, "timeout 'soon'"),
+        ({"timeout": [1]}, "no whole number"),
+        ({"model": 70}, "model as something else"),
+    ],
+)
+def test_a_route_with_values_of_other_types(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(Failure, match=said) as caught:
+        check_route({**route("ollama", 11435), **change})
+    assert caught.value.code == "route_incomplete"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked"),
+    [
+        ({"sandbox": "dev", "gateway": "nemoclaw"}, "dev"),
+        ({"sandbox": "dev", "gateway": "openshell"}, "my-assistant"),
+        ({}, "my-assistant"),
+    ],
+)
+def test_the_provider_is_that_of_the_sandbox_that_nemoclaw_leads(
+    monkeypatch: pytest.MonkeyPatch, recorded: dict[str, str], asked: str
+) -> None:
+    """The record may name one on another gateway, from before NemoClaw was installed."""
+    monkeypatch.setattr(backends, "find_nemoclaw", lambda *_host: None)
+    monkeypatch.setattr(backends, "routed", lambda _nemoclaw, sandbox, _route: {"for": sandbox})
+    desired = replace(Desired(route("ollama", 11435), "key"), recorded=recorded)
+    assert backends.by_its_provider("nemoclaw", Machine(), find_account(), desired).route == {"for": asked}

@@ -16,6 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired, Plan, Proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import transaction
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.journal import Journal, Note
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.transaction import PathProbe, Transaction
 
@@ -148,3 +149,27 @@ def test_a_blocked_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, firewal
     assert ("With sandbox_open_firewall=true" in caught.value.message) is offered
     assert backend.asked == []
     assert made(tmp_path, backend, probe_from)[0].plan(True), "in check mode nothing may listen yet"
+
+
+def test_two_runs_that_are_killed_keep_the_route_that_was_proved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one was killed after its note, and before it led anybody on from where the first one had led them."""
+    unproved = {"provider": "unproved", "model": "x", "timeout": 60}
+    backend = Backend()
+    monkeypatch.setattr(backend, "position", lambda: unproved)
+    run, path = made(tmp_path, backend)
+    journal = Journal(str(path), find_account())
+    journal.write(Note(PREVIOUS, [unproved]))
+
+    def kill(step: str) -> None:
+        if step == "stage":
+            note = journal.read()
+            assert note is not None
+            assert (note.previous, note.explains(unproved)) == (PREVIOUS, True)
+            assert note.explains({"provider": "after", "model": "m"})
+
+    monkeypatch.setattr(run, "_at", kill)
+    assert run.plan(False) is None
+    run.work(silent)
+    assert journal.read() is None
