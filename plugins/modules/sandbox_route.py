@@ -234,6 +234,7 @@ failure:
 """
 
 import contextlib
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -285,6 +286,9 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC, required_if=[("state", "present", ["route"])])
     params = module.params
+    # People paste links with the key in the query. Such a route is refused, and Ansible shows the arguments of a task that failed.
+    urls = [str((params["route"] or {}).get(name)) for name in ("base_url_host", "base_url_sandbox")]
+    module.no_log_values |= {url for url in urls if re.search("[@?#]", url)}
     try:
         account = find_account()
         path = params["path"] or record_path(account.home)

@@ -308,9 +308,10 @@ class GatewayRoute:
 
     def rotate(self, check_mode: bool) -> bool:
         """See Backend."""
-        if self._seen.provider is None:
-            return False
-        self._changed = provider.have(self._cli, provider_spec_of(self._desired), check_mode).changed
+        # A run that was broken off may have left the sandboxes led by the one beside it.
+        for name, seen in ((None, self._seen.provider), (self._name + NEXT, self._seen.staged)):
+            if seen is not None:
+                self._changed |= provider.have(self._cli, provider_spec_of(self._desired, name), check_mode).changed
         return self._changed
 
     def remove(self, check_mode: bool) -> Plan:

@@ -14,7 +14,8 @@ from ..nemoclaw.registry import find_recorded
 from ..openshell.backend import Desired
 from ..openshell.cli import OpenShell, find_openshell
 from ..openshell.gateway_route import Decision, Seen, decide, position_of, see
-from ..openshell.sandboxes import find_sandbox
+from ..openshell.sandbox import Desired as SandboxDesired
+from ..openshell.sandbox import Making
 from ..proxy.token import read_token, token_path
 from ..route.journal import Journal
 from ..route.record import record_path
@@ -92,7 +93,10 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
         at.steps.append(step("sandbox", "route", "inference.local does not lead there", before=words, after=after))
-    if settings["sandbox_name"] and backend == OPENSHELL and find_sandbox(cli, settings["sandbox_name"]) is None:
+    wanted = SandboxDesired(
+        settings["sandbox_name"], settings["sandbox_image"] or None, timeout=settings["sandbox_ready_timeout"]
+    )
+    if wanted.name and backend == OPENSHELL and Making(cli, wanted).check():
         at.steps.append(
             step("sandbox", "create", f"there is no sandbox {settings['sandbox_name']}", after=settings["sandbox_name"])
         )

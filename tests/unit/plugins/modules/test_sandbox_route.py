@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Plan, Proof
@@ -111,3 +113,18 @@ def test_an_uninstall_ends_the_worker_of_a_play_that_was_broken_off(
     assert run_module(sandbox_route, {**args, "state": "absent"})[0] == 0
     time.sleep(1.5)
     assert not Path(args["path"]).exists()
+
+
+@pytest.mark.parametrize("field", ["base_url_host", "base_url_sandbox"])
+@pytest.mark.parametrize(
+    "address", ["http://lab:canary@server/v1", "http://server/v1?key=canary", "http://server/v1#canary"]
+)
+def test_a_secret_in_an_address_is_not_shown(
+    run_module: RunModule, args: dict[str, Any], field: str, address: str
+) -> None:
+    # ansible-core 2.21 sends the arguments back only on request, 2.19 always.
+    asked = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS_VARS else {}
+    code, result = run_module(sandbox_route, {**args, **asked, "route": {**ROUTE, field: address}, "backend": "none"})
+    assert (code, result["failure"]["code"][:4]) == (1, "url_")
+    assert result["invocation"]["module_args"]["route"]["model"] == "m"
+    assert "canary" not in json.dumps(result)

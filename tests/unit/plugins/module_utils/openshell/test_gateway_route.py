@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.fingerprints import Remembered
@@ -226,3 +227,25 @@ def test_an_uninstall_after_a_switch_that_was_broken_off(
     expected = [theirs[0], own, theirs[1]] if given else [own]
     assert backend.remove(True).actions == expected
     assert backend.remove(False).actions == expected
+
+
+def test_a_token_reaches_the_provider_that_a_broken_off_run_left_in_use_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the sandboxes go on with the previous token until that ends, and the proof passes by it."""
+    given: list[str] = []
+
+    def have(_cli: object, desired: Any, _check_mode: bool) -> provider.Outcome:
+        given.append(desired.name)
+        return provider.Outcome(None, None, changed=True)
+
+    monkeypatch.setattr(provider, "have", have)
+    cli = openshell(tmp_path, [], [NAME])
+    backend = GatewayRoute(cli.machine, cli.account, WANTED)
+    backend._cli_seen, backend._seen = cli, replace(CONVERGED, staged=replace(OURS, name=f"{NAME}-next"))
+    assert backend.rotate(False)
+    assert given == [NAME, f"{NAME}-next"]
+    backend._seen = EMPTY
+    given.clear()
+    GatewayRoute.rotate(backend, False)
+    assert given == [], "only what is there is changed"
