@@ -126,7 +126,7 @@ class CallbackModule(Default):
         super().v2_runner_item_on_failed(result)
 
     def _say_if_older(self, host: str, progress: dict[str, Any], since_start: float) -> None:
-        """Tell that the work was begun by an earlier run, which was broken off."""
+        """Tell that the work was begun by an earlier run, which was interrupted."""
         elapsed = number_of(progress, "elapsed")
         if elapsed is not None and elapsed > since_start + _TOLERANCE_S:
             self._print_now(

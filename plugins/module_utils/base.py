@@ -56,7 +56,7 @@ CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-# Where an archive is. What follows the question mark may be the signature of a link that is only lent, so Ansible may not write the
+# Where an archive is. The query may be the signature of a presigned URL, so Ansible may not write the
 # option to the host's log, which it does before the module can say anything; create_module() gives the rest of it free.
 LINK_OPTION: dict[str, Any] = {"type": "str", "no_log": True}
 # The same holds for the base URL of a server, of which people paste the query with the key in it.

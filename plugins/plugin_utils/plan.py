@@ -189,7 +189,7 @@ def _container_reason(plan: Mapping[str, Any], result: Mapping[str, Any]) -> str
 
 
 def _server_steps(plan: Mapping[str, Any], result: Mapping[str, Any]) -> list[steps.Step]:
-    """Return a step where the server is ready, and is another one than the route that was proved leads to."""
+    """Return a step where the server is ready, and is another one than that of the route that was proved."""
     route = plan["route"]
     if result.get("phase") != "ready" or route is None:
         return []

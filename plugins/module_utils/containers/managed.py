@@ -128,13 +128,13 @@ def roll_back(
     report: Report = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Failure:
-    """Remove a container that did not prove itself, bring the one before back, and return the failure with what was done.
+    """Remove a container that did not prove itself, restore the previous one, and return the failure with what was done.
 
     Args:
         engine: Who runs them.
         spec: What failed.
         failure: How.
-        server: How to wait until the one before answers again; None only starts it.
+        server: How to wait until the previous one answers again; None only starts it.
         report: Gets the progress of that.
         sleep: How to wait.
 
@@ -165,7 +165,7 @@ def roll_back(
 
 
 def _undo(engine: Engine, spec: Spec) -> bool:
-    """Remove what did not prove itself, and give the one before its name back; False where what has the name proved itself."""
+    """Remove what did not prove itself, and give the previous one its name back; False where what has the name proved itself."""
     current, fallback = ours(engine, spec.name, spec.kind)
     _remove_leftover(engine, spec)
     if current is not None and not is_unproved(current):

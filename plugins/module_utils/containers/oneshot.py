@@ -60,7 +60,7 @@ def run(
     except Failure:
         raise
     except BaseException:
-        # Broken off (Ctrl-C, SIGTERM): nobody would remove it after its end, and the engine shows its environment, with the user's token.
+        # Interrupted (Ctrl-C, SIGTERM): nobody would remove it after its end, and the engine shows its environment, with the user's token.
         engine.remove(spec.name)
         raise
 

@@ -37,7 +37,7 @@ class Plan:
 
     Attributes:
         spec: What is wanted.
-        current: The container that counts as ours now; of a run that was killed in the middle it is the one before.
+        current: The container that counts as ours now; of a run that was killed in the middle it is the previous one.
         fallback: C(NAME-previous), kept until the current one has proved itself.
         changes: What differs.
         step: C(none), C(rename) (it serves, and a run that was killed left it with another name), C(start), C(update), C(create) or

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The account of a run: one entry for each rung of the ladder."""
+"""The account of a run: one entry for each probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PASSED, FAILED, WARNED, SKIPPED = "passed", "failed", "warned", "skipped"
 
 @dataclass
 class Probe:
-    """One rung: C(latency) in seconds is that of the last try, C(status) its HTTP status, C(reason) is for people."""
+    """One probe: C(latency) in seconds is that of the last try, C(status) its HTTP status, C(reason) is for people."""
 
     name: str
     api: str

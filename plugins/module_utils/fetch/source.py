@@ -30,7 +30,7 @@ class Source(NamedTuple):
     sha256: str | None
 
     def __str__(self) -> str:
-        # What follows the question mark may be the signature of a link that is only lent.
+        # The query may be the signature of a presigned URL.
         return self.path or self.url.partition("?")[0]
 
     @property

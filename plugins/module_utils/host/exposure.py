@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Whether a model server can be reached past its gate, by the sockets of the host: nothing else tells (decision 0021, D5)."""
+"""Whether a model server can be reached past its auth proxy, by the sockets of the host: nothing else tells (decision 0021, D5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS_OPTION = "--host"
 def open_listeners(listeners: Iterable[dict[str, Any]], has_gate: bool = True) -> list[dict[str, Any]]:
     """Return the listeners (of C(find_listeners)) through which others than this host reach a server.
 
-    Behind a gate, that is every address but loopback: sandboxes come through the gate. Without one they come by the bridge's
+    Behind an auth proxy, that is every address but loopback: sandboxes come through the auth proxy. Without one they come by the bridge's
     address, so only what listens on all addresses counts.
     """
     return [one for one in listeners if one["scope"] == "any" or (has_gate and one["scope"] == "address")]

@@ -180,7 +180,7 @@ def _without_answer(name: str, problem: str) -> Any:
 
 
 def _look_at_windows(machine: Machine, ollama_port: int) -> tuple[dict[str, Any], Side]:
-    """Return the facts about WSL, and the Ollama of Windows: which addresses lead there depends on the networking mode."""
+    """Return the facts about WSL, and the Ollama of Windows: which addresses reach it depends on the networking mode."""
     wsl = read_wsl(machine)
     return wsl, find_windows_ollama(machine, ollama_port, wsl["networking_mode"])
 

@@ -5,7 +5,7 @@
 """Files that others may touch as well: replaced in one step, read without waiting, and never by root in a user's own folder.
 
 Whoever reads a file sees the old content or the new, never a part. What lies in a folder of a user is written and read with that
-user's rights: root that looked first and wrote then could be led to anywhere by a link that is put there in between.
+user's rights: root that looked first and wrote then could be sent anywhere by a link that is put there in between.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def require_trusted_listener(
 ) -> None:
     """Refuse to send a key to a port of loopback that another user of the host holds.
 
-    A port without a listener passes: nobody answers there, or the kernel leads it on, which only root can set up.
+    A port without a listener passes: nobody answers there, or the kernel forwards it, which only root can set up.
 
     Raises:
         Failure: C(listener_untrusted), naming who listens.

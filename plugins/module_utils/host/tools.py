@@ -70,7 +70,7 @@ def find_ollama(machine: Machine, account: Account, port: int) -> dict[str, Any]
 
 
 def _describe_installation(machine: Machine, account: Account, path: str | None) -> dict[str, str | None]:
-    """Look where the program lies; without one, where an installation that was broken off may have left something."""
+    """Look where the program lies; without one, where an interrupted installation may have left something."""
     prefixes = [str(Path(path).parent.parent)] if path else ["/usr/local", f"{account.home}/.local"]
     places = [machine.path(prefix) for prefix in prefixes]
     manifest = next(filter(None, map(read_manifest, places)), None)

@@ -49,7 +49,7 @@ class Side(NamedTuple):
 def read_wsl(machine: Machine) -> dict[str, Any]:
     """Return version, name, networking mode and interop, None where it cannot be known.
 
-    The mode decides which addresses lead to Windows (microsoft/WSL issue 12626), and only C(wslinfo) tells it.
+    The mode decides which addresses reach Windows (microsoft/WSL issue 12626), and only C(wslinfo) tells it.
     """
     release = (machine.read(KERNEL_RELEASE) or "").strip()
     mode = None
@@ -149,7 +149,7 @@ def default_gateway(table: str | None) -> str | None:
 
 
 def _ways_to_windows(machine: Machine, mode: str | None) -> list[str]:
-    """Return the names and addresses that may lead to Windows, the page's first."""
+    """Return the names and addresses that may reach Windows, the page's first."""
     if mode == "mirrored":
         return [WINDOWS_HOST, "127.0.0.1"]
     gateway = default_gateway(machine.read(_ROUTES))

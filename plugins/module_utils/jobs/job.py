@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """Work that outlives the module call which started it, so that the next calls can tell how far it is.
 
-A worker process does it, and each call looks at its state for a while; decision 0009 says why. A play that is broken off does
+A worker process does it, and each call looks at its state for a while; decision 0009 says why. A play that is interrupted does
 not stop the worker: the next call with the same parameters goes on watching it, and one that wants the opposite ends it first.
 """
 
@@ -31,7 +31,7 @@ from .worker import start
 
 # Seconds between two looks at a worker within one call: nobody notices, and 25 hosts cost nothing.
 _LOOK_S = 0.1
-# An end is told to whoever was watching. An older one belongs to a play that was broken off: what it says may be wrong by now.
+# An end is told to whoever was watching. An older one belongs to an interrupted play: what it says may be wrong by now.
 _FRESH_S = 60.0
 # A worker that is killed twice in a row is killed by the host, and would be again.
 _MAY_BE_LOST = 1

@@ -158,7 +158,7 @@ class NemoClawRoute(GatewayRoute):
         self._see(
             find_openshell(self._machine, self._account, gateway=self._desired.gateway, secret=self._desired.credential)
         )
-        # Onboarding was allowed to lead other sandboxes there, and wrote the provider: nothing is left that could stand beside it.
+        # Onboarding was allowed to route other sandboxes there, and wrote the provider: nothing is left that could stand beside it.
         decision = decide(replace(self._desired, may_share=True), self._seen, self.position())
         self._decision = replace(decision, is_staged=False)
 
@@ -182,7 +182,7 @@ class NemoClawRoute(GatewayRoute):
         )
 
     def _tell(self) -> None:
-        """Tell NemoClaw. It leads the gateway too, and undoes what it could not finish."""
+        """Tell NemoClaw. It routes the gateway too, and undoes what it could not finish."""
         recorded = find_recorded(self._account.home, self._desired.sandbox)
         spec = self._spec_now()
         if recorded is not None and inference.is_told(recorded, spec):

@@ -5,7 +5,7 @@
 """A proved route in the words of NemoClaw's wizard.
 
 Whatever serves, NemoClaw is told of an endpoint: the URL, the key and the model that were proved. Its own choices for Ollama, vLLM
-and NIM would set the server up once more: restart Ollama's service, start a proxy on the port that our gate holds (and end where it
+and NIM would set the server up once more: restart Ollama's service, start a proxy on the port that our auth proxy holds (and end where it
 cannot), take the first model that a vLLM lists, without a key (NemoClaw src/lib/onboard.ts; decision 0015).
 """
 
@@ -47,7 +47,7 @@ _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
 
 @dataclass(frozen=True)
 class Desired:
-    """The sandbox that is wanted, and where it is to be led.
+    """The sandbox that is wanted, and where it is to be routed.
 
     Attributes:
         name: Of the sandbox.

@@ -39,7 +39,7 @@ def find_gateway(machine: Machine, account: Account, gateway: str, secret: str =
         sandboxes = recorded_names(account.home)
         if not sandboxes:
             return None
-        # Onboarding would make them anew, or lead all of them elsewhere without anybody having been asked.
+        # Onboarding would make them anew, or route all of them elsewhere without anybody having been asked.
         raise Failure(
             "nemoclaw_gateway_down",
             f"NemoClaw has sandboxes on this host, {', '.join(sandboxes)}, and their gateway {gateway} cannot be asked: {failure.message} "
@@ -56,7 +56,7 @@ class Kept:
     route: RouteSeen | None
 
     def restore(self) -> str:
-        """Lead the gateway back where a run that failed has led it elsewhere, and return the sentence that says so."""
+        """Restore the gateway's route where a run that failed has changed it, and return the sentence that says so."""
         if self.cli is None or self.route is None:
             return ""
         before = self.route

@@ -119,7 +119,7 @@ class Onboarding:
                 "sandbox_accept_third_party_software to true. Nothing was changed.",
             )
         if cli is not None:
-            # Onboarding leads the whole gateway there, with every sandbox of it.
+            # Onboarding routes the whole gateway there, with every sandbox of it.
             wanted = openshell_route.Desired(
                 desired.endpoint, desired.route["model"], sandbox=desired.name, shared=desired.shared
             )
@@ -131,7 +131,7 @@ class Onboarding:
 
         Raises:
             Failure: C(nemoclaw_failed), C(nemoclaw_stalled), C(nemoclaw_busy), C(nemoclaw_sandbox_timeout),
-                C(nemoclaw_not_recorded), each with C(handed_over); the gateway leads where it led before.
+                C(nemoclaw_not_recorded), each with C(handed_over); the gateway has its previous route.
 
         """
         desired = self._desired

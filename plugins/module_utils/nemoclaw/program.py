@@ -77,7 +77,7 @@ class NemoClaw:
     path: str
 
     def environ(self, own: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a run: what this process has, less all that could lead NemoClaw elsewhere, and ours."""
+        """Return the environment of a run: what this process has, less all that could send NemoClaw elsewhere, and ours."""
         kept = {
             name: value
             for name, value in self.machine.environ.items()

@@ -119,7 +119,7 @@ def _started(
         if missing:
             actions.insert(0, f"pull {spec.image}")
     elif plans.is_unproved(plan.current or {}):
-        # Left by a run that was killed. What is wrong with it is for follow() to see, which brings the one before back.
+        # Left by a run that was killed. What is wrong with it is for follow() to see, which restores the previous one.
         actions.append(f"wait for {spec.name}")
     else:
         seen = readiness.look(engine, server)

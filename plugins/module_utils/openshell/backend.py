@@ -55,7 +55,7 @@ class Desired:
     require_tools: bool = True
 
 
-# Where the sandboxes are led, as JSON has it. That before a run is kept in a file until the route is recorded, so that the successor of a
+# The sandboxes' route, as JSON has it. That before a run is kept in a file until the route is recorded, so that a successor of a
 # run that was killed in between knows it too.
 Position = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Plan:
         actions: In words and in order, such as C(create ollama-local); nothing is to be done where there are none.
         warnings: For the user.
         notes: What the user should know and is no warning.
-        positions: Where the run may lead the sandboxes until the route is recorded; provider and model count.
+        positions: Where the run may route the sandboxes until the route is recorded; provider and model count.
 
     """
 
@@ -105,7 +105,7 @@ class Backend(Protocol):
         """Ask what is there. Changes nothing."""
 
     def position(self) -> Position | None:
-        """Return where the sandboxes are led, as look() saw it; None for nowhere."""
+        """Return where the sandboxes are routed, as look() saw it; None for nowhere."""
 
     def plan(self, previous: Position | None) -> Plan:
         """Return what is to be done by what look() saw, or raise the Failure by which nothing may be.
@@ -117,7 +117,7 @@ class Backend(Protocol):
         """Put what is new beside what is in use: make the sandbox, and the provider, under another name where one in use has to change."""
 
     def route(self) -> None:
-        """Lead the sandboxes there. From here on they may get answers of the new server."""
+        """Route the sandboxes there. From here on they may get answers of the new server."""
 
     def prove(self) -> Proof:
         """Ask the model from inside a sandbox."""
@@ -129,7 +129,7 @@ class Backend(Protocol):
         """Give everything its lasting name, and remove what was staged. The route is recorded by now."""
 
     def restore(self, previous: Position | None) -> list[str]:
-        """Lead the sandboxes to where they were led before, remove what was staged, and return what became of it, in sentences."""
+        """Restore the previous route of the sandboxes, remove what was staged, and return what became of it, in sentences."""
 
     def rotate(self, check_mode: bool) -> bool:
         """Give the provider of the route the credential where it is there and has another, and tell whether it had.

@@ -80,7 +80,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Network:
-    """A bridge network: subnet and gateway as text, where the sandbox's name for the host leads, the bridge's own name."""
+    """A bridge network: subnet and gateway as text, what the sandbox's name for the host resolves to, the bridge's own name."""
 
     name: str
     subnet: str | None

@@ -137,7 +137,7 @@ class OpenShell:
         options: C(-g) and C(--gateway-endpoint), where given.
         secret: A value that no sentence may show.
         gateway: The name that the gateway is registered under, None where an address was used without one.
-        way: How this release leads sandboxes to a model.
+        way: How this release routes sandboxes to a model.
 
     """
 
@@ -203,7 +203,7 @@ class OpenShell:
         return [self.path, *self.options, *words]
 
     def environ(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a call: that of this process, without what leads to another user's registrations."""
+        """Return the environment of a call: that of this process, without what points to another user's registrations."""
         own = dict(self.machine.environ)
         if own.get("HOME") != self.account.home:
             for name in _OTHERS:
@@ -251,7 +251,7 @@ def find_openshell(
         endpoint: Its URL, instead of the registered one.
         executable: The program; by default C(openshell) on PATH or in C(~/.local/bin).
         secret: A value that no sentence may show.
-        ways: The ways of leading sandboxes that the caller knows.
+        ways: The ways of routing sandboxes that the caller knows.
 
     Raises:
         Failure: C(openshell_missing), the codes of check_release and check_way, C(openshell_release_mismatch), or one of call().

@@ -134,7 +134,7 @@ def decide(desired: Desired, seen: Seen, previous: Position | None) -> Decision:
 
 
 def _as_route(previous: Position | None, name: str) -> RouteSeen | None:
-    """Return the previous route; the provider beside another stands for that one, where a run was broken off before its last step."""
+    """Return the previous route; the provider beside another stands for that one, where a run was interrupted before its last step."""
     if previous is None:
         return None
     through = name if previous["provider"] == name + NEXT else previous["provider"]
@@ -147,7 +147,7 @@ def position_of(route: RouteSeen | None) -> Position | None:
 
 
 def _moves(desired: Desired, outcome: provider.Outcome) -> bool:
-    """Tell whether the provider would lead elsewhere. Where nobody knows where it leads, it is taken for elsewhere."""
+    """Tell whether the provider would point elsewhere. Where nobody knows where it points, it is taken for elsewhere."""
     recorded, route = desired.recorded, desired.route
     same = (recorded.get("provider_name"), recorded.get("base_url_sandbox")) == (
         route["provider_name"],
@@ -369,7 +369,7 @@ class GatewayRoute:
         return changed
 
     def _lead(self, name: str) -> None:
-        """Lead the gateway through a provider. Whether others may be led along was decided by plan()."""
+        """Route the gateway through a provider. Whether others may follow was decided by plan()."""
         route = self._desired.route
         spec = openshell_route.Desired(name, route["model"], route["timeout"], shared="allow")
         self._changed |= openshell_route.have(self._cli, spec, False).changed

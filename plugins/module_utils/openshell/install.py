@@ -48,7 +48,7 @@ class Desired:
     stall_timeout: float = 60.0
 
 
-# Its archives were not looked at, and what it sets up is led otherwise.
+# Its archives were not looked at, and what it sets up is routed otherwise.
 _FIRST_OTHERWISE = (0, 1, 0)
 
 

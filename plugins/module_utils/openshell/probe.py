@@ -105,7 +105,7 @@ def probe(machine: Machine, account: Account, desired: Desired, check_mode: bool
     elif docker.system == "desktop" and desired.host == WINDOWS_HOST:
         result.update(outcome=BLOCKED, reason="windows", hint=_of_windows(desired, answer.said))
     elif docker.system == "desktop":
-        # No failure there is fatal (upstream-facts N22): the way leads through Docker Desktop's own machine.
+        # No failure there is fatal (upstream-facts N22): the path goes through Docker Desktop's own machine.
         result.update(
             reason="not_probed",
             hint=f"A container of Docker Desktop did not reach {desired.host}:{desired.port} ({answer.said}). Prove it from a sandbox.",

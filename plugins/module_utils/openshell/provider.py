@@ -189,7 +189,7 @@ def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
         with acting_as(cli.account):
             fingerprints.write_state(path, remembered)
     except Failure as failure:
-        # The gateway has the values, so nothing is to be led back. The next run gives them once more.
+        # The gateway has the values, so nothing is to be restored. The next run gives them once more.
         outcome.warnings.append(f"The provider {desired.name} has its values, but {failure.message}")
     return outcome
 
@@ -229,7 +229,7 @@ def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     """Delete the provider; absent is fine, and so is one that nobody gave its values from here, where ours alone are meant.
 
     Raises:
-        Failure: C(provider_in_use) while the route leads through it, C(provider_attached), or another of the CLI.
+        Failure: C(provider_in_use) while the route uses it, C(provider_attached), or another of the CLI.
 
     """
     check_name("provider", desired.name)

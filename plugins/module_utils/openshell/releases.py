@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which releases of OpenShell are taken, what each can do, and how it leads sandboxes to a model (upstream-facts O1, O2, O13)."""
+"""Which releases of OpenShell are taken, what each can do, and how it routes sandboxes to a model (upstream-facts O1, O2, O13)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_release(said: str, path: str) -> Release:
 
 
 def way_of(help_text: str, attach_help: str) -> str | None:
-    """Return the way that a command line knows by its own help, None for neither. Releases that know both are led by the route."""
+    """Return the way that a command line knows by its own help, None for neither. Releases that know both use the route."""
     if re.search(r"^\s*inference:?\s", help_text, re.MULTILINE):
         return ROUTE
     # Without a wait nobody knows when a sandbox has applied what was attached.

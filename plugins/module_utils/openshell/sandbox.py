@@ -30,7 +30,7 @@ from .sandboxes import (
 )
 
 READY = "Ready"
-# Phases that lead to another by themselves.
+# Phases that change by themselves.
 _PASSING = ("Provisioning", "Starting", "Unspecified", "Unknown")
 _POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N36)
 # Seconds for the command to end once the phase is known: its words explain an error.

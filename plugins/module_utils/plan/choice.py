@@ -27,7 +27,7 @@ ROLES = {
     "nim": "nim",
 }
 MANAGED = ("install-vllm", "nim")
-# What leads the sandboxes.
+# What routes the sandboxes.
 NO_BACKEND, OPENSHELL, NEMOCLAW = "none", "openshell", "nemoclaw"
 
 
@@ -205,7 +205,7 @@ def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]
 
 
 def backend_of(host: Host, settings: Settings) -> str:
-    """Return what leads the sandboxes: the one that is named, else what is installed."""
+    """Return what routes the sandboxes: the one that is named, else what is installed."""
     named = str(settings["sandbox_backend"])
     if named != AUTO:
         return named

@@ -102,7 +102,7 @@ class Outcome:
 
     def _release(self) -> str:
         version, least = self.windows_facts.get("daemon_version"), self.decision["minimum_version"]
-        # What check mode would upgrade is still the one of before.
+        # What check mode would upgrade is still the previous one.
         is_of_before = self.decision["check_mode"] and self.windows.get("changed")
         if not self.is_windows or not version or is_of_before or not is_older(version, least):
             return ""
@@ -296,7 +296,7 @@ class Outcome:
 
     @property
     def route(self) -> dict[str, Any]:
-        """What is recorded in the end, and where the sandboxes are led before that."""
+        """What is recorded in the end, and where the sandboxes are routed before that."""
         return build_route(
             model=self.model,
             api="openai-completions",
@@ -327,7 +327,7 @@ def route_fields(
     # Windows is recorded by its name, and not by an address that it gives out anew at each start (NAT).
     is_named = is_windows and not address.startswith("127.0.0.1:")
     proxy = f"{settings['ollama_sandbox_host']}:{settings['preflight_ollama_proxy_port']}"
-    # An installation that was broken off before the route was recorded is ours all the same: its manifest says so.
+    # An installation that was interrupted before the route was recorded is ours all the same: its manifest says so.
     is_ours = is_installed_now or (host["ollama"].get("recorded_version") and not is_windows)
     return {
         "provider": "start-windows-ollama" if is_windows else "ollama",

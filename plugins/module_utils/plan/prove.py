@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The proof of a server as the roles climb it, the route that follows from it, and the status lines of a host that is as it has to be."""
+"""The validation of a server as in the roles, the route that follows from it, and the status lines of a host that is as it has to be."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The sandboxes: whether OpenShell and NemoClaw lead them to the route, compared by the functions that the role's modules decide with."""
+"""The sandboxes: whether OpenShell and NemoClaw have them on the route, compared by the functions that the role's modules decide with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MENDED_BY_INSTALLING = (
 
 
 def compare_sandbox(at: Context, backend: str) -> list[Check]:
-    """Add the steps that lead the sandboxes to the route, complete the route, and return the checks of the gateway for the status."""
+    """Add the steps that give the sandboxes the route, complete the route, and return the checks of the gateway for the status."""
     if at.route is None:
         return []
     installs = at.settings["sandbox_install_openshell"] and backend == OPENSHELL

@@ -119,7 +119,7 @@ def choose_side(host: Host, settings: Settings, provider: str, seen: Mapping[str
 
 
 def ollama_route(host: Host) -> dict[str, Any]:
-    """Return the recorded route, where it leads to an Ollama of this host; empty where it does not."""
+    """Return the recorded route, where it is to an Ollama of this host; empty where it does not."""
     route = host["route"] or {}
     return dict(route) if route.get("provider_name") == "ollama-local" else {}
 

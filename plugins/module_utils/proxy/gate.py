@@ -49,7 +49,7 @@ _REMEDIES = {
     probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
 }
 
-# What to do where the server behind a gate has to answer through it.
+# What to do where the server behind an auth proxy has to answer through it.
 _BEHIND = {
     probe.BACKEND_DOWN: "Start the server behind it, and look whether it listens on 127.0.0.1.",
     probe.BACKEND_REFUSES: "Take the server's own key away, since the gate passes none on, and see that it takes requests for localhost.",
@@ -58,7 +58,7 @@ _BEHIND = {
 
 
 def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
-    """Stop NemoClaw's own proxies on the gates' ports and return their process ids.
+    """Stop NemoClaw's own proxies on the auth proxy's ports and return their process ids.
 
     Raises:
         Failure: C(port_taken) before anything was stopped, C(process_not_stopped).
@@ -79,10 +79,10 @@ def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: 
 def prove_gates(
     gates: list[Gate], account: Account, token_file: str, gate_user: str, unit: str, timeout: float
 ) -> list[dict[str, Any]]:
-    """Return what was seen of each gate: C({name, port, url, outcome, status, detail}).
+    """Return what was seen of each port of the auth proxy: C({name, port, url, outcome, status, detail}).
 
     Raises:
-        Failure: C(token_missing) and those of C(read_token); one of C(FAILURE_CODES) for the first gate that does not do its work.
+        Failure: C(token_missing) and those of C(read_token); one of C(FAILURE_CODES) for the first port that does not do its work.
 
     """
     with acting_as(account):
@@ -100,21 +100,21 @@ def prove_gates(
 def compare_gates(
     gates: list[Gate], account: Account, token_file: str, gate_user: str, unit: str, files: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """Return whether the gates are as they have to be, in one look that changes and fails nothing.
+    """Return whether the auth proxy is as it has to be, in one look that changes and fails nothing.
 
     Args:
         gates: As for C(prove_gates).
         account: Likewise.
         token_file: Likewise.
         gate_user: Likewise.
-        unit: The gates' unit; it has to run, to be enabled, and to be the one that systemd has read.
+        unit: The auth proxy's unit; it has to run, to be enabled, and to be the one that systemd has read.
         files: C({path, content}); root's, mode 0644, white space at the end aside.
 
     Returns:
         C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), C(found) (what the
         files hold now, C(content) None for one that is not there), C(wrong) (the paths of those that are not right), C(gates) as
         of C(prove_gates), empty unless all else was right, and C(exposed), the listeners by which others than this host reach a
-        server behind a gate past it.
+        server behind the auth proxy past it.
 
     """
     state = _unit_state(Machine(), unit)
@@ -202,7 +202,7 @@ def kept_environment(machine: Machine) -> dict[str, str]:
 
 
 def upstream_ports(gates: list[Gate]) -> set[int]:
-    """Return the ports behind the gates, as far as they are known."""
+    """Return the ports behind the auth proxy, as far as they are known."""
     return {gate.upstream_port for gate in gates if gate.upstream_port}
 
 

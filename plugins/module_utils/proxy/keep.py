@@ -107,10 +107,10 @@ def keep_token(
     check_mode: bool = False,
     is_alone: bool = False,
 ) -> Kept:
-    """Bring the token files of C(account) to C(state), and the gate's file to the tokens that are valid then.
+    """Bring the token files of C(account) to C(state), and the auth proxy's file to the tokens that are valid then.
 
-    The gate learns a token before the token's file holds it, and forgets one after that: wherever this breaks off, whoever
-    reads the file has a token that the gate takes.
+    The auth proxy learns a token before the token's file holds it, and forgets one after that: wherever this is interrupted, whoever
+    reads the file has a token that the auth proxy takes.
 
     Args:
         account: Whose token it is; its files are touched with its rights.
@@ -120,12 +120,12 @@ def keep_token(
         gate_path: What nginx includes; None for none. Touched with the rights of this process.
         gate_group: Who may read it.
         gate_config: What nginx is started with.
-        gate_loaded: Has the sums of both as nginx read them last; a run that was broken off before that shows by it.
+        gate_loaded: Has the sums of both as nginx read them last; a run that was interrupted before that shows by it.
         check_mode: Change nothing.
         is_alone: Whether no other rotation can be under way, so that a token that was prepared is one that was left behind.
 
     Raises:
-        Failure: With the codes of C(token.py); the token of the file is one that the gate takes then.
+        Failure: With the codes of C(token.py); the token of the file is one that the auth proxy takes then.
 
     """
     kept = Kept(path or token_path(account.home))
@@ -224,7 +224,7 @@ def _write(kept: Kept, found: _Found, state: str, new: str | None, drop: bool) -
     if state == "prepared" and new:
         write_token(next_path, new)
     else:
-        # The previous one first: broken off between the two, both files hold the token that everybody has.
+        # The previous one first: interrupted between the two, both files hold the token that everybody has.
         if drop:
             remove_file(previous_path)
         elif state == "rotated" and kept.previous:
@@ -239,7 +239,7 @@ def _write(kept: Kept, found: _Found, state: str, new: str | None, drop: bool) -
 
 
 class _Gate:
-    """The gate's file; without a path there is none to keep."""
+    """The auth proxy's file; without a path there is none to keep."""
 
     def __init__(self, kept: Kept, path: str | None, gid: int | None, check_mode: bool) -> None:
         self._kept = kept
@@ -266,7 +266,7 @@ class _Gate:
 
 
 def _gate_group(state: str, path: str | None, group: str, check_mode: bool) -> int | None:
-    """Return the gate's group before anything is changed; a first run in check mode has none yet."""
+    """Return the auth proxy's group before anything is changed; a first run in check mode has none yet."""
     if not path or state == "absent":
         return None
     try:

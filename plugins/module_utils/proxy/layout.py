@@ -57,5 +57,5 @@ def find_gate(machine: Machine) -> dict[str, Any]:
 
 
 def _file_itself(machine: Machine, path: str | None) -> str | None:
-    """Return the path without links: where C(/sbin) is a link, each user's PATH leads to another name of the same program."""
+    """Return the path without links: where C(/sbin) is a link, each user's PATH finds another name of the same program."""
     return f"/{machine.path(path).resolve().relative_to(machine.root.resolve())}" if path else None

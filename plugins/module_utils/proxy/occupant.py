@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Who holds a port that the gate needs: our own gate, NemoClaw's Node proxy, or somebody who is left alone.
+"""Who holds a port that the auth proxy needs: the auth proxy itself, NemoClaw's Node proxy, or somebody who is left alone.
 
 The Node proxy is a detached process of the user, C(node .../ollama-auth-proxy.js), with its number in
-C(~/.nemoclaw/ollama-auth-proxy.pid) (upstream-facts N21). The gate takes its place with the same token file. Nothing else
+C(~/.nemoclaw/ollama-auth-proxy.pid) (upstream-facts N21). The auth proxy takes its place with the same token file. Nothing else
 is ever stopped.
 """
 
@@ -45,11 +45,11 @@ def is_node_proxy(pid: int | None, account: Account, proc: Path = Path("/proc"))
 
 
 def sort_out(listeners: list[dict[str, Any]], gate_user: str, account: Account) -> list[int]:
-    """Return the process ids of NemoClaw's proxies among the listeners on the gate's ports.
+    """Return the process ids of NemoClaw's proxies among the listeners on the auth proxy's ports.
 
     Args:
         listeners: Of C(find_listeners), seen by root.
-        gate_user: The account that our own gate runs as; its listeners are fine.
+        gate_user: The account that our own auth proxy runs as; its listeners are fine.
         account: Whose NemoClaw it would be.
 
     Raises:

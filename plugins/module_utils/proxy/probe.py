@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Ask a gate what it is: ours, somebody else's, open, with another token, or before a backend that is down.
+"""Ask an auth proxy what it is: ours, somebody else's, open, with another token, or before a backend that is down.
 
 NemoClaw reads any answer but 401 as good (upstream-facts N21) and once took a 502 for a wrong token (NemoClaw #2553).
-Here the gate is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
+Here the auth proxy is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
 
-The right one is sent only after the first two were refused, and only over a connection that the gate's own account has taken:
-whoever else holds the port could refuse both as the gate does, and would have the token then.
+The right one is sent only after the first two were refused, and only over a connection that the auth proxy's own account has taken:
+whoever else holds the port could refuse both as the auth proxy does, and would have the token then.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SILENT = "silent"
 # A verdict for servers that were just proved without the gate: serving would do for any other.
 UNPROVED = "unproved"
 
-# The gate does its work with these: what is behind it is another question.
+# The auth proxy does its work with these: what is behind it is another question.
 GATE_WORKS = (SERVING, BACKEND_DOWN, BACKEND_REFUSES)
 
 # What each outcome but SERVING is called as a failure.
@@ -63,7 +63,7 @@ FAILURE_CODES = {
 DEFAULT_PATH = "/v1/models"
 # Any token of the right form that is not the right one.
 _WRONG_TOKEN = "0" * 48
-# A gate on this host answers in a millisecond; a backend that lists its models may be busy with one.
+# An auth proxy on this host answers in a millisecond; a backend that lists its models may be busy with one.
 _LIMIT_S = 5.0
 _BETWEEN_TRIES_S = 0.2
 
@@ -76,7 +76,7 @@ class Answer(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        own: Whether the gate made the answer by itself.
+        own: Whether the auth proxy made the answer by itself.
         problem: C(refused), C(silent), C(foreign) or C(impostor) where there is no status.
         detail: Who the impostor is.
 
@@ -89,7 +89,7 @@ class Answer(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The verdict on a gate: its outcome, the status with the token, and a sentence."""
+    """The verdict on an auth proxy: its outcome, the status with the token, and a sentence."""
 
     outcome: str
     status: int | None
@@ -97,7 +97,7 @@ class Seen(NamedTuple):
 
     @property
     def passed_on(self) -> bool:
-        """Whether the gate passed the request with the token on, and the server behind it did what was asked."""
+        """Whether the auth proxy passed the request with the token on, and the server behind it did what was asked."""
         return self.outcome == SERVING and self.status is not None and 200 <= self.status < 300
 
 
@@ -113,9 +113,9 @@ def address_to_ask(listeners: Iterable[dict[str, Any]]) -> str | None:
 
 
 def trust_gate(gate_user: str, account: Account | None = None) -> Trust:
-    """Return the rule by which a connection is the gate's: the process that took it runs as the gate's account.
+    """Return the rule by which a connection is the auth proxy's: the process that took it runs as the auth proxy's account.
 
-    That account can do nothing but run the gate, and the kernel's tables name it to everybody. With C(account), NemoClaw's own
+    That account can do nothing but run the auth proxy, and the kernel's tables name it to everybody. With C(account), NemoClaw's own
     Node proxy will do as well, run by the user whose token it is.
     """
     try:
@@ -184,12 +184,12 @@ def _expire(expired: threading.Event, connected: socket.socket) -> None:
 
 
 def judge_refusals(anonymous: Answer, wrong: Answer | None, ours: bool) -> Seen | None:
-    """Return the verdict where the answers without the token rule the gate out, and None where it may be asked with it.
+    """Return the verdict where the answers without the token rule the auth proxy out, and None where it may be asked with it.
 
     Args:
         anonymous: To a request without a token.
         wrong: To one with a token that is not the host's; None where it was not asked.
-        ours: Whether only our own gate will do; NemoClaw's Node proxy carries no name in its answers.
+        ours: Whether only our own auth proxy will do; NemoClaw's Node proxy carries no name in its answers.
 
     """
     if anonymous.status is None:
@@ -205,7 +205,7 @@ def judge_refusals(anonymous: Answer, wrong: Answer | None, ours: bool) -> Seen 
 
 
 def judge(right: Answer, ours: bool) -> Seen:
-    """Return the verdict on a gate that refused everybody else, from its answer to the request with the host's token."""
+    """Return the verdict on an auth proxy that refused everybody else, from its answer to the request with the host's token."""
     if right.problem == IMPOSTOR:
         return Seen(
             IMPOSTOR, None, f"the one who answers is not the gate but {right.detail}, who did not get to see the token"
@@ -231,7 +231,7 @@ _WITHOUT_STATUS = {
 
 
 def probe(address: str, port: int, token: str, trust: Trust, path: str = DEFAULT_PATH, ours: bool = True) -> Seen:
-    """Ask a gate without a token and with a wrong one, then with the right one whom C(trust) lets have it; return the verdict."""
+    """Ask an auth proxy without a token and with a wrong one, then with the right one whom C(trust) lets have it; return the verdict."""
     anonymous = ask(address, port, None, path)
     seen = judge_refusals(anonymous, None, ours) or judge_refusals(
         anonymous, ask(address, port, _WRONG_TOKEN, path), ours
@@ -248,7 +248,7 @@ def probe_until(
     path: str = DEFAULT_PATH,
     serving: bool = False,
 ) -> Seen:
-    """Return the verdict on our gate, asked again while it starts or reads its tokens.
+    """Return the verdict on our auth proxy, asked again while it starts or reads its tokens.
 
     With C(serving), also while the server behind it is away.
     """

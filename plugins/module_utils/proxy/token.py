@@ -6,7 +6,7 @@
 
 24 random bytes as 48 lowercase hexadecimal digits and a newline, mode 0600, in a folder with mode 0700 (page,
 Authenticated Reverse Proxy; upstream-facts N21). Once made it is never made again: a second token would leave the
-sandboxes with the first (NemoClaw #2553, #7620). While a rotation lasts, the one before stands beside it.
+sandboxes with the first (NemoClaw #2553, #7620). While a rotation lasts, the previous one stands beside it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def create_token(path: str, token: str) -> str:
 
     Another process (NemoClaw's own wizard) may make one at the same moment: the first one stays, whoever made it.
     """
-    # Where this breaks off, the next run takes it for a token that was prepared, and removes it.
+    # Where this is interrupted, the next run takes it for a token that was prepared, and removes it.
     candidate = path + NEXT_SUFFIX
     with _writing(path):
         own_folder(path)

@@ -216,7 +216,7 @@ def _change(
 
 
 def _remember(found: dict[str, str | None], check_mode: bool) -> dict[str, str | None]:
-    """Return what the files held when they were proved last: before this run, or before one that was broken off."""
+    """Return what the files held when they were proved last: before this run, or before one that was interrupted."""
     try:
         before = json.loads(Path(BEFORE).read_text(encoding="utf-8"))
         return {path: before[path] for path in found}
@@ -311,9 +311,9 @@ def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) 
 
 
 def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
-    """Make a new token; the one before stays valid for the overlap.
+    """Make a new token; the previous one stays valid for the overlap.
 
-    The auth proxy takes the new one, proved, before the token file gets it: wherever this breaks off, whoever reads the file is let in.
+    The auth proxy takes the new one, proved, before the token file gets it: wherever this is interrupted, whoever reads the file is let in.
 
     Raises:
         Failure: C(proxy_missing), C(rotation_running), those of the token and of the proof.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which path leads the sandboxes of a host: NemoClaw, OpenShell, or none. And what is done by it beside a change of the route."""
+"""Which backend routes the sandboxes of a host: NemoClaw, OpenShell, or none. And what is done by it beside a change of the route."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def by_its_provider(wanted: str, machine: Machine, account: Account, desired: De
 
 
 def choose(wanted: str, machine: Machine, account: Account, desired: Desired) -> tuple[str, Backend | None, str]:
-    """Return the backend by name and as an object, and why no sandbox is led where that is none.
+    """Return the backend by name and as an object, and why no sandbox is routed where that is none.
 
     Raises:
         Failure: C(nemoclaw_missing), or what keeps a gateway from being used that is there, or was asked for.
@@ -74,7 +74,7 @@ def has_nemoclaw(machine: Machine, account: Account) -> bool:
 def why_absent(failure: Failure, *, never_used: bool) -> str | None:
     """Return why a host has no sandboxes: no OpenShell, or one that was never used. None where the failure means something else.
 
-    A gateway that does not answer is none of these: its sandboxes may run, and go on to where it led them last.
+    A gateway that does not answer is none of these: its sandboxes may run, and go on to where it routed them last.
     """
     if failure.code == "openshell_missing":
         return (
@@ -160,7 +160,7 @@ def remove(wanted: str, machine: Machine, account: Account, desired: Desired, ch
 
 
 def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Return the sentence on where the sandboxes are led."""
+    """Return the sentence on where the sandboxes are routed."""
     led = [*result["sandboxes"], *([result["sandbox"]] if result["sandbox"] else [])]
     whom = ", ".join(led) or "every sandbox of the gateway. It has none yet: sandbox_name makes one"
     proof = result["proof"]

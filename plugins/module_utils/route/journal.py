@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The note of a change of the route that is under way: where the sandboxes were led before it.
+"""The note of a change of the route that is under way: where the sandboxes were routed before it.
 
 It lies beside the record while sandboxes may get answers of a server that is not recorded yet. A run that was killed leaves it behind, and
 by it the next run knows which route is the one that was proved (decision 0022). No secret is in it.
@@ -27,13 +27,13 @@ Position = dict[str, Any]
 
 @dataclass(frozen=True)
 class Note:
-    """Where the sandboxes were led before the change, None for nowhere, and where it may lead them."""
+    """Where the sandboxes were routed before the change, None for nowhere, and where it may route them."""
 
     previous: Position | None
     positions: list[Position] = field(default_factory=list)
 
     def explains(self, now: Position | None) -> bool:
-        """Tell whether the sandboxes are where that change led them: otherwise somebody else has led them elsewhere since."""
+        """Tell whether the sandboxes are where that change routed them: otherwise somebody else has routed them elsewhere since."""
         return now is not None and (now.get("provider"), now.get("model")) in [
             (one.get("provider"), one.get("model")) for one in self.positions
         ]
@@ -52,7 +52,7 @@ class Journal:
         self._path, self._owner = record + _SUFFIX, owner
 
     def read(self) -> Note | None:
-        """Return the note of a run that was broken off, None where there is none that can be read."""
+        """Return the note of an interrupted run, None where there is none that can be read."""
         with working_on(self._path, self._owner):
             try:
                 content = object_of(parse_json(read_file(self._path).decode("utf-8")))

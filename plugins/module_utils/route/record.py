@@ -47,7 +47,7 @@ FIELDS = (
     "context_window",
     "container",
     "origin",
-    # Where the sandboxes are: absent in records of before, and where none is led.
+    # Where the sandboxes are: absent in older records, and where none is routed.
     "gateway",
     "sandbox",
 )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The route: where the sandbox's C(inference.local) leads, and through what."""
+"""The route: what server the sandbox's C(inference.local) reaches, and through what."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def build_route(
         context_window: Tokens, where known.
         container: The managed container that serves, if one does.
         origin: C(external) for a server that somebody else runs, C(managed) for one this collection runs.
-        gateway: The gateway of OpenShell that leads its sandboxes there, by the name that it is registered under.
+        gateway: The gateway of OpenShell that routes its sandboxes there, by the name that it is registered under.
         sandbox: The sandbox that this route is for, among those of the gateway.
         sandbox_host: What a loopback host is called inside the sandbox.
         base_url_sandbox: Where the sandbox reaches the server; derived from the base URL by default.

@@ -4,8 +4,8 @@
 # PRIVATE to this collection: may change in any release.
 """The change of a route as one transaction (decision 0022).
 
-look -> plan -> path -> stage -> route -> prove -> adopt -> record -> commit; what fails up to the record leads the sandboxes back. Until
-the record is written a note beside it says where they were led before, so a run that is killed anywhere is made whole by the next one.
+look -> plan -> path -> stage -> route -> prove -> adopt -> record -> commit; what fails up to the record restores the previous route. Until
+the record is written a note beside it has the previous route, so a run that is killed anywhere is completed by the next one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Transaction:
     """One change of the route.
 
     Args:
-        backend: The path by which sandboxes get it; None where no sandbox is led, so that the route is only recorded.
+        backend: The path by which sandboxes get it; None where no sandbox is routed, so that the route is only recorded.
         desired: What is wanted.
         path: Of the record.
         owner: Whose record it is.
@@ -136,17 +136,17 @@ class Transaction:
             self._at(f"{step}d")
 
     def _find_previous(self, backend: Backend) -> Position | None:
-        """Return where the sandboxes were led before this run, and before one that was broken off and led them where they are."""
+        """Return where the sandboxes were routed before this run, and before one that was interrupted and routed them where they are."""
         now, note = backend.position(), self._journal.read()
         return note.previous if note is not None and note.explains(now) else now
 
     def _returned(self, failure: Failure) -> Failure:
-        """Lead the sandboxes back, and return the failure with what became of them."""
+        """Restore the previous route, and return the failure with what became of them."""
         words = " ".join([failure.message, "Nothing was recorded.", *self._restore()])
         return Failure(failure.code, words, **failure.details)
 
     def _restore(self) -> list[str]:
-        """Lead the sandboxes back; where they are, the note is of no use any more, else the next run needs it."""
+        """Restore the previous route; where it is in force, the note is of no use any more, else the next run needs it."""
         backend = self._backend
         if backend is None:
             return []
@@ -160,7 +160,7 @@ class Transaction:
     def _probe_path(self, check_mode: bool) -> None:
         """Stop where the sandboxes' network does not reach this host.
 
-        Only where the sandbox calls this host by another name than the host itself: then the path leads through its firewall.
+        Only where the sandbox calls this host by another name than the host itself: then the path goes through its firewall.
         """
         route = self._desired.route
         inside = parse_base_url(route["base_url_sandbox"], route["api"], for_sandbox=True)

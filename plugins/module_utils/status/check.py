@@ -58,9 +58,9 @@ _STATES = {
     "unreachable": UNREACHABLE,
 }
 
-# Providers whose server somebody else runs, at whatever address: a gate of ours is before none of them.
+# Providers whose server somebody else runs, at whatever address: an auth proxy of ours is before none of them.
 _ELSEWHERE = ("custom", "anthropicCompatible")
-# Ollama's list of models, the path that `nemoclaw status` asks for (upstream-facts N38). The gates of the others pass on
+# Ollama's list of models, the path that `nemoclaw status` asks for (upstream-facts N38). The ports of the others pass on
 # what agents need alone.
 _OLLAMA = ("ollama", "install-ollama")
 _OLLAMA_PATH = "/api/tags"
@@ -122,10 +122,10 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
 
 
 def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = ACCOUNT) -> list[Check]:
-    """Return the check of the gate that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
+    """Return the check of the auth proxy that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
-    There is one where the sandbox is led to another port than the server's. A refused token, a gate before a dead server and
-    a gate that is not there are three states (upstream-facts N38; NemoClaw #2553). NemoClaw's own Node proxy may hold
+    There is one where the sandbox is routed to another port than the server's. A refused token, an auth proxy before a dead server and
+    an auth proxy that is not there are three states (upstream-facts N38; NemoClaw #2553). NemoClaw's own Node proxy may hold
     Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = _port(route["base_url_sandbox"])
@@ -157,9 +157,9 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
 
 
 def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
-    """Return a check where the route's own server on this host can be reached past its gate, by sockets; else none.
+    """Return a check where the route's own server on this host can be reached past its auth proxy, by sockets; else none.
 
-    A server that somebody else runs without a gate of ours is where its owner put it.
+    A server that somebody else runs without an auth proxy of ours is where its owner put it.
     """
     try:
         server = parse_base_url(route["base_url_host"], route["api"])

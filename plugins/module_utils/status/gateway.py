@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Whether the sandboxes' gateway leads where the record says, and whether a sandbox gets an answer there."""
+"""Whether the sandboxes' gateway has the recorded route, and whether a sandbox gets an answer there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .check import (
 
 # What the sandbox asks, whatever the gateway's own address is (page, introduction).
 _URL = "https://inference.local"
-# Without a program or a registered gateway there are no sandboxes to lead, as for sandbox_backend: auto. Why, in words.
+# Without a program or a registered gateway there are no sandboxes to route, as for sandbox_backend: auto. Why, in words.
 _NO_SANDBOXES = {
     "openshell_missing": "no program openshell was found for the user {user}, so there are no sandboxes to lead",
     "openshell_gateway_unset": "the user {user} has no such gateway of OpenShell registered, so there are no sandboxes to lead",
@@ -82,7 +82,7 @@ def check_gateway(
     On a host without OpenShell it is not probed, which costs one look at PATH. C(timeout): seconds, for the sandbox's
     question.
     """
-    # What the set-up recorded counts as named: the sandboxes were led there once.
+    # What the set-up recorded counts as named: the sandboxes were routed there once.
     wanted = Wanted(
         wanted.backend, wanted.gateway or route.get("gateway") or None, wanted.sandbox or route.get("sandbox") or None
     )

@@ -44,7 +44,7 @@ _WAITS = (1, 2, 4, 8, 15)
 # A time-out must leave time for another try: each attempt gets this share of what is left.
 SHARE_OF_A_TRY = 2 / 3
 
-# Codes after which another API, another try or another rung of the ladder cannot help: the user has to change something.
+# Codes after which another API, another try or another probe cannot help: the user has to change something.
 FINAL_CODES = frozenset(
     [
         "address_refused",

@@ -301,7 +301,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
 
 
 def _stays(path: PurePosixPath, link: str) -> bool:
-    """Tell whether a symbolic link leads to somewhere in the library folder, as those of doubled CUDA libraries do."""
+    """Tell whether a symbolic link points to somewhere in the library folder, as those of doubled CUDA libraries do."""
     leads_to = PurePosixPath(posixpath.normpath(str(path.parent / link)))
     return LIBRARY in path.parents and LIBRARY in leads_to.parents
 

@@ -85,7 +85,7 @@ class Installation:
         except Failure as failure:
             if kept is None or check_mode:
                 raise
-            # An earlier run was broken off: what lies there is not what served last.
+            # An earlier run was interrupted: what lies there is not what served last.
             raise self._go_back(kept, running, failure) from failure
         if not check_mode:
             self._check_after(result, stale_client or bool(reason))
@@ -160,7 +160,7 @@ class Installation:
         self._forget()  # last: a run that is killed before begins anew
 
     def _go_back(self, kept: str, running: upgrade.Running | None, failure: Failure) -> Failure:
-        """Put back what served before a run that was broken off, and return the failure with that in its sentence."""
+        """Put back what served before an interrupted run, and return the failure with that in its sentence."""
         try:
             self._put_back(kept, running, None if running else upgrade.find_unit(self._machine))
             outcome = f"Ollama {kept}, which served before an earlier run was broken off, is back in its place."

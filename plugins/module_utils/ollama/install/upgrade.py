@@ -55,7 +55,7 @@ def put_back(prefix: Path, folder: Path) -> None:
 def keep(prefix: Path, version: str) -> None:
     """Keep a version over the end of this run.
 
-    Never where one is kept already (find_previous): a run that was broken off has replaced that and proved nothing, and what lies in its
+    Never where one is kept already (find_previous): an interrupted run has replaced that and proved nothing, and what lies in its
     place may be half of the one and half of the other.
     """
     folder = prefix / _FOLDER

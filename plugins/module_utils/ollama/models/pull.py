@@ -21,7 +21,7 @@ from .registry import Size, not_in_registry, unauthorized
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000
-# What a daemon says (seen with 0.9.3) while it still ends an earlier download of the same that was broken off: it takes the new one
+# What a daemon says (seen with 0.9.3) while it still ends an earlier download of the same that was interrupted: it takes the new one
 # down with it. A moment later the same pull goes on from where that one was.
 _IS_ENDING = "context canceled"
 _TRIES, _PAUSE_S = 5, 1.0

@@ -101,7 +101,7 @@ def program_of(machine: Machine, pid: int) -> str | None:
 
 
 def is_ollama(listener: Mapping[str, Any]) -> bool:
-    """Tell whether the holder of a socket is called as Ollama is; a docker-proxy that leads to one is not ours to stop."""
+    """Tell whether the holder of a socket is called as Ollama is; a docker-proxy before one is not ours to stop."""
     return bool(re.match(r"ollama", listener["process"] or ""))
 
 
