@@ -15,7 +15,7 @@ options:
     description:
       - How many seconds this call waits for the end. If the work is not over by then, RV(ignore:finished) is false and
         RV(ignore:progress) says how far it is. Call the module again with the same options for more.
-      - The work is done by a process of its own on the host. It goes on between the calls, and after a play that was broken off.
+      - The work is done by a process of its own on the host. It goes on between the calls, and after an interrupted play.
       - Where nothing is to be done, no process is started.
       - Without this option the call lasts until the end.
     type: int

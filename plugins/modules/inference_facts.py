@@ -522,14 +522,14 @@ ansible_facts:
               type: str
               sample: 0.32.9
             kept_version:
-              description: Version that an upgrade replaced and nobody has settled yet, after a run broke off. V(null) without one.
+              description: Version that an upgrade replaced and nobody has committed yet, after an interrupted run. V(null) without one.
               returned: success
               type: str
               sample: 0.31.1
             damage:
               description:
-                - How the installation differs from what M(nemoclaw.local_inference.ollama_install) recorded of it, or what a run that was
-                  broken off left beside it. V(null) where there is nothing of that, and where another program installed it.
+                - How the installation differs from what M(nemoclaw.local_inference.ollama_install) recorded of it, or what an
+                  interrupted run left beside it. V(null) where there is nothing of that, and where another program installed it.
               returned: success
               type: str
               sample: /usr/local/lib/ollama/libggml-base.so is missing
@@ -556,7 +556,7 @@ ansible_facts:
                   type: str
                   sample: 0.9.3
                 problem:
-                  description: What every way to it said, V(null) when one answers.
+                  description: What every path to it said, V(null) when one answers.
                   returned: success
                   type: str
                   sample: host.docker.internal does not resolve in this Linux.

@@ -77,8 +77,8 @@ options:
     default: external
   gateway:
     description:
-      - The gateway of OpenShell that leads its sandboxes to the route, by the name that it is registered under.
-      - By default none, as where no sandbox is led.
+      - The gateway of OpenShell that has the route, by the name that it is registered under.
+      - By default none, as where no sandbox is routed.
     type: str
   sandbox:
     description: The sandbox that the route is for. It does not count as another one when the route changes.

@@ -120,14 +120,14 @@ checks:
       description:
         - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy,
           V(exposure) where the server can be reached past that proxy (it is left out where it cannot), V(gateway) unless
-          O(openshell) is false, and V(sandbox) where the gateway leads to the recorded route.
+          O(openshell) is false, and V(sandbox) where the gateway has the recorded route.
       type: str
       returned: always
     state:
       description:
         - V(healthy), V(unreachable) (nothing answers in time), V(unauthorized) (the key is refused), V(unhealthy) (it answers,
           but wrongly), V(not probed) (RV(checks[].detail) has the reason), V(not configured) (there is no record, or the gateway has no
-          route), or V(differs) (the gateway leads elsewhere).
+          route), or V(differs) (the gateway has another route).
       type: str
       returned: always
     url:

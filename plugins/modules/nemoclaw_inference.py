@@ -96,7 +96,7 @@ EXAMPLES = r"""
     provider: ollama-local
     model: qwen2.5:14b
 
-- name: Have the agent use the Responses API
+- name: Switch the agent to the Responses API
   nemoclaw.local_inference.nemoclaw_inference:
     sandbox: my-assistant
     provider: compatible-endpoint
@@ -128,7 +128,7 @@ previous:
   type: dict
   contains: *recorded
 failure:
-  description: What stopped it. The gateway has the route of before, as far as C(message) does not say otherwise.
+  description: What stopped it. The gateway has the previous route, as far as C(message) does not say otherwise.
   returned: on failure
   type: dict
   contains:

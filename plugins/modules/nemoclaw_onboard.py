@@ -18,7 +18,7 @@ description:
   - The key reaches it by its environment alone. Keys and settings that this process happens to have are not handed on, but for those in
     the notes.
   - A gateway that NemoClaw has already is looked at first. Where other sandboxes follow its route, nothing is changed, and where
-    NemoClaw fails, the gateway gets its route of before.
+    NemoClaw fails, the gateway gets its previous route back.
 options:
   name:
     description: The sandbox's name. At most 63 lower-case letters, digits and hyphens.
@@ -108,7 +108,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have NemoClaw make a sandbox, and show how far it is
+- name: Create a sandbox by NemoClaw, and show how far it is
   nemoclaw.local_inference.nemoclaw_onboard:
     name: my-assistant
     route: "{{ ansible_facts.nemoclaw_route }}"
@@ -162,7 +162,7 @@ endpoint:
   type: str
   sample: compatible-endpoint
 previous:
-  description: The gateway's route of before, null where NemoClaw was not run or the gateway had no route.
+  description: The gateway's previous route, null where NemoClaw was not run or the gateway had no route.
   returned: when finished
   type: dict
   sample: {"provider": "compatible-endpoint", "model": "qwen2.5:7b", "timeout": 180, "version": 3}

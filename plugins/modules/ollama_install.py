@@ -30,7 +30,7 @@ options:
         module writes, stopped before. A unit with any other text stays. So do the user C(ollama), its home, and every model.
       - V(restored) undoes an upgrade that proved itself here and did not do all the same. What O(keep_previous) kept comes back, and the
         daemon is restarted with it. Where nothing is kept, nothing is done.
-      - V(settled) lets go of what was kept.
+      - V(settled) commits an upgrade: what was kept is deleted.
     type: str
     choices: [present, absent, restored, settled]
     default: present
@@ -38,7 +38,7 @@ options:
     description:
       - Whether what an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) below the prefix. RV(previous) names it.
       - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
-      - What is kept already stays so until then, since a run that was broken off has proved nothing. It comes back by itself where the next
+      - What is kept already stays so until then, since an interrupted run has proved nothing. It comes back by itself where the next
         installation fails.
     type: bool
     default: false
@@ -141,15 +141,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have zstd, which the archive needs
+- name: Install zstd, which the archive needs
   nemoclaw.local_inference.zstd:
   become: true
 
-- name: Have Ollama
+- name: Install Ollama
   nemoclaw.local_inference.ollama_install:
   become: true
 
-- name: Have Ollama, and see how far the download is (RETRYING means that it is under way)
+- name: Install Ollama, and see how far the download is (RETRYING means that it is under way)
   nemoclaw.local_inference.ollama_install:
     wait: 4
     jobs_path: /run/nemoclaw/jobs
@@ -159,7 +159,7 @@ EXAMPLES = r"""
   retries: 100000
   delay: 0
 
-- name: Have another version, from a mirror, and leave alone what is new enough
+- name: Install another version, from a mirror, and leave alone what is new enough
   nemoclaw.local_inference.ollama_install:
     version: 0.33.1
     minimum_version: 0.32.9
@@ -167,7 +167,7 @@ EXAMPLES = r"""
     checksum: "sha256:{{ mirror_checksum }}"
   become: true
 
-- name: Have a new version only if the model still works with it
+- name: Upgrade only if the model still works with the new version
   become: true
   block:
     - name: Upgrade
@@ -188,7 +188,7 @@ EXAMPLES = r"""
       nemoclaw.local_inference.ollama_install:
         state: restored
 
-- name: Have Ollama without root, from a file that was brought to the host
+- name: Install Ollama without root, from a file that was brought to the host
   nemoclaw.local_inference.ollama_install:
     mode: user
     url: /srv/transfer/ollama-linux-arm64.tar.zst
@@ -259,7 +259,7 @@ previous_version:
   type: str
   sample: 0.12.3
 previous:
-  description: Version that O(keep_previous) has kept and nobody has settled yet, null where there is none.
+  description: Version that O(keep_previous) has kept and nobody has committed yet, null where there is none.
   returned: when RV(finished)
   type: str
   sample: 0.12.3

@@ -99,7 +99,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have the model that fits this host in memory
+- name: Load the model that fits this host
   nemoclaw.local_inference.ollama_model:
     name: auto
     state: loaded
@@ -113,7 +113,7 @@ EXAMPLES = r"""
   register: plan
 
 # The callback nemoclaw.local_inference.progress shows bars. Ansible's own output shows each look as "FAILED - RETRYING".
-- name: Have the model in memory (RETRYING means that it is still being downloaded or loaded)
+- name: Download and load the model (RETRYING means that it is still being downloaded or loaded)
   nemoclaw.local_inference.ollama_model:
     name: qwen2.5:14b
     state: loaded

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ollama_service
 version_added: "0.1.0"
-short_description: Have Ollama run on loopback only, and prove it
+short_description: Bind Ollama to loopback, and prove it
 description:
   - Has the Ollama daemon run on C(127.0.0.1) and nowhere else, and proves it afterwards by the kernel's own socket tables.
   - Under systemd it writes a drop-in of its own, C(zz-nemoclaw.conf), beside those of the user, whose lines are never touched. The name
@@ -101,7 +101,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have Ollama on loopback
+- name: Bind Ollama to loopback
   nemoclaw.local_inference.ollama_service:
   become: true
 

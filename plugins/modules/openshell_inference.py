@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: openshell_inference
 version_added: "0.1.0"
-short_description: Set where inference.local of an OpenShell gateway leads
+short_description: Set the inference route of an OpenShell gateway
 description:
   - Sets the gateway's inference route, that is the provider and the model that C(https://inference.local) means in its sandboxes.
   - The route is read first and set only where provider, model or timeout differ, since setting always makes a new version of it.
     Afterwards it is read again.
   - Running sandboxes follow within about five seconds.
   - The gateway's own check of the server is left out by default. It asks from the host, where C(host.openshell.internal) means
-    nothing, so it fails for every local server. Prove the server with M(nemoclaw.local_inference.endpoint_validate) and the way to
+    nothing, so it fails for every local server. Prove the server with M(nemoclaw.local_inference.endpoint_validate) and the path to
     it with M(nemoclaw.local_inference.sandbox_probe) before.
 options:
   state:
@@ -74,7 +74,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Lead inference.local to Ollama
+- name: Route inference.local to Ollama
   nemoclaw.local_inference.openshell_inference:
     provider: ollama-local
     model: qwen2.5:7b

@@ -77,14 +77,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have the command line
+- name: Install the command line
   nemoclaw.local_inference.openshell_install:
     version: 0.0.83
     checksums:
       cli: "sha256:{{ openshell_cli_sha256 }}"
   become: true
 
-- name: Have command line and gateway, from files that were brought to the host
+- name: Install command line and gateway, from files that were brought to the host
   nemoclaw.local_inference.openshell_install:
     version: 0.0.83
     components: [cli, gateway, supervisor]

@@ -28,7 +28,7 @@ options:
     default: present
   type:
     description:
-      - What the server speaks. A route can lead through V(openai), V(anthropic), V(nvidia) and V(deepinfra).
+      - What the server speaks. A route can use V(openai), V(anthropic), V(nvidia) and V(deepinfra).
       - V(nvidia) is NVIDIA's cloud; local servers, NIM among them, are V(openai) or V(anthropic).
     type: str
     default: openai
@@ -50,13 +50,13 @@ options:
   replace:
     description:
       - Whether a provider of the same name and another O(type) is deleted and made anew, since OpenShell changes no type.
-      - The route leads nowhere for that moment.
+      - The route reaches no server for that moment.
     type: bool
     default: false
   force:
     description:
       - Give all values to the gateway even if nothing seems to have changed.
-      - With O(state=absent), delete the provider although the inference route leads through it.
+      - With O(state=absent), delete the provider although the inference route uses it.
     type: bool
     default: false
   ours_only:
@@ -158,7 +158,7 @@ actions:
 known_values:
   description:
     - Whether these are the values that this provider was last given by this module, whatever others did to it since. So a provider that
-      somebody else changed can be set right without taking a key for the one of before that is none.
+      somebody else changed can be set right without mistaking another key for the previous one.
   returned: success
   type: bool
   sample: true

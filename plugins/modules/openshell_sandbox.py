@@ -73,7 +73,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have a sandbox
+- name: Create a sandbox
   nemoclaw.local_inference.openshell_sandbox:
     name: my-assistant
     image: registry.example.com/lab/agent:1

@@ -10,25 +10,26 @@ module: proxy_gate
 version_added: "0.1.0"
 short_description: Put the auth proxy before model servers, rotate its token, or remove it
 description:
-  - The auth proxy is nginx in a unit of its own, which opens to one token. This module sees to all of it as one transaction, except to
-    the package of nginx, which M(nemoclaw.local_inference.host_package) installs.
+  - The auth proxy is nginx in a unit of its own, which opens to one token. This module sees to all of it as one transaction, except to the
+    package of nginx, which M(nemoclaw.local_inference.host_package) installs.
   - O(state=present) sees to account, token, configuration and unit, has nginx test the configuration before anything is replaced, reloads
-    or restarts, and asks each gate without a token, with a wrong one and with the right one. Where that fails, what was there is put back
-    and proved again; where nothing was there, nothing is left but the token. A reload keeps live streams; only another unit, or another
-    socket, needs a restart.
+    or restarts, and asks each port of the auth proxy without a token, with a wrong one and with the right one. Where that fails, the
+    previous files are put back and proved again; where there were none, nothing is left but the token. A reload keeps live streams; only
+    another unit, or another socket, needs a restart.
   - A run that is killed anywhere is finished by the next one, which still knows what was proved last.
-  - O(state=rotated) makes a new token and proves it with the gates before the token file gets it. The one before stays valid for O(overlap)
-    seconds. O(state=committed) ends that time at once. Both need no O(gates), since they read them from the configuration that is there.
+  - O(state=rotated) makes a new token and proves it with the auth proxy before the token file gets it. The previous one stays valid for
+    O(overlap) seconds. O(state=committed) ends that time at once. Both need no O(gates), since they read them from the configuration that
+    is there.
   - O(state=absent) removes unit, files and account, and keeps the token and the package.
-  - O(state=checked) tells what stands against the auth proxy before anything is changed, a package included; that is a failure. It takes
-    the same options as O(state=present).
-  - A server that can be reached past its gate, by the sockets of the host, is brought back to loopback where it is an Ollama, as
+  - O(state=checked) tells what forbids the auth proxy before anything is changed, a package included; that is a failure. It takes the same
+    options as O(state=present).
+  - A server that can be reached past the auth proxy, by the sockets of the host, is brought back to loopback where it is an Ollama, as
     M(nemoclaw.local_inference.ollama_service) does it. Another one is named with the reason, and the module fails. O(state=loopback) does
     this alone.
-  - A proxy of NemoClaw's own on a port of the gates (C(ollama-auth-proxy.js), a Node process of O(user)) is stopped once nginx has found
-    nothing wrong, since the gate takes its place with the same token file. Anybody else is named and left alone, and the module fails.
-    O(state=free) does this alone.
-  - O(state=compared) and O(state=serving) only look, at all of it or at what the gates answer.
+  - A proxy of NemoClaw's own on a port of the auth proxy (C(ollama-auth-proxy.js), a Node process of O(user)) is stopped once nginx has
+    found nothing wrong, since the auth proxy takes its place with the same token file. Anybody else is named and left alone, and the module
+    fails. O(state=free) does this alone.
+  - O(state=compared) and O(state=serving) only look, at all of it or at what its ports answer.
 options:
   state:
     description: What to see to.
@@ -54,8 +55,8 @@ options:
         default: /v1/models
       serving:
         description:
-          - Whether the server behind the gate has to answer it with 2xx, through the gate and with the token.
-          - For a server that was just proved without the gate. Where it is false, any answer proves the gate, and a server that is
+          - Whether the server behind it has to answer with 2xx, through the auth proxy and with the token.
+          - For a server that was just proved without the auth proxy. Where it is false, any answer proves the port, and a server that is
             down is a warning.
           - In check mode it is not asked for, since the server may not run yet.
         type: bool
@@ -70,7 +71,7 @@ options:
         elements: str
         default: []
   serving:
-    description: Names of O(gates) for which O(gates[].serving) is true, for a list of gates that others give.
+    description: Names of O(gates) for which O(gates[].serving) is true, for a list that others give.
     type: list
     elements: str
     default: []
@@ -118,7 +119,7 @@ options:
     type: int
     default: 3600
   files:
-    description: What O(state=compared) compares, the files of root with mode 0644 that make the gate.
+    description: What O(state=compared) compares, the files of root with mode 0644 that make the auth proxy.
     type: list
     elements: dict
     default: []
@@ -143,18 +144,18 @@ options:
     type: str
   gate_user:
     description:
-      - The account that the gate runs as; it tells the gate's own sockets from others.
+      - The account that the auth proxy runs as; it tells the proxy's own sockets from others.
       - For O(state=free), O(state=compared) and O(state=serving).
     type: str
     default: nemoclaw-proxy
   unit:
     description:
-      - The unit of the gate, whose log is shown where it does not listen.
+      - The unit of the auth proxy, whose log is shown where it does not listen.
       - For O(state=compared) and O(state=serving).
     type: str
     default: nemoclaw-ollama-proxy.service
   timeout:
-    description: Seconds for which a gate may take to start, or to read its tokens again.
+    description: Seconds that the auth proxy may take to start, or to read its tokens again.
     type: int
     default: 15
 extends_documentation_fragment:
@@ -178,7 +179,7 @@ attributes:
 notes:
   - All states that change something, and O(state=checked), need root (C(become)) and systemd.
   - Without root, the owners of other users' sockets cannot be seen, and the module names no more than the user.
-  - A server that is down behind a gate is no failure of this module, except with O(gates[].serving). RV(gates[].outcome) tells.
+  - A server that is down behind the auth proxy is no failure of this module, except with O(gates[].serving). RV(gates[].outcome) tells.
 seealso:
   - module: nemoclaw.local_inference.proxy_token
   - module: nemoclaw.local_inference.host_package
@@ -203,7 +204,7 @@ EXAMPLES = r"""
     overlap: 600
   become: true
 
-- name: Prove that the gate serves
+- name: Prove that the auth proxy serves
   nemoclaw.local_inference.proxy_gate:
     user: lab
     gates:
@@ -247,7 +248,7 @@ stopped:
   elements: int
   sample: []
 converged:
-  description: Whether the files are as they have to be, the service runs and is enabled, and the gates serve.
+  description: Whether the files are as they have to be, the service runs and is enabled, and the auth proxy serves.
   returned: with O(state=compared)
   type: bool
   sample: true
@@ -284,13 +285,13 @@ found:
       type: str
       returned: always
 exposed:
-  description: The listeners by which others than this host reach a server behind a gate, past it. As C(nemoclaw_host.listeners).
+  description: The listeners by which others than this host reach a server behind the auth proxy, past it. As C(nemoclaw_host.listeners).
   returned: with O(state=compared)
   type: list
   elements: dict
   sample: []
 gates:
-  description: What was seen of each gate. With O(state=compared), and in check mode, empty unless it is converged.
+  description: What was seen of each port. With O(state=compared), and in check mode, empty unless it is converged.
   returned: with O(state=present), O(state=rotated), O(state=committed), O(state=serving) and O(state=compared)
   type: list
   elements: dict
@@ -312,7 +313,7 @@ gates:
       sample: http://127.0.0.1:11435/v1/models
     outcome:
       description:
-        - V(serving), V(backend_down) (the server behind the gate does not answer) or V(backend_refuses) (it wants a key of its own).
+        - V(serving), V(backend_down) (the server behind it does not answer) or V(backend_refuses) (it wants a key of its own).
         - With any other the module fails. See C(failure.code).
       type: str
       returned: always
@@ -331,7 +332,7 @@ failure:
     - What stopped it, with C(code) and C(message).
     - The code is C(port_taken), C(proxy_refused) (nothing listens), C(proxy_silent), C(proxy_open) (no token is asked for),
       C(proxy_foreign) (somebody else's server),
-      C(proxy_impostor) (another user's process that answers as the gate does) or C(token_rejected), besides
+      C(proxy_impostor) (another user's process that answers as the auth proxy does) or C(token_rejected), besides
       those of M(nemoclaw.local_inference.proxy_token).
     - With O(gates[].serving) also C(backend_down), C(backend_refuses) or C(backend_unproved).
     - With O(state=loopback), O(state=present) and O(state=checked) C(engine_exposed), and those of

@@ -62,7 +62,7 @@ options:
   gate_loaded:
     description:
       - File with what C(sha256sum) prints of O(gate_config) and O(gate_path), written whenever nginx reads them.
-      - With it, RV(gate_changed) is true as well where an earlier run was broken off before nginx read what it had written.
+      - With it, RV(gate_changed) is true as well where an earlier run was interrupted before nginx read what it had written.
     type: path
   return_content:
     description:
@@ -92,16 +92,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have a token
+- name: Ensure a token
   nemoclaw.local_inference.proxy_token:
 
-- name: Have a token, and let nginx know it
+- name: Ensure a token, and let nginx know it
   nemoclaw.local_inference.proxy_token:
     user: lab
     gate_path: /etc/nemoclaw-ollama-proxy.tokens
   become: true
 
-- name: Have nginx take a new one as well, before anybody holds it
+- name: Let nginx take a new one as well, before anybody holds it
   nemoclaw.local_inference.proxy_token:
     state: prepared
     user: lab

@@ -90,14 +90,14 @@ EXAMPLES = r"""
     that: probe.outcome != 'blocked'
     fail_msg: "{{ probe.hint }}"
 
-- name: Probe the way to the Ollama of Windows, on WSL with Docker Desktop
+- name: Probe the path to the Ollama of Windows, on WSL with Docker Desktop
   nemoclaw.local_inference.sandbox_probe:
     host: host.docker.internal
     port: 11434
     path: /api/version
     fallback_network: bridge
 
-- name: Probe the way to vLLM, from the sandbox's own image
+- name: Probe the path to vLLM, from the sandbox's own image
   nemoclaw.local_inference.sandbox_probe:
     port: 8000
     image: openshell/sandbox:latest

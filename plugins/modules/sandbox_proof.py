@@ -12,8 +12,8 @@ short_description: Prove a route from inside a sandbox of OpenShell
 description:
   - Asks the model at C(https://inference.local) from inside a sandbox, as its agent will, for an answer, for a tool call unstreamed and
     streamed, and for an answer to the tool's result.
-  - Everything between is proved with it. The gateway's route, its provider with the key, the way through the host's firewall, the token
-    gate and the server.
+  - Everything between is proved with it. The gateway's route, its provider with the key, the path through the host's firewall, the auth
+    proxy and the server.
   - The questions and the verdicts are those of M(nemoclaw.local_inference.endpoint_validate).
   - It runs C(curl) in the sandbox by C(openshell sandbox exec). An image without it cannot be asked.
 options:
@@ -24,7 +24,7 @@ options:
         says so with a warning.
     type: str
   model:
-    description: The model that the route leads to.
+    description: The model of the route.
     type: str
     required: true
   api:
@@ -43,7 +43,7 @@ options:
   settle:
     description:
       - Seconds to wait before the first question. Sandboxes read a route that was changed every 5 seconds, so an answer before that may
-        come from the route of before.
+        come from the previous route.
     type: int
     default: 0
   base_url:

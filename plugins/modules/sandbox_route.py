@@ -11,12 +11,12 @@ version_added: "0.1.0"
 short_description: Give the sandboxes of a gateway a route as one transaction, and record it
 description:
   - Makes C(https://inference.local) in the sandboxes mean the server of O(route), proves that from inside a sandbox, and records it. What
-    fails leads the sandboxes back to the previous route, and the message says what became of it.
+    fails restores the previous route, and the message says what became of it.
   - Looks and plans first. What can be foreseen is refused before the first change - a gateway that does not answer, other sandboxes that
     would follow, a path that a firewall blocks, a provider of another type.
   - Where the provider in use has to change, the new address and key belong to a provider beside it (C(NAME-next)) until they are proved and
     recorded, because nobody can read back the key that it has.
-  - A run that was broken off anywhere is made whole by the next one. Until the route is recorded, a note beside the record
+  - A run that was interrupted anywhere is completed by the next one. Until the route is recorded, a note beside the record
     (C(local-inference.json.change)) has the route that was in force before.
 options:
   state:
@@ -164,7 +164,7 @@ progress:
   returned: when RV(finished) is false
   type: dict
 backend:
-  description: What leads the sandboxes, C(openshell), C(nemoclaw) or C(none).
+  description: What routes the sandboxes, C(openshell), C(nemoclaw) or C(none).
   returned: when finished
   type: str
   sample: openshell
@@ -180,7 +180,7 @@ summary:
   type: list
   elements: str
 previous:
-  description: Where the sandboxes were led before, null for nowhere.
+  description: The previous route of the sandboxes, null for none.
   returned: when finished, with O(state=present)
   type: dict
   sample: {provider: vllm-local, model: Qwen/Qwen3-8B, timeout: 180}
@@ -194,7 +194,7 @@ path:
   type: str
   sample: /home/mia/.nemoclaw/local-inference.json
 gateway:
-  description: The gateway by name, null where no sandbox is led.
+  description: The gateway by name, null where no sandbox is routed.
   returned: when finished, with O(state=present)
   type: str
 sandbox:

@@ -35,7 +35,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have zstd
+- name: Install zstd
   nemoclaw.local_inference.zstd:
   become: true
 """
