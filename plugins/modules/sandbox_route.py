@@ -173,7 +173,7 @@ actions:
   returned: when finished
   type: list
   elements: str
-  sample: [create the provider ollama-local, lead the gateway to qwen3.5:9b by ollama-local with 180 s]
+  sample: [create the provider ollama-local, route the gateway to qwen3.5:9b by ollama-local with 180 s]
 summary:
   description: What a user should read.
   returned: when finished

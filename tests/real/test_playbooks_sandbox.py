@@ -156,7 +156,7 @@ def test_from_nothing_to_a_sandbox_and_back(
     elsewhere = json.dumps({"endpoint_sandbox_url": "http://host.openshell.internal:9/v1"})
     assert controller.play("switch_model", "-e", elsewhere, **another_server(llama)) == 2
     assert '"code": "sandbox_upstream_down"' in controller.output
-    assert f"The gateway leads to scripted by {PROVIDER} again" in " ".join(controller.output.split())
+    assert f"The gateway routes to scripted by {PROVIDER} again" in " ".join(controller.output.split())
     assert without_version(state(controller, server)) == without_version(before)
     assert controller.play("switch_model", NEMOCLAW_SANDBOX_NAME="", **another_server(llama)) == 0
     assert "Proved from inside my-assistant" in controller.output

@@ -104,7 +104,7 @@ def test_from_nothing_to_another_model_and_back(
         == [
             f"create the sandbox {SANDBOX}",
             f"create the provider {PROVIDER}",
-            f"lead the gateway to scripted by {PROVIDER} with 90 s",
+            f"route the gateway to scripted by {PROVIDER} with 90 s",
         ]
     )
     assert (done["changed"], done["previous"], done["proved"]) == (True, None, True)
@@ -155,7 +155,7 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("how", "words"), [("refused", "The previous route stays"), ("unread", f"leads to scripted by {PROVIDER} again")]
+    ("how", "words"), [("refused", "The previous route stays"), ("unread", f"routes to scripted by {PROVIDER} again")]
 )
 def test_a_gateway_that_fails_in_the_middle(led: Host, second: Wanted, tmp_path: Path, how: str, words: str) -> None:
     """The real CLI, but for one command, which no real gateway can be made to fail at after it took the provider."""
@@ -174,7 +174,7 @@ def test_what_a_sandbox_cannot_reach(led: Host, first: Wanted, second: Wanted) -
     """The server is good, as the host sees it. Its address for the sandbox is wrong, and only the end proof can tell."""
     failure = refused(led, second, sandbox=SANDBOX, route={"base_url_sandbox": "http://host.openshell.internal:9/v1"})
     assert failure.code == "sandbox_upstream_down"
-    assert f"The gateway leads to scripted by {PROVIDER} again" in failure.message
+    assert f"The gateway routes to scripted by {PROVIDER} again" in failure.message
     assert led.give(first, sandbox=SANDBOX)["proved"], "the previous key still opens the previous server"
 
 
@@ -298,7 +298,8 @@ def test_a_record_that_fails_last(led: Host, second: Wanted, monkeypatch: pytest
     )
     failure = refused(led, second, sandbox=SANDBOX)
     assert (
-        failure.message == f"The disk is full. Nothing was recorded. The gateway leads to scripted by {PROVIDER} again."
+        failure.message
+        == f"The disk is full. Nothing was recorded. The gateway routes to scripted by {PROVIDER} again."
     )
 
 
@@ -311,7 +312,7 @@ def test_a_first_record_that_fails(host: Host, first: Wanted, monkeypatch: pytes
     monkeypatch.setattr(
         "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record.write_record", full
     )
-    with pytest.raises(Failure, match="The gateway could not be led back to nothing"):
+    with pytest.raises(Failure, match="The gateway could not be routed back to nothing"):
         host.give(first)
     assert not host.record.exists()
 
@@ -326,7 +327,7 @@ def test_other_sandboxes_are_not_led_away(led: Host, second: Wanted, llama: Llam
     assert "use it as well: neighbour" in refused(led, third).message
     # Nobody has recorded where the provider leads, as where NemoClaw made it.
     led.record.rename(led.record.with_name("kept.json"))
-    with pytest.raises(Failure, match="where this collection did not lead it"):
+    with pytest.raises(Failure, match="where this collection did not point it"):
         led.give(third)
     led.record.with_name("kept.json").rename(led.record)
     assert led.give(third, may_share=True)["sandboxes"] == ["neighbour"]

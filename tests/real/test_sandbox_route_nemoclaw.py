@@ -128,7 +128,7 @@ def test_another_model_without_another_onboarding(
         patched.setattr(name, full)
         said = failing(host, second).message
     assert f"NemoClaw was told of scripted by {PROVIDER} again" in said
-    assert f"The provider {PROVIDER} leads to {first.route['base_url_sandbox']} again." in said
+    assert f"The provider {PROVIDER} points to {first.route['base_url_sandbox']} again." in said
     assert (recorded(host)["model"], host.state()[:3]) == ("scripted", before)
 
     give(host, second)
@@ -186,7 +186,7 @@ def test_what_fails_leaves_the_route(
     failure = failing(host, second, ready_timeout=1, stall_timeout=3)
     assert failure.code == code
     assert (
-        f"Nothing was recorded. The provider {PROVIDER} leads to {first.route['base_url_sandbox']} again."
+        f"Nothing was recorded. The provider {PROVIDER} points to {first.route['base_url_sandbox']} again."
         in failure.message
     )
     assert host.state() == before
@@ -200,7 +200,7 @@ def test_what_cannot_be_given_back_is_said(host: Host, nemoclaw: Double, first: 
     nemoclaw.behave("not-ready")
     other = Wanted(llama("good", api_key=OTHER_KEY, alias="second").base_url, OTHER_KEY, "second")
     said = failing(host, other, ready_timeout=1).message
-    assert f"The gateway leads to scripted by {PROVIDER} again" in said
+    assert f"The gateway routes to scripted by {PROVIDER} again" in said
     assert f"The provider {PROVIDER} may have the address and the key of this run" in said
     assert host.state()[1:] == before[1:]
     assert host.provider()["config"] != {"OPENAI_BASE_URL": first.route["base_url_sandbox"]}, (
@@ -213,7 +213,7 @@ def test_what_cannot_be_given_back_is_said(host: Host, nemoclaw: Double, first: 
     before = host.state()
     failure = failing(host, first, route=DEAD)
     assert failure.code == "sandbox_upstream_down"
-    assert f"The provider {PROVIDER} leads to {first.route['base_url_sandbox']} again." in failure.message
+    assert f"The provider {PROVIDER} points to {first.route['base_url_sandbox']} again." in failure.message
     assert host.state() == before
 
 

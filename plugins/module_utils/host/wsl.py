@@ -96,7 +96,7 @@ def find_windows_ollama(
             problems.append(f"{host} does not resolve in this Linux.")
             continue
         if not is_shared and _is_own(address):
-            problems.append(f"{host} leads to this Linux itself ({address}), not to Windows.")
+            problems.append(f"{host} resolves to this Linux itself ({address}), not to Windows.")
             continue
         version, problem = ask(port, 1.0, host)
         if version is not None:

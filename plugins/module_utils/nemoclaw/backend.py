@@ -229,9 +229,9 @@ class NemoClawRoute(GatewayRoute):
             provider.have(self._cli, self._spec_before(), False)
         except Failure as failure:
             return [
-                f"The provider {name} could not be led back to {recorded['base_url_sandbox']}: {failure.message} Run this again."
+                f"The provider {name} could not be pointed back to {recorded['base_url_sandbox']}: {failure.message} Run this again."
             ]
-        return [f"The provider {name} leads to {recorded['base_url_sandbox']} again."]
+        return [f"The provider {name} points to {recorded['base_url_sandbox']} again."]
 
     def _spec_before(self) -> desired_provider.Desired:
         """Return the recorded provider, with the credential of this run."""

@@ -63,12 +63,12 @@ class Kept:
         shown = f"{before.model} by {before.provider}"
         try:
             if _same(find_route(self.cli), before):
-                return f" The gateway still leads to {shown}."
+                return f" The gateway still routes to {shown}."
             words = ["--provider", before.provider, "--model", before.model, "--timeout", str(before.timeout)]
             self.cli.call("inference", "set", *words, "--no-verify")
         except Failure as failure:
-            return f" The gateway could not be led back to {shown}: {failure.message}"
-        return f" The gateway leads to {shown} again."
+            return f" The gateway could not be routed back to {shown}: {failure.message}"
+        return f" The gateway routes to {shown} again."
 
 
 def keep_route(cli: OpenShell | None) -> Kept:

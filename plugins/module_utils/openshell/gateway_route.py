@@ -126,7 +126,7 @@ def decide(desired: Desired, seen: Seen, previous: Position | None) -> Decision:
     plan = Plan(warnings=[*outcome.warnings, *shared.warnings])
     plan.actions += [f"{verb} the provider {what}" for verb, what in (one.split(" ", 1) for one in outcome.actions)]
     if leads:
-        plan.actions.append(f"lead the gateway to {route['model']} by {name} with {route['timeout']} s")
+        plan.actions.append(f"route the gateway to {route['model']} by {name} with {route['timeout']} s")
     if seen.staged is not None:
         plan.actions.append(f"delete the provider {seen.staged.name}")
     plan.positions = [{**target, "provider": name + NEXT}, target]
@@ -160,10 +160,10 @@ def _shared_provider(desired: Desired, others: list[str]) -> Failure:
     recorded, route = desired.recorded, desired.route
     name = route["provider_name"]
     known = recorded.get("provider_name") == name
-    leads = f"to {recorded['base_url_sandbox']}" if known else "where this collection did not lead it"
+    leads = f"to {recorded['base_url_sandbox']}" if known else "where this collection did not point it"
     return Failure(
         "route_shared",
-        f"The provider {name} leads {leads}, and other sandboxes of the gateway use it as well: {', '.join(others)}. The gateway's route "
+        f"The provider {name} points {leads}, and other sandboxes of the gateway use it as well: {', '.join(others)}. The gateway's route "
         f"was not changed. Set sandbox_change_shared_route to true if they are to follow it to {route['base_url_sandbox']}, or choose "
         "another gateway with sandbox_gateway.",
         sandboxes=others,
@@ -284,7 +284,7 @@ class GatewayRoute:
         except Failure as failure:
             raise Failure(
                 failure.code,
-                f"{failure.message} The route is recorded, and the sandboxes are led there as it was proved, if only by the provider "
+                f"{failure.message} The route is recorded, and the sandboxes are routed there as it was proved, if only by the provider "
                 f"{self._name + NEXT} as far as {self._name} has not got its address and key. Run this again.",
                 **failure.details,
             ) from failure
@@ -299,12 +299,12 @@ class GatewayRoute:
             elif now != previous:
                 said = openshell_route.remove(self._cli, False).warnings
                 if said:
-                    return [f"The gateway could not be led back to {words}: {said[0]}"]
+                    return [f"The gateway could not be routed back to {words}: {said[0]}"]
             if previous is None or previous["provider"] != self._name + NEXT:
                 self._unstage()
         except Failure as failure:
-            return [f"The gateway could not be led back to {words}: {failure.message} Run this again."]
-        return [STAYS if now == previous else f"The gateway leads to {words} again."]
+            return [f"The gateway could not be routed back to {words}: {failure.message} Run this again."]
+        return [STAYS if now == previous else f"The gateway routes to {words} again."]
 
     def rotate(self, check_mode: bool) -> bool:
         """See Backend."""

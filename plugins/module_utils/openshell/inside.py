@@ -141,7 +141,7 @@ class SandboxClient:
             raise Failure(
                 "sandbox_inference_off",
                 f"The sandbox {self._sandbox} asked {self.base.root}, and its supervisor does not take the connection (curl ended with "
-                "35). It was started while the gateway's route led through a provider that was gone, and has inference switched off for "
+                "35). It was started while the gateway's route had a provider that was gone, and has inference switched off for "
                 "as long as it runs. With the route in place stop and start it (openshell_sandbox with state: restarted). That takes "
                 f"OpenShell 0.0.106 or later; this is {self._cli.release}. With an older one it has to be deleted and made anew.",
             )
@@ -171,7 +171,7 @@ class SandboxClient:
         if code == "sandbox_upstream_down" or status == 502:
             raise Failure(
                 "sandbox_upstream_down",
-                f"{answered} The route is there, and what it leads to does not answer the sandbox. Start the server and the proxy "
+                f"{answered} The route is there, and its server does not answer the sandbox. Start the server and the proxy "
                 "before it, look at the provider's address, and at the firewall between the sandboxes' network and this host.",
                 **details,
             )

@@ -137,7 +137,7 @@ def explain(machine: Machine, desired: Desired, network: Network, said: str) -> 
     command = allow_command(firewall, str(network.subnet), str(network.gateway), desired.port)
     way = f"{network.subnet} to {network.gateway}, TCP port {desired.port}"
     advice = (
-        f"Run this, then this play again: {command}" if command else f"Open the way from {way}, then run this again."
+        f"Run this, then this play again: {command}" if command else f"Open the path from {way}, then run this again."
     )
     kept = f"{KEEP[firewall.kind]} " if firewall.kind in KEEP else ""
     return {
@@ -145,7 +145,7 @@ def explain(machine: Machine, desired: Desired, network: Network, said: str) -> 
         "firewall": firewall.kind,
         "command": command,
         "close_command": close_command(firewall, str(network.subnet), str(network.gateway), desired.port),
-        "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the way from the containers' "
+        "hint": f"A sandbox cannot reach {at}: {said or 'no answer'}. The host's firewall blocks the path from the containers' "
         f"bridge. {kept}{advice}",
     }
 

@@ -98,7 +98,7 @@ def prove(cli: OpenShell, sandbox: str, desired: Desired, report: Report) -> Non
     if route is not None and route.model != desired.model:
         raise Failure(
             "gateway_route_differs",
-            f"{desired.model} was to be proved from inside {sandbox}, and the gateway leads to {route.model} by {route.provider}. It "
+            f"{desired.model} was to be proved from inside {sandbox}, and the gateway routes to {route.model} by {route.provider}. It "
             "answers "
             "whatever model is asked for, so an answer would prove nothing. Set the route (openshell_inference, or the playbook site).",
             sandbox=sandbox,

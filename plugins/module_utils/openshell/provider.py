@@ -113,7 +113,7 @@ def find_standing_route(cli: OpenShell) -> RouteSeen | None:
         return route
     raise Failure(
         "route_dangling",
-        f"The gateway's route leads to {route.model} by the provider {route.provider}, and somebody deleted that provider. Sandboxes that "
+        f"The gateway routes to {route.model} by the provider {route.provider}, and somebody deleted that provider. Sandboxes that "
         "run go on with what they read last, its key included, and one that starts now would never get inference. Make the provider "
         "again (openshell_provider), or set another route (openshell_inference), and run this again.",
         provider=route.provider,
@@ -219,7 +219,7 @@ def _refuse_other_type(desired: Desired, before: ProviderSeen) -> None:
     raise Failure(
         "provider_type_differs",
         f"The gateway has a provider {desired.name} of type {before.type}, and {desired.type} is wanted. OpenShell changes no type, "
-        f"and between deleting and creating it the route leads nowhere. Delete it (openshell provider delete {desired.name}), or allow "
+        f"and between deleting and creating it the route reaches no server. Delete it (openshell provider delete {desired.name}), or allow "
         "that: replace: true for the module, sandbox_replace_provider: true for the role.",
         type=before.type,
     )
@@ -244,7 +244,7 @@ def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
         if cli.release.deletes_routes and not desired.force:
             raise Failure(
                 "provider_in_use",
-                f"The inference route of the gateway leads through the provider {desired.name}, and every sandbox would get "
+                f"The inference route of the gateway uses the provider {desired.name}, and every sandbox would get "
                 "errors without it. Set another route or remove it first (openshell_inference), or allow that with force: true.",
                 model=route.model,
             )

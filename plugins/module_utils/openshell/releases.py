@@ -100,7 +100,7 @@ def check_way(release: Release, path: str, way: str | None, ways: tuple[str, ...
     if way == ATTACHMENT:
         raise Failure(
             "openshell_too_new",
-            f"{path} is OpenShell {release}, which leads sandboxes by attached providers: 0.1.0 removed the inference route, so there is "
+            f"{path} is OpenShell {release}, which routes sandboxes by attached providers: 0.1.0 removed the inference route, so there is "
             "no "
             f"`openshell inference` and no https://inference.local in the sandbox, and that is what is asked for here. {_PIN} Or attach a "
             "provider with the module openshell_attachment (experimental). Sandboxes of older gateways have to be made again.",
@@ -109,7 +109,7 @@ def check_way(release: Release, path: str, way: str | None, ways: tuple[str, ...
     if way == ROUTE:
         raise Failure(
             "openshell_too_old",
-            f"{path} is OpenShell {release}, which leads all sandboxes of a gateway by one route and cannot wait for an attached "
+            f"{path} is OpenShell {release}, which routes all sandboxes of a gateway by one route and cannot wait for an attached "
             "provider; 0.1 "
             "can. Use openshell_provider and openshell_inference with this release.",
             version=str(release),
@@ -117,6 +117,6 @@ def check_way(release: Release, path: str, way: str | None, ways: tuple[str, ...
     raise Failure(
         "openshell_too_new",
         f"{path} is OpenShell {release}, and its help has neither an inference route nor `sandbox provider attach --wait`: no way by which "
-        f"this collection leads sandboxes to a model. {_PIN}",
+        f"this collection routes sandboxes to a model. {_PIN}",
         version=str(release),
     )

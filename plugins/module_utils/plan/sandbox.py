@@ -92,7 +92,9 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         before = seen.route
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
-        at.steps.append(step("sandbox", "route", "inference.local does not lead there", before=words, after=after))
+        at.steps.append(
+            step("sandbox", "route", "inference.local does not have this route", before=words, after=after)
+        )
     wanted = SandboxDesired(
         settings["sandbox_name"], settings["sandbox_image"] or None, timeout=settings["sandbox_ready_timeout"]
     )

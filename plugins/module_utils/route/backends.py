@@ -169,4 +169,4 @@ def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         if result["proved"]
         else "Not proved from inside a sandbox."
     )
-    return f"https://inference.local leads to {route['model']} at {route['base_url_sandbox']}, for {whom}. {proved}"
+    return f"https://inference.local routes to {route['model']} at {route['base_url_sandbox']}, for {whom}. {proved}"

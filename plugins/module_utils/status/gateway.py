@@ -35,8 +35,8 @@ from .check import (
 _URL = "https://inference.local"
 # Without a program or a registered gateway there are no sandboxes to route, as for sandbox_backend: auto. Why, in words.
 _NO_SANDBOXES = {
-    "openshell_missing": "no program openshell was found for the user {user}, so there are no sandboxes to lead",
-    "openshell_gateway_unset": "the user {user} has no such gateway of OpenShell registered, so there are no sandboxes to lead",
+    "openshell_missing": "no program openshell was found for the user {user}, so there are no sandboxes to route",
+    "openshell_gateway_unset": "the user {user} has no such gateway of OpenShell registered, so there are no sandboxes to route",
 }
 _STATES = {
     "openshell_gateway_down": UNREACHABLE,
@@ -99,15 +99,15 @@ def check_gateway(
     leads_to = (route["provider_name"], route["model"], route["timeout"])
     if seen is None:
         check.state, check.code = NOT_CONFIGURED, "gateway_route_missing"
-        check.detail = "The gateway has no route, so inference.local leads nowhere. Run the playbook nemoclaw.local_inference.site."
+        check.detail = "The gateway has no route, so inference.local reaches no server. Run the playbook nemoclaw.local_inference.site."
     elif (seen.provider, seen.model, seen.timeout) != leads_to:
         check.state, check.code = DIFFERS, "gateway_route_differs"
         check.detail = (
-            f"The gateway leads to {seen.model} by {seen.provider} with {seen.timeout} s, and the record has {leads_to[1]} by "
-            f"{leads_to[0]} with {leads_to[2]} s. Run the playbook nemoclaw.local_inference.site to lead it there again."
+            f"The gateway routes to {seen.model} by {seen.provider} with {seen.timeout} s, and the record has {leads_to[1]} by "
+            f"{leads_to[0]} with {leads_to[2]} s. Run the playbook nemoclaw.local_inference.site to restore it."
         )
     else:
-        check.detail = f"leads to {seen.model} by {seen.provider}"
+        check.detail = f"routes to {seen.model} by {seen.provider}"
         return [check, _check_sandbox(cli, route, wanted.sandbox, timeout)]
     return [check]
 

@@ -120,7 +120,7 @@ def answering(*hosts: str) -> Callable[..., tuple[str | None, str | None]]:
         ("nat", {"172.31.160.1": FOREIGN}, [], False, None, "host.docker.internal does not resolve"),
         ("nat", {"172.31.160.1": FOREIGN}, [], False, None, "Nothing answers at 172.31.160.1:11434"),
         # With NAT, an address of this Linux is this Linux.
-        ("nat", {"host.docker.internal": OWN}, ["host.docker.internal"], True, None, "leads to this Linux itself"),
+        ("nat", {"host.docker.internal": OWN}, ["host.docker.internal"], True, None, "resolves to this Linux itself"),
         ("mirrored", {"host.docker.internal": OWN}, ["host.docker.internal"], False, "host.docker.internal:11434", ""),
         ("mirrored", {"127.0.0.1": "127.0.0.1"}, ["127.0.0.1"], False, "127.0.0.1:11434", ""),
         ("mirrored", {"host.docker.internal": OWN}, ["host.docker.internal"], True, None, "share port 11434"),

@@ -75,7 +75,7 @@ def test_half_of_its_work_is_undone(tmp_path: Path, fails: int, said: str) -> No
         "provider": "ollama-local",
         "model": "old",
     }
-    assert "The gateway leads to old by ollama-local again" in raised.value.message
+    assert "The gateway routes to old by ollama-local again" in raised.value.message
     assert "Timeout: 240s" in (tmp_path / "route").read_text(encoding="utf-8"), "NemoClaw's own command leaves 60 s"
 
 
@@ -205,7 +205,7 @@ def test_a_proxy_of_nemoclaws_own_is_its_business(tmp_path: Path) -> None:
     ],
 )
 def test_how_it_fails(tmp_path: Path, ends: str, code: str) -> None:
-    with pytest.raises(Failure, match="The gateway still leads to new by vllm-local") as raised:
+    with pytest.raises(Failure, match="The gateway still routes to new by vllm-local") as raised:
         tell(host(tmp_path, VLLM, ends=ends), Desired("lab", "vllm-local", "new"))
     assert raised.value.code == code
     assert "told of" not in raised.value.message, "its record is what it was"

@@ -58,7 +58,7 @@ def through(provider: str, model: str = "old", timeout: int = 180) -> RouteSeen:
 
 EMPTY = Seen(remembered=Remembered("0" * 64))
 CONVERGED = Seen(through(NAME, "new"), OTHERS[:1], OURS, None, False, remembered(WANTED))
-LEAD = f"lead the gateway to new by {NAME} with 180 s"
+LEAD = f"route the gateway to new by {NAME} with 180 s"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_has_to_be_done(seen: Seen, actions: list[str], is_staged: bool) ->
     previous = None if seen.route is None else {**vars(seen.route)}
     found = decide(WANTED, seen, previous)
     assert (found.plan.actions, found.is_staged) == (actions, is_staged)
-    assert found.leads == any(action.startswith("lead") for action in actions)
+    assert found.leads == any(action.startswith("route") for action in actions)
     assert TARGET in found.plan.positions
 
 
@@ -111,12 +111,12 @@ def test_the_previous_provider_of_a_run_that_was_killed_is_in_use() -> None:
         (
             WANTED,
             replace(CONVERGED, sandboxes=OTHERS, remembered=Remembered("0" * 64)),
-            "leads where this collection did not lead it",
+            "points where this collection did not point it",
         ),
         (
             replace(WANTED, recorded={**ROUTE, "base_url_sandbox": "http://elsewhere:1/v1"}),
             replace(CONVERGED, sandboxes=OTHERS, remembered=Remembered("0" * 64)),
-            "leads to http://elsewhere:1/v1",
+            "points to http://elsewhere:1/v1",
         ),
     ],
     ids=["route", "no own sandbox", "provider of somebody", "provider of ours"],

@@ -69,7 +69,7 @@ def test_what_a_user_reads() -> None:
         "proof": {"sandbox": "mine", "tool_calling": "structured"},
     }
     assert summary(route("custom", 1), proved) == (
-        "https://inference.local leads to m at http://host.openshell.internal:1/v1, for theirs, mine. Proved from inside mine: an answer, "
+        "https://inference.local routes to m at http://host.openshell.internal:1/v1, for theirs, mine. Proved from inside mine: an answer, "
         "and a tool call that is structured."
     )
     unproved = {"sandboxes": [], "sandbox": None, "proved": False, "proof": {}}
