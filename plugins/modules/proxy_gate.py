@@ -240,7 +240,7 @@ summary:
   description: Which tokens are valid now, as sentences.
   returned: with O(state=rotated) and O(state=committed)
   type: str
-  sample: The token is now 5a0c84ea31dd7b06 in /home/lab/.nemoclaw/ollama-proxy-token. The one before opens nothing any more.
+  sample: The token is now 5a0c84ea31dd7b06 in /home/lab/.nemoclaw/ollama-proxy-token. The previous one opens nothing any more.
 stopped:
   description: Process ids of the NemoClaw proxies that were stopped, or would be in check mode.
   returned: with O(state=free)
@@ -425,7 +425,7 @@ def main() -> None:
         module.warn(warning)
     for row in result.get("gates", []):
         if row["outcome"] in GATE_WORKS and row["outcome"] != SERVING:
-            module.warn(f"The gate {row['name']} at {row['url']}: {row['detail']}.")
+            module.warn(f"The auth proxy of {row['name']} at {row['url']}: {row['detail']}.")
     module.exit_json(**result)
 
 

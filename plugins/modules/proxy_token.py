@@ -13,7 +13,7 @@ description:
   - Keeps the token that opens the proxy before Ollama in C(~/.nemoclaw/ollama-proxy-token), which is NemoClaw's own path and format.
     These are 24 random bytes as 48 lowercase hexadecimal digits and a newline, with mode 0600 in a folder with mode 0700.
   - A token that is there is kept for ever. A new one is made only where there is none, or with O(state=prepared) and O(state=rotated).
-  - While a rotation lasts, two tokens are valid. The one before stands in a file beside it, whose name ends with C(.previous).
+  - While a rotation lasts, two tokens are valid. The previous one stands in a file beside it, whose name ends with C(.previous).
   - Writes what nginx includes as well, so that the token never leaves the host. A token stands there before it stands in the token
     file, and goes from there only after it has gone from the token file.
 options:

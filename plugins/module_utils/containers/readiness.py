@@ -255,7 +255,7 @@ def _wants_key(server: Server, error: NotAnswering, log: str) -> Failure:
     return Failure(
         "server_wants_key",
         f"The server in {server.name} is up and wants a key of its own: {error}. Nothing asks it with one, so it would never count as "
-        "ready. Take the key out of its arguments and environment, and put the token gate before it (vllm_gate_port, nim_gate_port).",
+        "ready. Take the key out of its arguments and environment, and put the auth proxy before it (vllm_gate_port, nim_gate_port).",
         container=server.name,
         status=error.status,
         last_logs=tail(log),

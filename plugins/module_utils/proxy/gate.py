@@ -44,16 +44,16 @@ _REMEDIES = {
     probe.REFUSED: "Look at its log with journalctl -u {unit}.",
     probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
     probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
-    probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the gate with systemctl restart {unit}.",
-    probe.FOREIGN: "Stop what listens there ({owner}), or give the gate another port, then run the role proxy again.",
-    probe.TOKEN_REJECTED: "The gate and the token file differ: run the role proxy again, which brings them together.",
+    probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the auth proxy with systemctl restart {unit}.",
+    probe.FOREIGN: "Stop what listens there ({owner}), or give the auth proxy another port, then run the role proxy again.",
+    probe.TOKEN_REJECTED: "The auth proxy and the token file differ: run the role proxy again, which brings them together.",
 }
 
 # What to do where the server behind an auth proxy has to answer through it.
 _BEHIND = {
     probe.BACKEND_DOWN: "Start the server behind it, and look whether it listens on 127.0.0.1.",
-    probe.BACKEND_REFUSES: "Take the server's own key away, since the gate passes none on, and see that it takes requests for localhost.",
-    probe.UNPROVED: "Look at the log of the server behind it; where the gate has a list of paths, the path of the proof has to be in it.",
+    probe.BACKEND_REFUSES: "Take the server's own key away, since the auth proxy passes none on; it has to take requests for localhost.",
+    probe.UNPROVED: "Look at the log of the server behind it; a list of paths of the auth proxy has to contain the path of the proof.",
 }
 
 
@@ -90,7 +90,7 @@ def prove_gates(
     if stored is None:
         raise Failure(
             "token_missing",
-            f"There is no token file {token_file} to ask the gate with. Run the role proxy, which makes one.",
+            f"There is no token file {token_file} to ask the auth proxy with. Run the role proxy, which makes one.",
             path=token_file,
         )
     deadline = Deadline(timeout)
@@ -118,7 +118,7 @@ def compare_gates(
 
     """
     state = _unit_state(Machine(), unit)
-    reasons = ["an earlier change was broken off before it was proved"] if Machine().exists(BEFORE) else []
+    reasons = ["an earlier change was interrupted before it was proved"] if Machine().exists(BEFORE) else []
     wrong = [file["path"] for file in files if not _is_as_wanted(**file)]
     reasons += [f"{path} is not as it has to be" for path in wrong]
     if (state.get("ActiveState"), state.get("UnitFileState")) != ("active", "enabled"):
@@ -127,7 +127,9 @@ def compare_gates(
     if restart_needed:
         reasons.append(f"{unit} was changed and not read again")
     open_to_network = find_open(Machine(), upstream_ports(gates))
-    reasons += [f"a server behind a gate listens on {one['address']} port {one['port']}" for one in open_to_network]
+    reasons += [
+        f"a server behind the auth proxy listens on {one['address']} port {one['port']}" for one in open_to_network
+    ]
     rows: list[dict[str, Any]] = []
     if not reasons:
         try:
@@ -251,7 +253,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
             remedy = f"{remedy} {_MAY_LISTEN.format(port=gate.port)}"
         raise Failure(
             probe.FAILURE_CODES[seen.outcome],
-            f"Asked the gate {gate.name} at {url}, but {seen.detail}. {remedy}",
+            f"Asked the auth proxy of {gate.name} at {url}, but {seen.detail}. {remedy}",
             gate=gate.name,
             status=seen.status,
             owners=owners,
@@ -262,8 +264,8 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         one = strangers[0]
         raise Failure(
             "proxy_foreign",
-            f"The gate {gate.name} answers at {url}, but {one['process'] or 'a process'} of the user "
-            f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the gate. Stop it.",
+            f"The auth proxy of {gate.name} answers at {url}, but {one['process'] or 'a process'} of the user "
+            f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the auth proxy. Stop it.",
             gate=gate.name,
         )
     if gate.serving and not seen.passed_on:
@@ -272,7 +274,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         remedy = _MAY_CONNECT if enforcing and outcome == probe.BACKEND_DOWN else _BEHIND[outcome]
         raise Failure(
             probe.FAILURE_CODES[outcome],
-            f"Asked the gate {gate.name} at {url}, and nothing good came through it: {said}. {remedy}",
+            f"Asked the auth proxy of {gate.name} at {url}, and nothing good came through it: {said}. {remedy}",
             gate=gate.name,
             status=seen.status,
         )

@@ -166,7 +166,7 @@ def _refuse_another(kept: Kept, found: _Found) -> None:
         raise Failure(
             "rotation_running",
             f"Another rotation prepared a token in {kept.path}{NEXT_SUFFIX} {found.following.age:.0f} s ago and is not at its end: "
-            f"two at once would take it from each other. Nothing was changed. Wait for its end; if it was broken off, run this again in "
+            f"two at once would take it from each other. Nothing was changed. Wait for its end; if it was interrupted, run this again in "
             f"{_ROTATION_S} s, or the role proxy, which takes that token back.",
             path=kept.path + NEXT_SUFFIX,
         )

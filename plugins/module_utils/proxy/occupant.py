@@ -67,8 +67,8 @@ def sort_out(listeners: list[dict[str, Any]], gate_user: str, account: Account) 
             )
             raise Failure(
                 "port_taken",
-                f"The gate needs the port {one['port']}, but {process} of the user {one['user'] or one['uid']} listens on "
-                f"{one['address']}. It was left alone. Stop it, or give the gate another port "
+                f"The auth proxy needs the port {one['port']}, but {process} of the user {one['user'] or one['uid']} listens on "
+                f"{one['address']}. It was left alone. Stop it, or give the auth proxy another port "
                 "(nemoclaw_ollama_proxy_port, or the port in proxy_backends).",
                 **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
             )
@@ -95,7 +95,7 @@ def stop(pid: int, account: Account) -> None:
         if is_node_proxy(pid, account):
             raise Failure(
                 "process_not_stopped",
-                f"NemoClaw's proxy, process {pid}, holds the gate's port and did not end after SIGTERM and SIGKILL. "
+                f"NemoClaw's proxy, process {pid}, holds the auth proxy's port and did not end after SIGTERM and SIGKILL. "
                 "Look why it hangs (a file system that does not answer, for example), and run this again.",
                 pid=pid,
             )

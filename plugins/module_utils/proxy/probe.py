@@ -197,10 +197,14 @@ def judge_refusals(anonymous: Answer, wrong: Answer | None, ours: bool) -> Seen 
     for answer, what in ((anonymous, "without a token"), (wrong, "with a wrong token")):
         if answer is not None and answer.status != http.client.UNAUTHORIZED:
             return Seen(
-                OPEN, answer.status, f"it answered {answer.status} to a request {what}, where a gate answers 401"
+                OPEN,
+                answer.status,
+                f"it answered {answer.status} to a request {what}, where the auth proxy answers 401",
             )
     if ours and not anonymous.own:
-        return Seen(FOREIGN, anonymous.status, "it answers 401, but not as this gate does: somebody else's server")
+        return Seen(
+            FOREIGN, anonymous.status, "it answers 401, but not as this auth proxy does: somebody else's server"
+        )
     return None
 
 
@@ -208,7 +212,9 @@ def judge(right: Answer, ours: bool) -> Seen:
     """Return the verdict on an auth proxy that refused everybody else, from its answer to the request with the host's token."""
     if right.problem == IMPOSTOR:
         return Seen(
-            IMPOSTOR, None, f"the one who answers is not the gate but {right.detail}, who did not get to see the token"
+            IMPOSTOR,
+            None,
+            f"the one who answers is not the auth proxy but {right.detail}, who did not get to see the token",
         )
     if right.status is None:
         return Seen(SILENT, None, "it gave no answer to the request with the token")
@@ -216,10 +222,10 @@ def judge(right: Answer, ours: bool) -> Seen:
         if right.own or not ours:
             return Seen(TOKEN_REJECTED, right.status, "it refuses the token of the token file")
         return Seen(
-            BACKEND_REFUSES, right.status, f"the gate is open to the token; the server behind it says {right.status}"
+            BACKEND_REFUSES, right.status, f"the auth proxy accepts the token; the server behind it says {right.status}"
         )
     if right.status in (http.client.BAD_GATEWAY, http.client.GATEWAY_TIMEOUT):
-        return Seen(BACKEND_DOWN, right.status, "the gate works; the server behind it does not answer")
+        return Seen(BACKEND_DOWN, right.status, "the auth proxy works; the server behind it does not answer")
     return Seen(SERVING, right.status, "401 without the token and with a wrong one, open with it")
 
 

@@ -291,7 +291,7 @@ def changed_since(stamp: str, paths: Iterable[str]) -> bool:
 def _gate_unwritable(path: str, error: Exception) -> Failure:
     return Failure(
         "gate_unwritable",
-        f"The tokens of the gate cannot be kept in {path}: {error}. What was there is untouched. Run the task as root "
+        f"The tokens of the auth proxy cannot be kept in {path}: {error}. What was there is untouched. Run the task as root "
         "(become), and check that the folder exists and has room.",
         path=path,
     )

@@ -289,8 +289,8 @@ def _leave_nothing(machine: Machine) -> str:
     try:
         _remove(machine)
     except (Failure, OSError) as error:
-        return f"There was no gate before, and this one cannot be removed: {_as_failure(error).message}"
-    return "There was no gate before, and none is left; the token stays."
+        return f"There was no auth proxy before, and this one cannot be removed: {_as_failure(error).message}"
+    return "There was no auth proxy before, and none is left; the token stays."
 
 
 def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) -> str:
@@ -305,9 +305,9 @@ def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) 
         _serve(machine, is_changed, False, check_mode=False)
         _prove(desired, _standing(machine) or desired.settings.gates)
     except (Failure, OSError) as error:
-        return f"The gate from before was put back and does not work: {_as_failure(error).message}"
+        return f"The previous auth proxy was put back and does not work: {_as_failure(error).message}"
     Path(BEFORE).unlink(missing_ok=True)
-    return "The gate from before is back and works."
+    return "The previous auth proxy is back and works."
 
 
 def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
@@ -331,7 +331,7 @@ def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
                 with contextlib.suppress(Failure):  # what went wrong before is what the user has to know
                     _token("present", desired, check_mode)
                     _reload(machine, check_mode)
-            said = f"{failure.message} The token was not rotated: the one of before is valid."
+            said = f"{failure.message} The token was not rotated: the previous one is valid."
             raise Failure(failure.code, said, **failure.details) from failure
         kept = report.keep(_token("rotated", desired, check_mode))
         report.actions.append(f"reload {UNIT}")
@@ -345,10 +345,10 @@ def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
 def _summarize(kept: Kept, overlap: int) -> str:
     shown = kept.as_result()
     before = (
-        f"The one before ({shown['previous_fingerprint']}) opens the proxy as well, until a run of the role proxy at least {overlap} "
+        f"The previous one ({shown['previous_fingerprint']}) opens the proxy as well, until a run of the role proxy at least {overlap} "
         "seconds from now, or of its tasks_from=drop_previous."
         if kept.previous
-        else "The one before opens nothing any more."
+        else "The previous one opens nothing any more."
     )
     return f"The token is now {shown['fingerprint'] or 'a new one'} in {kept.path}. {before}"
 

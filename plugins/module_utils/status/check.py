@@ -141,7 +141,7 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
         if token is None:
             raise Failure(
                 "token_missing",
-                f"There is no token file {token_file}, so the gate cannot be asked as a sandbox asks it. Run the playbook "
+                f"There is no token file {token_file}, so the auth proxy cannot be asked as a sandbox asks it. Run the playbook "
                 "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
             )
         trust = trust_gate(gate_user, account if is_ollama else None)
@@ -150,7 +150,7 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
         if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
             check.state, check.code = UNHEALTHY, "server_error"
-            check.detail = f"the gate works; the server behind it answers {seen.status}"
+            check.detail = f"the auth proxy works; the server behind it answers {seen.status}"
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]

@@ -165,7 +165,7 @@ def test_a_gate_that_works_is_proved(serve: Serve, tmp_path: Path) -> None:
             "url": f"http://127.0.0.1:{port}/v1/models",
             "outcome": "backend_down",
             "status": 502,
-            "detail": "the gate works; the server behind it does not answer",
+            "detail": "the auth proxy works; the server behind it does not answer",
         }
     ]
 

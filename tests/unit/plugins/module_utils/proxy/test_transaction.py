@@ -308,7 +308,7 @@ def test_what_does_not_serve_makes_room_for_what_did(lab: Lab) -> None:
     lab.ensure()
     before = lab.texts()
     lab.refused = Failure("backend_down", "It is down.")
-    with pytest.raises(Failure, match=r"It is down\. The gate from before is back and works\.") as stopped:
+    with pytest.raises(Failure, match=r"It is down\. The previous auth proxy is back and works\.") as stopped:
         lab.ensure(**DOES_NOT)
     assert (stopped.value.code, lab.texts()) == ("backend_down", before)
 
@@ -365,7 +365,7 @@ def test_a_rotation_its_end_and_one_that_is_taken_back(lab: Lab) -> None:
     assert file.read_text() != first
     assert "opens the proxy as well, until a run of the role proxy at least 3600 seconds" in rotated.summary
     ended = transaction.commit(Machine(), lab.desired(), check_mode=False)
-    assert (ended.as_result()["changed"], ended.summary.endswith("The one before opens nothing any more.")) == (
+    assert (ended.as_result()["changed"], ended.summary.endswith("The previous one opens nothing any more.")) == (
         True,
         True,
     )
@@ -378,7 +378,7 @@ def test_a_rotation_its_end_and_one_that_is_taken_back(lab: Lab) -> None:
         transaction.rotate(Machine(), lab.desired(), check_mode=False)
     assert (stopped.value.code, stopped.value.message) == (
         "proxy_silent",
-        "No answer. The token was not rotated: the one of before is valid.",
+        "No answer. The token was not rotated: the previous one is valid.",
     )
     assert [one.read_text() for one in file.parent.iterdir()] == [second]
 
