@@ -154,7 +154,7 @@ def test_the_one_before_comes_back(engine: Engine, base: str) -> None:
     with pytest.raises(Failure) as raised:
         managed.apply(engine, plans.make_plan(engine, spec(base, command=("/no/such/program",))))
     assert raised.value.details["restored"] == old.name
-    assert "the one before (old) runs again" in raised.value.message
+    assert "the previous one (old) runs again" in raised.value.message
     assert plans.make_plan(engine, old).step == "none"
     assert [engine.container(old.name + ending) for ending in (plans.PREVIOUS, plans.NEXT)] == [None, None]
     # Of a run that was killed before the new one had its name.

@@ -62,7 +62,7 @@ REMEDIES = {
     "registry_tls_failed": "Have Docker trust the registry's certificate, also where a network inspects TLS",
     "pull_damaged": "What came is not what the registry announced: run it again, and look for a proxy that changes downloads",
     "pull_interrupted": "The layers that came are kept: run it again to go on from there",
-    "registry_unreachable": "Check the engine's way to the registry: DNS, firewall, and the proxy of its service",
+    "registry_unreachable": "Check the engine's connection to the registry: DNS, firewall, and the proxy of its service",
 }
 # Docker does not say which: a name that is not there and one that we may not see look the same from outside.
 _MAY_BE_PRIVATE = "repository does not exist or may require"
@@ -163,6 +163,6 @@ def _stalled(reference: str, stall_s: float, seen: dict[str, Any]) -> Failure:
     return Failure(
         "pull_stalled",
         f"Pulling {reference} made no progress for {stall_s:g} s, at {format_bytes(seen['completed'] or 0)} of "
-        f"{format_bytes(seen['total'] or 0)} ({seen['percent'] or 0:g} %). Check the engine's way "
+        f"{format_bytes(seen['total'] or 0)} ({seen['percent'] or 0:g} %). Check the engine's connection "
         "to the registry, then run this again: the layers that came are kept.",
     )

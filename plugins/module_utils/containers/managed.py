@@ -159,7 +159,7 @@ def roll_back(
             restored.append(name)
             outcome.append(f"{described} {'answers' if server else 'runs'} again")
     if not back:
-        outcome = ["the one before is back, stopped as it was" if before else "image and weights are kept"]
+        outcome = ["the previous one is back, stopped as it was" if before else "image and weights are kept"]
     said = f"{failure.message} The new container was removed; {', and '.join(outcome)}."
     return Failure(failure.code, said, **{**failure.details, "restored": restored[0] if restored else None})
 
@@ -216,7 +216,7 @@ def _settle(engine: Engine, name: str) -> None:
 
 def _describe(engine: Engine, spec: Spec, name: str) -> str:
     model = model_of(engine.container(name) or {})
-    return (name if name != spec.name else "the one before") + (f" ({model})" if model else "")
+    return (name if name != spec.name else "the previous one") + (f" ({model})" if model else "")
 
 
 def stop(engine: Engine, name: str, kind: str, check_mode: bool) -> list[str]:

@@ -91,7 +91,7 @@ def _watch(
             engine.remove(spec.name)
             raise Failure(
                 "download_stalled",
-                f"The container {spec.name} downloaded nothing for {silent_s:.0f} s and was removed. Check the way to the registry of "
+                f"The container {spec.name} downloaded nothing for {silent_s:.0f} s and was removed. Check the path to the registry of "
                 "the weights (DNS, firewall, proxy), then run this again: what came is kept.",
                 container=spec.name,
                 last_logs=tail(log),

@@ -105,7 +105,7 @@ def require_engine(engine: Engine) -> None:
     if engine.facts.get("kind") == "podman":
         raise Failure(
             "docker_endpoint_unsupported",
-            f"The engine at {endpoint} is Podman. The way back to the server of before lies in restart policies that are changed "
+            f"The engine at {endpoint} is Podman. The return to the previous server lies in restart policies that are changed "
             "while a container is there, and GPUs in device requests: both are Docker's. Install Docker, or name its socket by "
             "docker_host.",
         )

@@ -204,7 +204,7 @@ def _not_installed(program: str, names: Sequence[str], why: str, answer: Command
     told = " ".join(said)[:400] or answer.problem or f"exit code {answer.code}"
     return Failure(
         "package_not_installed",
-        f"{tried}: {told}. Check the host's package sources and its way to them, or install it by hand.",
+        f"{tried}: {told}. Check the host's package sources and its connection to them, or install it by hand.",
         package_manager=program,
     )
 

@@ -84,7 +84,7 @@ def _describe_installation(machine: Machine, account: Account, path: str | None)
 
 def _describe_leftover(places: list[Path]) -> str | None:
     leftover = next(filter(None, map(find_leftover, places)), None)
-    return f"a run that was broken off left {leftover}" if leftover else None
+    return f"an interrupted run left {leftover}" if leftover else None
 
 
 def find_ollama_client(

@@ -195,7 +195,7 @@ def install_reasons(host: Host, choice: Choice, settings: Settings) -> list[str]
     found = [] if versions else ["Ollama is not installed"]
     found += [f"Ollama {one} is older than {least}" for one in dict.fromkeys(versions) if is_older(one, least)]
     if ollama.get("kept_version"):
-        found.append(f"an upgrade from {ollama['kept_version']} was broken off")
+        found.append(f"an upgrade from {ollama['kept_version']} was interrupted")
     if ollama.get("damage"):
         found.append(ollama["damage"])
     checksum, wanted = ollama.get("checksum"), settings["ollama_install_checksum"].lower()

@@ -184,7 +184,7 @@ def _side_in_words(
     way = (
         "Sandboxes reach it through the auth proxy."
         if decision["is_gated"]
-        else f"Sandboxes reach it at {url}, without an auth proxy: a container of Docker Desktop has no way to one inside WSL."
+        else f"Sandboxes reach it at {url}, without an auth proxy: a container of Docker Desktop cannot reach one inside WSL."
     )
     both = host["ollama"]["daemon_version"] and runs_on_windows(host, seen)
     other = " The other one runs as well: stop it, so that nobody pulls models into the wrong one." if both else ""

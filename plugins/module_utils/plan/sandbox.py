@@ -92,9 +92,7 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         before = seen.route
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
-        at.steps.append(
-            step("sandbox", "route", "inference.local does not have this route", before=words, after=after)
-        )
+        at.steps.append(step("sandbox", "route", "inference.local does not have this route", before=words, after=after))
     wanted = SandboxDesired(
         settings["sandbox_name"], settings["sandbox_image"] or None, timeout=settings["sandbox_ready_timeout"]
     )
@@ -152,7 +150,7 @@ def _provider(at: Context, decision: Decision, seen: Seen) -> None:
         at.steps.append(step("sandbox", verb, f"{reason}: {what}", after=route["base_url_sandbox"]))
     if seen.staged is not None:
         at.steps.append(
-            step("sandbox", "delete", f"a run that was broken off left it: {seen.staged.name}", before=seen.staged.name)
+            step("sandbox", "delete", f"an interrupted run left it: {seen.staged.name}", before=seen.staged.name)
         )
 
 

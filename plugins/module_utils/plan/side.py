@@ -229,7 +229,7 @@ def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[s
     elif settings["ollama_windows_bind"] == "loopback" and not is_mirrored(host):
         yield Failure(
             "windows_loopback",
-            "ollama_windows_bind is loopback, and this WSL has no way to the loopback of Windows, from where models are pulled and "
+            "ollama_windows_bind is loopback, and this WSL cannot reach the loopback of Windows, from where models are pulled and "
             f"proved: its networking mode is {host['wsl']['networking_mode'] or 'unknown'}. Set networkingMode=mirrored in .wslconfig "
             "on Windows and run wsl.exe --shutdown, or set ollama_windows_bind to all.",
         )

@@ -82,7 +82,7 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
     if exchange.connecting and exchange.proxy:
         return Failure(
             "proxy_failed",
-            f"The web proxy {exchange.proxy} in the target's environment cannot be reached ({error}), so there is no way to "
+            f"The web proxy {exchange.proxy} in the target's environment cannot be reached ({error}), so there is no path to "
             f"{base.root}. Correct it, or add the host to NO_PROXY on the target.",
         )
     if exchange.connecting and (exchange.timed_out or isinstance(error, socket.timeout)):
@@ -123,12 +123,12 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
         said = quote(str(error), exchange.client.key)
         return Failure(
             "proxy_failed",
-            f"The web proxy refused the way to {base.root} ({said}). Add the host to NO_PROXY on the target.",
+            f"The web proxy refused the connection to {base.root} ({said}). Add the host to NO_PROXY on the target.",
         )
     if getattr(error, "errno", None) in _UNREACHABLE:
         return Failure(
             "unreachable",
-            f"The target has no way to {base.root} ({error}). Check the address and the target's network.",
+            f"The target has no network path to {base.root} ({error}). Check the address and the target's network.",
         )
     return Failure("connection_lost", f"The exchange with {url} broke: {quote(str(error), exchange.client.key)}.")
 

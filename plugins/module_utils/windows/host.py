@@ -130,7 +130,7 @@ def _not_installed(source: Source, answer: dict[str, Any], limit: float) -> Fail
         shown = str(source).replace("'", "''")
         return Failure(
             "windows_install_failed",
-            f"Windows could not get the installer {source}: {said}. Nothing was run. Check the address and Windows' way to it (web "
+            f"Windows could not get the installer {source}: {said}. Nothing was run. Check the address and Windows' connection to it (web "
             "proxy, air gap), or put the installer on the host and give its path by the option url (ollama_windows_install_url in "
             "the role).",
             last_logs=lines[-20:],

@@ -163,7 +163,7 @@ class Installation:
         """Put back what served before an interrupted run, and return the failure with that in its sentence."""
         try:
             self._put_back(kept, running, None if running else upgrade.find_unit(self._machine))
-            outcome = f"Ollama {kept}, which served before an earlier run was broken off, is back in its place."
+            outcome = f"Ollama {kept}, which served before an earlier run was interrupted, is back in its place."
         except Failure as second:
             outcome = second.message
         return Failure(failure.code, f"{failure.message} {outcome}", **failure.details)
@@ -190,7 +190,7 @@ class Installation:
         leftover = layout.find_leftover(self._place)
         if leftover is None:
             return
-        result.plan(f"remove {leftover}, which a run that was broken off left")
+        result.plan(f"remove {leftover}, which an interrupted run left")
         if not check_mode:
             with acting_as(self._account):
                 self._staging().tidy()

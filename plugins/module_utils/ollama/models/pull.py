@@ -64,7 +64,7 @@ _REMEDIES = {
     "pull_damaged": "What came is not what the registry announced: run it again, and look for a proxy that changes downloads",
     "ollama_too_old": "Upgrade Ollama",
     "pull_interrupted": "The part that came is kept: run it again to go on from there",
-    "registry_unreachable": "Check the daemon's way to the registry: DNS, firewall, and HTTPS_PROXY in its service",
+    "registry_unreachable": "Check the daemon's connection to the registry: DNS, firewall, and HTTPS_PROXY in its service",
 }
 
 
@@ -196,7 +196,7 @@ def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
     return Failure(
         "pull_stalled",
         f"Pulling {name} made no progress for {stall:g} s in the phase '{progress.phase}', at "
-        f"{format_bytes(progress.completed)} of {format_bytes(progress.total)} ({seen['percent'] or 0:g} %). Check the daemon's way "
+        f"{format_bytes(progress.completed)} of {format_bytes(progress.total)} ({seen['percent'] or 0:g} %). Check the daemon's connection "
         f"to {name.registry}, then run it again: what came is kept, and the download goes on from there.",
     )
 

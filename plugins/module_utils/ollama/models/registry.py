@@ -130,7 +130,7 @@ def unauthorized(name: ModelName) -> Failure:
     return Failure(
         "registry_unauthorized",
         f"Asked the registry {name.registry} for {name}: it wants a login. Ollama signs in to ollama.com by its own key only "
-        "(ollama signin, as the user of the daemon) and has no way to give a password: use a registry that is open to this "
+        "(ollama signin, as the user of the daemon) and cannot give a password: use a registry that is open to this "
         "host, or a model that is public.",
         model=str(name),
     )

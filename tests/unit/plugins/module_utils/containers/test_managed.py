@@ -103,7 +103,7 @@ def test_a_new_one_that_ends_gives_way_to_the_old(engine: Any, answers: Answers,
         bring(engine, NEW)
     assert raised.value.code == "gpu_out_of_memory"
     assert raised.value.details["restored"] == "s"
-    assert "the one before (old) answers again" in raised.value.message
+    assert "the previous one (old) answers again" in raised.value.message
     assert engine.calls[-4:] == ["remove s", "rename s-previous s", "start s", "policy s unless-stopped"]
     assert (list(engine.there), command(engine)) == (["s"], "old")
     assert plans.make_plan(engine, OLD).step == "none"
@@ -371,7 +371,7 @@ def test_both_come_back_where_both_served(engine: Any, beside: set[str]) -> None
     with pytest.raises(Failure) as raised:
         bring(engine, INSTEAD)
     assert raised.value.details["restored"] == "s"
-    assert "the one before (old) answers again, and other (m) answers again" in raised.value.message
+    assert "the previous one (old) answers again, and other (m) answers again" in raised.value.message
     assert {name: one["State"]["Running"] for name, one in engine.there.items()} == {"other": True, "s": True}
 
 
