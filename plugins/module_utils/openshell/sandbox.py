@@ -293,7 +293,7 @@ def _not_ready(
     said = str(creation.failure.details.get("server_message", "")) if creation and creation.failure else ""
     phase = found.phase if found else "not listed"
     facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, desired.name)}
-    reason = f" OpenShell says: {said}" if said else ""
+    reason = f" OpenShell says: {said.rstrip('. ')}." if said else ""
     stays = "It stays as it is; openshell_sandbox with state: absent deletes it."
     if phase == "Stopped":
         return Failure(
