@@ -30,7 +30,7 @@ options:
         module writes, stopped before. A unit with any other text stays. So do the user C(ollama), its home, and every model.
       - V(restored) undoes an upgrade that proved itself here and did not do all the same. What O(keep_previous) kept comes back, and the
         daemon is restarted with it. Where nothing is kept, nothing is done.
-      - V(settled) commits an upgrade: what was kept is deleted.
+      - V(settled) commits an upgrade, and deletes what was kept.
     type: str
     choices: [present, absent, restored, settled]
     default: present

@@ -54,7 +54,7 @@ def read_pages(cli: OpenShell, *words: str) -> Iterator[dict[str, Any]]:
         if isinstance(page, list):
             yield from page
             return
-        yield from next(value for value in page.values() if isinstance(value, list))
+        yield from next((value for value in page.values() if isinstance(value, list)), [])
         if not page.get("next_page_token"):
             return
         token = ["--page-token", str(page["next_page_token"])]

@@ -26,7 +26,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
     text_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import Progress
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin, environment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event, events
@@ -119,7 +119,7 @@ def test_drop_ins_and_environment_files(content: str) -> None:
     dropin.variables(content)
     dropin.variables("Environment=" + content)
     dropin.adopted(content)
-    assert all(len(value) <= len(content) for _line, _name, value in environment._variables(content))
+    assert all(len(value) <= len(content) for _line, _name, value in dropin._variables(content))
 
 
 openshell = st.lists(

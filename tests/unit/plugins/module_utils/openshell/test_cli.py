@@ -117,7 +117,9 @@ def test_each_way_that_trust_fails_has_its_sentence() -> None:
     """As a gateway with mutual TLS was seen to refuse."""
     answers = json.loads((FIXTURES / "real" / "tls.json").read_text(encoding="utf-8"))["answers"]
     said = {name: handle("0.0.111").trouble(("status",), output, 1) for name, (_code, output) in answers.items()}
-    assert {name: failure.code for name, failure in said.items()} == {name: code for name, (code, _) in answers.items()}
+    assert {name: failure.code for name, failure in said.items()} == {
+        name: code for name, (code, _words) in answers.items()
+    }
     meanings = {failure.message.split(" It says: ")[0] for failure in said.values()}
     assert len(meanings) == 5, "a call and a status that fail alike are told alike, other failures are not"
     assert "refuses the client certificate of the user lab" in said["foreign-client-certificate"].message

@@ -317,7 +317,7 @@ def test_after_a_run_that_was_killed_the_way_back_leads_to_what_was_proved(lab: 
     lab.ensure()
     before = lab.texts()
     with pytest.MonkeyPatch.context() as killing, pytest.raises(KeyboardInterrupt):
-        killing.setattr(transaction, "prove_gates", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        killing.setattr(transaction, "prove_gates", lambda *_arguments: (one for one in ()).throw(KeyboardInterrupt))
         lab.ensure(memory_max="1G", **DOES_NOT)
     assert lab.texts()[2] is not None
     lab.refused = Failure("backend_down", "It is down.")
@@ -373,7 +373,9 @@ def test_a_rotation_its_end_and_one_that_is_taken_back(lab: Lab) -> None:
     second = file.read_text()
     with pytest.MonkeyPatch.context() as silent, pytest.raises(Failure) as stopped:
         silent.setattr(
-            transaction, "prove_gates", lambda *_arguments: (_ for _ in ()).throw(Failure("proxy_silent", "No answer."))
+            transaction,
+            "prove_gates",
+            lambda *_arguments: (one for one in ()).throw(Failure("proxy_silent", "No answer.")),
         )
         transaction.rotate(Machine(), lab.desired(), check_mode=False)
     assert (stopped.value.code, stopped.value.message) == (
