@@ -25,12 +25,15 @@ def units_quick(run: Run) -> None:
 
 
 def units_newest(run: Run) -> None:
-    """Run tests/unit on the newest Python and measure what they reach."""
-    units_on(run, venvs.venv(run, "units-newest"), measured=True)
+    """Run tests/unit and tests/properties on the newest Python and measure what they reach."""
+    folders = ("tests/unit", "tests/properties")
+    units_on(run, venvs.venv(run, "units-newest"), measured=True, folders=folders)
 
 
-def units_on(run: Run, programs: paths.Path, *options: object, measured: bool = False) -> None:
-    """Run tests/unit with the Python of an environment."""
+def units_on(
+    run: Run, programs: paths.Path, *options: object, measured: bool = False, folders: Sequence[str] = ("tests/unit",)
+) -> None:
+    """Run tests/unit, or other folders, with the Python of an environment."""
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
@@ -43,7 +46,7 @@ def units_on(run: Run, programs: paths.Path, *options: object, measured: bool = 
         *measure,
         *options,
         f"--junit-xml={report}",
-        *_selected(run, root, ["tests/unit"]),
+        *_selected(run, root, folders),
     ]
     judge(run, run.execute(argv, cwd=root, env=env), report)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socketserver
 import tempfile
@@ -17,9 +16,6 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-
-# Only the newest Python of the unit tests has it (tests/requirements/units-newest.txt).
-collect_ignore = [] if importlib.util.find_spec("hypothesis") else ["test_properties.py"]
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "host"
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parsers of what others write, on whatever they might write: no error but the declared one, and no more than was read.
 
-Only where hypothesis is installed (conftest.py): the newest Python of the unit tests. The examples are the same in each run.
+Run with the unit tests on the newest Python (stage units-3.13), which alone has hypothesis. The examples are the same in each run.
 """
 
 from __future__ import annotations
