@@ -102,8 +102,7 @@ def check(desired: Desired) -> None:
         raise Failure(
             "timeout_invalid",
             f"NemoClaw is to wait {desired.ready_timeout} s for the sandbox {desired.name}, and may be silent for {desired.stall_timeout} "
-            "s. "
-            "Give at least one second for each, for example 180 and 300.",
+            "s. Give at least one second for each, for example 180 and 300.",
         )
 
 

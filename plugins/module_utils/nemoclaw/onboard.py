@@ -215,8 +215,7 @@ class Onboarding:
                 self._nemoclaw,
                 API_SINCE,
                 f"The sandbox {desired.name} is configured for {recorded.api}, and the route is {desired.route['api']}: to change that in "
-                "a "
-                "sandbox that runs",
+                "a sandbox that runs",
                 "With recreate: true (nemoclaw_onboard) this release makes the sandbox anew instead, and what is in it is lost. Nothing "
                 "was changed.",
             )
@@ -230,8 +229,7 @@ class Onboarding:
             raise Failure(
                 "nemoclaw_stalled",
                 f"Ran nemoclaw onboard for {self._desired.name}, and it told no progress for {step.silence():g} s{where}, so it was "
-                "stopped. "
-                f"Its last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
+                f"stopped. Its last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
             )
         if ended.code:
             ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."

@@ -169,8 +169,7 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         raise Failure(
             "sandbox_not_ready",
             f"The provider {desired.provider} was to be attached to the sandbox {desired.sandbox}, and the gateway lists that as {phase}. "
-            "Make "
-            "it "
+            "Make it "
             "with openshell_sandbox, or look why it is not ready (openshell sandbox get, openshell logs).",
             last_state=phase,
         )
@@ -185,8 +184,7 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
             raise Failure(
                 "provider_type_differs",
                 f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted['id']} is wanted. "
-                "OpenShell "
-                "changes no type. Give another name, or allow that it is deleted and made anew with replace: true.",
+                "OpenShell changes no type. Give another name, or allow that it is deleted and made anew with replace: true.",
                 type=seen.provider.type,
             )
         actions += [f"detach {desired.provider}"] if seen.attached else []
@@ -390,8 +388,7 @@ class Attachment:
             "attachment_not_ready",
             f"Ran openshell sandbox provider {verb} for {desired.provider} at {desired.sandbox}, and the sandbox has not applied it after "
             f"{desired.timeout} s: {target.get('state')}, {target.get('reason')}. The gateway keeps what was asked for. A sandbox of an "
-            "older "
-            "supervisor has to be made anew (unsupported_supervisor); else see openshell logs, or raise timeout.",
+            "older supervisor has to be made anew (unsupported_supervisor); else see openshell logs, or raise timeout.",
             state=target.get("state"),
             reason=target.get("reason"),
         )
@@ -400,7 +397,6 @@ class Attachment:
         desired = self._desired
         return (
             f"The key of {desired.provider} is another one now, and processes that run in the sandbox {desired.sandbox} keep the one that "
-            "they "
-            "began "
+            "they began "
             "with. Restart the agent there, or allow that the sandbox is stopped and started with restart: true."
         )

@@ -68,8 +68,7 @@ class Installation:
             raise Failure(
                 "openshell_too_new",
                 f"OpenShell {self._release} was to be installed, and this module installs 0.0.44 to 0.0.116: 0.1 has no inference route, "
-                "which "
-                "the roles set up. Give such a release, or install 0.1 by its own installer and use openshell_attachment with it "
+                "which the roles set up. Give such a release, or install 0.1 by its own installer and use openshell_attachment with it "
                 "(experimental).",
                 version=str(self._release),
             )

@@ -155,8 +155,7 @@ def _of_windows(desired: Desired, said: str) -> str:
     look, allow = firewall_commands(desired.port)
     return (
         f"A container of Docker Desktop does not reach {desired.host}:{desired.port}, which is Windows: {said or 'no answer'}. Either "
-        "nothing "
-        "listens there, or on an address that Docker Desktop does not ask (OLLAMA_HOST there), or a firewall of Windows blocks it. "
+        "nothing listens there, or on an address that Docker Desktop does not ask (OLLAMA_HOST there), or a firewall of Windows blocks it. "
         f"Look in PowerShell on Windows: Get-NetTCPConnection -State Listen -LocalPort {desired.port} | Select-Object "
         f"LocalAddress,OwningProcess; its firewall's rules for Ollama: {look}. As administrator, this opens the port for WSL and its "
         f"containers: {allow} (with mirrored networking: {hyper_v_command(desired.port)})."

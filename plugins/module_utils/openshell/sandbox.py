@@ -299,8 +299,7 @@ def _not_ready(
         return Failure(
             "sandbox_stopped",
             f"The sandbox {desired.name} is there and stopped. Start it (openshell_sandbox with state: restarted, or openshell sandbox "
-            "start "
-            f"{desired.name}), or delete it.",
+            f"start {desired.name}), or delete it.",
             **facts,
         )
     if phase in (*_PASSING, "not listed"):
