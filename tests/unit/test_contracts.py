@@ -65,6 +65,15 @@ def test_a_task_that_passes_over_a_failure_passes_over_no_other_error(role: str)
             assert ".failure" not in conditions or re.match(r" +- \w+ is failed\n", conditions), path
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_decides_by_facts_of_an_earlier_run(role: str) -> None:
+    """A persistent fact cache brings back the facts of last week: whether this run has looked is told by a variable, which no cache keeps."""
+    for path in (REPO / "roles" / role / "tasks").glob("*.yml"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"nemoclaw_host(\.\w+)? (\| default\(none\)|is (not )?defined)", text), path
+        assert text.count("inference_facts:") == text.count("register: __nemoclaw_looked"), path
+
+
 @pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_no_playbook_does_nothing_for_want_of_a_tag(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
