@@ -172,8 +172,7 @@ from ..module_utils.openshell.attachment import (
     Desired,
     Outcome,
 )
-from ..module_utils.openshell.releases import ATTACHMENT
-from ..module_utils.openshell.session import open_cli
+from ..module_utils.openshell.cli import ATTACHMENT, open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "required": True},

@@ -153,13 +153,9 @@ from ..module_utils.base import (
     fail,
 )
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.route import (
-    Desired,
-    as_dict,
-    have,
-    remove,
-)
-from ..module_utils.openshell.session import open_cli
+from ..module_utils.openshell.changes import ensure_route, remove_route
+from ..module_utils.openshell.cli import open_cli
+from ..module_utils.openshell.route import DesiredRoute, route_as_dict
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -180,15 +176,15 @@ def main() -> None:
     try:
         cli = open_cli(params)
         if params["state"] == "absent":
-            outcome = remove(cli, module.check_mode)
+            outcome = remove_route(cli, module.check_mode)
         else:
             names = ("provider", "model", "timeout", "verify", "sandbox", "shared")
-            outcome = have(cli, Desired(**{name: params[name] for name in names}), module.check_mode)
+            outcome = ensure_route(cli, DesiredRoute(**{name: params[name] for name in names}), module.check_mode)
     except Failure as failure:
         fail(module, failure)
     for warning in outcome.warnings:
         module.warn(warning)
-    before, after = as_dict(outcome.before), as_dict(outcome.after)
+    before, after = route_as_dict(outcome.before), route_as_dict(outcome.after)
     diff = {"before": before or {}, "after": after or {}} if outcome.changed else {"before": {}, "after": {}}
     module.exit_json(
         changed=outcome.changed,

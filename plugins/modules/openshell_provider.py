@@ -182,9 +182,9 @@ from ..module_utils.base import (
     fail,
 )
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.desired_provider import Desired
-from ..module_utils.openshell.provider import as_result, have, remove
-from ..module_utils.openshell.session import open_cli
+from ..module_utils.openshell.changes import delete_provider, ensure_provider
+from ..module_utils.openshell.cli import open_cli
+from ..module_utils.openshell.provider import Desired, as_result
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -219,7 +219,11 @@ def main() -> None:
     )
     try:
         cli = open_cli(params, secret.strip())
-        outcome = have(cli, desired, module.check_mode) if present else remove(cli, desired, module.check_mode)
+        outcome = (
+            ensure_provider(cli, desired, module.check_mode)
+            if present
+            else delete_provider(cli, desired, module.check_mode)
+        )
     except Failure as failure:
         fail(module, failure)
     for warning in outcome.warnings:

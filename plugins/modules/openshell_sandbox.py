@@ -180,16 +180,9 @@ from ..module_utils.base import (
 )
 from ..module_utils.failure import Failure
 from ..module_utils.jobs.job import Job
-from ..module_utils.openshell.cli import OpenShell
-from ..module_utils.openshell.releases import ATTACHMENT, ROUTE
-from ..module_utils.openshell.sandbox import (
-    Desired,
-    Making,
-    Outcome,
-    remove,
-    restart,
-)
-from ..module_utils.openshell.session import open_cli
+from ..module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell, open_cli
+from ..module_utils.openshell.look import DesiredSandbox
+from ..module_utils.openshell.sandbox import Making, Outcome, remove, restart
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -207,7 +200,9 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    desired = Desired(params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"])
+    desired = DesiredSandbox(
+        params["name"], params["image"], tuple(params["providers"]), params["policy"], params["timeout"]
+    )
     try:
         cli = open_cli(params, ways=(ROUTE, ATTACHMENT))
         result = _bring(cli, desired, params, module.check_mode)
@@ -216,7 +211,7 @@ def main() -> None:
     module.exit_json(**result)
 
 
-def _bring(cli: OpenShell, desired: Desired, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def _bring(cli: OpenShell, desired: DesiredSandbox, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     sides = (f"{desired.name}: absent\n", f"{desired.name}: present\n")
     if params["state"] == "absent":
         # Deleting one takes seconds, and its end is a list that is looked at again and again: nothing to show.

@@ -160,13 +160,8 @@ from ..module_utils.base import (
 from ..module_utils.endpoint.report import Report
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.proof import (
-    Desired,
-    choose_sandbox,
-    prove,
-)
-from ..module_utils.openshell.releases import ATTACHMENT, ROUTE
-from ..module_utils.openshell.session import open_cli
+from ..module_utils.openshell.cli import ATTACHMENT, ROUTE, open_cli
+from ..module_utils.openshell.proof import Desired, choose_sandbox, prove
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},

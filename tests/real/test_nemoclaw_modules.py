@@ -23,11 +23,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import find_recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
-    Desired as Provider,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 KEY = "canary-94b1"
@@ -67,7 +65,9 @@ class Host:
         cli = find_openshell(self.nemoclaw.machine, self.nemoclaw.account)
         kind, url = taken["provider_type"], taken["base_url_sandbox"]
         config = {"ANTHROPIC_BASE_URL" if kind == "anthropic" else "OPENAI_BASE_URL": url}
-        provider.have(cli, Provider(taken["provider_name"], kind, {taken["credential_env"]: KEY}, config), False)
+        changes.ensure_provider(
+            cli, Provider(taken["provider_name"], kind, {taken["credential_env"]: KEY}, config), False
+        )
         desired = inference.Desired(
             NAME, taken["provider_name"], taken["model"], taken["timeout"], "allow", url, taken["api"], KEY
         )

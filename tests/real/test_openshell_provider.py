@@ -15,16 +15,17 @@ from typing import Any
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints, provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired
 
 URL = "http://host.openshell.internal:11435/v1"
 DESIRED = Desired("ollama-local", "openai", {"OPENAI_API_KEY": "lab-secret-1"}, {"OPENAI_BASE_URL": URL})
 
 
 def have(cli: OpenShell, desired: Desired = DESIRED, check_mode: bool = False) -> provider.Outcome:
-    return provider.have(cli, desired, check_mode)
+    return changes.ensure_provider(cli, desired, check_mode)
 
 
 def stored(gateway: openshell_parts.Gateway, name: str = "ollama-local") -> dict[str, Any]:
@@ -126,7 +127,7 @@ def test_one_attached_elsewhere_is_kept(openshell: OpenShell, gateway: openshell
         )
         raise Failure("ready", "0.0.111 ends without that step")
     for attempt in (
-        lambda: provider.remove(openshell, DESIRED, False),
+        lambda: changes.delete_provider(openshell, DESIRED, False),
         lambda: have(openshell, replace(DESIRED, type="anthropic", replace_other=True)),
     ):
         with pytest.raises(Failure, match="busy") as caught:
@@ -159,25 +160,25 @@ def test_what_is_kept_says_nothing(openshell: OpenShell, gateway: openshell_part
 
 
 def test_it_is_removed(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not provider.remove(openshell, DESIRED, False).changed
+    assert not changes.delete_provider(openshell, DESIRED, False).changed
     have(openshell)
-    assert provider.remove(openshell, DESIRED, True).changed
+    assert changes.delete_provider(openshell, DESIRED, True).changed
     assert stored(gateway)
-    outcome = provider.remove(openshell, DESIRED, False)
+    outcome = changes.delete_provider(openshell, DESIRED, False)
     assert (outcome.changed, outcome.after) == (True, None)
     assert gateway.known()["providers"] == {}
-    assert not provider.remove(openshell, DESIRED, False).changed
+    assert not changes.delete_provider(openshell, DESIRED, False).changed
 
 
 def test_the_route_through_it_is_respected(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     have(openshell)
-    route.have(openshell, route.Desired("ollama-local", "m"), False)
+    changes.ensure_route(openshell, openshell_route.DesiredRoute("ollama-local", "m"), False)
     if openshell.release.deletes_routes:
         with pytest.raises(Failure, match="every sandbox would get errors") as caught:
-            provider.remove(openshell, DESIRED, False)
+            changes.delete_provider(openshell, DESIRED, False)
         assert caught.value.code == "provider_in_use"
         assert stored(gateway)
-    outcome = provider.remove(openshell, replace(DESIRED, force=True), False)
+    outcome = changes.delete_provider(openshell, replace(DESIRED, force=True), False)
     assert outcome.changed
     assert "is gone" in outcome.warnings[0]
 
@@ -204,14 +205,14 @@ def test_what_was_given_and_cannot_be_remembered_is_given_again(
     openshell: OpenShell, gateway: openshell_parts.Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No error: there would be nothing to lead back. A disk that fills up between two writes, which nothing else makes happen."""
-    write, tries = fingerprints.write_state, itertools.count()
+    write, tries = provider.write_state, itertools.count()
 
-    def full(path: str, remembered: fingerprints.Remembered) -> None:
+    def full(path: str, remembered: provider.Remembered) -> None:
         if next(tries) == 1:
             raise Failure("openshell_state_unwritable", "it cannot be written: No space left on device.")
         write(path, remembered)
 
-    monkeypatch.setattr(fingerprints, "write_state", full)
+    monkeypatch.setattr(provider, "write_state", full)
     outcome = have(openshell)
     assert outcome.changed
     assert "No space left" in outcome.warnings[0]
@@ -235,13 +236,13 @@ def test_values_of_before_are_known_whoever_changed_them(
 
 def test_what_was_not_given_from_here_stays(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     ours = replace(DESIRED, ours_only=True)
-    assert not provider.remove(openshell, ours, False).changed
+    assert not changes.delete_provider(openshell, ours, False).changed
     have(openshell)
-    state = Path(fingerprints.state_path(openshell.account.home))
+    state = Path(provider.state_path(openshell.account.home))
     remembered = state.read_text(encoding="utf-8")
     state.unlink()
-    assert not provider.remove(openshell, ours, False).changed, "as if somebody else had made it"
+    assert not changes.delete_provider(openshell, ours, False).changed, "as if somebody else had made it"
     state.write_text(remembered, encoding="utf-8")
-    assert provider.remove(openshell, ours, False).actions == ["delete ollama-local"]
+    assert changes.delete_provider(openshell, ours, False).actions == ["delete ollama-local"]
     assert gateway.known()["providers"] == {}
     assert not state.exists(), "nothing is left to remember"

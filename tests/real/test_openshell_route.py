@@ -11,22 +11,21 @@ from pathlib import Path
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
-    Desired as Provider,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 from conftest import OpenCli
 
-DESIRED = route.Desired("ollama-local", "qwen2.5:7b")
+DESIRED = openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b")
 
 
 @pytest.fixture
 def ready(openshell: OpenShell) -> OpenShell:
     """Return the CLI of a gateway with a provider."""
     for name in ("ollama-local", "vllm-local"):
-        provider.have(openshell, Provider(name, "openai", {"OPENAI_API_KEY": "dummy"}), False)
+        changes.ensure_provider(openshell, Provider(name, "openai", {"OPENAI_API_KEY": "dummy"}), False)
     return openshell
 
 
@@ -35,12 +34,12 @@ def sets(gateway: openshell_parts.Gateway) -> int:
 
 
 def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    planned = route.have(ready, DESIRED, True)
+    planned = changes.ensure_route(ready, DESIRED, True)
     assert planned.changed
-    assert route.find_route(ready) is None
-    first = route.have(ready, DESIRED, False)
+    assert look.find_route(ready) is None
+    first = changes.ensure_route(ready, DESIRED, False)
     assert (first.before, first.after) == (None, RouteSeen("ollama-local", "qwen2.5:7b", 1, 180))
-    again = route.have(ready, DESIRED, False)
+    again = changes.ensure_route(ready, DESIRED, False)
     assert not again.changed
     assert again.after == first.after
     assert sets(gateway) == 1
@@ -52,19 +51,21 @@ def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> N
     [replace(DESIRED, model="qwen2.5:14b"), replace(DESIRED, timeout=60), replace(DESIRED, provider="vllm-local")],
     ids=["model", "timeout", "provider"],
 )
-def test_a_difference_is_set(ready: OpenShell, gateway: openshell_parts.Gateway, desired: route.Desired) -> None:
-    route.have(ready, DESIRED, False)
-    outcome = route.have(ready, desired, False)
+def test_a_difference_is_set(
+    ready: OpenShell, gateway: openshell_parts.Gateway, desired: openshell_route.DesiredRoute
+) -> None:
+    changes.ensure_route(ready, DESIRED, False)
+    outcome = changes.ensure_route(ready, desired, False)
     assert outcome.changed
     assert gateway.known()["routes"]["inference.local"] == [desired.provider, desired.model, desired.timeout, 2]
-    assert not route.have(ready, desired, False).changed
+    assert not changes.ensure_route(ready, desired, False).changed
 
 
 def test_a_timeout_that_somebody_else_dropped_is_noticed(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    route.have(ready, DESIRED, False)
+    changes.ensure_route(ready, DESIRED, False)
     # What `nemoclaw inference set` does (upstream-facts N39): no timeout, so 60 s.
     ready.call("inference", "set", "--provider", "ollama-local", "--model", "qwen2.5:7b", "--no-verify")
-    assert route.have(ready, DESIRED, False).changed
+    assert changes.ensure_route(ready, DESIRED, False).changed
     assert gateway.known()["routes"]["inference.local"][2] == 180
 
 
@@ -81,19 +82,19 @@ def test_a_timeout_that_somebody_else_dropped_is_noticed(ready: OpenShell, gatew
     ],
 )
 def test_a_failure_leaves_the_previous_route(
-    ready: OpenShell, gateway: openshell_parts.Gateway, desired: route.Desired, code: str
+    ready: OpenShell, gateway: openshell_parts.Gateway, desired: openshell_route.DesiredRoute, code: str
 ) -> None:
     words = ("provider", "create", "--name", "plain", "--type", "generic", "--credential", "K")
     ready.call(*words, environment={"K": "x"})
-    route.have(ready, replace(DESIRED, model="before"), False)
+    changes.ensure_route(ready, replace(DESIRED, model="before"), False)
     with pytest.raises(Failure) as caught:
-        route.have(ready, desired, False)
+        changes.ensure_route(ready, desired, False)
     assert caught.value.code == code
     assert gateway.known()["routes"]["inference.local"][1] == "before"
 
 
 def test_other_sandboxes_follow_the_route(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    route.have(ready, DESIRED, False)
+    changes.ensure_route(ready, DESIRED, False)
     for name in ("mine", "theirs"):
         try:
             ready.call("sandbox", "create", "--name", name, "--from", "lab/ready:1", "--", "true")
@@ -101,31 +102,31 @@ def test_other_sandboxes_follow_the_route(ready: OpenShell, gateway: openshell_p
             assert not ready.release.detaches, "the SSH step, which the stand-in has no answer for"
     desired = replace(DESIRED, model="another", sandbox="mine", shared="refuse")
     with pytest.raises(Failure, match="theirs") as caught:
-        route.have(ready, desired, False)
+        changes.ensure_route(ready, desired, False)
     assert caught.value.code == "route_shared"
     assert "mine" not in caught.value.message
-    assert not route.have(ready, replace(DESIRED, sandbox="mine", shared="refuse"), False).changed
-    warned = route.have(ready, replace(desired, shared="warn"), False)
+    assert not changes.ensure_route(ready, replace(DESIRED, sandbox="mine", shared="refuse"), False).changed
+    warned = changes.ensure_route(ready, replace(desired, shared="warn"), False)
     assert warned.sandboxes == ["theirs"]
     assert "theirs" in warned.warnings[0]
-    assert route.have(ready, replace(DESIRED, shared="allow"), False).warnings == []
-    assert route.have(ready, replace(DESIRED, timeout=90, shared="refuse"), False).changed, (
+    assert changes.ensure_route(ready, replace(DESIRED, shared="allow"), False).warnings == []
+    assert changes.ensure_route(ready, replace(DESIRED, timeout=90, shared="refuse"), False).changed, (
         "a longer wait changes no model"
     )
 
 
 def test_it_is_removed_where_the_release_can(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not route.remove(ready, False).changed
-    route.have(ready, DESIRED, False)
+    assert not changes.remove_route(ready, False).changed
+    changes.ensure_route(ready, DESIRED, False)
     if not ready.release.deletes_routes:
-        outcome = route.remove(ready, False)
+        outcome = changes.remove_route(ready, False)
         assert not outcome.changed
         assert "no command that removes a route" in outcome.warnings[0]
         return
-    assert route.remove(ready, True).changed
-    assert route.find_route(ready)
-    assert route.remove(ready, False).changed
-    assert route.find_route(ready) is None
+    assert changes.remove_route(ready, True).changed
+    assert look.find_route(ready)
+    assert changes.remove_route(ready, False).changed
+    assert look.find_route(ready) is None
 
 
 def test_a_route_that_cannot_be_read_is_no_absent_route(
@@ -136,7 +137,7 @@ def test_a_route_that_cannot_be_read_is_no_absent_route(
     with openshell_parts.serving(other, reports=str(ready.release)) as stranger:
         cli = replace(ready, options=("--gateway-endpoint", stranger.endpoint))
         with pytest.raises(Failure) as caught:
-            route.find_route(cli)
+            look.find_route(cli)
     assert caught.value.code == "openshell_release_mismatch"
 
 
@@ -144,13 +145,15 @@ def test_a_gateway_that_dies_between_provider_and_route(openshell_home: Path, op
     """It says so, and the next run goes on where this one stopped."""
     with openshell_parts.serving("0.0.111", openshell_home) as first:
         cli = open_cli(first)
-        provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+        changes.ensure_provider(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
         port = int(first.endpoint.rsplit(":", 1)[1])
     with pytest.raises(Failure, match="the gateway does not answer") as caught:
-        route.have(cli, DESIRED, False)
+        changes.ensure_route(cli, DESIRED, False)
     assert caught.value.code == "openshell_gateway_down"
     with openshell_parts.serving("0.0.111", openshell_home, port=port):
         # The stand-in begins with nothing, as a gateway whose database is gone: a fingerprint of the past is not trusted.
-        assert provider.have(cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False).changed
-        assert route.have(cli, DESIRED, False).changed
-        assert not route.have(cli, DESIRED, False).changed
+        assert changes.ensure_provider(
+            cli, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False
+        ).changed
+        assert changes.ensure_route(cli, DESIRED, False).changed
+        assert not changes.ensure_route(cli, DESIRED, False).changed

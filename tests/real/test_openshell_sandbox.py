@@ -12,14 +12,13 @@ from dataclasses import replace
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
-    Desired as Provider,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import find_sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import find_sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 
-DESIRED = sandbox.Desired("my-assistant", "lab/ready:1", timeout=20)
+DESIRED = look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def creations(gateway: openshell_parts.Gateway) -> int:
     return int(gateway.known()["calls"].count("CreateSandbox"))
 
 
-def failure_of(cli: OpenShell, desired: sandbox.Desired) -> Failure:
+def failure_of(cli: OpenShell, desired: look.DesiredSandbox) -> Failure:
     with pytest.raises(Failure) as caught:
         sandbox.have(cli, desired, False)
     assert caught.value.message.isprintable()
@@ -54,7 +53,7 @@ def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway)
 
 
 def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    provider.have(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+    changes.ensure_provider(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
     sandbox.have(openshell, replace(DESIRED, image=None, providers=("lab",)), False)
     assert gateway.known()["sandboxes"]["my-assistant"]["providers"] == ["lab"]
 
@@ -103,15 +102,15 @@ def test_one_that_hangs_ends_with_its_time(openshell: OpenShell, gateway: opensh
 def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     """A sandbox that starts while the route's provider is gone never gets inference: none is made then."""
     lab = Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"})
-    provider.have(openshell, lab, False)
-    route.have(openshell, route.Desired("lab", "m"), False)
+    changes.ensure_provider(openshell, lab, False)
+    changes.ensure_route(openshell, openshell_route.DesiredRoute("lab", "m"), False)
     openshell.call("provider", "delete", "lab")
     for check_mode in (True, False):
         with pytest.raises(Failure, match="provider lab, and somebody deleted") as caught:
             sandbox.have(openshell, DESIRED, check_mode)
         assert caught.value.code == "route_dangling"
     assert creations(gateway) == 0
-    provider.have(openshell, lab, False)
+    changes.ensure_provider(openshell, lab, False)
     assert sandbox.have(openshell, DESIRED, False).changed
 
 
@@ -152,7 +151,7 @@ def test_stop_and_start(openshell: OpenShell) -> None:
     ],
 )
 def test_what_cannot_be_made(
-    openshell: OpenShell, gateway: openshell_parts.Gateway, desired: sandbox.Desired, code: str
+    openshell: OpenShell, gateway: openshell_parts.Gateway, desired: look.DesiredSandbox, code: str
 ) -> None:
     assert failure_of(openshell, desired).code == code
     assert gateway.known()["sandboxes"] == {}

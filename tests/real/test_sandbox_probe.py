@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge, firewall
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import probe as openshell_probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe
 
 DESIRED = Desired(image="nemoclaw-no-such-image:1", timeout=2)
@@ -182,4 +183,4 @@ def test_check_mode_makes_no_image(lab: Lab, server: socket.socket) -> None:
 def test_the_real_rules_of_this_host_are_read() -> None:
     if not shutil.which("iptables"):
         pytest.skip("no iptables")
-    assert firewall.find_firewall(Machine()).kind in ("ufw", "firewalld", "nftables", "iptables")
+    assert openshell_probe.find_firewall(Machine()).kind in ("ufw", "firewalld", "nftables", "iptables")

@@ -12,11 +12,10 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import proof, provider, route, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
-    Desired as Provider,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, url
 
 DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3)
@@ -32,12 +31,12 @@ def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", mo
     name = kind.upper()
     address = base_url.replace("127.0.0.1", "host.openshell.internal")
     desired = Provider(f"lab-{kind}", kind, {f"{name}_API_KEY": key}, {f"{name}_BASE_URL": address})
-    provider.have(cli, desired, False)
-    route.have(cli, route.Desired(f"lab-{kind}", model, 60), False)
+    changes.ensure_provider(cli, desired, False)
+    changes.ensure_route(cli, openshell_route.DesiredRoute(f"lab-{kind}", model, 60), False)
 
 
 def make(cli: OpenShell, image: str = "lab/ready:1", name: str = "my-assistant") -> None:
-    sandbox.have(cli, sandbox.Desired(name, image, timeout=20), False)
+    sandbox.have(cli, look.DesiredSandbox(name, image, timeout=20), False)
 
 
 def prove(cli: OpenShell, **changed: Any) -> Report:
@@ -140,7 +139,7 @@ def test_a_sandbox_that_began_without_the_provider(openshell: OpenShell, llama: 
     assert off.code == "sandbox_inference_off"
     assert str(openshell.release) in off.message
     if openshell.release.detaches:
-        sandbox.restart(openshell, sandbox.Desired("my-assistant", timeout=20), False)
+        sandbox.restart(openshell, look.DesiredSandbox("my-assistant", timeout=20), False)
         assert prove(openshell).tool_calling == "structured"
 
 

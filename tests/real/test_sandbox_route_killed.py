@@ -19,11 +19,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import (
-    fingerprints,
-    gateway_route,
-    proof,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, proof, provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import journal, record
 from route_host import PROVIDER, Host, Wanted
@@ -113,7 +109,7 @@ def _kill_at(number: int) -> None:
     between(OpenShell, "attempt", lambda _cli, *words: " ".join(words[:2]) in _CHANGES)
     between(NemoClaw, "run")
     between(record, "write_record")
-    between(fingerprints, "write_state")
+    between(provider, "write_state")
     between(journal.Journal, "write")
     between(journal.Journal, "remove")
 

@@ -16,11 +16,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider, route, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look as openshell_look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
-    Desired as Provider,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     Check,
@@ -49,11 +49,14 @@ def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts
         return check.state, check.code
 
     assert seen() == ("not configured", "gateway_route_missing")
-    provider.have(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
-    route.have(openshell, route.Desired("ollama-local", "qwen2.5:7b", 180), False)
+    changes.ensure_provider(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": "dummy"}), False)
+    changes.ensure_route(openshell, openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b", 180), False)
     assert seen() == ("healthy", None)
-    for changed in (route.Desired("ollama-local", "another", 180), route.Desired("ollama-local", "qwen2.5:7b", 60)):
-        route.have(openshell, changed, False)
+    for changed in (
+        openshell_route.DesiredRoute("ollama-local", "another", 180),
+        openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b", 60),
+    ):
+        changes.ensure_route(openshell, changed, False)
         (check,) = look(openshell, gateway.endpoint)
         assert (check.state, check.code) == ("differs", "gateway_route_differs")
         assert changed.model in check.detail
@@ -64,7 +67,7 @@ def test_the_route_of_the_gateway(openshell: OpenShell, gateway: openshell_parts
 def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gateway, llama: Llama, broken: str) -> None:
     def lead(address: str, key: str = KEY) -> None:
         config = {"OPENAI_BASE_URL": address.replace("127.0.0.1", "host.openshell.internal")}
-        provider.have(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": key}, config), False)
+        changes.ensure_provider(openshell, Provider("ollama-local", "openai", {"OPENAI_API_KEY": key}, config), False)
 
     def becomes(state: str, code: str | None) -> bool:
         """Look from inside the sandbox until its supervisor has read the provider again, which it does all the time."""
@@ -79,11 +82,11 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     lines: set[str] = set()
     good = llama("good", api_key=KEY, alias="qwen2.5:7b").base_url
     lead(good)
-    route.have(openshell, route.Desired("ollama-local", "qwen2.5:7b", 180), False)
+    changes.ensure_route(openshell, openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b", 180), False)
     assert becomes("not probed", None), "no sandbox, no question"
-    sandbox.have(openshell, sandbox.Desired("bare", "lab/bare:1", timeout=20), False)
+    sandbox.have(openshell, openshell_look.DesiredSandbox("bare", "lab/bare:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "nor from one without curl"
-    sandbox.have(openshell, sandbox.Desired("my-assistant", "lab/ready:1", timeout=20), False)
+    sandbox.have(openshell, openshell_look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "the first is asked, where none is named"
     for _gateway, check in (
         look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),
@@ -95,7 +98,7 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
         )
     _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
     assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
-    sandbox.remove(openshell, sandbox.Desired("bare", timeout=20), False)
+    sandbox.remove(openshell, openshell_look.DesiredSandbox("bare", timeout=20), False)
     assert becomes("healthy", None)
     lead(good, key="another-key")
     assert becomes("unauthorized", "sandbox_key_refused")

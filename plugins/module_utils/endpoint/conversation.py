@@ -48,7 +48,7 @@ class Answering(Protocol):
 
 
 class Connection(Protocol):
-    """How requests get to the server: from this host (Client), or from inside a sandbox (openshell/inside.py)."""
+    """How requests get to the server: from this host (Client), or from inside a sandbox (openshell/proof.py)."""
 
     base: BaseUrl
     key: str

@@ -17,10 +17,11 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.machine import Machine
 from ..jobs.progress import Report
-from ..openshell import desired_provider, provider
+from ..openshell import changes, look, provider
 from ..openshell.backend import Desired, Plan, Position
 from ..openshell.cli import find_openshell
-from ..openshell.gateway_route import STAYS, GatewayRoute, decide, own_sandbox, provider_spec_of
+from ..openshell.gateway_route import STAYS, GatewayRoute
+from ..openshell.route import decide, own_sandbox, provider_spec_of
 from . import inference
 from .desired import DEFAULT_SANDBOX
 from .desired import Desired as DesiredSandbox
@@ -79,8 +80,8 @@ class NemoClawRoute(GatewayRoute):
             return
         self._see(cli)
         if self._desired.recorded.get("provider_name"):
-            spec = desired_provider.check_desired(self._spec_before())
-            found = provider.find_provider(cli, spec.name)
+            spec = provider.check_desired(self._spec_before())
+            found = look.find_provider(cli, spec.name)
             self._can_return = provider.compare(spec, found, self._seen.remembered).known_values
 
     def plan(self, previous: Position | None) -> Plan:
@@ -226,14 +227,14 @@ class NemoClawRoute(GatewayRoute):
                 "with the previous settings, so that it gets them again."
             ]
         try:
-            provider.have(self._cli, self._spec_before(), False)
+            changes.ensure_provider(self._cli, self._spec_before(), False)
         except Failure as failure:
             return [
                 f"The provider {name} could not be pointed back to {recorded['base_url_sandbox']}: {failure.message} Run this again."
             ]
         return [f"The provider {name} points to {recorded['base_url_sandbox']} again."]
 
-    def _spec_before(self) -> desired_provider.Desired:
+    def _spec_before(self) -> provider.Desired:
         """Return the recorded provider, with the credential of this run."""
         before = replace(self._desired, route=self._desired.recorded, may_replace=True)
         return provider_spec_of(before)

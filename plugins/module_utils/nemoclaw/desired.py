@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
-from ..openshell.sandbox import check_sandbox_name
+from ..openshell.look import check_sandbox_name
 
 # NemoClaw's own name for a first sandbox.
 DEFAULT_SANDBOX = "my-assistant"

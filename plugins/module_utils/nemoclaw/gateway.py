@@ -12,7 +12,7 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.machine import Machine
 from ..openshell.cli import OpenShell, find_openshell
-from ..openshell.route import find_route
+from ..openshell.look import find_route
 from ..openshell.text import RouteSeen
 from .registry import recorded_names
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
+from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..transport.credentials import quote
@@ -86,10 +87,10 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, desired: Desired, check_mode: bool)
 
     """
     recorded = _find(nemoclaw, desired)
-    wanted = openshell_route.Desired(
+    wanted = openshell_route.DesiredRoute(
         desired.provider, desired.model, desired.timeout, sandbox=desired.sandbox, shared=desired.shared
     )
-    seen = openshell_route.have(cli, wanted, check_mode=True)
+    seen = changes.ensure_route(cli, wanted, check_mode=True)
     told = is_told(recorded, desired)
     # Foreseen in check mode too.
     command = None if told else _command(nemoclaw, desired, recorded)
@@ -98,7 +99,7 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, desired: Desired, check_mode: bool)
         if not check_mode and command:
             _tell(nemoclaw, desired, *command)
         if not check_mode and (seen.changed or not told):
-            openshell_route.have(cli, wanted, check_mode=False)
+            changes.ensure_route(cli, wanted, check_mode=False)
     except Failure as failure:
         # First NemoClaw, whose own command routes the gateway too, and with another timeout.
         said = "" if told else _tell_again(nemoclaw, desired, recorded)

@@ -12,11 +12,10 @@ from typing import Any
 
 from ..failure import Failure
 from ..jobs.progress import Position, Report
-from ..openshell import desired_provider, provider
+from ..openshell import changes, provider
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
-from ..openshell.sandbox import READY
-from ..openshell.sandboxes import find_sandbox
+from ..openshell.look import READY, find_sandbox
 from ..transport.addresses import resolve
 from ..transport.credentials import quote
 from ..transport.url import parse_base_url
@@ -120,10 +119,10 @@ class Onboarding:
             )
         if cli is not None:
             # Onboarding routes the whole gateway there, with every sandbox of it.
-            wanted = openshell_route.Desired(
+            wanted = openshell_route.DesiredRoute(
                 desired.endpoint, desired.route["model"], sandbox=desired.name, shared=desired.shared
             )
-            self._refuse_to_move(cli, openshell_route.have(cli, wanted, check_mode=True))
+            self._refuse_to_move(cli, changes.ensure_route(cli, wanted, check_mode=True))
         return self._result(changed=True, phase=None) if check_mode else None
 
     def work(self, report: Report) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class Onboarding:
         """
         desired = self._desired
         kept = keep_route(find_gateway(self._nemoclaw.machine, self._nemoclaw.account, self._gateway))
-        previous = openshell_route.as_dict(kept.route)
+        previous = openshell_route.route_as_dict(kept.route)
         step = _Step(report, desired.name, float(desired.ready_timeout + desired.stall_timeout))
         started = time.monotonic()
         ended = self._nemoclaw.run(ONBOARD, self._settings(), step.silence, step.take)
@@ -156,7 +155,7 @@ class Onboarding:
         named = self._nemoclaw.machine.environ.get(TRUSTED_HOSTS, "")
         return {**found, **trust(url, _addresses(url), named)}
 
-    def _refuse_to_move(self, cli: OpenShell, seen: openshell_route.Outcome) -> None:
+    def _refuse_to_move(self, cli: OpenShell, seen: openshell_route.RouteOutcome) -> None:
         """Stop where NemoClaw would give the provider of other sandboxes another address or key, under a route that stays the same."""
         desired = self._desired
         if (
@@ -169,8 +168,8 @@ class Onboarding:
         kind, url = desired.route["provider_type"], desired.route["base_url_sandbox"]
         credentials = {ENDPOINTS[kind][2]: desired.credential or NO_KEY}
         config = {"ANTHROPIC_BASE_URL" if kind == "anthropic" else "OPENAI_BASE_URL": url}
-        found = provider.have(
-            cli, desired_provider.Desired(desired.endpoint, kind, credentials, config), check_mode=True
+        found = changes.ensure_provider(
+            cli, provider.Desired(desired.endpoint, kind, credentials, config), check_mode=True
         )
         if found.changed and not found.known_values:
             raise Failure(
@@ -179,7 +178,7 @@ class Onboarding:
                 f"use it as well: {', '.join(seen.sandboxes)}. So nothing was changed. Use another gateway for this sandbox, or allow "
                 "it: shared: allow for nemoclaw_onboard, sandbox_change_shared_route: true for the role.",
                 sandboxes=seen.sandboxes,
-                route=openshell_route.as_dict(seen.before),
+                route=openshell_route.route_as_dict(seen.before),
             )
 
     def _is_there(self, cli: Any) -> bool:

@@ -24,12 +24,10 @@ from ..failure import Failure
 from ..host.accounts import acting_as
 from ..transport.credentials import clean_key, quote
 from ..transport.url import parse_base_url
-from . import fingerprints, provider, sandbox, text
-from .cli import OpenShell, reading
-from .desired_provider import Desired as DesiredProvider
-from .desired_provider import check_name
-from .provider import ProviderSeen
-from .sandboxes import SandboxSeen, list_sandboxes, read_pages
+from . import changes, look, provider, sandbox, text
+from .cli import OpenShell, check_name, reading
+from .look import ProviderSeen, SandboxSeen, list_sandboxes, read_pages
+from .provider import Desired as DesiredProvider
 
 # What the rename of the program changes: the name by which a sandbox knows the gateway's host, by the program's own name.
 HOSTS = {"openshell": "host.openshell.internal", "ryno": "host.ryno.internal"}
@@ -164,7 +162,7 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         Failure: C(sandbox_not_ready), C(provider_type_differs).
 
     """
-    if seen.sandbox is None or seen.sandbox.phase != sandbox.READY:
+    if seen.sandbox is None or seen.sandbox.phase != look.READY:
         phase = seen.sandbox.phase if seen.sandbox else "not there"
         raise Failure(
             "sandbox_not_ready",
@@ -219,7 +217,7 @@ class Attachment:
         check_name("provider", desired.provider)
         check_name("sandbox", desired.sandbox)
         found = next((one for one in list_sandboxes(cli) if one.name == desired.sandbox), None)
-        seen = provider.find_provider(cli, desired.provider)
+        seen = look.find_provider(cli, desired.provider)
         attached = found is not None and desired.provider in self._attached()
         self._seen = Seen(
             found,
@@ -250,7 +248,7 @@ class Attachment:
             if action.startswith(_OF_PROFILE):
                 self._put_profile(verb)
             elif verb in ("create", "update"):
-                provider.have(cli, self._provider_spec(), False)
+                changes.ensure_provider(cli, self._provider_spec(), False)
             elif verb == "delete":
                 cli.call("provider", "delete", desired.provider)
             elif verb in ("attach", "detach"):
@@ -258,7 +256,7 @@ class Attachment:
             elif verb == "wait":
                 self._wait("status", READY)
             elif desired.may_restart:
-                sandbox.restart(cli, sandbox.Desired(desired.sandbox, timeout=max(desired.timeout, 60)), False)
+                sandbox.restart(cli, look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60)), False)
                 outcome.restarted = True
             else:
                 outcome.restart_needed = True
@@ -280,7 +278,7 @@ class Attachment:
         if seen.attached:
             self._move("detach")
         try:
-            provider.remove(cli, DesiredProvider(desired.provider), False)
+            changes.delete_provider(cli, DesiredProvider(desired.provider), False)
             if seen.profile:
                 cli.call("provider", "profile", "delete", profile_id(desired.provider))
         except Failure as failure:
@@ -299,7 +297,7 @@ class Attachment:
     def _holds(self, seen: ProviderSeen) -> bool:
         desired = self._desired
         with acting_as(self._cli.account):
-            remembered = fingerprints.read_state(fingerprints.state_path(self._cli.account.home))
+            remembered = provider.read_state(provider.state_path(self._cli.account.home))
         credentials = {desired.credential_name: clean_key(desired.credential)}
         wanted = remembered.fingerprint(profile_id(desired.provider), credentials, {})
         return remembered.holds(seen.id, seen.resource_version, wanted)

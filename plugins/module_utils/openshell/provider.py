@@ -2,41 +2,172 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""A provider on a gateway: seen, compared, created, changed or deleted (upstream-facts O5)."""
+"""The provider that is wanted: checked, and compared with the one there and with what that was last given.
+
+What was given is known by its keyed hash, since the gateway shows no value again: one JSON file per user, mode 0600. An entry holds
+for one provider (by the id that the gateway gave it) and for one version of it, so a change that anybody else made is noticed
+(upstream-facts O5).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
 from ..host.accounts import acting_as
-from ..openshell import fingerprints, text
-from .cli import OpenShell, reading
-from .desired_provider import (
-    Desired,
-    check_desired,
-    check_name,
-    loopback_warnings,
-)
-from .releases import ATTACHMENT, ROUTE
-from .route import find_route
-from .text import RouteSeen
+from ..host.files import read_file, replace_file
+from ..route.record import record_path
+from ..transport.credentials import clean_key
+from ..transport.url import parse_base_url
+from ..untrusted import object_of, parse_json
+from .cli import OpenShell, check_name
+from .look import ProviderSeen
 
-_PAGE = 100  # what `provider list` prints without --limit
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# The name of a credential becomes a variable of the CLI's own process: these would change what the CLI does.
+_RESERVED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TMPDIR|IFS|LC_.*|LANG|LD_.*|XDG_.*|OPENSHELL_.*|SSL_.*|RUST_.*|NO_COLOR|.*_PROXY",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
-class ProviderSeen:
-    """A provider as the gateway shows it: the names of its values only."""
+class Desired:
+    """The provider that is wanted. credentials and config: names with their values; ours_only: see remove."""
 
-    id: str
     name: str
-    type: str
-    resource_version: int
-    credential_keys: list[str]
-    config_keys: list[str]
+    type: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    config: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
+    replace_other: bool = False
+    ours_only: bool = False
+
+
+def check_desired(desired: Desired) -> Desired:
+    """Return what is desired, its key as it will be sent, once all of it can be given to the CLI.
+
+    Raises:
+        Failure: C(openshell_name_invalid), C(credential_name_invalid), C(credential_missing), C(key_invalid),
+            C(openshell_config_invalid), or one of the URL codes.
+
+    """
+    check_name("provider", desired.name)
+    for name in desired.credentials:
+        if not _VARIABLE.fullmatch(name) or _RESERVED.fullmatch(name):
+            raise Failure(
+                "credential_name_invalid",
+                f"The credential of the provider {desired.name} is to be called {name!r}. OpenShell reads it from an environment "
+                "variable of that name, so it has to be letters, digits and _, and none that programs take for themselves. "
+                "Use OPENAI_API_KEY.",
+            )
+    cleaned = {name: clean_key(value) for name, value in desired.credentials.items()}
+    if not cleaned or not all(cleaned.values()):
+        raise Failure(
+            "credential_missing",
+            f"The provider {desired.name} has no credential, and OpenShell makes none without. For a server that wants no key "
+            "give the word dummy.",
+        )
+    for name, value in desired.config.items():
+        if not _VARIABLE.fullmatch(name) or not value or not value.isprintable():
+            raise Failure(
+                "openshell_config_invalid",
+                f"The setting {name!r} of the provider {desired.name} is not a name of letters, digits and _ with a printable "
+                "value. Correct it; to take a setting away leave it out.",
+            )
+        if name.endswith("_BASE_URL"):
+            api = "anthropic-messages" if desired.type == "anthropic" else "openai-completions"
+            parse_base_url(value, api, for_sandbox=True)
+    return replace(desired, credentials=cleaned)
+
+
+def loopback_warnings(desired: Desired) -> list[str]:
+    found = []
+    for name, value in desired.config.items():
+        if name.endswith("_BASE_URL") and parse_base_url(value, "openai-completions", for_sandbox=True).is_loopback:
+            found.append(
+                f"{name} of the provider {desired.name} is a loopback address, which inside the sandbox means the sandbox itself. "
+                "Use host.openshell.internal for a server on the gateway's host."
+            )
+    return found
+
+
+STATE_NAME = "openshell-providers.json"
+_KEY_BYTES = 32
+
+
+def state_path(home: str) -> str:
+    """Return where the file of the user with this home lies: beside the route record, with the same rules.
+
+    Raises:
+        Failure: C(home_refused).
+
+    """
+    return str(Path(record_path(home)).with_name(STATE_NAME))
+
+
+@dataclass
+class Remembered:
+    """The file's content. The key is made on first use; without it, nothing in the file says anything about a secret."""
+
+    key: str = field(default_factory=lambda: secrets.token_hex(_KEY_BYTES), repr=False)
+    providers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def fingerprint(self, kind: str, credentials: Mapping[str, str], config: Mapping[str, str]) -> str:
+        """Return what tells two settings of a provider apart, for who has the key."""
+        content = json.dumps([kind, sorted(credentials.items()), sorted(config.items())])
+        return hmac.new(self.key.encode(), content.encode(), hashlib.sha256).hexdigest()
+
+    def holds(self, provider_id: str, version: int, fingerprint: str) -> bool:
+        """Tell whether this version of the provider is what was given with this fingerprint."""
+        entry = self.providers.get(provider_id, {})
+        same = hmac.compare_digest(str(entry.get("fingerprint", "")), fingerprint)
+        return same and entry.get("resource_version") == version
+
+    def fingerprint_of(self, provider_id: str) -> str | None:
+        """Return the fingerprint that was kept of a provider."""
+        found = self.providers.get(provider_id, {}).get("fingerprint")
+        return found if isinstance(found, str) else None
+
+
+def read_state(path: str) -> Remembered:
+    """Return what is remembered. A file that is absent, or that nobody can read any more, remembers nothing."""
+    try:
+        content = object_of(parse_json(read_file(path).decode("utf-8")))
+    except (OSError, ValueError):
+        return Remembered()
+    key, providers = content.get("key"), object_of(content.get("providers"))
+    if not isinstance(key, str) or len(key) < _KEY_BYTES:
+        return Remembered()
+    return Remembered(key, {name: entry for name, entry in providers.items() if isinstance(entry, dict)})
+
+
+def write_state(path: str, remembered: Remembered) -> None:
+    """Replace the file in one step.
+
+    Raises:
+        Failure: C(openshell_state_unwritable).
+
+    """
+    content = json.dumps({"schema": 1, "key": remembered.key, "providers": remembered.providers}, indent=2) + "\n"
+    try:
+        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+        replace_file(path, content, 0o600)
+    except OSError as error:
+        raise Failure(
+            "openshell_state_unwritable",
+            f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
+            "Check the folder's owner and the room on the disk.",
+            path=path,
+        ) from error
 
 
 @dataclass
@@ -57,78 +188,14 @@ class Outcome:
         return self.fingerprint_before is not None and self.fingerprint_before == self.fingerprint_after
 
 
-def find_provider(cli: OpenShell, name: str) -> ProviderSeen | None:
-    """Return the provider, None where the gateway has none of that name."""
-    if cli.way == ATTACHMENT or not cli.release.lists_providers_as_json:
-        return _find_in_text(cli, name)
-    offset = 0
-    while True:
-        words = ("provider", "list", "-o", "json", "--limit", str(_PAGE), "--offset", str(offset))
-        with reading(cli, *words):
-            page = text.json_of(cli.call(*words))
-            for entry in page:
-                if entry["name"] == name:
-                    return ProviderSeen(
-                        id=entry["id"],
-                        name=name,
-                        type=entry["type"],
-                        resource_version=int(entry["resource_version"]),
-                        credential_keys=sorted(entry.get("credential_keys", [])),
-                        config_keys=sorted(entry.get("config_keys", [])),
-                    )
-        if len(page) < _PAGE:
-            return None
-        offset += _PAGE
-
-
-def _find_in_text(cli: OpenShell, name: str) -> ProviderSeen | None:
-    words = ("provider", "get", name)
-    try:
-        found = text.fields_of(cli.call(*words))
-    except Failure as failure:
-        if failure.code == "openshell_provider_missing":
-            return None
-        raise
-    with reading(cli, *words):
-        return ProviderSeen(
-            id=found["id"],
-            name=name,
-            type=found["type"],
-            resource_version=int(found["resource version"]),
-            credential_keys=text.keys_of(found["credential keys"]),
-            config_keys=text.keys_of(found["config keys"]),
-        )
-
-
-def find_standing_route(cli: OpenShell) -> RouteSeen | None:
-    """Return the user's route, None where none is set.
-
-    Raises:
-        Failure: C(route_dangling); its provider is gone. A sandbox that runs keeps the route that it read last, so that its answers prove
-            nothing, and one that starts then has inference switched off for as long as it runs (upstream-facts O11).
-
-    """
-    route = find_route(cli) if cli.way == ROUTE else None
-    if route is None or find_provider(cli, route.provider) is not None:
-        return route
-    raise Failure(
-        "route_dangling",
-        f"The gateway routes to {route.model} by the provider {route.provider}, and somebody deleted that provider. Sandboxes that "
-        "run go on with what they read last, its key included, and one that starts now would never get inference. Make the provider "
-        "again (openshell_provider), or set another route (openshell_inference), and run this again.",
-        provider=route.provider,
-        model=route.model,
-    )
-
-
-def recall(cli: OpenShell) -> fingerprints.Remembered:
+def recall(cli: OpenShell) -> Remembered:
     """Return what was last given to the providers of this user's gateways from here."""
-    path = fingerprints.state_path(cli.account.home)
+    path = state_path(cli.account.home)
     with acting_as(cli.account):
-        return fingerprints.read_state(path)
+        return read_state(path)
 
 
-def compare(desired: Desired, before: ProviderSeen | None, remembered: fingerprints.Remembered) -> Outcome:
+def compare(desired: Desired, before: ProviderSeen | None, remembered: Remembered) -> Outcome:
     """Return what has to be done for a checked desired provider: nothing where this version of the provider is what was given last.
 
     Raises:
@@ -150,69 +217,6 @@ def compare(desired: Desired, before: ProviderSeen | None, remembered: fingerpri
     return outcome
 
 
-def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
-    """Bring the provider into the state that is wanted, in as few calls as possible.
-
-    Raises:
-        Failure: Those of check_desired, C(provider_type_differs), C(openshell_state_unwritable), or one of the CLI.
-
-    """
-    desired = check_desired(desired)
-    path = fingerprints.state_path(cli.account.home)
-    remembered = recall(cli)
-    before = find_provider(cli, desired.name)
-    outcome = compare(desired, before, remembered)
-    if check_mode or not outcome.changed:
-        return outcome
-    if before is not None:
-        remembered.providers.pop(before.id, None)
-    # Before the gateway: where this cannot be kept, nothing may change.
-    try:
-        with acting_as(cli.account):
-            fingerprints.write_state(path, remembered)
-    except Failure as failure:
-        raise Failure(failure.code, f"{failure.message} The gateway is as it was.", **failure.details) from failure
-    if before is not None and len(outcome.actions) == 2:
-        cli.call("provider", "delete", desired.name)
-        before = None
-    cli.call(*_words(desired, before), environment=desired.credentials)
-    outcome.after = find_provider(cli, desired.name)
-    if outcome.after is None:
-        raise cli.trouble(("provider", "get"), "Error: provider not found", None)
-    seen = outcome.after
-    remembered.providers[seen.id] = {
-        "name": seen.name,
-        "resource_version": seen.resource_version,
-        "fingerprint": outcome.fingerprint_after,
-    }
-    try:
-        with acting_as(cli.account):
-            fingerprints.write_state(path, remembered)
-    except Failure as failure:
-        # The gateway has the values, so nothing is to be restored. The next run gives them once more.
-        outcome.warnings.append(f"The provider {desired.name} has its values, but {failure.message}")
-    return outcome
-
-
-def _words(desired: Desired, before: ProviderSeen | None) -> list[str]:
-    """Return the command: an update takes away what is there and no longer wanted, since it merges."""
-    words = (
-        ["provider", "update", desired.name]
-        if before
-        else ["provider", "create", "--name", desired.name, "--type", desired.type]
-    )
-    for name in desired.credentials:
-        words += ["--credential", name]
-    for name, value in desired.config.items():
-        words += ["--config", f"{name}={value}"]
-    if before:
-        for name in before.credential_keys:
-            words += [] if name in desired.credentials else ["--credential", f"{name}="]
-        for name in before.config_keys:
-            words += [] if name in desired.config else ["--config", f"{name}="]
-    return words
-
-
 def _refuse_other_type(desired: Desired, before: ProviderSeen) -> None:
     if desired.replace_other:
         return
@@ -223,47 +227,6 @@ def _refuse_other_type(desired: Desired, before: ProviderSeen) -> None:
         "that: replace: true for the module, sandbox_replace_provider: true for the role.",
         type=before.type,
     )
-
-
-def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
-    """Delete the provider; absent is fine, and so is one that nobody gave its values from here, where ours alone are meant.
-
-    Raises:
-        Failure: C(provider_in_use) while the route uses it, C(provider_attached), or another of the CLI.
-
-    """
-    check_name("provider", desired.name)
-    before = find_provider(cli, desired.name)
-    outcome = Outcome(before, before)
-    path = fingerprints.state_path(cli.account.home)
-    remembered = recall(cli)
-    if before is None or (desired.ours_only and before.id not in remembered.providers):
-        return outcome
-    route = find_route(cli) if cli.way == ROUTE else None
-    if route is not None and route.provider == desired.name:
-        if cli.release.deletes_routes and not desired.force:
-            raise Failure(
-                "provider_in_use",
-                f"The inference route of the gateway uses the provider {desired.name}, and every sandbox would get "
-                "errors without it. Set another route or remove it first (openshell_inference), or allow that with force: true.",
-                model=route.model,
-            )
-        outcome.warnings.append(
-            f"The inference route still names the provider {desired.name}, which is gone: sandboxes get errors until a new route "
-            f"is set. OpenShell {cli.release} "
-            + ("was told so by force." if cli.release.deletes_routes else "has no command that removes a route.")
-        )
-    outcome.actions, outcome.changed = [f"delete {desired.name}"], True
-    if check_mode:
-        return outcome
-    cli.call("provider", "delete", desired.name)
-    outcome.after = None
-    if remembered.providers.pop(before.id, None) is not None:
-        with acting_as(cli.account):
-            fingerprints.write_state(path, remembered)
-            if not remembered.providers:
-                Path(path).unlink()
-    return outcome
 
 
 def as_result(outcome: Outcome, desired: Desired) -> dict[str, Any]:

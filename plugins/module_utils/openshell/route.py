@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The inference route of a gateway: read, compared, set, read again (upstream-facts O6)."""
+"""The inference route of a gateway: what is wanted, what is there, and what has to be done (upstream-facts O6). Looks only.
+
+Nobody can read the key of a provider. So where the provider in use has to change, what is new gets a provider of its own beside it
+(NAME-next), and the one in use is changed once that was proved and recorded.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..failure import Failure
-from ..openshell import text
-from .cli import OpenShell, reading
-from .sandboxes import list_sandboxes
+from . import look, provider
+from .backend import Desired, Plan, Position
+from .cli import OpenShell
+from .look import ProviderSeen, SandboxSeen, list_sandboxes
+from .provider import Remembered
 from .text import RouteSeen
-
-# The gateway asks the server itself for up to 30 s for each protocol (upstream-facts O6).
-_VERIFY_LIMIT_S = 180.0
 
 
 @dataclass(frozen=True)
-class Desired:
+class DesiredRoute:
     """The route that is wanted: timeout in seconds; sandbox is ours, others is what happens if there are more."""
 
     provider: str
@@ -33,7 +36,7 @@ class Desired:
 
 
 @dataclass
-class Outcome:
+class RouteOutcome:
     """What was found and what came of it."""
 
     before: RouteSeen | None
@@ -43,14 +46,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def find_route(cli: OpenShell) -> RouteSeen | None:
-    """Return the user's route, None where none is set."""
-    words = ("inference", "get")
-    with reading(cli, *words):
-        return text.route_of(cli.call(*words))
-
-
-def compare(desired: Desired, before: RouteSeen | None, sandboxes: Sequence[str]) -> Outcome:
+def compare_route(desired: DesiredRoute, before: RouteSeen | None, sandboxes: Sequence[str]) -> RouteOutcome:
     """Return what has to be done for a gateway with this route and these sandboxes.
 
     Raises:
@@ -58,7 +54,7 @@ def compare(desired: Desired, before: RouteSeen | None, sandboxes: Sequence[str]
 
     """
     others = [name for name in sandboxes if name != desired.sandbox]
-    outcome = Outcome(before, before, sandboxes=others)
+    outcome = RouteOutcome(before, before, sandboxes=others)
     if before is not None and (before.provider, before.model, before.timeout) == (
         desired.provider,
         desired.model,
@@ -72,61 +68,7 @@ def compare(desired: Desired, before: RouteSeen | None, sandboxes: Sequence[str]
     return outcome
 
 
-def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
-    """Set the route, where it is another one: setting it always raises its version.
-
-    Raises:
-        Failure: C(route_timeout_invalid), C(openshell_name_invalid), C(route_shared),
-            C(route_not_set), or one of the CLI. The previous route is then still in force.
-
-    """
-    check(desired)
-    outcome = compare(desired, find_route(cli), [sandbox.name for sandbox in list_sandboxes(cli)])
-    if check_mode or not outcome.changed:
-        return outcome
-    words = [
-        "inference",
-        "set",
-        "--provider",
-        desired.provider,
-        "--model",
-        desired.model,
-        "--timeout",
-        str(desired.timeout),
-    ]
-    cli.call(*words, *([] if desired.verify else ["--no-verify"]), limit_s=_VERIFY_LIMIT_S)
-    outcome.after = find_route(cli)
-    seen = outcome.after
-    if seen is None or (seen.provider, seen.model, seen.timeout) != (desired.provider, desired.model, desired.timeout):
-        raise Failure(
-            "route_not_set",
-            f"Ran openshell inference set for {desired.model} by {desired.provider} with {desired.timeout} s, and the gateway now says "
-            f"{_in_words(seen)}. Somebody else may have set it at the same time: run this again.",
-            route=as_dict(seen),
-        )
-    return outcome
-
-
-def remove(cli: OpenShell, check_mode: bool) -> Outcome:
-    """Remove the route; absent is fine. Releases before 0.0.88 cannot, and then it stays with a warning."""
-    before = find_route(cli)
-    outcome = Outcome(before, before)
-    if before is None:
-        return outcome
-    if not cli.release.deletes_routes:
-        outcome.warnings.append(
-            f"OpenShell {cli.release} has no command that removes a route, so that to {before.model} by {before.provider} stays "
-            "until another is set. 0.0.88 and later remove it."
-        )
-        return outcome
-    outcome.changed = True
-    outcome.after = None
-    if not check_mode:
-        cli.call("inference", "delete")
-    return outcome
-
-
-def check(desired: Desired) -> None:
+def check_route(desired: DesiredRoute) -> None:
     """Raise C(route_timeout_invalid) or C(openshell_name_invalid) for what the gateway would take for something else."""
     if desired.timeout < 1:
         raise Failure(
@@ -143,7 +85,7 @@ def check(desired: Desired) -> None:
             )
 
 
-def _share(desired: Desired, before: RouteSeen, others: Sequence[str]) -> list[str]:
+def _share(desired: DesiredRoute, before: RouteSeen, others: Sequence[str]) -> list[str]:
     """Return the warning that other sandboxes follow the route as well, or refuse."""
     named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     fact = (
@@ -156,15 +98,155 @@ def _share(desired: Desired, before: RouteSeen, others: Sequence[str]) -> list[s
             f"{fact} So nothing was changed. Use another gateway for this sandbox, or allow it: shared: allow for "
             "openshell_inference, sandbox_change_shared_route: true for the role.",
             sandboxes=list(others),
-            route=as_dict(before),
+            route=route_as_dict(before),
         )
     return [fact] if desired.shared == "warn" else []
 
 
-def as_dict(route: RouteSeen | None) -> dict[str, Any] | None:
+def route_as_dict(route: RouteSeen | None) -> dict[str, Any] | None:
     """Return a route as results have it."""
     return None if route is None else vars(route)
 
 
-def _in_words(route: RouteSeen | None) -> str:
+def in_words(route: RouteSeen | None) -> str:
     return "that none is set" if route is None else f"{route.model} by {route.provider} with {route.timeout} s"
+
+
+NEXT = "-next"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a gateway has, as far as it counts for a route."""
+
+    route: RouteSeen | None = None
+    sandboxes: tuple[SandboxSeen, ...] = ()
+    provider: ProviderSeen | None = None
+    staged: ProviderSeen | None = None
+    is_dangling: bool = False  # the route's provider is gone (upstream-facts O11)
+    remembered: Remembered = field(default_factory=Remembered)
+
+
+@dataclass
+class Decision:
+    """What decide() found.
+
+    Attributes:
+        plan: As the transaction has it.
+        provider: What has to be done to the provider.
+        is_staged: Whether a provider beside it is given the new values first.
+        leads: Whether the gateway's route has to change.
+
+    """
+
+    plan: Plan
+    provider: provider.Outcome
+    is_staged: bool
+    leads: bool
+
+
+def see(cli: OpenShell, name: str) -> Seen:
+    """Return what the gateway has, as far as it counts for a route through the provider of that name."""
+    route = look.find_route(cli)
+    found = {one: look.find_provider(cli, one) for one in (name, name + NEXT)}
+    if route is not None and route.provider not in found:
+        found[route.provider] = look.find_provider(cli, route.provider)
+    return Seen(
+        route,
+        tuple(list_sandboxes(cli)),
+        found[name],
+        found[name + NEXT],
+        route is not None and found[route.provider] is None,
+        provider.recall(cli),
+    )
+
+
+def provider_spec_of(desired: Desired, name: str | None = None) -> provider.Desired:
+    """Return the provider that the route wants, under its own name or another."""
+    route = desired.route
+    url = "ANTHROPIC_BASE_URL" if route["provider_type"] == "anthropic" else "OPENAI_BASE_URL"
+    return provider.Desired(
+        name or route["provider_name"],
+        route["provider_type"],
+        {route["credential_env"]: desired.credential},
+        {url: route["base_url_sandbox"]},
+        replace_other=desired.may_replace or name is not None,
+    )
+
+
+def own_sandbox(desired: Desired) -> str | None:
+    """Return the sandbox that the route is for: the one that is named, else that of the record, unless that is on another gateway."""
+    recorded = desired.recorded
+    same = desired.gateway in ("", recorded.get("gateway") or "")
+    return desired.sandbox or (recorded.get("sandbox") if same else None) or None
+
+
+def decide(desired: Desired, seen: Seen, previous: Position | None) -> Decision:
+    """Return what has to be done. Pure.
+
+    Raises:
+        Failure: C(route_shared), C(provider_type_differs), or one of check_desired and the route's check.
+
+    """
+    route, own = desired.route, own_sandbox(desired)
+    name = route["provider_name"]
+    names = [one.name for one in seen.sandboxes]
+    others = [one for one in names if one != own]
+    wanted = DesiredRoute(
+        name, route["model"], route["timeout"], sandbox=own, shared="allow" if desired.may_share else "refuse"
+    )
+    check_route(wanted)
+    spec = provider.check_desired(provider_spec_of(desired))
+    outcome = provider.compare(spec, seen.provider, seen.remembered)
+    shared = compare_route(wanted, _as_route(previous, name), names)
+    in_use = name in (seen.route.provider if seen.route else None, previous["provider"] if previous else None)
+    is_staged = outcome.changed and in_use and seen.provider is not None
+    if is_staged and _moves(desired, outcome) and others and not desired.may_share:
+        raise _shared_provider(desired, others)
+    target = {"provider": name, "model": route["model"], "timeout": route["timeout"]}
+    leads = is_staged or position_of(seen.route) != target
+    plan = Plan(warnings=[*outcome.warnings, *shared.warnings])
+    plan.actions += [f"{verb} the provider {what}" for verb, what in (one.split(" ", 1) for one in outcome.actions)]
+    if leads:
+        plan.actions.append(f"route the gateway to {route['model']} by {name} with {route['timeout']} s")
+    if seen.staged is not None:
+        plan.actions.append(f"delete the provider {seen.staged.name}")
+    plan.positions = [{**target, "provider": name + NEXT}, target]
+    return Decision(plan, outcome, is_staged, leads)
+
+
+def _as_route(previous: Position | None, name: str) -> RouteSeen | None:
+    """Return the previous route; the provider beside another stands for that one, where a run was interrupted before its last step."""
+    if previous is None:
+        return None
+    through = name if previous["provider"] == name + NEXT else previous["provider"]
+    return RouteSeen(through, previous["model"], None, previous["timeout"])
+
+
+def position_of(route: RouteSeen | None) -> Position | None:
+    """Return a route as a position: without its version, which each change raises."""
+    return {"provider": route.provider, "model": route.model, "timeout": route.timeout} if route else None
+
+
+def _moves(desired: Desired, outcome: provider.Outcome) -> bool:
+    """Tell whether the provider would point elsewhere. Where nobody knows where it points, it is taken for elsewhere."""
+    recorded, route = desired.recorded, desired.route
+    same = (recorded.get("provider_name"), recorded.get("base_url_sandbox")) == (
+        route["provider_name"],
+        route["base_url_sandbox"],
+    )
+    return not outcome.known_values and not same
+
+
+def _shared_provider(desired: Desired, others: list[str]) -> Failure:
+    recorded, route = desired.recorded, desired.route
+    name = route["provider_name"]
+    known = recorded.get("provider_name") == name
+    leads = f"to {recorded['base_url_sandbox']}" if known else "where this collection did not point it"
+    return Failure(
+        "route_shared",
+        f"The provider {name} points {leads}, and other sandboxes of the gateway use it as well: {', '.join(others)}. The gateway's route "
+        f"was not changed. Set sandbox_change_shared_route to true if they are to follow it to {route['base_url_sandbox']}, or choose "
+        "another gateway with sandbox_gateway.",
+        sandboxes=others,
+    )

@@ -10,47 +10,33 @@ ready may come with exit status 1 (upstream-facts O7). The list of sandboxes dec
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
 from ..jobs.progress import Position, Report, silent
-from ..openshell import text
-from ..transport.credentials import quote
-from .cli import OpenShell
-from .desired_provider import check_name
-from .provider import find_standing_route
-from .sandboxes import (
+from . import text
+from .cli import OpenShell, check_name
+from .look import (
+    DELETING,
+    PASSING,
+    READY,
+    DesiredSandbox,
     SandboxSeen,
+    check_timeout,
     find_sandbox,
+    find_standing_route,
+    find_usable,
+    has_to_be_made,
+    not_ready,
 )
 
-READY = "Ready"
-# Phases that change by themselves.
-_PASSING = ("Provisioning", "Starting", "Unspecified", "Unknown")
 _POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N36)
 # Seconds for the command to end once the phase is known: its words explain an error.
 _ENDING_S = 3.0
-_LOG_LINES = 50
 _WRONG_USAGE = 2  # what the command line ends with for a command that its release lacks
-# 0.0.88 takes DNS labels of at most 19 characters without two hyphens in a row; checked for all, so that an upgrade works.
-_NAME = re.compile(r"[a-z]([a-z0-9]|-(?!-))*(?<!-)")
-_NAME_LIMIT = 19
-
-
-@dataclass(frozen=True)
-class Desired:
-    """The sandbox that is wanted; timeout in seconds, for all of it."""
-
-    name: str
-    image: str | None = None
-    providers: Sequence[str] = ()
-    policy: str | None = None
-    timeout: int = 180
 
 
 @dataclass
@@ -76,7 +62,7 @@ class Outcome:
 class Creation:
     """C(sandbox create), running beside us."""
 
-    def __init__(self, cli: OpenShell, desired: Desired) -> None:
+    def __init__(self, cli: OpenShell, desired: DesiredSandbox) -> None:
         self.failure: Failure | None = None
         self._cli, self._desired = cli, desired
         # A daemon: once the sandbox is ready, a session that does not end is nobody's business.
@@ -98,7 +84,7 @@ class Creation:
         return not self._thread.is_alive()
 
 
-def words(cli: OpenShell, desired: Desired) -> list[str]:
+def words(cli: OpenShell, desired: DesiredSandbox) -> list[str]:
     """Return the command that makes the sandbox."""
     command = ["sandbox", "create", "--name", desired.name, "--no-auto-providers"]
     command += ["--from", desired.image] if desired.image else []
@@ -112,7 +98,7 @@ def words(cli: OpenShell, desired: Desired) -> list[str]:
 class Making:
     """A sandbox of that name that is ready: what is to be done for it, and the doing. One that is there is waited for and not changed."""
 
-    def __init__(self, cli: OpenShell, desired: Desired) -> None:
+    def __init__(self, cli: OpenShell, desired: DesiredSandbox) -> None:
         self._cli, self._desired = cli, desired
         self._found: SandboxSeen | None = None
 
@@ -124,12 +110,8 @@ class Making:
                 of the CLI.
 
         """
-        desired = self._desired
-        _check(desired)
-        found = self._found = find_sandbox(self._cli, desired.name)
-        if found is not None and found.phase not in ("Deleting", READY, *_PASSING):
-            raise _not_ready(self._cli, desired, found, None, Deadline(desired.timeout))
-        return found is None or found.phase == "Deleting"
+        self._found = find_usable(self._cli, self._desired)
+        return has_to_be_made(self._found)
 
     def plan(self, check_mode: bool) -> Outcome | None:
         """Return what came of it where there is nothing to do, or nothing may be done; None where there is.
@@ -157,7 +139,7 @@ class Making:
         deadline = Deadline(desired.timeout)
         outcome = Outcome(found)
         creation: Creation | None = None
-        if found is not None and found.phase == "Deleting":
+        if found is not None and found.phase == DELETING:
             _wait_until_gone(cli, desired.name, deadline)
             found = None
         if found is None:
@@ -168,7 +150,7 @@ class Making:
         return outcome
 
 
-def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
+def have(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -> Outcome:
     """Have a sandbox of that name that is ready, within this call.
 
     Raises:
@@ -179,7 +161,7 @@ def have(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     return making.plan(check_mode) or making.work(silent)
 
 
-def restart(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
+def restart(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -> Outcome:
     """Stop the sandbox and start it again, and wait until it is ready. One that is stopped is only started.
 
     Raises:
@@ -187,7 +169,7 @@ def restart(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
 
     """
     check_name("sandbox", desired.name)
-    _check_timeout(desired)
+    check_timeout(desired)
     deadline = Deadline(desired.timeout)
     found = find_sandbox(cli, desired.name)
     if found is None:
@@ -218,7 +200,7 @@ def restart(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     return outcome
 
 
-def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
+def remove(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -> Outcome:
     """Delete the sandbox, and wait until it is gone; absent is fine.
 
     Raises:
@@ -226,7 +208,7 @@ def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
 
     """
     check_name("sandbox", desired.name)
-    _check_timeout(desired)
+    check_timeout(desired)
     deadline = Deadline(desired.timeout)
     found = find_sandbox(cli, desired.name)
     outcome = Outcome(found)
@@ -235,7 +217,7 @@ def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
     outcome.changed, outcome.actions = True, [f"delete {desired.name}"]
     if check_mode:
         return outcome
-    if found.phase != "Deleting":
+    if found.phase != DELETING:
         answer = cli.attempt("sandbox", "delete", desired.name, limit_s=desired.timeout)
         # Somebody else may be quicker.
         if answer.code and "sandbox not found" not in text.error_of(answer.output):
@@ -246,7 +228,7 @@ def remove(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
 
 
 def _wait_until_ready(
-    cli: OpenShell, desired: Desired, creation: Creation | None, deadline: Deadline, report: Report
+    cli: OpenShell, desired: DesiredSandbox, creation: Creation | None, deadline: Deadline, report: Report
 ) -> SandboxSeen:
     while True:
         # Asked before the list: what it made is in the list that is read afterwards.
@@ -256,10 +238,8 @@ def _wait_until_ready(
             return found
         if found is None and ended:
             raise (creation and creation.failure) or _gone(desired)
-        if found is not None and found.phase not in _PASSING:
-            raise _not_ready(cli, desired, found, creation, deadline)
-        if not deadline.remaining:
-            raise _not_ready(cli, desired, found, creation, deadline)
+        if not deadline.remaining or (found is not None and found.phase not in PASSING):
+            raise not_ready(cli, desired, found, deadline, _said_by(creation))
         report(
             Position(
                 "sandbox", message=f"Waiting for the sandbox {desired.name}, {found.phase if found else 'asked for'}"
@@ -284,87 +264,17 @@ def _wait_until_gone(cli: OpenShell, name: str, deadline: Deadline) -> None:
         deadline.sleep(min(_POLL_S, deadline.remaining))
 
 
-def _not_ready(
-    cli: OpenShell, desired: Desired, found: SandboxSeen | None, creation: Creation | None, deadline: Deadline
-) -> Failure:
-    """Return why the sandbox is not ready, with what OpenShell logged about it."""
+def _said_by(creation: Creation | None) -> str:
+    """Return what OpenShell says of a creation that failed, once its command has had time to end."""
     if creation is not None:
         creation.ended(_ENDING_S)
-    said = str(creation.failure.details.get("server_message", "")) if creation and creation.failure else ""
-    phase = found.phase if found else "not listed"
-    facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, desired.name)}
-    reason = f" OpenShell says: {said.rstrip('. ')}." if said else ""
-    stays = "It stays as it is; openshell_sandbox with state: absent deletes it."
-    if phase == "Stopped":
-        return Failure(
-            "sandbox_stopped",
-            f"The sandbox {desired.name} is there and stopped. Start it (openshell_sandbox with state: restarted, or openshell sandbox "
-            f"start {desired.name}), or delete it.",
-            **facts,
-        )
-    if phase in (*_PASSING, "not listed"):
-        return Failure(
-            "sandbox_timeout",
-            f"The sandbox {desired.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
-            "image that is still being pulled needs a longer timeout. A sandbox calls its gateway from the Docker network "
-            "openshell-docker, so a firewall of this host has to let that network through to the gateway's port (openshell gateway "
-            "list has it). Else see last_logs.",
-            **facts,
-        )
-    return Failure(
-        "sandbox_error",
-        f"The sandbox {desired.name} did not come up; its phase is {phase}.{reason} {stays} Correct what it says or what is in "
-        "last_logs, delete it, and run this again.",
-        **facts,
-    )
+    return str(creation.failure.details.get("server_message", "")) if creation and creation.failure else ""
 
 
-def _logs(cli: OpenShell, name: str) -> list[str]:
-    try:
-        lines = text.plain(cli.call("logs", name, "-n", str(_LOG_LINES))).splitlines()
-    except Failure as failure:
-        lines = [f"openshell logs failed: {failure.message}"]
-    return [quote(line, cli.secret, 300) for line in lines[-_LOG_LINES:] if line.strip()]
-
-
-def _gone(desired: Desired) -> Failure:
+def _gone(desired: DesiredSandbox) -> Failure:
     return Failure(
         "sandbox_error",
         f"The sandbox {desired.name} was made, and it is not in the gateway's list. Somebody may have deleted it at the same time: "
         "run this again.",
         last_state="not listed",
     )
-
-
-def check_sandbox_name(name: str) -> None:
-    """Raise C(sandbox_name_invalid) for a name that a release of OpenShell refuses."""
-    if len(name) > _NAME_LIMIT or not _NAME.fullmatch(name):
-        raise Failure(
-            "sandbox_name_invalid",
-            f"The sandbox is to be called {name!r}. OpenShell takes lower-case letters, digits and single hyphens, "
-            f"beginning with a letter and not ending with a hyphen, and since 0.0.88 at most {_NAME_LIMIT} characters; this has "
-            f"{len(name)}. Names that only older releases take are refused too, so that an upgrade keeps the sandbox.",
-        )
-
-
-def _check(desired: Desired) -> None:
-    check_sandbox_name(desired.name)
-    for what, value in (("image", desired.image), ("policy", desired.policy)):
-        if value is not None and (not value.strip() or value.startswith("-") or not value.isprintable()):
-            raise Failure(
-                "sandbox_image_invalid",
-                f"The sandbox's {what} is {value!r}, which is none. Give an image such as registry.example.com/agent:1 and a path "
-                "such as /etc/nemoclaw/policy.yaml.",
-            )
-    for provider in desired.providers:
-        check_name("provider", provider)
-    _check_timeout(desired)
-
-
-def _check_timeout(desired: Desired) -> None:
-    if desired.timeout < 1:
-        raise Failure(
-            "timeout_invalid",
-            f"The time limit for the sandbox {desired.name} is {desired.timeout} s. Give the seconds that its image may take to be "
-            "pulled and started, for example 180.",
-        )

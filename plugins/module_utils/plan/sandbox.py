@@ -13,9 +13,8 @@ from ..nemoclaw.program import find_nemoclaw
 from ..nemoclaw.registry import find_recorded
 from ..openshell.backend import Desired
 from ..openshell.cli import OpenShell, find_openshell
-from ..openshell.gateway_route import Decision, Seen, decide, position_of, see
-from ..openshell.sandbox import Desired as SandboxDesired
-from ..openshell.sandbox import Making
+from ..openshell.look import DesiredSandbox, find_usable, has_to_be_made
+from ..openshell.route import Decision, Seen, decide, position_of, see
 from ..proxy.token import read_token, token_path
 from ..route.journal import Journal
 from ..route.record import record_path
@@ -93,10 +92,10 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
         after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
         at.steps.append(step("sandbox", "route", "inference.local does not have this route", before=words, after=after))
-    wanted = SandboxDesired(
+    wanted = DesiredSandbox(
         settings["sandbox_name"], settings["sandbox_image"] or None, timeout=settings["sandbox_ready_timeout"]
     )
-    if wanted.name and backend == OPENSHELL and Making(cli, wanted).check():
+    if wanted.name and backend == OPENSHELL and has_to_be_made(find_usable(cli, wanted)):
         at.steps.append(
             step("sandbox", "create", f"there is no sandbox {settings['sandbox_name']}", after=settings["sandbox_name"])
         )

@@ -20,7 +20,8 @@ from ..nemoclaw.desired import DEFAULT_SANDBOX
 from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.program import find_nemoclaw
 from ..openshell.backend import Backend, Desired, Plan
-from ..openshell.gateway_route import GatewayRoute, own_sandbox
+from ..openshell.gateway_route import GatewayRoute
+from ..openshell.route import own_sandbox
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
 # A server elsewhere has no auth proxy of ours before it.

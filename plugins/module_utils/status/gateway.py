@@ -15,11 +15,8 @@ from ..host.accounts import Account
 from ..host.machine import Machine
 from ..nemoclaw.gateway import GATEWAY
 from ..openshell import proof
-from ..openshell.cli import (
-    OpenShell,
-    find_openshell,
-)
-from ..openshell.route import find_route
+from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.look import find_route
 from .check import (
     DIFFERS,
     HEALTHY,

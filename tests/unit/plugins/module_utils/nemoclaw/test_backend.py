@@ -16,8 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 ROUTE = build_route(

@@ -16,8 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import routed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.inference import Desired, have
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 
 DESIRED = Desired("lab", "compatible-endpoint", "new")
 # It records what it was told, leads the gateway there with a timeout of its own, and ends as its first words say.

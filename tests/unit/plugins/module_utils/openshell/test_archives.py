@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.archives import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.install import (
     COMPONENTS,
     sources,
     take_out,

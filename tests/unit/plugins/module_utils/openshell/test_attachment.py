@@ -19,8 +19,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
     profile_of,
     same_profile,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import ProviderSeen
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import SandboxSeen
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import ProviderSeen, SandboxSeen
 
 HOST = "host.openshell.internal"
 DESIRED = Desired("first", "lab", f"http://{HOST}:11435/v1", credential="key")

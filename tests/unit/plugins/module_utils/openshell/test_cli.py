@@ -15,13 +15,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import cli as cli_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import (
     ATTACHMENT,
     ROUTE,
+    OpenShell,
     Release,
     check_release,
     check_way,
+    find_openshell,
     parse_release,
     way_of,
 )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import fingerprints
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.desired_provider import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import (
     Desired,
     check_desired,
     loopback_warnings,
@@ -67,7 +67,7 @@ def test_loopback_in_the_sandbox_is_the_sandbox() -> None:
 
 
 def test_fingerprints_need_their_key() -> None:
-    one, two = fingerprints.Remembered(), fingerprints.Remembered()
+    one, two = provider.Remembered(), provider.Remembered()
     same = (DESIRED.type, DESIRED.credentials, DESIRED.config)
     assert one.fingerprint(*same) == one.fingerprint(*same)
     assert one.fingerprint(*same) != two.fingerprint(*same)
@@ -81,17 +81,17 @@ def test_fingerprints_need_their_key() -> None:
 def test_a_file_that_cannot_be_read_remembers_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state"
     path.write_text(content, encoding="utf-8")
-    found = fingerprints.read_state(str(path))
+    found = provider.read_state(str(path))
     assert found.providers == {}
     assert len(found.key) == 64
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = str(tmp_path / ".nemoclaw" / "state.json")
-    remembered = fingerprints.Remembered()
+    remembered = provider.Remembered()
     remembered.providers["id-1"] = {"name": "lab", "resource_version": 3, "fingerprint": "f" * 64}
-    fingerprints.write_state(path, remembered)
-    found = fingerprints.read_state(path)
+    provider.write_state(path, remembered)
+    found = provider.read_state(path)
     assert found == remembered
     assert found.holds("id-1", 3, "f" * 64)
     assert not found.holds("id-1", 4, "f" * 64)
@@ -103,11 +103,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / ".nemoclaw").write_text("", encoding="utf-8")
     with pytest.raises(Failure, match="Check the folder's owner") as caught:
-        fingerprints.write_state(str(tmp_path / ".nemoclaw" / "state.json"), fingerprints.Remembered())
+        provider.write_state(str(tmp_path / ".nemoclaw" / "state.json"), provider.Remembered())
     assert caught.value.code == "openshell_state_unwritable"
 
 
 def test_a_home_that_others_share_is_refused() -> None:
     with pytest.raises(Failure) as caught:
-        fingerprints.state_path("/tmp")
+        provider.state_path("/tmp")
     assert caught.value.code == "home_refused"

@@ -14,20 +14,18 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.fingerprints import Remembered
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import (
-    GatewayRoute,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import GatewayRoute
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import ProviderSeen, SandboxSeen
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Remembered
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import (
     Seen,
     decide,
     own_sandbox,
     provider_spec_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import ProviderSeen
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.sandboxes import SandboxSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
@@ -239,7 +237,7 @@ def test_a_token_reaches_the_provider_that_a_broken_off_run_left_in_use_too(
         given.append(desired.name)
         return provider.Outcome(None, None, changed=True)
 
-    monkeypatch.setattr(provider, "have", have)
+    monkeypatch.setattr(changes, "ensure_provider", have)
     cli = openshell(tmp_path, [], [NAME])
     backend = GatewayRoute(cli.machine, cli.account, WANTED)
     backend._cli_seen, backend._seen = cli, replace(CONVERGED, staged=replace(OURS, name=f"{NAME}-next"))

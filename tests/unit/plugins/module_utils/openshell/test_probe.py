@@ -20,13 +20,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.acco
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import run_command
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.firewall import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import (
+    Desired,
     Firewall,
     allow_command,
     find_firewall,
     input_chain,
+    probe,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe
 
 NETWORK: dict[str, Any] = {
     "Id": "0123456789abcdef",

@@ -12,11 +12,10 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import sandbox
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.releases import Release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 
-DESIRED = sandbox.Desired("lab", "image:1", timeout=1)
+DESIRED = look.DesiredSandbox("lab", "image:1", timeout=1)
 
 
 @pytest.fixture(autouse=True)
