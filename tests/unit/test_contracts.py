@@ -67,7 +67,7 @@ def test_a_task_that_passes_over_a_failure_passes_over_no_other_error(role: str)
 
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_decides_by_facts_of_an_earlier_run(role: str) -> None:
-    """A persistent fact cache brings back the facts of last week: whether this run has looked is told by a variable, which no cache keeps."""
+    """A persistent fact cache brings back the facts of last week: whether this run has looked is told by a variable that no cache keeps."""
     for path in (REPO / "roles" / role / "tasks").glob("*.yml"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"nemoclaw_host(\.\w+)? (\| default\(none\)|is (not )?defined)", text), path

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What a gateway has: its route, its providers and its sandboxes, and whether one can become ready (upstream-facts O5 to O7). Looks only."""
+"""What a gateway has: its route, its providers, its sandboxes, whether one can become ready (upstream-facts O5 to O7). Looks only."""
 
 from __future__ import annotations
 
