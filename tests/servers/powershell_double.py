@@ -27,14 +27,12 @@ install_fails, install_hangs, install_elsewhere.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import fcntl
 import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -129,6 +127,8 @@ def _is_kept(misbehave: list[str]) -> bool:
 def _say(answer: dict[str, Any] | None, misbehave: list[str], home: Path) -> int:
     """Write as PowerShell would, with what is around it, and return its exit code."""
     if "hang" in misbehave:
+        import subprocess  # here, since it takes long, and tests make hundreds of calls
+
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note = home / "hanging.new"
         note.write_text(f"{os.getpid()} {child.pid}")
@@ -177,6 +177,8 @@ def main() -> int:
         return powershell(sys.argv[1:], home)
     if name == "wslpath":
         return wslpath(sys.argv[1:])
+    import argparse
+
     parser = argparse.ArgumentParser(description="Put a stand-in for powershell.exe in place.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", choices=["bare", "installed", "loopback", "running"], default="installed")

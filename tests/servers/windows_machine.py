@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +181,8 @@ class Windows:
     def _call_hook(self, event: str, **environment: str) -> bool:
         if not self._hook:
             return True
+        import subprocess  # here, since most calls do without it, and it takes long
+
         environ = {**os.environ, **environment, "WINDOWS_EVENT": event}
         # To a file: a daemon that inherits our output would hold it open, and the module would wait for that daemon's end.
         with Path(__file__).with_name("hook.log").open("ab") as log:

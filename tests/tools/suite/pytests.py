@@ -15,8 +15,8 @@ _PLAYS = ("test_playbooks*.py", "test_progress.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:pytest-ansible", "-p", "no:cacheprovider", "--color=no")
 # Processes of pytest: both stages wait for servers, engines and one another's time limits more than they compute.
 _REAL_PROCESSES, _PLAY_PROCESSES, _FAULT_PROCESSES = 4, 3, 2
-# Nothing but `lint` runs beside them.
-_QUICK_PROCESSES = 2
+# Of 105 s, unit tests wait for 50 (time limits, processes that are killed); nothing but `lint` runs beside them.
+_QUICK_PROCESSES = 3
 
 
 def units_quick(run: Run) -> None:

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[5]
 
 @pytest.mark.parametrize("code", sorted(VARIABLES))
 def test_the_variables_are_the_roles(code: str) -> None:
-    specs = yaml.safe_load((ROOT / "roles/ollama/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    text = (ROOT / "roles/ollama/meta/argument_specs.yml").read_text(encoding="utf-8")
+    specs = yaml.load(text, Loader=yaml.CSafeLoader)
     assert set(VARIABLES[code]) <= set(specs["argument_specs"]["main"]["options"])
     assert f"| `{code}` |" in (ROOT / "docs/failure-codes.md").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any, Callable
@@ -25,9 +26,16 @@ SHARED = {
 }
 
 
+@functools.cache
+def role_file(role: str, name: str) -> dict[str, Any]:
+    """Return what a file of a role says: hundreds of cases ask, so it is read once in a process, and by libyaml."""
+    text = (REPO / "roles" / role / name).read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
+    return content
+
+
 def role_options(role: str) -> dict[str, Any]:
-    text = (REPO / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = role_file(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     return options
 
 
@@ -51,9 +59,7 @@ def test_the_roles_have_the_same_settings(one: settings.Setting) -> None:
 def test_the_roles_read_it_from_the_same_places(one: settings.Setting) -> None:
     if one.name in NOT_YET or one.name in SHARED:
         return
-    defaults = yaml.safe_load(
-        (REPO / "roles" / one.name.split("_")[0] / "defaults" / "main.yml").read_text(encoding="utf-8")
-    )
+    defaults = role_file(one.name.split("_")[0], "defaults/main.yml")
     read = re.findall(r"setting', '(\w+)'", str(defaults[one.name]))
     if one.name != "endpoint_api_key":
         assert read == ([one.wizard] if one.wizard else list(one.environment))
