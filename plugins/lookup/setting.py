@@ -63,13 +63,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils.plan.setting import (
-    WIZARD,
-    clean,
-    default_of,
-    find,
-    refuse,
-)
+from ..module_utils.plan.settings import WIZARD, clean, default_of, find, refuse
 
 
 class LookupModule(LookupBase):

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..module_utils.failure import Failure
-from ..module_utils.plan.choice import choose
+from ..module_utils.plan.choice import BLIND_CODES, choose, has_to_look
 from ..module_utils.plan.ollama_decision import decide
 from ..module_utils.plan.refusals import foresee_host
 from ..module_utils.plan.settings import Settings
-from ..module_utils.plan.side import BLIND_CODES, has_to_look
 
 # Runs a module in check mode, and returns its result.
 Ask = Callable[[str, "dict[str, Any]"], "dict[str, Any]"]

@@ -13,19 +13,10 @@ from typing import Any
 
 from ..module_utils.failure import Failure
 from ..module_utils.plan import steps
-from ..module_utils.plan.choice import (
-    Choice,
-    choose,
-    install_reasons,
-)
+from ..module_utils.plan.choice import WINDOWS, Choice, choose, choose_side, install_reasons, refuse_side
 from ..module_utils.plan.make import finish, keep_what_is_recorded
 from ..module_utils.plan.managed import foresee_managed
 from ..module_utils.plan.settings import Settings
-from ..module_utils.plan.side import (
-    WINDOWS,
-    choose_side,
-    refuse_side,
-)
 from .ollama import look_at_windows
 
 # What a container module takes from the role's settings, by the same names.

@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[2]
 # The table of settings is plain Python, and is read where it lies.
 sys.path.insert(0, str(REPO))
 
-from plugins.module_utils.plan.setting import WIZARD
+from plugins.module_utils.plan.settings import WIZARD
 
 START, END = "<!-- variables:start -->", "<!-- variables:end -->"
 

@@ -28,7 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.base impo
     OPENSHELL_OPTIONS,
     WAIT_OPTIONS,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.setting import WIZARD
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import WIZARD
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.trouble import FINAL_CODES
 

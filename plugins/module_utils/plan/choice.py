@@ -2,18 +2,262 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which provider a host gets, by which role, on which side of WSL, and why. Pure functions of facts and settings."""
+"""Which provider a host gets, by which role, on which side of WSL, why, and what stands against that side. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..ollama.names import is_older
+from ..failure import Failure
+from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
+from ..ollama.names import is_older, is_same
 from .settings import AUTO, Settings
-from .side import WINDOWS, WSL, Host, Side, choose_side, is_desktop, wanted_model
+
+WINDOWS_PROVIDERS = ("start-windows-ollama", "install-windows-ollama")
+# The codes of a Windows that cannot be asked at all, whatever is there.
+BLIND_CODES = ("wsl_interop_off", "powershell_missing", "powershell_timeout", "powershell_policy", "powershell_failed")
+WSL, WINDOWS, UNDECIDED, UNKNOWN = "wsl", "windows", "undecided", "unknown"
+
+Host = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Which Ollama of a WSL: C(wsl) or C(windows), and why.
+
+    C(undecided) where the inventory has to say it, C(unknown) where Windows has to be looked at first.
+    """
+
+    name: str
+    reason: str = ""
+
+
+def names_windows(settings: Settings, provider: str) -> str:
+    """Return by what the user asked for the Ollama of Windows, empty where nothing did."""
+    if provider in WINDOWS_PROVIDERS:
+        return f"nemoclaw_provider is {provider}"
+    return "ollama_side is windows" if settings["ollama_side"] == WINDOWS else ""
+
+
+def is_desktop(host: Host) -> bool:
+    """Tell whether the containers are those of Docker Desktop, which reach Windows and its loopback."""
+    return host["docker"]["kind"] == "desktop" and host["docker"]["reachable"]
+
+
+def is_mirrored(host: Host) -> bool:
+    """Tell whether WSL and Windows share their ports and their loopback."""
+    return host["wsl"] is not None and host["wsl"]["networking_mode"] == "mirrored"
+
+
+def engine_in_words(host: Host) -> str:
+    """Return which engine there is, or why there is none, as a part of a sentence."""
+    docker = host["docker"]
+    if docker["reachable"]:
+        return f"the engine of this WSL is {docker['kind']}"
+    return f"none answers here ({str(docker['reason']).rstrip('.')})"
+
+
+def has_to_look(host: Host) -> bool:
+    """Tell whether only Windows itself can say if it has an Ollama, which costs a call of PowerShell.
+
+    This Linux does not reach a daemon on the loopback of Windows, which is its default, and the containers of Docker Desktop do.
+    """
+    return host["wsl"] is not None and is_desktop(host) and bool(host["wsl"]["interop"]) and not _runs_in_reach(host)
+
+
+def runs_on_windows(host: Host, seen: Mapping[str, Any] | None) -> bool:
+    """Tell whether a daemon runs on Windows, as far as this Linux reaches it or Windows was asked."""
+    return _runs_in_reach(host) or bool((seen or {}).get("running"))
+
+
+def windows_in_words(host: Host, seen: Mapping[str, Any] | None) -> str:
+    """Return which release runs on Windows, and where it listens."""
+    windows = host["ollama"]["windows"] or {}
+    version = windows.get("daemon_version") or (seen or {}).get("version") or "of an unknown release"
+    return f"{version} at {windows.get('host') or 'its loopback'}"
+
+
+def choose_side(host: Host, settings: Settings, provider: str, seen: Mapping[str, Any] | None = None) -> Side:
+    """Return which Ollama of a WSL it is: by the inventory, by the container engine, by the recorded route, by what runs.
+
+    Args:
+        host: C(nemoclaw_host) of a WSL.
+        settings: What the user wants.
+        provider: Of the wizard.
+        seen: What C(ollama_windows) with C(state=detected) returned, where it was asked.
+
+    """
+    ollama, windows = host["ollama"], host["ollama"]["windows"] or {}
+    recorded, named, there = ollama_route(host), names_windows(settings, provider), seen or {}
+    if named:
+        return Side(WINDOWS, f"as {named}")
+    if settings["ollama_side"] == WSL:
+        return Side(WSL, "as ollama_side is wsl")
+    if not is_desktop(host):
+        return Side(WSL, f"because sandboxes reach Windows with Docker Desktop alone, and {engine_in_words(host)}")
+    if ollama["daemon_version"] and runs_on_windows(host, seen):
+        return Side(UNDECIDED, "Ollama runs in this WSL and on Windows")
+    if recorded:
+        return Side(WINDOWS if recorded["provider"] in WINDOWS_PROVIDERS else WSL, "as the recorded route has it")
+    if windows.get("daemon_version"):
+        return Side(WINDOWS, f"because it runs there, at {windows['host']}")
+    if ollama["daemon_version"]:
+        return Side(WSL, "because it runs there")
+    if not host["wsl"]["interop"]:
+        return Side(WSL, "because this WSL starts no Windows programs (interop is off)")
+    if seen is None:
+        return Side(UNKNOWN, "whether Windows has an Ollama is looked at next")
+    if there.get("running"):
+        return Side(WINDOWS, "because it runs there, for Windows alone")
+    if there.get("installed"):
+        return Side(WINDOWS, f"because it is installed there ({there.get('path')})")
+    if ollama["path"]:
+        return Side(WSL, "because it is installed there")
+    return Side(WINDOWS, "because there is no Ollama yet, and the containers of Docker Desktop reach Windows best")
+
+
+def ollama_route(host: Host) -> dict[str, Any]:
+    """Return the recorded route, where it is to an Ollama of this host; empty where it does not."""
+    route = host["route"] or {}
+    return dict(route) if route.get("provider_name") == "ollama-local" else {}
+
+
+def refuse_side(
+    host: Host, settings: Settings, provider: str, side: Side | None, seen: Mapping[str, Any] | None = None
+) -> list[Failure]:
+    """Return everything that stands against the Ollama that was chosen, before Windows or this Linux is touched."""
+    named = names_windows(settings, provider)
+    if host["wsl"] is None or side is None:
+        return [_not_wsl(host, named)] if named else []
+    found = _kind_of_wsl(host) or _engine(host, bool(named) or settings["ollama_side"] != AUTO)
+    return found or [*_of_side(host, settings, named, side, seen)]
+
+
+def _not_wsl(host: Host, named: str) -> Failure:
+    return Failure(
+        "not_wsl",
+        f"Ollama on Windows was asked for ({named}), and this host is not WSL: it is {host['platform']} ({host['platform_evidence']}). "
+        "Set nemoclaw_provider to ollama for this host, or leave it out with --limit.",
+    )
+
+
+def _kind_of_wsl(host: Host) -> list[Failure]:
+    wsl = host["wsl"]
+    if wsl["version"] is None:
+        said = (host["problems"] or {}).get("wsl") or "no reason was given."
+        return [
+            Failure(
+                "wsl_unknown",
+                f"This WSL did not tell what it is: {said} Run wsl.exe --shutdown on Windows where that goes on, and the play again.",
+            )
+        ]
+    if wsl["version"] == 1:
+        return [
+            Failure(
+                "wsl_unsupported",
+                "This is WSL 1, in which no container engine and no Ollama runs. Convert it on Windows with wsl.exe --set-version "
+                f"{wsl['distro'] or 'DISTRIBUTION'} 2, or leave this host out with --limit.",
+            )
+        ]
+    return []
+
+
+def _engine(host: Host, is_named: bool) -> list[Failure]:
+    """What is there and does not answer may be Docker Desktop, and the path of the sandboxes follows from that for good."""
+    docker = host["docker"]
+    if docker["reachable"] or docker["code"] == "absent" or is_named:
+        return []
+    return [
+        Failure(
+            DOCKER_FAILURE_CODES.get(docker["code"], "docker_unexpected_answer"),
+            "Whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL follows from the container engine, and "
+            f"{engine_in_words(host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl to take the Ollama of this Linux "
+            "behind the auth proxy without it.",
+        )
+    ]
+
+
+def _of_side(
+    host: Host, settings: Settings, named: str, side: Side, seen: Mapping[str, Any] | None
+) -> Iterator[Failure]:
+    port, where, desktop = settings["preflight_ollama_port"], windows_in_words(host, seen), is_desktop(host)
+    blind = (seen or {}).get("failure")
+    is_chosen = bool(named) or settings["ollama_side"] != AUTO or not desktop
+    if blind and not (is_chosen or ollama_route(host) or host["ollama"]["daemon_version"]):
+        yield Failure(
+            blind["code"],
+            f"{(seen or {}).get('msg')} So it is not known whether Windows has an Ollama. Set ollama_side: wsl to take the one of this "
+            f"Linux without asking Windows, or start it on Windows by hand so that WSL reaches it (OLLAMA_HOST=0.0.0.0:{port}): it is "
+            "used as it is then.",
+        )
+    if side.name == UNDECIDED:
+        yield Failure(
+            "side_undecided",
+            f"Ollama runs in this WSL ({host['ollama']['daemon_version']} at 127.0.0.1:{port}) and on Windows ({where}), and only one of "
+            "them can be the right one. Choose in the inventory: ollama_side: windows (or nemoclaw_provider: start-windows-ollama) for "
+            "the one of Windows, ollama_side: wsl for the one of this Linux; better still, stop the other.",
+        )
+    if side.name == WINDOWS:
+        yield from _against_windows(host, settings, side, seen)
+    mirrored = is_mirrored(host)
+    # Docker Desktop's containers reach this Linux by Windows' own loopback, which the daemon of Windows holds where it runs. With
+    # mirrored networking there is one port for both sides, whatever the engine is: what is done in WSL would be answered by Windows.
+    if side.name == WSL and runs_on_windows(host, seen) and (desktop or mirrored):
+        why = (
+            f"with mirrored networking WSL and Windows share port {port}, which the one of Windows holds"
+            if mirrored
+            else "the containers of Docker Desktop would reach the one that runs on Windows instead"
+        )
+        other = "choose it with ollama_side: windows" if desktop else "give one of them another port (ollama_port)"
+        yield Failure(
+            "windows_in_the_way",
+            f"The Ollama of this WSL was chosen ({side.reason}), and {why} ({where}). Quit that one in the notification area of Windows, "
+            f"or {other}.",
+        )
+
+
+def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[str, Any] | None) -> Iterator[Failure]:
+    if not is_desktop(host):
+        yield Failure(
+            "windows_unreachable",
+            f"Ollama on Windows was chosen ({side.reason}), and sandboxes reach it with Docker Desktop alone, but {engine_in_words(host)}. "
+            "Install Docker Desktop on Windows and switch its WSL integration on for this distribution, or set nemoclaw_provider to "
+            "ollama with ollama_side wsl.",
+        )
+    elif settings["ollama_windows_bind"] == "loopback" and not is_mirrored(host):
+        yield Failure(
+            "windows_loopback",
+            "ollama_windows_bind is loopback, and this WSL cannot reach the loopback of Windows, from where models are pulled and "
+            f"proved: its networking mode is {host['wsl']['networking_mode'] or 'unknown'}. Set networkingMode=mirrored in .wslconfig "
+            "on Windows and run wsl.exe --shutdown, or set ollama_windows_bind to all.",
+        )
+    model, there = wanted_model(host, settings), (seen or {}).get("models")
+    if model == AUTO or there is None or settings["ollama_allow_download"]:
+        return
+    if not any(is_same(model, one) for one in there):
+        yield Failure(
+            "download_not_allowed",
+            f"The Ollama of Windows has no model {model}, and a download needs consent: set nemoclaw_yes=true (NEMOCLAW_YES=1), or name "
+            f"one that is there ({', '.join(there) or 'there is none'}).",
+        )
+
+
+def wanted_model(host: Host, settings: Settings) -> str:
+    """Return the model that is named, else that of the recorded route; C(auto) where neither says one.
+
+    A model chosen once stays: C(auto) on the second run must not take another one because somebody pulled it meanwhile.
+    """
+    if settings["ollama_model"] != AUTO:
+        return str(settings["ollama_model"])
+    return str(ollama_route(host).get("model") or AUTO)
+
+
+def _runs_in_reach(host: Host) -> bool:
+    return bool((host["ollama"]["windows"] or {}).get("daemon_version"))
+
 
 ROLES = {
     "custom": "endpoint",

@@ -15,9 +15,8 @@ from ..proxy.gate import compare_gates, free_ports
 from ..proxy.keep import keep_token
 from ..proxy.layout import ACCOUNT, CONFIG, LOADED, TOKENS, UNIT, UNIT_PATH, USUAL_NGINX
 from ..proxy.token import token_path
-from .context import Context
 from .refusals import gates, proxy_settings
-from .steps import MODEL, NEW_STREAMS, Step, proxy_steps, step, verify
+from .steps import MODEL, NEW_STREAMS, Context, Step, proxy_steps, step, verify
 
 
 def compare_proxy(at: Context) -> None:

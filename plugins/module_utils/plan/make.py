@@ -16,12 +16,10 @@ from ..failure import Failure
 from ..host.accounts import Account
 from ..host.facts import gather
 from ..host.machine import Machine
-from .choice import MANAGED, NO_BACKEND, backend_of, choose, install_reasons
-from .context import Context, as_user
+from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
 from .refusals import foresee, may_consult, missing_libraries
 from .settings import Settings
-from .side import WINDOWS_PROVIDERS
-from .steps import MODEL, Step, in_order, is_drift, step, verify
+from .steps import MODEL, Context, Step, as_user, in_order, is_drift, step, verify
 
 # The plan travels as one document of at most 64 KiB; a longer one is refused with plan_too_large.
 LIMIT = 64 * 1024

@@ -17,11 +17,9 @@ from ..ollama.service.desired import Desired as DesiredService
 from ..ollama.service.service import converge as converge_service
 from ..route.route import build_route
 from .choice import unknown_ollama
-from .context import Context
-from .ollama_decision import decide
-from .ollama_outcome import route_fields, short_context
+from .ollama_decision import decide, route_fields, short_context
 from .prove import endpoint_of, prove
-from .steps import is_drift, model_steps, service_steps, step, verify
+from .steps import Context, is_drift, model_steps, service_steps, step, verify
 
 # A daemon that does not run, or not yet: nothing can be said about its models before site has started it.
 _NOT_THERE = ("ollama_not_running", "ollama_unreachable", "ollama_timeout", "ollama_lost")

@@ -13,9 +13,18 @@ from urllib.parse import urlsplit
 from ..endpoint.context import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import SANDBOX_HOST
-from .choice import Choice, install_reasons, is_gated, least_version, unknown_ollama
+from .choice import (
+    WINDOWS_PROVIDERS,
+    Choice,
+    Host,
+    install_reasons,
+    is_gated,
+    least_version,
+    ollama_route,
+    runs_on_windows,
+    unknown_ollama,
+)
 from .settings import AUTO, Settings
-from .side import WINDOWS_PROVIDERS, Host, ollama_route, runs_on_windows
 
 Result = Mapping[str, Any]
 
@@ -199,3 +208,37 @@ def _actions_in_words(host: Host, settings: Settings, decision: Mapping[str, Any
     first = f"Ollama {what} will be installed, then: " if installs else "To be done: "
     why = f", because {planned['choice_reason']}" if planned.get("choice_reason") else ""
     return f"{first}{', '.join(planned['actions'])}{why}."
+
+
+def route_fields(
+    decision: Mapping[str, Any], host: Host, context: int | None, is_installed_now: bool = False
+) -> dict[str, Any]:
+    """Return what of the route does not follow from the proof."""
+    settings, is_windows = decision["settings"], decision["is_windows"]
+    port, address = settings["preflight_ollama_port"], (host["ollama"]["windows"] or {}).get("host") or ""
+    # Windows is recorded by its name, and not by an address that it gives out anew at each start (NAT).
+    is_named = is_windows and not address.startswith("127.0.0.1:")
+    proxy = f"{settings['ollama_sandbox_host']}:{settings['preflight_ollama_proxy_port']}"
+    # An installation that was interrupted before the route was recorded is ours all the same: its manifest says so.
+    is_ours = is_installed_now or (host["ollama"].get("recorded_version") and not is_windows)
+    return {
+        "provider": "start-windows-ollama" if is_windows else "ollama",
+        "base_url": f"http://{'host.docker.internal' if is_named else '127.0.0.1'}:{port}/v1",
+        "base_url_sandbox": f"http://{proxy if decision['is_gated'] else decision['container_host'] + ':' + str(port)}/v1",
+        "context_window": context,
+        "origin": "managed" if is_ours else ollama_route(host).get("origin") or "external",
+    }
+
+
+def short_context(model: str, context: int, least: int, is_windows: bool) -> str:
+    """Return why a model whose context is below what the user asks for does not do."""
+    return (
+        f"{model} runs with a context of {context} tokens, and ollama_min_context_window asks for {least}. "
+        f"{context_remedy(is_windows)} to that, which needs more memory, or choose a smaller model."
+    )
+
+
+def context_remedy(is_windows: bool) -> str:
+    if is_windows:
+        return "On Windows, set the user variable OLLAMA_CONTEXT_LENGTH (and restart Ollama)"
+    return "Set ollama_context_length"

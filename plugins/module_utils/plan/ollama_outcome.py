@@ -13,8 +13,8 @@ from ..endpoint.context import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import build_route
 from ..sizes import format_bytes
-from .ollama_decision import previous
-from .side import BLIND_CODES, Host, ollama_route
+from .choice import BLIND_CODES, Host, ollama_route
+from .ollama_decision import context_remedy, previous, route_fields, short_context
 
 # How long a model stays in memory where nobody says it: NVIDIA's page.
 _KEEP_ALIVE = "15m"
@@ -249,7 +249,7 @@ class Outcome:
         if self.can_answer and self.context and self.context < CONTEXT_FLOOR:
             found.append(
                 f"{self.model} runs with a context of {self.context} tokens, and an agent's prompts need about {CONTEXT_FLOOR}: "
-                f"Ollama cuts what is longer without a word. {_remedy(self.is_windows)}, for example to 32768."
+                f"Ollama cuts what is longer without a word. {context_remedy(self.is_windows)}, for example to 32768."
             )
         if not self.can_answer:
             found.append(self._unseen())
@@ -318,46 +318,12 @@ class Outcome:
         return max(self.settings["ollama_context_length"], 0) or before.get("context_window")
 
 
-def route_fields(
-    decision: Mapping[str, Any], host: Host, context: int | None, is_installed_now: bool = False
-) -> dict[str, Any]:
-    """Return what of the route does not follow from the proof."""
-    settings, is_windows = decision["settings"], decision["is_windows"]
-    port, address = settings["preflight_ollama_port"], (host["ollama"]["windows"] or {}).get("host") or ""
-    # Windows is recorded by its name, and not by an address that it gives out anew at each start (NAT).
-    is_named = is_windows and not address.startswith("127.0.0.1:")
-    proxy = f"{settings['ollama_sandbox_host']}:{settings['preflight_ollama_proxy_port']}"
-    # An installation that was interrupted before the route was recorded is ours all the same: its manifest says so.
-    is_ours = is_installed_now or (host["ollama"].get("recorded_version") and not is_windows)
-    return {
-        "provider": "start-windows-ollama" if is_windows else "ollama",
-        "base_url": f"http://{'host.docker.internal' if is_named else '127.0.0.1'}:{port}/v1",
-        "base_url_sandbox": f"http://{proxy if decision['is_gated'] else decision['container_host'] + ':' + str(port)}/v1",
-        "context_window": context,
-        "origin": "managed" if is_ours else ollama_route(host).get("origin") or "external",
-    }
-
-
-def short_context(model: str, context: int, least: int, is_windows: bool) -> str:
-    """Return why a model whose context is below what the user asks for does not do."""
-    return (
-        f"{model} runs with a context of {context} tokens, and ollama_min_context_window asks for {least}. {_remedy(is_windows)} to that, "
-        "which needs more memory, or choose a smaller model."
-    )
-
-
 def restored_in_words(result: Result) -> str:
     """Return what came of the attempt to put the Ollama back that an upgrade replaced."""
     if "failure" in result:
         return f"The previous Ollama could not be put back: {result.get('msg')}"
     answers = "and answers again" if result.get("daemon_version") else "and does not answer"
     return f"Ollama {result.get('version')} is back in its place {answers}."
-
-
-def _remedy(is_windows: bool) -> str:
-    if is_windows:
-        return "On Windows, set the user variable OLLAMA_CONTEXT_LENGTH (and restart Ollama)"
-    return "Set ollama_context_length"
 
 
 def _has_worked(result: Result | None) -> bool:

@@ -21,9 +21,8 @@ from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server
 from ..status.lines import render
 from ..transport.url import parse_base_url
 from .choice import MANAGED
-from .context import Context
 from .refusals import endpoint_api, endpoint_key
-from .steps import route_steps, verify
+from .steps import Context, route_steps, verify
 
 LADDER, COMPLETION = "ladder", "completion"
 

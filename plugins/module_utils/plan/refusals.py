@@ -14,9 +14,8 @@ from ..host.exposure import tell_openness
 from ..proxy.configuration import PROBE_PATH, Gate, ProxySettings, problems
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
-from .choice import MANAGED, Choice, is_gated
+from .choice import MANAGED, WINDOWS_PROVIDERS, Choice, Host, is_gated, refuse_side
 from .settings import Settings
-from .side import WINDOWS_PROVIDERS, Host, refuse_side
 
 _PLATFORMS = "Run nemoclaw.local_inference.site, which is for every host, or leave this host out with --limit."
 

@@ -21,9 +21,8 @@ from ..route.record import record_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
 from .choice import NEMOCLAW, OPENSHELL
-from .context import Context
 from .refusals import endpoint_key
-from .steps import step, verify
+from .steps import Context, step, verify
 
 # NemoClaw's name for a first sandbox.
 _FIRST = "my-assistant"

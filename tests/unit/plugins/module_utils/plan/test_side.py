@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.side import BLIND_CODES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import BLIND_CODES
 from ansible_collections.nemoclaw.local_inference.plugins.modules import ollama_windows
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import decide_ollama
 
