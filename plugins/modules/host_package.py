@@ -91,13 +91,8 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine
-from ..module_utils.host.packages import (
-    Installed,
-    find_package_manager,
-    install,
-    kept_from_starting,
-    missing_packages,
-)
+from ..module_utils.host.packages import Installed, install, kept_from_starting, missing_packages
+from ..module_utils.host.tools import find_package_manager
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "list", "elements": "str", "required": True},

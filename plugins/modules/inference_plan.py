@@ -280,8 +280,7 @@ from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import Account, find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.plan.make import make_plan
 from ..module_utils.plan.settings import read
 

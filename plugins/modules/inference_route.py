@@ -165,7 +165,7 @@ from ..module_utils.endpoint.validate import (
     DIALECTS,
 )
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
+from ..module_utils.host.machine import find_account
 from ..module_utils.route import record
 from ..module_utils.route.route import SANDBOX_HOST, build_route
 

@@ -157,9 +157,8 @@ from typing import Any
 from ..module_utils.base import ENDPOINT_OPTIONS, create_module, fail
 from ..module_utils.endpoint.validate import Endpoint
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import Account, find_account
-from ..module_utils.host.machine import Machine
-from ..module_utils.host.wsl import reach_windows
+from ..module_utils.host.machine import Account, Machine, find_account
+from ..module_utils.host.platform import reach_windows
 from ..module_utils.proxy.token import token_path
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.status.check import (

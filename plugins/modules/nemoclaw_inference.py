@@ -166,8 +166,7 @@ from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX
 from ..module_utils.nemoclaw.gateway import GATEWAY
 from ..module_utils.nemoclaw.inference import Desired, have

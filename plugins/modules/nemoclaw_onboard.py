@@ -237,8 +237,7 @@ from typing import Any
 
 from ..module_utils.base import WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
 from ..module_utils.nemoclaw.gateway import GATEWAY

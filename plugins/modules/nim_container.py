@@ -283,8 +283,7 @@ from ..module_utils.base import (
 )
 from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
 from ..module_utils.nim.container import DEFAULT_NAME
 from ..module_utils.nim.context import Desired

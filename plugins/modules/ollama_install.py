@@ -371,9 +371,8 @@ from ..module_utils.base import (
     fail,
 )
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import Account, find_account
 from ..module_utils.host.facts import check_ports
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama.install.archive import DEFAULT_VERSION

@@ -293,10 +293,8 @@ from ..module_utils.base import (
     fail,
 )
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.gpus import find_gpus
-from ..module_utils.host.machine import Machine
-from ..module_utils.host.memory import parse_meminfo
+from ..module_utils.host.gpus import find_gpus, parse_meminfo
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.host.platform import read_platform
 from ..module_utils.host.sockets import find_listeners
 from ..module_utils.host.tools import find_ollama_client

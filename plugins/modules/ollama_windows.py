@@ -292,8 +292,7 @@ from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.windows import converge
 from ..module_utils.windows.converge import as_result
 from ..module_utils.windows.desired import make_desired

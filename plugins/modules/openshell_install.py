@@ -153,8 +153,7 @@ from typing import Any
 
 from ..module_utils.base import LINK_OPTION, create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.openshell.install import Desired, Installation
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

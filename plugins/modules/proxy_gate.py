@@ -348,8 +348,7 @@ from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import Account, find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.proxy import transaction
 from ..module_utils.proxy.configuration import (
     PROBE_PATH,

@@ -187,8 +187,7 @@ from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.openshell.probe import DEFAULT_IMAGE, Desired, probe
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -241,8 +241,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.base import WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.host.accounts import Account, find_account
-from ..module_utils.host.machine import Machine
+from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.jobs.progress import Report
 from ..module_utils.openshell.backend import Desired

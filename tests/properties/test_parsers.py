@@ -13,9 +13,8 @@ import json
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import nvidia_smi, sockets
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import gpus, sockets
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import (
     find_recorded,
     recorded_names,
@@ -55,7 +54,7 @@ def lines(*fields: st.SearchStrategy[str], between: str) -> st.SearchStrategy[st
 @few
 @given(lines(numbers, anything, anything, numbers, numbers, anything, anything, between=", "))
 def test_nvidia_smi(output: str) -> None:
-    assert len(nvidia_smi.parse_rows(output)) <= len(output.splitlines())
+    assert len(gpus.parse_rows(output)) <= len(output.splitlines())
 
 
 hexadecimal = st.text(alphabet="0123456789ABCDEFGx", max_size=40)

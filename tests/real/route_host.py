@@ -16,8 +16,11 @@ from typing import Any
 
 import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends

@@ -28,8 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 
 SIZE = 6_000_000
 PREFIX = f"nemoclaw-test-{secrets.token_hex(4)}"

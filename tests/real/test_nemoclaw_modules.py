@@ -15,8 +15,7 @@ import nemoclaw_double
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.capabilities import routed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired

@@ -19,8 +19,7 @@ import model_registry
 import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Desired, converge

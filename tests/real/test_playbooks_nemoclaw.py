@@ -15,7 +15,7 @@ import nemoclaw_double
 import ollama_archives
 import openshell_parts
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
 from conftest import Llama
 from nemoclaw_double import Double
 from test_playbooks import KEY, Controller

@@ -16,7 +16,7 @@ from typing import Any
 
 import openshell_parts
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import state_path
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Llama

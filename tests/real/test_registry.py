@@ -24,8 +24,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import access as access_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (

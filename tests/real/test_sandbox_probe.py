@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import probe as openshell_probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe

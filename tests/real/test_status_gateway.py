@@ -14,8 +14,7 @@ from typing import Any
 import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look as openshell_look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route

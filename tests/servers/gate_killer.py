@@ -24,8 +24,7 @@ from typing import Any, Callable
 
 sys.path.insert(0, "/opt/collections")
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import token, transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate, ProxySettings
 

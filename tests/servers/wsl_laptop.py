@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import powershell_double
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.desired import Desired, make_desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper

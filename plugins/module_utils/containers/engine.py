@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
 from ..host.docker_engine import (
     FAILURE_CODES,
     find_engine,
 )
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..registry.reference import parse_reference
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of

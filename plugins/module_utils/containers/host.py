@@ -10,16 +10,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from ..host.accounts import Account
-from ..host.gpus import find_gpus
-from ..host.machine import Machine
-from ..host.memory import parse_meminfo
-from ..host.platform import (
-    normalise_architecture,
-    read_platform,
-    refine_by_gpu_names,
-    vllm_profile,
-)
+from ..host.gpus import find_gpus, parse_meminfo
+from ..host.machine import Account, Machine
+from ..host.platform import normalise_architecture, read_platform, refine_by_gpu_names, vllm_profile
 
 
 class Host:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import find_account
-from ..host.loopback import require_trusted_listener
-from ..host.machine import Machine
+from ..host.machine import Machine, find_account
+from ..host.sockets import require_trusted_listener
 from ..transport.client import Client
 from ..transport.credentials import PLACEHOLDERS, clean_key
 from ..transport.trouble import FINAL_CODES

@@ -15,13 +15,12 @@ import urllib.parse
 from typing import Any, NamedTuple
 
 from ..untrusted import object_of, parse_json
-from .accounts import Account, user_name
 from .local_http import (
     NotAnswering,
     UnixConnection,
     get_json,
 )
-from .machine import Machine
+from .machine import Account, Machine, user_name
 
 # Upstream gives C(docker info) 1.5 s (upstream-facts N3); an engine under load needs longer than that.
 LIMIT_S = 3.0

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,36 +17,62 @@ from ..failure import Failure
 from ..proxy.layout import find_gate
 from ..route.record import read_record, record_path
 from ..vllm.attach import find_vllm
-from .accounts import Account
-from .docker_engine import (
-    find_engine,
-    unreachable_engine,
-)
-from .gpus import describe_gpus, find_gpus
-from .machine import Machine
-from .memory import Memory, parse_meminfo
-from .packages import find_package_manager
+from .docker_engine import find_engine, unreachable_engine
+from .gpus import Memory, describe_gpus, find_gpus, parse_meminfo
+from .machine import Account, Machine
 from .platform import (
     KERNEL_RELEASE,
+    Side,
+    find_windows_ollama,
     normalise_architecture,
     parse_os_release,
     read_platform,
+    read_wsl,
     refine_by_gpu_names,
+    tell_sides_apart,
     vllm_profile,
 )
 from .sockets import find_listeners
-from .together import run_together
-from .tools import (
-    find_ollama,
-    find_python_libraries,
-    find_tool,
-)
-from .wsl import (
-    Side,
-    find_windows_ollama,
-    read_wsl,
-    tell_sides_apart,
-)
+from .tools import find_ollama, find_package_manager, find_python_libraries, find_tool
+
+
+def run_together(probes: Mapping[str, Callable[[], Any]], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run every probe in a thread of its own and return their answers and the reasons of those without one.
+
+    Args:
+        probes: What to call, by name.
+        limit_s: Seconds for all of them together; a probe that is not back by then is left behind (the threads are
+            daemons, so it cannot keep the process alive).
+
+    Returns:
+        C({name: answer}) with None for a probe that failed, and C({name: sentence}) for those.
+
+    """
+    answers: dict[str, Any] = dict.fromkeys(probes)
+    problems: dict[str, str] = {}
+
+    def call(name: str, probe: Callable[[], Any]) -> None:
+        try:
+            answer = probe()
+        except Exception as error:  # a probe met something nobody foresaw: the other facts are still wanted
+            problems[name] = f"The {name} probe failed: {type(error).__name__}: {error}."
+        else:
+            answers[name] = answer
+
+    threads = {
+        name: threading.Thread(target=call, args=(name, probe), name=f"probe-{name}", daemon=True)
+        for name, probe in probes.items()
+    }
+    for thread in threads.values():
+        thread.start()
+    deadline = time.monotonic() + limit_s
+    for name, thread in threads.items():
+        thread.join(max(deadline - time.monotonic(), 0))
+        if thread.is_alive():
+            problems[name] = f"The {name} probe did not answer within {limit_s:g} s."
+    # Copies: a probe left behind may still write to its own.
+    return dict(answers), dict(problems)
+
 
 # Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
 _LIMIT_S = 15.0

@@ -2,18 +2,316 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The host as the probes see it: files below a root, an environment, commands. Tests give a folder as the root."""
+"""The host as everything here sees it: whose it is, programs that run on it, files that others may touch as well.
+
+Whoever reads a file sees the old content or the new, never a part. What lies in a folder of a user is written and read with that
+user's rights: root that looked first and wrote then could be sent anywhere by a link that is put there in between.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
-from collections.abc import Sequence
+import pwd
+import re
+import selectors
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
 
-from .accounts import Account
-from .commands import CommandResult, run_command
-from .files import only_root_can_change, read_file
+from ..failure import Failure
+
+
+class Account(NamedTuple):
+    """A user of this host, with every group that the group database gives it (the primary one included)."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    groups: tuple[int, ...]
+
+
+def find_account(name: str | None = None) -> Account:
+    """Return the account of C(name), or of the user this process runs as.
+
+    The home comes from the passwd database and never from C($HOME), which sudo and become may leave pointing elsewhere.
+
+    Raises:
+        Failure: C(user_unknown), when the passwd database (NSS included) does not know the user.
+
+    """
+    wanted = name if name is not None else f"uid {os.geteuid()}"
+    try:
+        entry = pwd.getpwnam(name) if name is not None else pwd.getpwuid(os.geteuid())
+        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    except (KeyError, ValueError, OSError):
+        raise Failure(
+            "user_unknown",
+            f"Looked up the user {wanted!r} in the passwd database of this host and found none. "
+            "Create the user, or name an existing one with the option 'user'.",
+            user=wanted,
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, groups)
+
+
+@contextlib.contextmanager
+def acting_as(account: Account) -> Iterator[None]:
+    """Touch files as C(account) does, until the block ends; without root, as the user that this process runs as.
+
+    What a user owns, that user can replace by a link: root that writes there would follow it to anywhere. The rights of
+    the whole process change, so nothing else may run beside the block.
+    """
+    if os.geteuid() != 0 or account.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    os.setgroups(account.groups)
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def user_name(uid: int) -> str | None:
+    """Return the name of C(uid), or None when the passwd database has none (a container's user, for example)."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OSError):
+        return None
+
+
+# A GPU row is about 120 bytes and a version line less: whatever says more than this is not answering our question.
+MAX_OUTPUT_BYTES = 262_144
+# A process that hangs in the kernel (a wedged GPU driver) ignores even SIGKILL: we then leave it behind.
+KILL_GRACE_S = 0.5
+
+
+class CommandResult(NamedTuple):
+    """What a command said.
+
+    Attributes:
+        code: Exit status, negative for a signal; None when the command did not start or did not end by itself.
+        output: Standard output, with standard error in it unless that was asked for apart; undecodable bytes replaced.
+        problem: Why C(code) is None, as a sentence without its full stop.
+        errors: Standard error, where it was asked for apart.
+
+    """
+
+    code: int | None
+    output: str
+    problem: str | None = None
+    errors: str = ""
+
+
+def run_command(
+    argv: Sequence[str],
+    limit_s: float,
+    environ: Mapping[str, str],
+    run_as: Account | None = None,
+    stdin: str | None = None,
+    errors_apart: bool = False,
+) -> CommandResult:
+    """Run C(argv) without a shell or a terminal and return what it said; never raises for what the command does.
+
+    Args:
+        argv: The absolute path of the program and its arguments.
+        limit_s: Seconds after which the program and its children are killed.
+        environ: Its whole environment; C(LC_ALL=C) is added, because we read messages.
+        run_as: The account to switch to; None keeps the identity of this process.
+        stdin: What it reads, less than a pipe holds (64 KiB); None for nothing.
+        errors_apart: Whether standard error is kept out of the output, where only that is data.
+
+    """
+    with tempfile.TemporaryFile() as errors:
+        result = _run(argv, limit_s, environ, run_as, stdin, errors if errors_apart else None)
+        errors.seek(0)
+        return result._replace(errors=errors.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace"))
+
+
+def _run(
+    argv: Sequence[str],
+    limit_s: float,
+    environ: Mapping[str, str],
+    run_as: Account | None,
+    stdin: str | None,
+    errors: IO[bytes] | None,
+) -> CommandResult:
+    identity: dict[str, Any] = {}
+    if run_as is not None:
+        identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
+    try:
+        # AnsibleModule.run_command knows no time limit, and this code runs without an AnsibleModule.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+            list(argv),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors or subprocess.STDOUT,
+            env={**environ, "LC_ALL": "C"},
+            cwd="/",
+            start_new_session=True,
+            **identity,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return CommandResult(None, "", f"{argv[0]} could not be started: {error}")
+    if process.stdin is not None:
+        # It fits into the pipe whether or not anybody reads it, so this cannot hang.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write((stdin or "").encode())
+    deadline = time.monotonic() + limit_s
+    output, ended = _read_until_end(cast("IO[bytes]", process.stdout), deadline)
+    text = output.decode("utf-8", "replace")
+    if ended:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return CommandResult(process.wait(max(deadline - time.monotonic(), 0)), text)
+    _kill(process)
+    if len(output) >= MAX_OUTPUT_BYTES:
+        return CommandResult(None, text, f"{argv[0]} wrote more than {MAX_OUTPUT_BYTES} bytes and was stopped")
+    return CommandResult(None, text, f"{argv[0]} did not end within {limit_s:g} s and was stopped")
+
+
+def _read_until_end(stream: IO[bytes], deadline: float) -> tuple[bytes, bool]:
+    """Return what a process wrote to the pipe, and whether it closed it in time and within MAX_OUTPUT_BYTES."""
+    output = bytearray()
+    with stream, selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while len(output) < MAX_OUTPUT_BYTES:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not selector.select(remaining):
+                return bytes(output), False
+            chunk = os.read(stream.fileno(), 65_536)
+            if not chunk:
+                return bytes(output), True
+            output += chunk
+    return bytes(output), False
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_GRACE_S)
+
+
+# Far more than any record, list or configuration that we read has.
+READ_LIMIT = 4 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def working_on(path: str, account: Account) -> Iterator[bool]:
+    """Work on a file of C(account) until the block ends, and tell whether that is done with the account's rights.
+
+    Root keeps its own only where nobody else can change any part of the path.
+    """
+    if os.geteuid() == 0 and account.uid != 0 and only_root_can_change(str(Path(path).parent)):
+        yield False
+        return
+    with acting_as(account):
+        yield True
+
+
+def only_root_can_change(folder: str) -> bool:
+    """Tell whether a folder and all above it are root's, writable for nobody else, and no links.
+
+    Above it, a folder such as /tmp will do: in one with the sticky bit nobody moves what is root's.
+    """
+    handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = ("", *Path(folder).parts[1:])
+        for depth, name in enumerate(names, 1):
+            if name:
+                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+                os.close(handle)
+                handle = below
+            found = os.fstat(handle)
+            is_shared = bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+            if found.st_uid != 0 or (is_shared and (depth == len(names) or not found.st_mode & stat.S_ISVTX)):
+                return False
+    except OSError:  # not there, no folder, or a link
+        return False
+    finally:
+        os.close(handle)
+    return Path(folder).is_absolute()
+
+
+def read_file(path: str | Path, limit: int = READ_LIMIT) -> bytes:
+    """Return the first C(limit) bytes of an ordinary file.
+
+    Raises:
+        OSError: It cannot be read, or is another kind: a pipe without a writer would be waited for without end.
+
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+        return file.read(limit)
+
+
+def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) -> None:
+    """Write C(text) beside C(path) and move it there; what was there stays until then.
+
+    Args:
+        path: The file; its folder has to be there.
+        text: Its new content.
+        mode: Its permissions; it never has wider ones on the way.
+        uid: Its owner; -1 is the user of this process.
+        gid: Its group; -1 is that of this process.
+
+    Raises:
+        OSError: Nothing was changed.
+
+    """
+    folder, name = os.path.split(path)
+    _remove_leftovers(folder, name)
+    handle, temporary = _open_beside(folder, name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def _open_beside(folder: str, name: str) -> tuple[int, str]:
+    """Make a file that is locked for as long as it is open, so that others can tell it from what a run has left that was killed."""
+    while True:
+        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, path
+        os.close(handle)  # somebody was faster than the lock, and took it for a leftover
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove what runs have left beside a file that were killed while they wrote it; a token may be in it."""
+    wanted = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")
+    for path in [one for one in Path(folder).iterdir() if wanted.fullmatch(one.name)]:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
+
 
 # Ansible's non-login shells often come without these, and tools are installed there.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Packages of the distribution: which manager a host has, by its command and not by a name, and the one way to install one.
+"""Packages of the distribution: the one way to install one.
 
 Hosts as they are: package lists that are absent or weeks old, a source of somebody else's that cannot be asked, and a lock that
 unattended upgrades hold for minutes. Each is waited for or worked around, and named where that does not help.
@@ -20,27 +20,7 @@ from typing import NamedTuple
 
 from ..clock import Deadline
 from ..failure import Failure
-from .commands import CommandResult
-from .machine import Machine
-
-# Command -> name as Ansible calls it. By command presence as the page does for apt-get (upstream-facts N4); dnf comes
-# before yum, which on today's Fedora and RHEL is a link to it.
-_MANAGERS = {
-    "apt-get": "apt",
-    "dnf": "dnf",
-    "yum": "yum",
-    "zypper": "zypper",
-    "pacman": "pacman",
-    "apk": "apk",
-    "emerge": "portage",
-    "xbps-install": "xbps",
-}
-
-
-def find_package_manager(machine: Machine) -> str | None:
-    """Return the name of the first package manager found, or None."""
-    return next((name for command, name in _MANAGERS.items() if machine.find_command(command)), None)
-
+from .machine import CommandResult, Machine
 
 # Nothing that is only recommended along with it. Between our look at the lock and apt's own somebody may take it again.
 _APT_INSTALL = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "install")

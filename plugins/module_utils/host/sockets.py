@@ -2,19 +2,24 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Who listens on a TCP port, by the kernel's own tables: exposure is judged by sockets, never by what answers."""
+"""Who listens on a TCP port, by the kernel's own tables, who can reach that, and who may be sent a key there.
+
+Trusted is who could take the key anyway, or is no person: root, the account whose set-up this is, and the accounts of services.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .accounts import user_name
-from .machine import Machine
+from ..failure import Failure
+from ..transport.url import BaseUrl
+from .machine import Account, Machine, user_name
 
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 _ESTABLISHED = "01"  # TCP_ESTABLISHED in the same file
@@ -220,3 +225,162 @@ def _scope(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if judged.is_loopback:
         return "loopback"
     return "any" if judged.is_unspecified else "address"
+
+
+_DOCKER_PROXY = "docker-proxy"
+# What servers take their address from: Ollama its environment, vLLM and llama.cpp an option.
+_ADDRESS_VARIABLE = "OLLAMA_HOST"
+_ADDRESS_OPTION = "--host"
+
+
+def open_listeners(listeners: Iterable[dict[str, Any]], has_gate: bool = True) -> list[dict[str, Any]]:
+    """Return the listeners (of C(find_listeners)) through which others than this host reach a server.
+
+    Behind an auth proxy, that is every address but loopback: sandboxes come through the auth proxy. Without one they come by the bridge's
+    address, so only what listens on all addresses counts.
+    """
+    return [one for one in listeners if one["scope"] == "any" or (has_gate and one["scope"] == "address")]
+
+
+def require_loopback(machine: Machine, port: int, has_gate: bool = True) -> None:
+    """Let no server pass that is open to the network.
+
+    Raises:
+        Failure: C(engine_exposed), naming the addresses, who listens, and why it does as far as this process may see.
+
+    """
+    found = open_listeners(find_listeners(machine, [port]), has_gate)
+    if found:
+        raise exposed(machine, port, found)
+
+
+def exposed(machine: Machine, port: int, found: list[dict[str, Any]]) -> Failure:
+    """Return what is wrong with a port whose listeners C(found) are open to the network, and what to do."""
+    where = ", ".join(dict.fromkeys(str(one["address"]) for one in found))
+    first = found[0]
+    process = f"{first['process']} (process {first['pid']})" if first["pid"] else "a process"
+    causes = [cause for cause in (_cause(machine, one) for one in found) if cause]
+    return Failure(
+        "engine_exposed",
+        f"Port {port} is open to the network, past the token of any proxy: {process} of the user {first['user'] or first['uid']} "
+        f"listens on {where}. {' '.join(dict.fromkeys(causes)) or _UNSEEN} {_remedy(first)}",
+        listeners=found,
+    )
+
+
+def tell_openness(listeners: Iterable[dict[str, Any]] | None, ports: Iterable[int]) -> str:
+    """Return in words who is open to the network on these ports right now, where nobody is going to close it.
+
+    Args:
+        listeners: Those of the host, None where they cannot be seen.
+        ports: Of the servers that a proxy would stand before.
+
+    """
+    shown = " or ".join(map(str, sorted(ports)))
+    if listeners is None:
+        return f"Who listens could not be seen: look with ss -ltn whether port {shown} is open to the network."
+    found = [one for one in listeners if one["port"] in ports and one["scope"] != "loopback"]
+    if not found:
+        return f"Nothing on port {shown} is open to the network right now."
+    one = found[0]
+    return (
+        f"Port {one['port']} is open to the network right now, without a token: {one['process'] or 'a process'} of the user "
+        f"{one['user'] or one['uid']} listens on {', '.join(dict.fromkeys(each['address'] for each in found))}. Stop it, and start it on "
+        f"127.0.0.1 alone; Ollama listens there where its environment has {_ADDRESS_VARIABLE}=127.0.0.1:{one['port']}."
+    )
+
+
+_UNSEEN = "Why it does cannot be seen by this user."
+
+
+def _cause(machine: Machine, listener: dict[str, Any]) -> str | None:
+    """Return why the process listens there, by what it was started with; None where that is not to be seen."""
+    pid = listener["pid"]
+    if pid is None:
+        return None
+    arguments = _words(machine, f"/proc/{pid}/cmdline")
+    if listener["process"] == _DOCKER_PROXY:
+        to = arguments[arguments.index("-container-ip") + 1] if "-container-ip" in arguments[:-1] else "unknown"
+        return f"It is a port that Docker publishes for the container at {to} (docker ps --filter publish={listener['port']})."
+    unit = _unit(machine, pid)
+    told = [f"{word}" for word in _words(machine, f"/proc/{pid}/environ") if word.startswith(f"{_ADDRESS_VARIABLE}=")]
+    for number, word in enumerate(arguments):
+        if word == _ADDRESS_OPTION and number + 1 < len(arguments):
+            told.append(f"{word} {arguments[number + 1]}")
+        elif word.startswith(f"{_ADDRESS_OPTION}="):
+            told.append(word)
+    return f"It runs in {unit or 'no service'} and was started with {' and '.join(told) or 'no address of its own'}."
+
+
+def _remedy(listener: dict[str, Any]) -> str:
+    port = listener["port"]
+    if listener["process"] == _DOCKER_PROXY:
+        return f"Publish it on 127.0.0.1 alone (-p 127.0.0.1:{port}:...)."
+    if str(listener["process"] or "").startswith("ollama") or listener["user"] == "ollama":
+        return "The playbook nemoclaw.local_inference.site, or the role proxy, brings it back to 127.0.0.1 where that is possible."
+    return f"Start it on 127.0.0.1 alone (vLLM: --host 127.0.0.1; Ollama: OLLAMA_HOST=127.0.0.1:{port})."
+
+
+def _words(machine: Machine, path: str) -> list[str]:
+    try:
+        content = machine.path(path).read_bytes()
+    except OSError:
+        return []
+    return [word for word in content.decode("utf-8", "replace").split("\0") if word]
+
+
+def _unit(machine: Machine, pid: int) -> str | None:
+    """Return the service that a process runs in, by its control group."""
+    for line in (machine.read(f"/proc/{pid}/cgroup") or "").splitlines():
+        services = [part for part in line.rpartition(":")[2].split("/") if part.endswith(".service")]
+        if services:
+            return services[-1]
+    return None
+
+
+# useradd(8), SYS_UID_MAX: below it no person logs in. login.defs may lower it.
+_SYS_UID_MAX = 999
+_SETTING = re.compile(r"^\s*SYS_UID_MAX\s+(\d+)", re.MULTILINE)
+
+
+def find_strangers(
+    listeners: Collection[dict[str, Any]], uid: int, trusted_users: Collection[str], sys_uid_max: int = _SYS_UID_MAX
+) -> list[dict[str, Any]]:
+    """Return the listeners (of C(find_listeners)) that a client of loopback may reach and that may not be sent a key."""
+    return [
+        one
+        for one in listeners
+        if one["scope"] != "address"
+        and one["uid"] != uid
+        and one["uid"] > sys_uid_max
+        and one["user"] not in trusted_users
+    ]
+
+
+def require_trusted_listener(
+    machine: Machine, url: BaseUrl, account: Account, trusted_users: Collection[str] = ()
+) -> None:
+    """Refuse to send a key to a port of loopback that another user of the host holds.
+
+    A port without a listener passes: nobody answers there, or the kernel forwards it, which only root can set up.
+
+    Raises:
+        Failure: C(listener_untrusted), naming who listens.
+
+    """
+    if not url.is_loopback:
+        return
+    setting = _SETTING.search(machine.read("/etc/login.defs") or "")
+    limit = min(int(setting[1]), _SYS_UID_MAX) if setting else _SYS_UID_MAX
+    strangers = find_strangers(find_listeners(machine, [url.port]), account.uid, trusted_users, limit)
+    if not strangers:
+        return
+    one = strangers[0]
+    user = one["user"] or one["uid"]
+    raise Failure(
+        "listener_untrusted",
+        f"The key for {url} was not sent: {one['process'] or 'a process'} of the user {user} listens on {one['address']} port "
+        f"{one['port']}, and that is neither root, nor {account.name}, nor the account of a service. Where it is the server that is "
+        f"meant, name its user in trusted_users (endpoint_trusted_users or vllm_trusted_users in the inventory); else stop it.",
+        **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
+    )

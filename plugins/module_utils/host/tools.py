@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Which of the tools around a local inference server are installed for a user, and in which version."""
+"""Which of the tools around a local inference server are installed for a user and in which version, and which package manager there is."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..ollama.install.layout import (
-    find_damage,
-    find_leftover,
-    find_previous,
-    read_manifest,
-)
-from .accounts import Account
+from ..ollama.install.layout import find_damage, find_leftover, find_previous, read_manifest
 from .local_http import NotAnswering, get_json
-from .machine import Machine
+from .machine import Account, Machine
 
 # openshell needs about 13 ms, nemoclaw (a Node program) some hundred.
 _VERSION_LIMIT_S = 3.0
@@ -178,3 +172,22 @@ def _ask_version(
 
 def _excerpt(text: str) -> str:
     return " ".join(_ANSI.sub("", text).split())[:200] or "nothing"
+
+
+# Command -> name as Ansible calls it. By command presence as the page does for apt-get (upstream-facts N4); dnf comes
+# before yum, which on today's Fedora and RHEL is a link to it.
+_MANAGERS = {
+    "apt-get": "apt",
+    "dnf": "dnf",
+    "yum": "yum",
+    "zypper": "zypper",
+    "pacman": "pacman",
+    "apk": "apk",
+    "emerge": "portage",
+    "xbps-install": "xbps",
+}
+
+
+def find_package_manager(machine: Machine) -> str | None:
+    """Return the name of the first package manager found, or None."""
+    return next((name for command, name in _MANAGERS.items() if machine.find_command(command)), None)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..host.files import read_file
+from ..host.machine import read_file
 from ..untrusted import object_of, parse_json
 
 # Written into the state, so that what another release wrote is not misread.

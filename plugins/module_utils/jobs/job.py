@@ -23,7 +23,7 @@ from typing import Any, Callable, NamedTuple
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import find_account
+from ..host.machine import find_account
 from ..route.record import record_path
 from .files import Files, Lock, Unusable
 from .progress import WINDOW_S, Report, silent

@@ -14,8 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..jobs.progress import Report
 from ..openshell import changes, look, provider
 from ..openshell.backend import Desired, Plan, Position

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..openshell.cli import OpenShell, find_openshell
 from ..openshell.look import find_route
 from ..openshell.text import RouteSeen

@@ -20,11 +20,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import (
-    SYSTEM_DIRECTORIES,
-    Machine,
-)
+from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine
 from ..transport.credentials import quote
 from .text import (
     LINE_LIMIT,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.files import read_file
+from ..host.machine import read_file
 from ..route.record import STATE_DIRECTORY
 from ..untrusted import object_of, parse_json
 

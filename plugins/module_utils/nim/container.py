@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..containers import readiness
 from ..containers.spec import Mount, Spec
-from ..host.accounts import Account, acting_as
+from ..host.machine import Account, acting_as
 from ..preconditions.disk import (
     cache_not_writable,
     nearest,

@@ -27,8 +27,7 @@ from ..containers.proxies import (
 from ..containers.spec import NO_GPUS, Spec
 from ..endpoint.models import context_window
 from ..failure import Failure
-from ..host.accounts import Account, acting_as
-from ..host.machine import Machine
+from ..host.machine import Account, Machine, acting_as
 from ..jobs.progress import Position, Report, silent
 from ..nim import container as nim
 from ..preconditions.disk import cache_not_writable

@@ -11,8 +11,7 @@ from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners
 from ..host.tools import find_ollama_client
 from ..untrusted import list_of, object_of

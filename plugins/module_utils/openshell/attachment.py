@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import acting_as
+from ..host.machine import acting_as
 from ..transport.credentials import clean_key, quote
 from ..transport.url import parse_base_url
 from . import changes, look, provider, sandbox, text

@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..host.accounts import Account
-from ..host.commands import CommandResult
-from ..host.machine import Machine
+from ..host.machine import Account, CommandResult, Machine
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..failure import Failure
-from ..host.accounts import acting_as
+from ..host.machine import acting_as
 from . import provider
 from .cli import ROUTE, OpenShell, check_name
 from .look import ProviderSeen, find_provider, find_route, list_sandboxes

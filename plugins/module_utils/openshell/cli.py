@@ -17,9 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account, find_account
-from ..host.commands import CommandResult
-from ..host.machine import Machine
+from ..host.machine import Account, CommandResult, Machine, find_account
 from ..transport.credentials import quote
 from . import text
 

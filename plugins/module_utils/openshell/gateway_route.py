@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from ..endpoint.report import Report as ProbeReport
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
 from ..route.providers import PROVIDERS
 from . import changes, look, proof, provider, sandbox

@@ -24,8 +24,7 @@ from ..fetch import download
 from ..fetch.source import Source, parse_source
 from ..fetch.staging import Staging, check_writable
 from ..fetch.trouble import full
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture
 from ..jobs.progress import silent
 from .cli import Release, check_release, parse_release

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
+from ..host.platform import WINDOWS_HOST
 from ..host.sockets import find_listeners
-from ..host.wsl import WINDOWS_HOST
 from ..windows.presence import firewall_commands, hyper_v_command
 from .bridge import SANDBOX_NAMES, Network, Unavailable, find_docker
 

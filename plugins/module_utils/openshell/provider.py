@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import acting_as
-from ..host.files import read_file, replace_file
+from ..host.machine import acting_as, read_file, replace_file
 from ..route.record import record_path
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url

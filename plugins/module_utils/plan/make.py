@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
 from ..host.facts import gather
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
 from .refusals import foresee, may_consult, missing_libraries
 from .settings import Settings

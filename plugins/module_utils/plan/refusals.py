@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..failure import Failure
-from ..host.exposure import tell_openness
+from ..host.sockets import tell_openness
 from ..proxy.configuration import PROBE_PATH, Gate, ProxySettings, problems
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url

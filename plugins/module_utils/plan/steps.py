@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from .choice import Choice, Host, is_gated
 from .settings import Settings
 

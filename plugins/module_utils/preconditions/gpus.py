@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..failure import Failure
-from ..host.gpus import group_by_name, summarise
+from ..host.gpus import LIMIT_S, find_nvidia_smi, group_by_name, summarise
 from ..host.machine import Machine
-from ..host.nvidia_smi import LIMIT_S, find_nvidia_smi
 
 # What a host has to keep of memory that its GPU shares: a DGX Spark that a server takes more of does not answer any more, and has to be
 # switched off (NVIDIA's release notes of NemoClaw warn of it).

@@ -13,10 +13,8 @@ from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import Account, acting_as
-from ..host.exposure import exposed, open_listeners, require_loopback
-from ..host.machine import Machine
-from ..host.sockets import find_listeners
+from ..host.machine import Account, Machine, acting_as
+from ..host.sockets import exposed, find_listeners, open_listeners, require_loopback
 from ..ollama.service import dropin
 from ..ollama.service.desired import Desired
 from ..ollama.service.processes import is_ollama

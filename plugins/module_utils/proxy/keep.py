@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account, acting_as
+from ..host.machine import Account, acting_as
 from .layout import ACCOUNT
 from .token import (
     NEXT_SUFFIX,

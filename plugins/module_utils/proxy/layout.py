@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..host.files import READ_LIMIT
-from ..host.machine import Machine
+from ..host.machine import READ_LIMIT, Machine
 
 # The system account that nginx runs as, and its group.
 ACCOUNT = "nemoclaw-proxy"

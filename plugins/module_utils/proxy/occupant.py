@@ -19,8 +19,7 @@ from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import Account, acting_as
-from ..host.files import read_file
+from ..host.machine import Account, acting_as, read_file
 from ..route.record import STATE_DIRECTORY
 
 NODE_SCRIPT = "ollama-auth-proxy.js"

@@ -22,12 +22,8 @@ from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
 from ..clock import Deadline
-from ..host.accounts import Account, user_name
-from ..host.machine import Machine
-from ..host.sockets import (
-    find_listeners,
-    find_server_uid,
-)
+from ..host.machine import Account, Machine, user_name
+from ..host.sockets import find_listeners, find_server_uid
 from .layout import REALM
 from .occupant import is_node_proxy
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..failure import Failure
-from ..host.files import replace_file
+from ..host.machine import replace_file
 from ..route.record import (
     REFUSED_HOMES,
     STATE_DIRECTORY,

@@ -24,12 +24,9 @@ from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.exposure import tell_openness
-from ..host.files import replace_file
-from ..host.machine import Machine
-from ..host.packages import find_package_manager
-from ..host.sockets import find_listeners
+from ..host.machine import Account, Machine, replace_file
+from ..host.sockets import find_listeners, tell_openness
+from ..host.tools import find_package_manager
 from ..ollama.service.systemd import Systemd
 from .configuration import Gate, ProxySettings, problems, render_config, render_unit
 from .gate import bring_to_loopback, compare_gates, free_ports, prove_gates, upstream_ports

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from .image import (
     EngineApi,
     RemoteImage,

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..nemoclaw.backend import NemoClawRoute
 from ..nemoclaw.capabilities import routed
 from ..nemoclaw.desired import DEFAULT_SANDBOX

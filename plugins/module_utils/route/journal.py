@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.files import read_file, replace_file, working_on
+from ..host.machine import Account, read_file, replace_file, working_on
 from ..untrusted import object_of, parse_json
 from .record import close_directory
 

@@ -18,12 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.files import (
-    read_file,
-    replace_file,
-    working_on,
-)
+from ..host.machine import Account, read_file, replace_file, working_on
 from ..untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..jobs.progress import Position as Progress
 from ..jobs.progress import Report, silent
 from ..openshell.backend import Backend, Desired, Plan, Position, Proof

@@ -19,10 +19,8 @@ from ..endpoint.validate import (
     start_clock,
 )
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.exposure import require_loopback
-from ..host.machine import Machine
-from ..host.sockets import find_listeners
+from ..host.machine import Account, Machine
+from ..host.sockets import find_listeners, require_loopback
 from ..proxy.layout import ACCOUNT
 from ..proxy.probe import (
     BACKEND_DOWN,

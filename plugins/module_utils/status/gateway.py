@@ -11,8 +11,7 @@ from typing import Any
 
 from ..endpoint.report import Report
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..nemoclaw.gateway import GATEWAY
 from ..openshell import proof
 from ..openshell.cli import OpenShell, find_openshell

@@ -21,8 +21,7 @@ from ..containers.host import Host
 from ..containers.options import check_options
 from ..containers.spec import NO_GPUS, Spec
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..preconditions.gpus import (
     Gpus,
     bounded_share,

@@ -29,8 +29,7 @@ from ..containers.proxies import (
 from ..containers.spec import Spec
 from ..endpoint.models import choose, context_window
 from ..failure import Failure
-from ..host.accounts import Account
-from ..host.machine import Machine
+from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
 from ..registry.reference import parse_reference
 from ..vllm import specs

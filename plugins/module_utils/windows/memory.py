@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..failure import Failure
-from ..host.accounts import Account, acting_as
-from ..host.files import read_file, replace_file
+from ..host.machine import Account, acting_as, read_file, replace_file
 from ..route.record import STATE_DIRECTORY, record_path
 from ..untrusted import object_of, parse_json
 

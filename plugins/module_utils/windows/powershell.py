@@ -12,10 +12,8 @@ import re
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.commands import CommandResult, run_command
-from ..host.machine import Machine
-from ..host.platform import read_platform
-from ..host.wsl import INTEROP_ENTRIES
+from ..host.machine import CommandResult, Machine, run_command
+from ..host.platform import INTEROP_ENTRIES, read_platform
 from ..transport.credentials import quote
 from ..untrusted import object_of, parse_json
 from .scripts import MARK, encoded, with_parameters

@@ -20,11 +20,10 @@ from typing import IO, Any, cast
 from ...failure import Failure
 from ...fetch.source import Source, parse_source
 from ...fetch.trouble import full
-from ...host.accounts import Account
-from ...host.machine import Machine
-from ...host.packages import find_package_manager, install
+from ...host.machine import Account, Machine
+from ...host.packages import install
 from ...host.platform import normalise_architecture
-from ...host.tools import NO_DAEMON, parse_ollama_client_version
+from ...host.tools import NO_DAEMON, find_package_manager, parse_ollama_client_version
 from ..names import version_key
 from .layout import LIBRARY, PROGRAM
 

@@ -13,12 +13,8 @@ from typing import IO
 from ...failure import Failure
 from ...fetch import download
 from ...fetch.staging import Staging
-from ...host.accounts import Account, acting_as
-from ...host.machine import Machine
-from ...host.tools import (
-    ask_ollama_daemon,
-    find_ollama_client,
-)
+from ...host.machine import Account, Machine, acting_as
+from ...host.tools import ask_ollama_daemon, find_ollama_client
 from ...jobs.progress import Position, Report
 from ..names import is_older
 from ..service.presence import UNIT

@@ -12,8 +12,7 @@ import shutil
 from pathlib import Path
 
 from ...failure import Failure
-from ...host.accounts import Account, acting_as
-from ...host.machine import Machine
+from ...host.machine import Account, Machine, acting_as
 from ...host.tools import find_ollama_client
 from ..install import (
     unit_file,

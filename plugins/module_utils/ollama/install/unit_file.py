@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 from ...failure import Failure
-from ...host.files import READ_LIMIT, replace_file
-from ...host.machine import Machine
+from ...host.machine import READ_LIMIT, Machine, replace_file
 from ..service.presence import UNIT
 from ..service.systemd import Systemd
 

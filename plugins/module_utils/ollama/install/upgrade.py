@@ -18,8 +18,7 @@ from pathlib import Path
 
 from ...clock import Deadline
 from ...failure import Failure
-from ...host.accounts import Account, find_account
-from ...host.machine import Machine
+from ...host.machine import Account, Machine, find_account
 from ...host.tools import ask_ollama_daemon
 from ..names import is_older
 from ..service import processes

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from ...clock import Deadline
 from ...failure import Failure
-from ...host.accounts import Account, find_account
-from ...host.machine import Machine
+from ...host.machine import Account, Machine, find_account
 from ...host.sockets import find_listeners
 from ...preconditions.disk import Need, check_space
 from ...sizes import format_bytes

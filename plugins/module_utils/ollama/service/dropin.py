@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...failure import Failure
-from ...host.files import replace_file
-from ...host.machine import Machine
+from ...host.machine import Machine, replace_file
 from .systemd import UnitState, parse_environment
 
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)

@@ -11,10 +11,8 @@ import re
 from collections.abc import Mapping
 
 from ...failure import Failure
-from ...host.accounts import acting_as, find_account
-from ...host.gpus import find_gpus
-from ...host.machine import Machine
-from ...host.memory import parse_meminfo
+from ...host.gpus import find_gpus, parse_meminfo
+from ...host.machine import Machine, acting_as, find_account
 from ...host.platform import read_platform
 from ..daemon import Address, Daemon
 from ..info import (

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...failure import Failure
-from ...host.accounts import find_account
-from ...host.machine import Machine
+from ...host.machine import Machine, find_account
 from ...host.sockets import find_listeners
 from ..daemon import Address, Daemon
 from ..info import identify

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 from ...clock import Deadline
 from ...failure import Failure
-from ...host.accounts import Account
-from ...host.machine import Machine
+from ...host.machine import Account, Machine
 
 _POLL_S = 0.1
 # Ollama ends within a second of SIGTERM, a little longer with a model in memory.

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...failure import Failure
-from ...host.accounts import Account, find_account
-from ...host.machine import Machine
+from ...host.machine import Account, Machine, find_account
 from ...host.platform import read_platform
 from ...host.sockets import find_peers
 from ...host.tools import find_ollama_client

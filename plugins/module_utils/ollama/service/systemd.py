@@ -12,9 +12,7 @@ import shlex
 from typing import NamedTuple
 
 from ...failure import Failure
-from ...host.accounts import Account
-from ...host.commands import CommandResult
-from ...host.machine import Machine
+from ...host.machine import Account, CommandResult, Machine
 
 # A question takes milliseconds; a stop may wait for TimeoutStopSec, 90 s by default.
 _ASK_LIMIT_S = 10.0

@@ -12,14 +12,15 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account, user_name
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import run_together
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
     MAX_OUTPUT_BYTES,
+    Machine,
+    find_account,
     run_command,
+    user_name,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.packages import find_package_manager
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.together import run_together
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_package_manager
 
 ENVIRON = {"PATH": "/usr/bin:/bin"}
 WriteCommand = Callable[[Path, str], Path]

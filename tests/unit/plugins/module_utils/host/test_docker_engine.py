@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.docker_engine import (
     Endpoint,
     describe_engine,
@@ -24,7 +23,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.dock
     parse_docker_host,
     unreachable_engine,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 
 ALICE = Account("alice", 1000, 1000, "/home/alice", (1000, 998))
 ANSWERS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import exposed, open_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import exposed, open_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import kept_environment
 

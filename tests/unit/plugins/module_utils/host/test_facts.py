@@ -14,9 +14,12 @@ from typing import Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import facts
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports, gather
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 

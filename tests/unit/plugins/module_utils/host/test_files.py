@@ -9,13 +9,13 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.files import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Machine,
+    find_account,
     only_root_can_change,
     read_file,
     working_on,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
 
 @pytest.mark.parametrize(

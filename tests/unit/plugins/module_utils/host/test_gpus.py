@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import describe_gpus, find_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import (
+    Memory,
+    ask_nvidia_smi,
+    describe_gpus,
+    find_gpus,
+    parse_meminfo,
+    parse_rows,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import Memory, parse_meminfo
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.nvidia_smi import ask_nvidia_smi, parse_rows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 
 WriteCommand = Callable[[Path, str], Path]

@@ -10,13 +10,12 @@ import os
 import socket
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.loopback import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import (
+    find_server_uid,
     find_strangers,
     require_trusted_listener,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import find_server_uid
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 LAB = 1000

@@ -14,7 +14,7 @@ from typing import Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import packages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import packages, tools
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
 LOCK = "var/lib/dpkg/lock-frontend"
@@ -160,6 +160,6 @@ def test_other_package_managers_are_called_by_their_own_words(tmp_path: Path, ma
     path.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/told\n')
     path.chmod(0o755)
     machine = Machine(root=tmp_path, environ={"PATH": ""})
-    assert packages.find_package_manager(machine) == manager
+    assert tools.find_package_manager(machine) == manager
     assert packages.install(machine, manager, ["nginx"], "which the proxy needs").names == ["nginx"]
     assert (tmp_path / "told").read_text().split()[-1] == "nginx"

@@ -16,9 +16,11 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import machine as machine_module
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import CommandResult
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    CommandResult,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
     ask_ollama_daemon,
     find_ollama,

@@ -22,8 +22,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import KIND, MODEL, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import checks
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.context import (

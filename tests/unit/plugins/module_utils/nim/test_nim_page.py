@@ -11,8 +11,7 @@ from typing import Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import build_catalogue, choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import choose_gpus

@@ -19,8 +19,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive
 
 SOURCE = Source("/srv/ollama.tgz", "/srv/ollama.tgz", "0" * 64)

@@ -17,8 +17,7 @@ from typing import Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import layout
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired, Result

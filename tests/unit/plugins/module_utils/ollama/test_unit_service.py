@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import desired as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation

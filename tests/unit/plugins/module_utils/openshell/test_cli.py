@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import cli as cli_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import (

@@ -16,9 +16,11 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.commands import run_command
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Machine,
+    find_account,
+    run_command,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import (
     Desired,

@@ -11,8 +11,11 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
+    Account,
+    Machine,
+    find_account,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.make import look_at_host, make_plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import as_user
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_plan

@@ -10,9 +10,8 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus, parse_meminfo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.memory import parse_meminfo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
     Need,

@@ -16,8 +16,8 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import files
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import Account, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import keep, token
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
 
@@ -168,7 +168,7 @@ def test_a_rotation_that_breaks_off_leaves_the_token_of_everybody(home: Home, mo
 
     def full_disk(path: str, *arguments: Any) -> None:
         if path == str(home.gate):
-            files.replace_file(path, *arguments)
+            machine.replace_file(path, *arguments)
             return
         written.append(path)
         if path == str(home.token):
@@ -195,7 +195,7 @@ def test_a_gate_that_cannot_be_written_leaves_the_token_of_everybody(
     def read_only(path: str, *arguments: Any) -> None:
         if path == str(home.gate):
             raise OSError(30, "Read-only file system")
-        files.replace_file(path, *arguments)
+        machine.replace_file(path, *arguments)
 
     monkeypatch.setattr(token, "replace_file", read_only)
     before = home.files()

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.exposure import tell_openness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import tell_openness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate, ProxySettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.journal import Journal, Note
 
 PREVIOUS = {"provider": "a", "model": "m", "timeout": 180}

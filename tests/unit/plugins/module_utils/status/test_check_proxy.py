@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Protocol
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import REALM
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     Check,

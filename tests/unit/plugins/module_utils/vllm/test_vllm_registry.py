@@ -11,8 +11,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.accounts import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import Desired, Vllm
 
