@@ -278,15 +278,9 @@ from ..module_utils.base import (
     fail,
 )
 from ..module_utils.endpoint import expect
-from ..module_utils.endpoint.ladder import Demands
 from ..module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
 from ..module_utils.endpoint.report import Report
-from ..module_utils.endpoint.validate import (
-    DEFAULT_TIMEOUT,
-    DIALECTS,
-    Endpoint,
-    validate,
-)
+from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT, DIALECTS, Demands, Endpoint, validate
 from ..module_utils.failure import Failure
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

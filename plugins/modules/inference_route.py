@@ -160,10 +160,7 @@ failure:
 from typing import Any
 
 from ..module_utils.base import LINK_OPTION, create_module, fail
-from ..module_utils.endpoint.validate import (
-    DEFAULT_TIMEOUT,
-    DIALECTS,
-)
+from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT, DIALECTS
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
 from ..module_utils.route import record

@@ -45,9 +45,12 @@ def main() -> None:
 
 def ladder(root: str, api: str) -> Callable[[], None]:
     """Return a function that climbs once."""
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
     from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint, validate
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+        Demands,
+        Endpoint,
+        validate,
+    )
 
     base = f"{root}/good" if api == "anthropic-messages" else f"{root}/good/v1"
 

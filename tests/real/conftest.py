@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.ladder import Demands
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint, validate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import (
+    Demands,
+    Endpoint,
+    validate,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell

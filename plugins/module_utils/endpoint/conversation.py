@@ -18,11 +18,9 @@ from ..transport import sse, trouble
 from ..transport.credentials import mask
 from ..transport.trouble import SHARE_OF_A_TRY, with_retries
 from ..transport.url import BaseUrl
-from .answer import Answer
-from .apis.dialect import Dialect, Question
-from .parameters import MOST_FORMS, without_refused
-from .probe import Probe
+from .dialect import MOST_FORMS, Answer, Dialect, Question, without_refused
 from .questions import BUDGETS
+from .report import Probe
 
 # A stream that was asked for so many tokens and sends more than this many events for each has no end.
 _EVENTS_PER_TOKEN = 4

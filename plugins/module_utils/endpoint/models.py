@@ -97,3 +97,7 @@ def _tokens(value: Any) -> int | None:
 def _listing(names: list[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+# upstream-facts P2: OpenClaw's floor; below it the agent's own prompt leaves no room for work.
+CONTEXT_FLOOR = 16384

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clock import Deadline
-from ..endpoint.apis.anthropic import API_VERSION, AnthropicMessages
-from ..endpoint.apis.dialect import Dialect
+from ..endpoint.anthropic import API_VERSION, AnthropicMessages
 from ..endpoint.conversation import Conversation
-from ..endpoint.ladder import Demands, Ladder
+from ..endpoint.dialect import Dialect
 from ..endpoint.report import Report
-from ..endpoint.validate import DIALECTS
+from ..endpoint.validate import DIALECTS, Demands, Ladder
 from ..failure import Failure
 from ..transport import trouble
 from ..transport.credentials import quote

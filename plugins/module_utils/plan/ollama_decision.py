@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..endpoint.context import CONTEXT_FLOOR
+from ..endpoint.models import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import SANDBOX_HOST
 from .choice import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..endpoint.context import CONTEXT_FLOOR
+from ..endpoint.models import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import build_route
 from ..sizes import format_bytes

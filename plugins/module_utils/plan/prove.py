@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..endpoint import expect
-from ..endpoint.ladder import Demands
 from ..endpoint.report import Report
-from ..endpoint.validate import Endpoint, validate
+from ..endpoint.validate import Demands, Endpoint, validate
 from ..failure import Failure
 from ..host.platform import reach_windows
 from ..proxy.token import token_path

@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..endpoint.ladder import Demands, Ladder
-from ..endpoint.probe import FAILED, PASSED
-from ..endpoint.report import Report
-from ..endpoint.validate import (
-    Endpoint,
-    open_conversation,
-    start_clock,
-)
+from ..endpoint.report import FAILED, PASSED, Report
+from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, start_clock
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners, require_loopback

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.filter import providers, tables
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.probe import PASSED, Probe
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import PASSED, Probe, Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, tool_calls
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect, text_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, report, tool_calls
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.dialect import Answer, Dialect, text_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.openai import ChatCompletions, Responses
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
 
@@ -120,7 +118,7 @@ def test_recorded_stream_of_a_tool_call(name: str) -> None:
     answer, _seen = replayed((FIXTURES / f"{name}_tools_stream.sse").read_bytes(), DIALECTS[name]())
     assert (answer.content, answer.complete, answer.faults, answer.oddities) == ("", True, [], [])
     verdict = tool_calls.judge(answer, questions.SMALL_TOOL_CALL, DIALECTS[name](), streamed=True)
-    assert verdict.kind == tool_calls.STRUCTURED, verdict.reason
+    assert verdict.kind == report.STRUCTURED, verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -238,7 +236,7 @@ def test_odd_answers_end_in_an_answer_or_a_failure(name: str, odd: Any) -> None:
         else:
             assert isinstance(answer.content + answer.thoughts, str), content
             judged = tool_calls.judge(answer, questions.SMALL_TOOL_CALL, DIALECTS[name]())
-            assert judged.kind in tool_calls.BEST_FIRST, content
+            assert judged.kind in report.BEST_FIRST, content
             assert judged.reason.isprintable(), content
 
 

@@ -10,8 +10,13 @@ import random
 import time
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import Leak, find_leak, remedy
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.parsers import BY_NAME, FAMILIES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import (
+    BY_NAME,
+    FAMILIES,
+    Leak,
+    find_leak,
+    remedy,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.questions import (
     SMALL_TOOL_CALL,
     agent_tool_call,

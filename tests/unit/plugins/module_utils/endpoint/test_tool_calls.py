@@ -9,13 +9,11 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, remedies, tool_calls
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.answer import Answer, ToolCall
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.anthropic import AnthropicMessages
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.chat import ChatCompletions
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.dialect import Dialect
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis.responses import Responses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, report, tool_calls
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.dialect import Answer, Dialect, ToolCall
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import Leak
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.openai import ChatCompletions, Responses
 
 GOOD = '{"message": "hello"}'
 LEAK = '{"name": "sessions_send", "arguments": {"message": "hello"}}'
@@ -47,7 +45,7 @@ def call(
 )
 def test_a_call_that_an_agent_can_run_is_structured(answer: Answer) -> None:
     verdict = judged(answer)
-    assert verdict.kind == tool_calls.STRUCTURED, verdict.reason
+    assert verdict.kind == report.STRUCTURED, verdict.reason
     assert "sessions_send" in verdict.reason
 
 
@@ -85,10 +83,10 @@ def test_a_call_that_an_agent_can_run_is_structured(answer: Answer) -> None:
 )
 def test_a_call_that_no_agent_can_run_is_malformed(wrong: ToolCall, fault: str) -> None:
     verdict = judged(Answer(tool_calls=[wrong]))
-    assert verdict.kind == tool_calls.MALFORMED
+    assert verdict.kind == report.MALFORMED
     assert fault in verdict.reason
     both = judged(Answer(tool_calls=[call(identifier="call_0"), wrong]))
-    assert both.kind == tool_calls.MALFORMED, "one good call does not make up for a bad one"
+    assert both.kind == report.MALFORMED, "one good call does not make up for a bad one"
 
 
 def test_two_calls_need_two_ids() -> None:
@@ -97,7 +95,7 @@ def test_two_calls_need_two_ids() -> None:
 
 def test_a_call_that_came_wrongly_is_never_blamed_on_the_model() -> None:
     for streamed in (False, True):
-        said = remedies.remedy(judged(Answer(tool_calls=[call(kind=None)])), streamed)
+        said = tool_calls.remedy(judged(Answer(tool_calls=[call(kind=None)])), streamed)
         assert "--tool-call-parser" in said
         assert "Choose a model" not in said
         assert "another model" not in said
@@ -106,12 +104,12 @@ def test_a_call_that_came_wrongly_is_never_blamed_on_the_model() -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
-        ({"message": "hello"}, tool_calls.STRUCTURED),
-        ('{"message": "hello"}', tool_calls.MALFORMED),
-        ({}, tool_calls.MALFORMED),
-        (None, tool_calls.MALFORMED),
-        ([{"message": "hello"}], tool_calls.MALFORMED),
-        ({"message": {"text": "hello"}}, tool_calls.MALFORMED),
+        ({"message": "hello"}, report.STRUCTURED),
+        ('{"message": "hello"}', report.MALFORMED),
+        ({}, report.MALFORMED),
+        (None, report.MALFORMED),
+        ([{"message": "hello"}], report.MALFORMED),
+        ({"message": {"text": "hello"}}, report.MALFORMED),
     ],
 )
 def test_anthropics_input_is_an_object(arguments: Any, kind: str) -> None:
@@ -121,19 +119,19 @@ def test_anthropics_input_is_an_object(arguments: Any, kind: str) -> None:
 @pytest.mark.parametrize(
     ("tool", "arguments", "kind"),
     [
-        ("read", {"path": "a"}, tool_calls.STRUCTURED),
-        ("read", {"path": "a", "offset": 3}, tool_calls.STRUCTURED),
-        ("read", {"path": "a", "offset": 3.0}, tool_calls.STRUCTURED),
-        ("read", {"path": "a", "offset": None}, tool_calls.STRUCTURED),
-        ("read", {"path": "a", "offset": "3"}, tool_calls.MALFORMED),
-        ("read", {"path": "a", "offset": 3.5}, tool_calls.MALFORMED),
-        ("read", {"path": "a", "offset": True}, tool_calls.MALFORMED),
-        ("exec", {"command": "ls", "background": False, "timeout": 1.5}, tool_calls.STRUCTURED),
-        ("exec", {"command": "ls", "background": 1}, tool_calls.MALFORMED),
-        ("exec", {"command": "ls", "background": "true"}, tool_calls.MALFORMED),
-        ("process", {"action": "poll"}, tool_calls.STRUCTURED),
-        ("process", {"action": "sing"}, tool_calls.MALFORMED),
-        ("sessions_list", {}, tool_calls.STRUCTURED),
+        ("read", {"path": "a"}, report.STRUCTURED),
+        ("read", {"path": "a", "offset": 3}, report.STRUCTURED),
+        ("read", {"path": "a", "offset": 3.0}, report.STRUCTURED),
+        ("read", {"path": "a", "offset": None}, report.STRUCTURED),
+        ("read", {"path": "a", "offset": "3"}, report.MALFORMED),
+        ("read", {"path": "a", "offset": 3.5}, report.MALFORMED),
+        ("read", {"path": "a", "offset": True}, report.MALFORMED),
+        ("exec", {"command": "ls", "background": False, "timeout": 1.5}, report.STRUCTURED),
+        ("exec", {"command": "ls", "background": 1}, report.MALFORMED),
+        ("exec", {"command": "ls", "background": "true"}, report.MALFORMED),
+        ("process", {"action": "poll"}, report.STRUCTURED),
+        ("process", {"action": "sing"}, report.MALFORMED),
+        ("sessions_list", {}, report.STRUCTURED),
     ],
 )
 def test_arguments_satisfy_the_schema(tool: str, arguments: dict[str, Any], kind: str) -> None:
@@ -144,10 +142,10 @@ def test_arguments_satisfy_the_schema(tool: str, arguments: dict[str, Any], kind
 
 def test_a_streamed_call_needs_an_end() -> None:
     answer = Answer(tool_calls=[call()])
-    assert judged(answer).kind == tool_calls.STRUCTURED
+    assert judged(answer).kind == report.STRUCTURED
     assert "without a finish reason" in judged(answer, streamed=True).reason
     answer.finish = "tool_calls"
-    assert judged(answer, streamed=True).kind == tool_calls.STRUCTURED
+    assert judged(answer, streamed=True).kind == report.STRUCTURED
 
 
 @pytest.mark.parametrize(
@@ -171,13 +169,13 @@ def test_a_wrong_finish_reason_names_the_agents_it_breaks(api: type[Dialect], fi
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
-        (Answer(text=LEAK), tool_calls.LEAKED, "came back as text"),
-        (Answer(reasoning=LEAK), tool_calls.LEAKED, "came back as reasoning"),
-        (Answer(text=f"<think>{LEAK}</think>Done."), tool_calls.LEAKED, "came back as reasoning"),
-        (Answer(text=f"<think>I have to send it.</think>{LEAK}"), tool_calls.LEAKED, "came back as text"),
-        (Answer(text="I cannot do that."), tool_calls.ABSENT, 'prose: "I cannot do that."'),
-        (Answer(text=""), tool_calls.ABSENT, "no tool call and no text"),
-        (Answer(reasoning="The user wants hello."), tool_calls.ABSENT, "no tool call and no text"),
+        (Answer(text=LEAK), report.LEAKED, "came back as text"),
+        (Answer(reasoning=LEAK), report.LEAKED, "came back as reasoning"),
+        (Answer(text=f"<think>{LEAK}</think>Done."), report.LEAKED, "came back as reasoning"),
+        (Answer(text=f"<think>I have to send it.</think>{LEAK}"), report.LEAKED, "came back as text"),
+        (Answer(text="I cannot do that."), report.ABSENT, 'prose: "I cannot do that."'),
+        (Answer(text=""), report.ABSENT, "no tool call and no text"),
+        (Answer(reasoning="The user wants hello."), report.ABSENT, "no tool call and no text"),
     ],
 )
 def test_without_a_structured_call(answer: Answer, kind: str, said: str) -> None:
@@ -222,14 +220,14 @@ def test_other_refusals_are_not_about_tools(said: str) -> None:
 
 
 def test_every_verdict_but_the_good_one_has_a_code_and_a_remedy() -> None:
-    for kind in set(tool_calls.BEST_FIRST) - {tool_calls.STRUCTURED}:
-        leak = Leak("the mark", "hermes") if kind == tool_calls.LEAKED else None
+    for kind in set(report.BEST_FIRST) - {report.STRUCTURED}:
+        leak = Leak("the mark", "hermes") if kind == report.LEAKED else None
         for streamed in (False, True):
             verdict = tool_calls.Verdict(kind, "why", leak)
-            assert remedies.failure_code(verdict, streamed).startswith(
+            assert tool_calls.failure_code(verdict, streamed).startswith(
                 "tool_calls_stream_" if streamed else "tool_calls_"
             )
-            assert len(remedies.remedy(verdict, streamed)) > 80
+            assert len(tool_calls.remedy(verdict, streamed)) > 80
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...transport.sse import Event
-from ...untrusted import object_of, parse_json, size_of
-from ..answer import Answer, ToolCall
-from ..parameters import Form
-from .dialect import Dialect, Question, StreamReader, reasoning_of, text_of
+from ..transport.sse import Event
+from ..untrusted import object_of, parse_json, size_of
+from .dialect import Answer, Dialect, Form, Question, StreamReader, ToolCall, reasoning_of, text_of
 
 API_VERSION = "2023-06-01"
 

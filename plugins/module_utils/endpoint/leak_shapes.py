@@ -2,22 +2,198 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Tool calls in text that is no JSON, or broken JSON: the walk from a name to its property."""
+"""The shapes of tool calls in text: as JSON, and as text that is no JSON or broken JSON."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from .apis.dialect import Tool
-from .leak_words import (
-    ARGUMENT_KEYS,
-    NAME_KEYS,
-    NAMESPACE,
-    TOOL_KEY,
-    documents,
-    is_word,
+from .dialect import Tool
+
+NAMESPACE = (
+    r"(?:(?:functions?|default_api|tools?|api|multi_tool_use|plugins?|actions?|skills?|mcp)[.:/]|mcp__\w{1,30}?__){0,2}"
 )
+
+# What a call's two halves are named across templates.
+TOOL_KEYS = r"tool|tool_?name|function|function_?name|func|recipient_?name|tool_use|call|invoke"
+NAME_KEYS = TOOL_KEYS + r"|name|action|recipient|method|command|api|to|plugin|skill|operation|id|type"
+ARGUMENT_KEYS = (
+    r"(?:(?:action|tool|function|call)[ _]?)?(?:arguments?|args|parameters?|params|kwargs|inputs?)|payload|body|data"
+)
+TOOL_KEY = re.compile(TOOL_KEYS, re.IGNORECASE)
+ARGUMENT_KEY = re.compile(ARGUMENT_KEYS, re.IGNORECASE)
+
+# A value that documents a property instead of giving it: its type, or a placeholder.
+_TYPE = re.compile(
+    r"[\"'`<\[{(&]{0,3}(?:str(?:ing)?|integer|int\d{0,2}|number|float|double|bool(?:ean)?|object|array|dict|null|none|undefined"
+    r"|required|optional)\b(?=\s*(?:[\"'`>)\]},;|/?!=&(\[\n]|\.\s|\.?$))|[\"'`]{0,2}(?:<(?!escape)[a-z_][\w ./-]*>|\.\.\.|\u2026|your[ _])",
+    re.IGNORECASE,
+)
+# How a description begins, where nothing but the line tells the value's end.
+_DESCRIPTION = re.compile(
+    r"(?:the|an?|what|which|who|where|when|how|your|any|this|that|text|content|message|name|optional|required|used|specifies)\b",
+    re.IGNORECASE,
+)
+_SCHEMA = re.compile(r"\s*\{?\s*[\"']?(?:type|description|anyOf|\$ref|title|enum)[\"']?\s*:")
+
+
+def is_word(name: str) -> bool:
+    """Tell whether a tool's name is an English word, which stands in texts that are no calls too."""
+    return name.isalpha()
+
+
+def documents(value: str, tool: Tool, key: str, bare: bool = False) -> bool:
+    """Tell whether what stands after a property's key documents it. C(bare): without quotes or brackets round it."""
+    schema = tool.properties.get(key)
+    schema = schema if isinstance(schema, dict) else {}
+    words = value.strip(" \"'`")
+    if words.startswith(tuple(str(choice) for choice in schema.get("enum", ()))):
+        return False
+    description = str(schema.get("description") or "")
+    return bool(
+        _TYPE.match(value)
+        or _SCHEMA.match(value)
+        or (description and words.startswith(description))
+        or re.match(rf"{re.escape(key)}\s*(?:[,)}}\]|\n]|$)", value)
+        or (bare and _DESCRIPTION.match(value))
+    )
+
+
+_OPENING = re.compile(r"[{\[]")
+_NAME = re.compile(r"[\w.:/-]{1,128}")
+_CALL_TYPES = ("tool_call", "tool_use", "function_call")
+_DESCRIBING_KEYS = {"description", "input_schema", "inputSchema", "properties", "$schema"}
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """Yield the outermost JSON objects and arrays that stand anywhere in the text."""
+    decoder = json.JSONDecoder()
+    start = _OPENING.search(text)
+    while start:
+        try:
+            value, position = decoder.raw_decode(text, start.start())
+        except ValueError:
+            position = start.end()
+        except RecursionError:
+            return  # Hundreds of open brackets: a model that has lost its way, not one that calls a tool.
+        else:
+            yield value
+        start = _OPENING.search(text, position)
+
+
+class CallInJson:
+    """Looks for a call in a JSON value, at whatever depth."""
+
+    def __init__(self, offered: dict[str, Tool], names: re.Pattern[str]) -> None:
+        self.offered = offered
+        self.names = names
+
+    def find(self, value: Any) -> str | None:
+        """Return the name of the tool that is called."""
+        waiting = [value]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting += reversed(value)
+            elif isinstance(value, dict):
+                name = self._call(value)
+                if name:
+                    return name
+                waiting += reversed(list(value.values()))
+        return None
+
+    def _tool(self, name: Any) -> Tool | None:
+        found = self.names.fullmatch(name) if isinstance(name, str) else None
+        return self.offered[found.group(1)] if found else None
+
+    def _call(self, content: dict[str, Any]) -> str | None:
+        if _DESCRIBING_KEYS & set(content) and "arguments" not in content:
+            return None
+        arguments = {key: value for key, value in content.items() if ARGUMENT_KEY.fullmatch(key)}
+        for key, value in content.items():
+            tool = self._tool(value)
+            if tool and (
+                content.get("type") in _CALL_TYPES
+                or self._takes_any(arguments, tool)
+                or self._is_flat(content, key, tool)
+            ):
+                return tool.name
+            tool = self._tool(key)
+            if tool and isinstance(value, dict) and self._is_value_of(value, tool, alone=len(content) == 1):
+                return tool.name
+        # A tool that was not offered: only what nothing but a call looks like.
+        for key in ("name", "tool", "tool_name", "function", "function_name", "recipient_name", "action"):
+            name = content.get(key)
+            if isinstance(name, str) and _NAME.fullmatch(name) and not self._tool(name):
+                kinds = ("arguments",) if key == "name" else ("arguments", "args", "tool_input", "action_input")
+                if key.endswith("_name") or content.get("type") in ("function", *_CALL_TYPES):
+                    kinds = (*kinds, "parameters", "input")
+                if any(self._looks_like_arguments(content.get(kind)) for kind in kinds):
+                    return name
+        return None
+
+    @staticmethod
+    def _looks_like_arguments(value: Any) -> bool:
+        if isinstance(value, str):
+            return value.lstrip().startswith("{")
+        return isinstance(value, dict) and not ("properties" in value or value.get("type") == "object")
+
+    def _takes_any(self, arguments: dict[str, Any], tool: Tool) -> bool:
+        return any(self._takes(key, value, tool) for key, value in arguments.items())
+
+    def _takes(self, key: str, value: Any, tool: Tool) -> bool:
+        if isinstance(value, list):
+            return any(
+                isinstance(item, dict) and item.get("name") in tool.properties and "value" in item for item in value
+            )
+        if isinstance(value, str):
+            bare = "param" in key.lower()
+            return key == "arguments" or not any(documents(value, tool, name, bare) for name in tool.properties)
+        if value is None:
+            return key == "arguments"
+        if not isinstance(value, dict) or (
+            not tool.properties.keys() & value.keys() and _DESCRIBING_KEYS & value.keys()
+        ):
+            return False
+        if is_word(tool.name) and key != "arguments" and not tool.properties.keys() & value.keys():
+            return False
+        return key == "arguments" or not value or self._has_values(value, tool)
+
+    def _has_values(self, content: dict[str, Any], tool: Tool) -> bool:
+        """Tell whether an object has values for a tool's properties, or at least none that document them."""
+        return not all(
+            documents(value if isinstance(value, str) else json.dumps(value), tool, key)
+            for key, value in content.items()
+            if value is not None
+        )
+
+    def _is_flat(self, content: dict[str, Any], name_key: str, tool: Tool) -> bool:
+        """Tell whether the properties stand beside the name, or in an object beside it."""
+        if is_word(tool.name) and not TOOL_KEY.fullmatch(name_key):
+            return False
+        rest = {key: value for key, value in content.items() if key != name_key}
+        for candidate in (rest, *(value for value in rest.values() if isinstance(value, dict))):
+            values = {key: value for key, value in candidate.items() if key in tool.properties}
+            if values and self._has_values(values, tool):
+                return True
+        return False
+
+    def _is_value_of(self, content: dict[str, Any], tool: Tool, alone: bool) -> bool:
+        """Tell whether the properties stand under the name."""
+        values = {key: value for key, value in content.items() if key in tool.properties}
+        if is_word(tool.name) and not (alone and set(tool.required) <= values.keys() and len(values) == len(content)):
+            return False
+        if any(
+            isinstance(value, (list, dict)) and tool.properties[key].get("type") == "string"
+            for key, value in values.items()
+        ):
+            return False
+        return bool(values and self._has_values(values, tool))
+
 
 # How far a property may stand from its name: more than the longest header between the two (ids, indices, special tokens).
 _REACH = 320

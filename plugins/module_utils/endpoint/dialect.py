@@ -2,19 +2,189 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the probes need to know of an API."""
+"""What the probes need to know of an API: its requests, and answers in one shape for all three APIs.
+
+A server with the right reasoning parser moves a model's thoughts into a field of their own. Without it they arrive as text,
+between the marks of the model's chat template, and often only the closing mark arrives, because the template wrote the
+opening one into the prompt.
+
+OpenAI's reasoning models refuse C(max_tokens) and C(temperature), llama.cpp and TGI once refused C(tool_choice: required),
+LiteLLM refuses for its backends, and older servers know no C(stream_options).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...failure import Failure
-from ...transport.credentials import quote
-from ...transport.sse import Event
-from ...untrusted import list_of, object_of, parse_json
-from ..answer import Answer, ToolCall
-from ..parameters import Form
+from ..failure import Failure
+from ..transport.credentials import quote
+from ..transport.sse import Event
+from ..untrusted import list_of, object_of, parse_json
+
+# XML-like marks: DeepSeek-R1, Qwen, GLM and most others; Seed-OSS; EXAONE; models that were prompted into it.
+_TAG = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
+
+# (opening mark, closing mark) of one block each. An unclosed block lasts to the end of the text.
+_MARKS = (
+    (rf"<(?P<tag>{_TAG})>", r"</(?P=tag)>"),
+    # Magistral
+    (r"\[THINK\]", r"\[/THINK\]"),
+    # Kimi-VL
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+    # Command A Reasoning
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    # gpt-oss (harmony): every channel but the final one
+    (
+        r"<\|channel\|>(?!final|commentary to=)\w+[^<]*<\|message\|>",
+        r"<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)",
+    ),
+    # Gemma 4
+    (r"<\|channel>(?!final)\w*", r"<channel\|>"),
+    # Gemma 3 derivatives with control tokens of their own
+    (r"<unused94>(?:thought)?", r"<unused95>"),
+)
+_BLOCKS = tuple(re.compile(rf"{begin}(?P<thought>.*?)(?:{end}|\Z)", re.DOTALL) for begin, end in _MARKS)
+
+# The closing marks alone: what stands before the last of them is reasoning.
+_CLOSING = re.compile(
+    rf"\A(?P<thought>.*)(?:</{_TAG}>|\[/THINK\]|\u25c1/think\u25b7|<\|END_THINKING\|>|<channel\|>|<unused95>)",
+    re.DOTALL,
+)
+
+# gpt-oss whose special tokens were stripped: the names of the channels stand in the text.
+_STRIPPED_HARMONY = re.compile(r"\Aanalysis(?P<thought>.+?)assistant\s*final", re.DOTALL)
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return the text without inline reasoning, and the reasoning."""
+    thoughts: list[str] = []
+
+    def take(found: re.Match[str]) -> str:
+        thoughts.append(found["thought"])
+        return ""
+
+    for pattern in (*_BLOCKS, _CLOSING, _STRIPPED_HARMONY):
+        text = pattern.sub(take, text)
+    return text.strip(), "".join(thoughts)
+
+
+# Characters at the end of a text that do not come back by chance.
+_CIRCLE = 64
+
+
+@dataclass
+class ToolCall:
+    """One structured call: every field as the server sent it, whatever its type.
+
+    C(arguments) is a string of JSON in OpenAI's APIs and an object in Anthropic's. C(id) is what the result of the tool
+    refers to: C(id), or C(call_id) in the Responses API.
+    """
+
+    name: Any = None
+    arguments: Any = None
+    id: Any = None
+    kind: Any = "function"
+
+
+@dataclass
+class Answer:
+    """One answer: its text, its reasoning, its structured tool calls.
+
+    C(finish) is the reason for its end in the API's words, empty without one. C(cut) is true when that reason is the token
+    budget, which was C(budget). C(complete) is false when a stream ended before its end was announced; C(faults) says
+    what in a stream no client can put together, C(oddities) what some clients cannot. C(deltas) counts the pieces of text
+    in a stream, C(events) has the types of its events, C(first_delta) and C(last_delta) are seconds from the request.
+    C(prompt_tokens) is the server's count.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    finish: str = ""
+    cut: bool = False
+    budget: int = 0
+    complete: bool = True
+    faults: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
+    deltas: int = 0
+    events: set[str] = field(default_factory=set)
+    first_delta: float = 0.0
+    last_delta: float = 0.0
+    prompt_tokens: int | None = None
+
+    @property
+    def content(self) -> str:
+        """The text without inline reasoning."""
+        return split(self.text)[0]
+
+    @property
+    def inline_reasoning(self) -> str:
+        """The reasoning that stands inside the text, where a user would read it."""
+        return split(self.text)[1].strip()
+
+    @property
+    def thoughts(self) -> str:
+        """All reasoning, from its own field and from inside the text."""
+        return self.reasoning + split(self.text)[1]
+
+    @property
+    def goes_in_circles(self) -> bool:
+        """Whether the end of the text was said before, twice at least: a model that lost its way, which no budget brings back."""
+        end = self.text[-_CIRCLE:]
+        return len(end) == _CIRCLE and self.text.count(end) > 2
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is text or a tool call."""
+        return bool(self.content or self.tool_calls)
+
+
+# How often one question may be asked anew: each parameter can fall away once, tool_choice in two steps.
+MOST_FORMS = 6
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which optional parameters a request has.
+
+    C(tool_choice) is V(required) (where the question demands it), V(auto), or empty for none at all.
+    C(budget_field) names the parameter with the token budget; C(other_budget_field) the one to use where it is refused.
+    """
+
+    budget_field: str
+    other_budget_field: str = ""
+    tool_choice: str = "required"
+    temperature: bool = True
+    stream_options: bool = True
+
+
+def without_refused(form: Form, sent: dict[str, object], said: str, named: str = "") -> Form | None:
+    """Return the form without the parameter that the server refuses, None when it names none that was sent.
+
+    Args:
+        form: The form of the request.
+        sent: The request.
+        said: What the server said.
+        named: The parameter that its error names in a field of its own, more reliable than the sentence.
+
+    """
+
+    def refused(parameter: str) -> bool:
+        if parameter not in sent:
+            return False
+        return named == parameter if named in sent else bool(re.search(rf"\b{parameter}\b", said))
+
+    if refused("stream_options"):
+        return replace(form, stream_options=False)
+    if refused("temperature"):
+        return replace(form, temperature=False)
+    if refused("tool_choice"):
+        return replace(form, tool_choice="auto" if form.tool_choice == "required" else "")
+    if form.other_budget_field and (refused(form.budget_field) or form.other_budget_field in said):
+        return replace(form, budget_field=form.other_budget_field, other_budget_field="")
+    return None
 
 
 @dataclass(frozen=True)
