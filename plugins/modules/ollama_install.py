@@ -375,11 +375,11 @@ from ..module_utils.host.facts import check_ports
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
-from ..module_utils.ollama.install.archive import DEFAULT_VERSION
-from ..module_utils.ollama.install.desired import Desired, name_variables
-from ..module_utils.ollama.install.installation import Installation
-from ..module_utils.ollama.install.removal import remove
-from ..module_utils.ollama.install.unit_file import PATH as UNIT_PATH
+from ..module_utils.ollama.archive import DEFAULT_VERSION
+from ..module_utils.ollama.desired import Desired, name_variables
+from ..module_utils.ollama.installation import Installation
+from ..module_utils.ollama.unit_file import PATH as UNIT_PATH
+from ..module_utils.ollama.unit_file import remove_installation
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},
@@ -449,7 +449,7 @@ def _bring(
 ) -> Outcome:
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
         if state == "absent":
-            return asdict(remove(Machine(), account, desired, check_mode))
+            return asdict(remove_installation(Machine(), account, desired, check_mode))
         installation = Installation(Machine(), account, desired, report)
         work = {"present": installation.converge, "restored": installation.restore, "settled": installation.settle}
         return asdict(work[state](check_mode))

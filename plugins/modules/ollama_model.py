@@ -300,14 +300,10 @@ from ..module_utils.host.sockets import find_listeners
 from ..module_utils.host.tools import find_ollama_client
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
-from ..module_utils.ollama.daemon import (
-    Address,
-    Daemon,
-    parse_address,
-)
-from ..module_utils.ollama.models import registry as store_module
-from ..module_utils.ollama.models.model import Desired, converge
-from ..module_utils.ollama.models.registry import Size
+from ..module_utils.ollama import model_work
+from ..module_utils.ollama.catalogue import Size
+from ..module_utils.ollama.daemon import Address, Daemon, parse_address
+from ..module_utils.ollama.model import Desired, converge
 from ..module_utils.ollama.names import ModelName
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -358,9 +354,9 @@ def _bring(
         )
 
     def check_room(name: ModelName, size: Size) -> None:
-        place = store or store_module.find_store(machine, daemon.address, find_account())
+        place = store or model_work.find_store(machine, daemon.address, find_account())
         if place:
-            store_module.check_room(name, size, place, machine)
+            model_work.check_room(name, size, place, machine)
 
     def plan() -> dict[str, Any] | None:
         result = act(True)

@@ -218,8 +218,8 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.facts import check_ports
 from ..module_utils.host.machine import Machine, find_account
-from ..module_utils.ollama.service.desired import Desired
-from ..module_utils.ollama.service.service import converge
+from ..module_utils.ollama.service import converge
+from ..module_utils.ollama.service_plan import Desired
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "default": 11434},

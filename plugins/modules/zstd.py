@@ -83,7 +83,7 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine
-from ..module_utils.ollama.install.archive import converge
+from ..module_utils.ollama.archive import converge
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {}
 

@@ -24,8 +24,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
     cause_of,
     text_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.pull import Progress
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event, events

@@ -24,9 +24,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired, Result
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import Systemd
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import Desired, Result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 NEW, OLD = ollama_archives.VERSION, ollama_archives.OLD_VERSION
 without_systemd = pytest.mark.skipif(

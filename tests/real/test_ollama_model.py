@@ -20,14 +20,15 @@ import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import identify, weights_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.model import Desired, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.registry import (
-    Size,
-    check_room,
-    find_store,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import Size
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
+    Daemon,
+    identify,
+    parse_address,
+    weights_of,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import check_room, find_store
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 
 MEGABYTES = 1_000_000

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..ollama.install.layout import find_damage, find_leftover, find_previous, read_manifest
+from ..ollama.layout import find_damage, find_leftover, find_previous, read_manifest
 from .local_http import NotAnswering, get_json
 from .machine import Account, Machine
 

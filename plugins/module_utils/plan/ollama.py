@@ -11,10 +11,10 @@ from typing import Any
 
 from ..endpoint.validate import Endpoint
 from ..failure import Failure
+from ..ollama import model as models
 from ..ollama.daemon import Address, Daemon
-from ..ollama.models import model as models
-from ..ollama.service.desired import Desired as DesiredService
-from ..ollama.service.service import converge as converge_service
+from ..ollama.service import converge as converge_service
+from ..ollama.service_plan import Desired as DesiredService
 from ..route.route import build_route
 from .choice import unknown_ollama
 from .ollama_decision import decide, route_fields, short_context

@@ -15,10 +15,10 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Account, Machine, acting_as
 from ..host.sockets import exposed, find_listeners, open_listeners, require_loopback
-from ..ollama.service import dropin
-from ..ollama.service.desired import Desired
-from ..ollama.service.processes import is_ollama
-from ..ollama.service.service import converge
+from ..ollama import dropin
+from ..ollama.presence import is_ollama
+from ..ollama.service import converge
+from ..ollama.service_plan import Desired
 from . import occupant, probe
 from .configuration import Gate
 from .layout import BEFORE

@@ -27,7 +27,7 @@ from ..failure import Failure
 from ..host.machine import Account, Machine, replace_file
 from ..host.sockets import find_listeners, tell_openness
 from ..host.tools import find_package_manager
-from ..ollama.service.systemd import Systemd
+from ..ollama.systemd import Systemd
 from .configuration import Gate, ProxySettings, problems, render_config, render_unit
 from .gate import bring_to_loopback, compare_gates, free_ports, prove_gates, upstream_ports
 from .keep import Kept, keep_token

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..failure import Failure
+from ..fetch.source import Source, parse_source
 from ..host.facts import check_ports
+from ..ollama.archive import check_version
 from ..ollama.daemon import Address, parse_address
-from ..ollama.install.archive import Source, check_version, parse_source
 
 # The page, section WSL with Windows-Host Ollama, writes 0.0.0.0; NemoClaw's later releases 127.0.0.1 (upstream-facts P1).
 _HOSTS = {"all": "0.0.0.0", "loopback": "127.0.0.1"}  # noqa: S104 - what the page asks for, with a warning

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..failure import Failure
+from ..fetch.source import Source
 from ..host.machine import Machine
-from ..ollama.install.archive import Source
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of
 from . import presence

@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import archive
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
 
 SOURCE = Source("/srv/ollama.tgz", "/srv/ollama.tgz", "0" * 64)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models import registry
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.choice import STARTERS, choose
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import catalogue
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import STARTERS, choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_same, parse_name
 
 TOOLS = ["completion", "tools"]
@@ -148,7 +148,7 @@ def test_the_starters_are_those_of_the_page() -> None:
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (4_683_073_184, "4.36 GiB"), (10**15, "909.49 TiB")],
 )
 def test_bytes_for_people(count: int, text: str) -> None:
-    assert registry.format_bytes(count) == text
+    assert catalogue.format_bytes(count) == text
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_bytes_for_people(count: int, text: str) -> None:
     ],
 )
 def test_sizes_for_people(size: tuple[Any, str], text: str) -> None:
-    assert str(registry.Size(*size)) == text
+    assert str(catalogue.Size(*size)) == text
 
 
 @pytest.mark.parametrize(
@@ -171,5 +171,5 @@ def test_a_registry_out_of_reach(monkeypatch: pytest.MonkeyPatch, name: str, siz
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise Failure("dns_failed", "No such host.")
 
-    monkeypatch.setattr(registry.Client, "open", refuse)
-    assert registry.find_size(parse_name(name), False)[:2] == size
+    monkeypatch.setattr(catalogue.Client, "open", refuse)
+    assert catalogue.find_size(parse_name(name), False)[:2] == size

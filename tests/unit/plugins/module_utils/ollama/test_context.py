@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.models.loading import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import (
     Room,
     cache_bytes,
     choose_context,

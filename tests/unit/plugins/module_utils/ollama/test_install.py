@@ -20,14 +20,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
     installation,
     layout,
-    removal,
-    script,
     unit_file,
+    upgrade,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import Desired
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 
@@ -195,23 +194,23 @@ def test_the_unit_goes_with_the_program_unless_it_is_somebody_elses(
     host = Host(tmp_path)
     unit = unit_file.PATH.lstrip("/")
     write(tmp_path, {"opt/ollama/bin/ollama": "new", "opt/ollama/lib/ollama/a.so": "new", unit: text})
-    foreseen = removal.remove(host.machine, find_account(), DESIRED, True)
+    foreseen = unit_file.remove_installation(host.machine, find_account(), DESIRED, True)
     assert host.orders == []
     assert (tmp_path / "opt/ollama/bin/ollama").exists()
-    result = removal.remove(host.machine, find_account(), DESIRED, False)
+    result = unit_file.remove_installation(host.machine, find_account(), DESIRED, False)
     assert result == foreseen
     assert not list((tmp_path / "opt/ollama").rglob("ollama"))
     assert (tmp_path / unit).exists() is stays
     asked = [order.split(" --no-ask-password ")[1] for order in host.orders]
     assert asked == ([] if stays else ["disable ollama.service", "stop ollama.service", "daemon-reload"])
-    assert not removal.remove(host.machine, find_account(), DESIRED, False).changed
+    assert not unit_file.remove_installation(host.machine, find_account(), DESIRED, False).changed
 
 
 # Ollama's own script.
 
 
 def run(text: str, silence: float = 20.0, machine: Machine | None = None) -> str:
-    return script.run(machine or Machine(environ={"HOME": "/"}), io.BytesIO(text.encode()), SOURCE, "0.1.2", silence)
+    return upgrade.run(machine or Machine(environ={"HOME": "/"}), io.BytesIO(text.encode()), SOURCE, "0.1.2", silence)
 
 
 def test_the_script_gets_the_version_and_a_private_file(tmp_path: Path) -> None:
@@ -253,7 +252,7 @@ UNIT = "etc/ollama.service"
 @pytest.mark.parametrize("before", [{**OLD, UNIT: "mine"}, OLD, {"lib/other.so": "mine"}])
 def test_what_the_script_replaced_comes_back(tmp_path: Path, before: dict[str, str]) -> None:
     write(tmp_path, before)
-    kept = script.Kept(tmp_path, tmp_path / UNIT)
+    kept = upgrade.Kept(tmp_path, tmp_path / UNIT)
     run(
         f"cd {tmp_path}; rm -rf lib/ollama; mkdir -p lib/ollama bin etc; echo -n new >lib/ollama/b.so; "
         f"echo -n new >bin/ollama; echo -n theirs >{UNIT}"
@@ -266,7 +265,7 @@ def test_what_the_script_replaced_comes_back(tmp_path: Path, before: dict[str, s
 @pytest.mark.parametrize(("before", "after", "put_back"), [("mine", "mine", True), (None, "theirs", False)])
 def test_the_administrators_unit_stays(tmp_path: Path, before: str | None, after: str, put_back: bool) -> None:
     write(tmp_path, {"etc/other": "", **({UNIT: before} if before else {})})
-    kept = script.Kept(tmp_path, tmp_path / UNIT)
+    kept = upgrade.Kept(tmp_path, tmp_path / UNIT)
     write(tmp_path, {UNIT: "theirs"})
     assert kept.restore_unit() is put_back
     kept.forget()
@@ -303,9 +302,9 @@ def test_a_script_that_fails_leaves_no_service_behind(
         raise KeyboardInterrupt
 
     if trouble == "disk":
-        monkeypatch.setattr(script, "run", full)
+        monkeypatch.setattr(upgrade, "run", full)
     if trouble == "ended":  # while the script runs, which has done all that it does by then
-        monkeypatch.setattr(script, "_wait", ended)
+        monkeypatch.setattr(upgrade, "_wait", ended)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(installation, "ask_ollama_daemon", lambda port: (None, None))
     desired = Desired("0.1.2", None, "script", "system", str(install), None, None, None, None, 1, True, 1, 1)

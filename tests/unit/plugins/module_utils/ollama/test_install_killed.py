@@ -19,9 +19,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import layout
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.desired import Desired, Result
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import Desired, Result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
 
 OLD, NEW = "0.31.1", "0.32.9"
 STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod"}

@@ -14,21 +14,12 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import (
-    Desired,
-    reason_in,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import (
-    Found,
-    Holder,
-    prove,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import (
-    converge,
-    dropin,
-    processes,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.systemd import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, Holder, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.processes import reason_in
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
     Systemd,
     UnitState,
     parse_environment,
@@ -244,7 +235,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_whose_a_process_is(tmp_path: Path, text: str, origin: tuple[Any, bool]) -> None:
     put(tmp_path, "/proc/7/cgroup", text)
-    assert processes.origin_of(Machine(root=tmp_path), 7) == origin
+    assert presence.origin_of(Machine(root=tmp_path), 7) == origin
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process another root directory")
@@ -254,9 +245,9 @@ def test_a_real_process_with_other_files_is_contained(tmp_path: Path) -> None:
     for root, is_contained in ((str(tmp_path), True), ("/", False)):
         with subprocess.Popen([sys.executable, "-c", wait, root], stdout=subprocess.PIPE) as process:
             assert process.stdout and process.stdout.readline() == b"there\n"
-            assert processes.is_contained(Machine(), process.pid) is is_contained
+            assert presence.is_contained(Machine(), process.pid) is is_contained
             process.kill()
-        assert processes.is_contained(Machine(), process.pid) is False  # it is gone
+        assert presence.is_contained(Machine(), process.pid) is False  # it is gone
 
 
 def listener(scope: str, process: str | None) -> dict[str, Any]:
@@ -282,7 +273,7 @@ def listener(scope: str, process: str | None) -> dict[str, Any]:
     ],
 )
 def test_what_is_open_fails(scope: str, process: str, kind: str, remedy: str | None) -> None:
-    origin = processes.Origin("ollama.service", kind == "users")
+    origin = presence.Origin("ollama.service", kind == "users")
     holder = Holder(7, "me", origin, kind == "contained", scope != "loopback")
     found = Found([listener("loopback", "ollama"), listener(scope, process)], [holder], None, True)
     if remedy is None:

@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import desired as install
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install import upgrade
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import dropin, presence
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import Desired, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.presence import Found
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import desired as install
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence, upgrade
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired, Report
 
 PID = 4242
 LOOPBACK, ANY, CARD = "0100007F", "00000000", "0500A8C0"

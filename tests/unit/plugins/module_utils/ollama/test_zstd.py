@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.install.archive import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import converge
 
 # Installs once its lists are there, as apt-get does on a fresh image, and on one that was not updated for weeks.
 FRESH_APT = """#!/bin/sh

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service.desired import Report
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as gates_of_host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate

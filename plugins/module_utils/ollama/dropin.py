@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...failure import Failure
-from ...host.machine import Machine, replace_file
+from ..failure import Failure
+from ..host.machine import Machine, replace_file
 from .systemd import UnitState, parse_environment
 
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)

@@ -2,21 +2,94 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The daemons on a port: who holds it, as which process, of which unit, and whether one is open to the network."""
+"""The daemons on a port: who holds it, as which process, of which unit, with which environment, and whether one is open to the network."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...failure import Failure
-from ...host.machine import Machine, find_account
-from ...host.sockets import find_listeners
-from ..daemon import Address, Daemon
-from ..info import identify
-from ..service import processes
+from ..failure import Failure
+from ..host.machine import Machine, find_account
+from ..host.sockets import find_listeners
+from .daemon import Address, Daemon, identify
 from .systemd import Systemd, UnitState
+
+
+class Origin(NamedTuple):
+    """Where a process comes from: its unit (None outside of one), and whether that belongs to a user's own systemd."""
+
+    unit: str | None
+    is_users: bool
+
+
+def origin_of(machine: Machine, pid: int) -> Origin:
+    """Return the service that a process runs in, by its control group (cgroup v1 and v2)."""
+    for line in (machine.read(f"/proc/{pid}/cgroup") or "").splitlines():
+        controllers, path = line.split(":", 2)[1:]
+        if controllers not in ("", "name=systemd"):
+            continue
+        services = [part for part in path.split("/") if part.endswith(".service")]
+        # user@1000.service/app.slice/ollama.service is a unit of a user's manager; user@1000.service alone is none.
+        is_users = any(part.startswith("user@") for part in services)
+        own = [part for part in services if not part.startswith("user@")]
+        if own:
+            return Origin(own[-1], is_users)
+    return Origin(None, False)
+
+
+def is_contained(machine: Machine, pid: int) -> bool:
+    """Tell whether a process has another file system than ours, as one in a container has: what it runs is no file of this host then.
+
+    Their roots are compared. A hardened service has a mount namespace of its own too, and the control groups of a host that is
+    itself a container are called like those of one.
+    """
+    try:
+        return not os.path.samestat(machine.path(f"/proc/{pid}/root").stat(), machine.root.stat())
+    except OSError:  # ended meanwhile
+        return False
+
+
+def session_of(machine: Machine, pid: int) -> int:
+    """Return the session of a process, which systemd opens anew for each service and a terminal for each shell; 0 without one."""
+    fields = (machine.read(f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return int(fields[3]) if len(fields) > 3 else 0
+
+
+def environment_of(machine: Machine, pid: int) -> dict[str, str] | None:
+    """Return what a process was started with, None when it is not ours to see."""
+    try:
+        content = machine.path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    words = content.decode("utf-8", "replace").split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def owner_of(machine: Machine, pid: int) -> int | None:
+    """Return the user id of a process, None where there is no such process (0 is none)."""
+    try:
+        return machine.path(f"/proc/{pid}").stat().st_uid if pid else None
+    except OSError:
+        return None
+
+
+def program_of(machine: Machine, pid: int) -> str | None:
+    """Return the file that a process runs, None when it is not ours to see or was replaced by an upgrade."""
+    try:
+        target = str(machine.path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return None
+    return None if target.endswith(" (deleted)") else target
+
+
+def is_ollama(listener: Mapping[str, Any]) -> bool:
+    """Tell whether the holder of a socket is called as Ollama is; a docker-proxy before one is not ours to stop."""
+    return bool(re.match(r"ollama", listener["process"] or ""))
+
 
 UNIT = "ollama.service"
 
@@ -36,7 +109,7 @@ class Holder(NamedTuple):
 
     pid: int
     owner: str | None
-    origin: processes.Origin
+    origin: Origin
     is_contained: bool
     is_exposed: bool
     is_local: bool = True
@@ -128,7 +201,7 @@ def look(machine: Machine, port: int, ask: bool = True) -> Found:
     unit = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
     rows = sorted(listeners, key=lambda one: bool(one["scope"] == "loopback"))
     pids = list(dict.fromkeys(one["pid"] for one in rows if one["pid"]))
-    if not pids and rows and unit and processes.owner_of(machine, unit.pid) == rows[0]["uid"]:
+    if not pids and rows and unit and owner_of(machine, unit.pid) == rows[0]["uid"]:
         # Root in a container may not see who holds a socket; the service's own process with the same owner is the one.
         pids = [unit.pid]
     holders = [_holder(machine, pid, [one for one in rows if one["pid"] in (pid, None)]) for pid in pids]
@@ -137,7 +210,7 @@ def look(machine: Machine, port: int, ask: bool = True) -> Found:
             own = Systemd(machine).show(str(holder.origin.unit))
             # A unit of another name is Ollama's only where the daemon is its main process: what somebody started by hand over
             # ssh is found in ssh.service, and a container's port in docker.service.
-            if own.pid == holder.pid and all(processes.is_ollama(one) for one in rows if one["pid"] == holder.pid):
+            if own.pid == holder.pid and all(is_ollama(one) for one in rows if one["pid"] == holder.pid):
                 unit = own
                 break
     return Found(listeners, holders, unit if unit and unit.known else None, bool(listeners))
@@ -145,15 +218,15 @@ def look(machine: Machine, port: int, ask: bool = True) -> Found:
 
 def _holder(machine: Machine, pid: int, rows: list[dict[str, Any]]) -> Holder:
     own = [one for one in rows if one["pid"] == pid] or rows
-    origin = processes.origin_of(machine, pid)
+    origin = origin_of(machine, pid)
     owner = own[0]["user"]
     if origin.is_users and owner and Systemd.is_running(machine):
         main = Systemd(machine).users_main_pid(str(origin.unit), find_account(owner))
         # The shell of a terminal that is a service of the desktop has a session of its own, and so has what was started there.
-        if main and main not in (pid, processes.session_of(machine, pid)):
-            origin = processes.Origin(None, False)
+        if main and main not in (pid, session_of(machine, pid)):
+            origin = Origin(None, False)
     exposed = any(one["scope"] != "loopback" for one in own)
-    return Holder(pid, owner, origin, processes.is_contained(machine, pid), exposed, any(map(_is_local, own)))
+    return Holder(pid, owner, origin, is_contained(machine, pid), exposed, any(map(_is_local, own)))
 
 
 def _is_local(listener: dict[str, Any]) -> bool:
@@ -208,7 +281,7 @@ def refuse_what_is_not_ours(found: Found, port: int) -> None:
     ours = {found.own.pid} if found.own else set()
     others = [one for one in found.open_listeners if one["pid"] not in ours]
     if any(one.origin.is_users or one.is_contained for one in found.open_strays) or not all(
-        processes.is_ollama(one) for one in others if one["process"]
+        is_ollama(one) for one in others if one["process"]
     ):
         raise _exposed(found, port, _remedy(found, port))
     nameless = [one for one in found.open_strays if one.owner is None]
@@ -269,10 +342,10 @@ def _remedy(found: Found, port: int, machine: Machine | None = None) -> str:
             f"It is a container on the host's own network (process {contained.pid}), which only its engine may restart: run it with "
             f"OLLAMA_HOST=127.0.0.1:{port} in its environment, or on a network of its own with its port published on 127.0.0.1 only."
         )
-    if any(one["process"] and not processes.is_ollama(one) for one in found.open_listeners):
+    if any(one["process"] and not is_ollama(one) for one in found.open_listeners):
         return "It is a container's port: publish it on 127.0.0.1 only."
     if machine and found.own and found.unit and found.own.is_exposed:
-        got = (processes.environment_of(machine, found.own.pid) or {}).get("OLLAMA_HOST")
+        got = (environment_of(machine, found.own.pid) or {}).get("OLLAMA_HOST")
         return (
             f"It is the service {found.unit.name}, and its process {found.own.pid} has OLLAMA_HOST={got} although its files say otherwise: "
             f"what its ExecStart= runs sets it ({', '.join(found.unit.files[:1]) or found.unit.name}). Take that out there."

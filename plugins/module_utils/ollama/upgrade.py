@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The upgrade of an Ollama, and the way back to the previous one.
+"""The upgrade of an Ollama, by its archives or by Ollama's own installer, and the way back to the previous one.
 
 What an installation replaces is kept beside it: for as long as it runs, or until its caller has proved more than it can. A run may be
 killed between any two of these steps, so each of them can be begun anew: what is kept stays whole until it is in its place again, and a
@@ -11,21 +11,28 @@ folder without the file that names its version is nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
+import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from ...clock import Deadline
-from ...failure import Failure
-from ...host.machine import Account, Machine, find_account
-from ...host.tools import ask_ollama_daemon
-from ..names import is_older
-from ..service import processes
-from ..service.desired import UnitStart, reason_in
-from ..service.presence import UNIT, Found, look, named_holder
-from ..service.systemd import Systemd
+from ..clock import Deadline
+from ..failure import Failure
+from ..fetch.source import Source
+from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
+from ..host.tools import ask_ollama_daemon
+from . import presence, processes
 from .layout import PARTS, PREVIOUS_VERSION, copy_manifest
+from .names import is_older
+from .presence import UNIT, Found, look, named_holder
+from .processes import UnitStart, reason_in
+from .systemd import Systemd
 
 _FOLDER = PREVIOUS_VERSION.parent
 
@@ -142,7 +149,7 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
     if (
         owner is None
         or (local and (local.origin.is_users or (local.is_contained and local != found.own)))
-        or not all(processes.is_ollama(one) for one in found.listeners if one["process"])
+        or not all(presence.is_ollama(one) for one in found.listeners if one["process"])
     ):
         raise _not_ours(found, port, version)
     if local is None or (os.geteuid() != 0 and (unit or find_account(owner).uid != os.geteuid())):
@@ -151,10 +158,10 @@ def find_running(machine: Machine, port: int, version: str, program: str) -> Run
             f"The daemon on port {port} runs Ollama {version} and has to be restarted, which only root may do. Run the task with "
             "become: true. Nothing was changed.",
         )
-    runs = processes.program_of(machine, local.pid)
+    runs = presence.program_of(machine, local.pid)
     if runs is not None and runs != os.path.realpath(machine.path(program)):
         return None
-    environment = processes.environment_of(machine, local.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
+    environment = presence.environment_of(machine, local.pid) or {"PATH": machine.environ.get("PATH", os.defpath)}
     return Running(port, version, unit, local.pid, program, find_account(owner), environment)
 
 
@@ -225,3 +232,114 @@ def _not_ours(found: Found, port: int, version: str) -> Failure:
         f"The daemon on port {port} ({holder}) runs Ollama {version} and has to be restarted, but it belongs to a "
         "user's own systemd or to a container. Upgrade and restart it where it was started, or set restart: false. Nothing was changed.",
     )
+
+
+# Its curl shows a bar that moves at every 0.1 %; a package manager that it may call for a GPU's driver is silent for long.
+_SILENCE_S = 900.0
+_SCRIPT_POLL_S = 0.5
+_TAIL = 4000
+
+
+def run(machine: Machine, script: IO[bytes], source: Source, version: str, silence: float = _SILENCE_S) -> str:
+    """Run the script with C(sh) and return the command that was run.
+
+    Args:
+        machine: The host; the script gets its environment, with the system's folders alone on PATH.
+        script: The script, at its start, its checksum proved where one was given.
+        source: Where it came from.
+        version: What C(OLLAMA_VERSION) tells it.
+        silence: Seconds without a word after which it is stopped.
+
+    Raises:
+        Failure: C(script_failed).
+
+    """
+    with tempfile.TemporaryDirectory(prefix="nemoclaw-ollama-") as private, tempfile.TemporaryFile() as log:
+        path = Path(private, "install.sh")
+        path.write_bytes(script.read())
+        # It installs to the first of /usr/local/bin, /usr/bin and /bin that is on PATH.
+        environ = {**machine.environ, "OLLAMA_VERSION": version, "PATH": ":".join(SYSTEM_DIRECTORIES)}
+        # Not AnsibleModule.run_command: that knows no limit on silence.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+            ["/bin/sh", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environ,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            code = _wait(process, log, silence)
+        except BaseException:  # Ctrl-C, which the script's own session does not get
+            _kill(process)
+            raise
+        if code != 0:
+            how = f"was silent for {silence:g} s and was stopped" if code is None else f"ended with exit code {code}"
+            said = _tail(log)
+            raise Failure(
+                "script_failed",
+                f"Ran the script {source} with OLLAMA_VERSION={version}: it {how}. Its last words: {' '.join(said[-3:])[:400] or 'none'}. "
+                "What was there before is back in its place.",
+                last_logs=said,
+            )
+    return f"OLLAMA_VERSION={version} sh install.sh"
+
+
+def _wait(process: subprocess.Popen[bytes], log: IO[bytes], silence: float) -> int | None:
+    """Return the exit code, None when it had to be stopped."""
+    size, moved = 0, time.monotonic()
+    while True:
+        try:
+            return process.wait(_SCRIPT_POLL_S)
+        except subprocess.TimeoutExpired:
+            now = os.fstat(log.fileno()).st_size
+            if now != size:
+                size, moved = now, time.monotonic()
+            if time.monotonic() - moved > silence:
+                _kill(process)
+                return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the script with everything that it has started."""
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _tail(log: IO[bytes]) -> list[str]:
+    log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
+    lines = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    return [line.strip()[:300] for line in lines if line.strip()][-20:]
+
+
+class Kept:
+    """What the script is about to replace: it removes the libraries first, and fetches the new ones afterwards."""
+
+    def __init__(self, prefix: Path, unit: Path) -> None:
+        self._prefix = prefix
+        self._unit = unit
+        self._text = unit.read_bytes() if unit.is_file() else None
+        self._folder = Path(tempfile.mkdtemp(prefix=".nemoclaw-ollama-", dir=prefix))
+        copy(prefix, self._folder)
+
+    def restore(self) -> None:
+        """Put back what was there before the script ran."""
+        put_back(self._prefix, self._folder)
+        self.restore_unit(remove=True)
+
+    def restore_unit(self, remove: bool = False) -> bool:
+        """Put the administrator's unit back where the script wrote over it, and tell whether that was needed."""
+        now = self._unit.read_bytes() if self._unit.is_file() else None
+        if now == self._text or (self._text is None and not remove):
+            return False
+        if self._text is None:
+            self._unit.unlink()
+        else:
+            self._unit.write_bytes(self._text)
+        return True
+
+    def forget(self) -> None:
+        """Let go of what was kept."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -9,22 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ...clock import Deadline
-from ...failure import Failure
-from ...jobs.progress import Position, Report, silent
-from ...sizes import format_bytes
-from ..daemon import Daemon
-from ..info import (
-    capabilities,
-    find_loaded,
-    identify,
-    loaded_models,
-)
-from ..names import ModelName, is_same, parse_name
-from . import loading
-from .choice import choose
-from .pull import pull
-from .registry import Size, find_size
+from ..clock import Deadline
+from ..failure import Failure
+from ..jobs.progress import Position, Report, silent
+from ..sizes import format_bytes
+from . import model_work
+from .catalogue import Size, choose, find_size
+from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
+from .model_work import pull
+from .names import ModelName, is_same, parse_name
 
 AUTO = "auto"
 ALL = "all"
@@ -207,7 +200,7 @@ def _make_loaded(
             return
         # The daemon tells nothing more until it has loaded it.
         report(Position("load", message=f"Loading {name}"))
-        loading.load(daemon, result["model"], desired.keep_alive, desired.timeout)
+        model_work.load(daemon, result["model"], desired.keep_alive, desired.timeout)
         entry = find_loaded(daemon, result["model"], result["digest"])
         if entry is None:
             raise Failure(
@@ -254,7 +247,7 @@ def _unload(daemon: Daemon, desired: Desired, check_mode: bool) -> dict[str, Any
     if not check_mode:
         deadline = Deadline(desired.timeout)
         for one in wanted:
-            loading.unload(daemon, one, deadline)
+            model_work.unload(daemon, one, deadline)
     return result
 
 

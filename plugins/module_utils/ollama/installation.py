@@ -10,17 +10,17 @@ import contextlib
 from pathlib import Path
 from typing import IO
 
-from ...failure import Failure
-from ...fetch import download
-from ...fetch.staging import Staging
-from ...host.machine import Account, Machine, acting_as
-from ...host.tools import ask_ollama_daemon, find_ollama_client
-from ...jobs.progress import Position, Report
-from ..names import is_older
-from ..service.presence import UNIT
-from ..service.systemd import Systemd, UnitState
-from . import archive, layout, script, unit_file, upgrade
+from ..failure import Failure
+from ..fetch import download, source
+from ..fetch.staging import Staging
+from ..host.machine import Account, Machine, acting_as
+from ..host.tools import ask_ollama_daemon, find_ollama_client
+from ..jobs.progress import Position, Report
+from . import archive, layout, unit_file, upgrade
 from .desired import SYSTEM_PREFIX, Desired, Result, check_place, foresee
+from .names import is_older
+from .presence import UNIT
+from .systemd import Systemd, UnitState
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
@@ -273,7 +273,7 @@ class Installation:
                 raise self._failed(error) from error
         result.previous = version
 
-    def _sources(self) -> list[archive.Source]:
+    def _sources(self) -> list[source.Source]:
         desired = self._desired
         if desired.method == "script":
             return [archive.script(desired.url, desired.checksum)]
@@ -281,7 +281,7 @@ class Installation:
         return archive.archives(self._version, self._machine, desired.url, desired.checksum, jetpack)
 
     def _unpack(
-        self, result: Result, sources: list[archive.Source], running: upgrade.Running | None, needs_unit: bool
+        self, result: Result, sources: list[source.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
         machine, account, staging = self._machine, self._account, self._staging()
@@ -324,22 +324,22 @@ class Installation:
             with acting_as(account):
                 staging.close()
 
-    def _fetch(self, source: archive.Source, folder: Path, result: Result) -> IO[bytes]:
+    def _fetch(self, source: source.Source, folder: Path, result: Result) -> IO[bytes]:
         fetched = download.fetch(source, folder, self._desired.stall_timeout, self._report)
         result.size = (result.size or 0) + fetched.size
         return fetched.file
 
-    def _run_script(self, result: Result, source: archive.Source, running: upgrade.Running | None) -> None:
+    def _run_script(self, result: Result, source: source.Source, running: upgrade.Running | None) -> None:
         machine, staging = self._machine, self._staging()
         staging.open()
         try:
             file = self._fetch(source, staging.folder, result)
             self._report(Position("script", message=f"Running {source.name}"))
-            kept = script.Kept(self._place, machine.path(unit_file.PATH))
+            kept = upgrade.Kept(self._place, machine.path(unit_file.PATH))
             before = Systemd(machine).show(UNIT) if Systemd.is_running(machine) else None
             try:
                 with file:
-                    result.actions.append(script.run(machine, file, source, self._version))
+                    result.actions.append(upgrade.run(machine, file, source, self._version))
                 if kept.restore_unit():
                     result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
                     self._reload()
@@ -356,7 +356,7 @@ class Installation:
         finally:
             staging.close()
 
-    def _undo_script(self, kept: script.Kept, before: UnitState | None, running: upgrade.Running | None) -> None:
+    def _undo_script(self, kept: upgrade.Kept, before: UnitState | None, running: upgrade.Running | None) -> None:
         """Put back what the script replaced, and its service into the state in which it was: the script starts and enables it."""
         with contextlib.suppress(Failure):
             if before and before.active not in ("active", "activating", "reloading"):
@@ -374,7 +374,7 @@ class Installation:
             "install_failed", f"Installing Ollama {self._version} to {self._prefix} failed: {error}. {outcome}"
         )
 
-    def _prove_script(self, source: archive.Source, running: upgrade.Running | None) -> None:
+    def _prove_script(self, source: source.Source, running: upgrade.Running | None) -> None:
         path, client, daemon = self._look()
         if client != self._version:
             raise Failure(

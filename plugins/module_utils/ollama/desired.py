@@ -10,11 +10,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...failure import Failure
-from ...fetch import download
-from ...fetch.source import Source
-from ...fetch.staging import check_writable
-from ...host.machine import Machine
+from ..failure import Failure
+from ..fetch import download
+from ..fetch.source import Source
+from ..fetch.staging import check_writable
+from ..host.machine import Machine
 from . import archive
 
 _SOURCE = ("ollama_install_url", "ollama_install_checksum")

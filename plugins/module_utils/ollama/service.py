@@ -12,15 +12,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...failure import Failure
-from ...host.machine import Account, Machine, find_account
-from ...host.platform import read_platform
-from ...host.sockets import find_peers
-from ...host.tools import find_ollama_client
-from . import dropin, processes
-from .desired import Desired, ProcessStart, Report, UnitStart, wait_until_answering
-from .plan import VARIABLE, own_setting, plan_adoption, plan_context
+from ..failure import Failure
+from ..host.machine import Account, Machine, find_account
+from ..host.platform import read_platform
+from ..host.sockets import find_peers
+from ..host.tools import find_ollama_client
+from . import dropin, presence, processes
 from .presence import UNIT, Found, look, named_holder, prove, refuse_what_is_not_ours
+from .processes import ProcessStart, UnitStart, wait_until_answering
+from .service_plan import VARIABLE, Desired, Report, own_setting, plan_adoption, plan_context
 from .systemd import Systemd, UnitState
 
 _NAMED = 10
@@ -54,7 +54,7 @@ def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int, 
 
 def start(machine: Machine, found: Found, unit: UnitState, desired: Desired, report: Report, check_mode: bool) -> None:
     systemd, own = Systemd(machine), found.own
-    program = processes.program_of(machine, own.pid) if own else None
+    program = presence.program_of(machine, own.pid) if own else None
     program = program or find_ollama_client(machine, find_account())["path"]
     spark = dropin.spark_environment(machine, read_platform(machine).name, program)
     chosen = plan_context(machine, found, unit, desired, report.before)
@@ -148,7 +148,7 @@ def _cannot_help(machine: Machine, unit: UnitState, pid: int, wanted: dict[str, 
     failure = dropin.overruled_by(machine, unit, wanted)
     if failure:
         return failure
-    got = (processes.environment_of(machine, pid) or {}).get("OLLAMA_HOST")
+    got = (presence.environment_of(machine, pid) or {}).get("OLLAMA_HOST")
     given = f"was given OLLAMA_HOST={got}" if got is not None else "has no OLLAMA_HOST in its environment"
     place = dropin.command_of(machine, unit)
     return dropin.overruled(
@@ -161,7 +161,7 @@ def _cannot_help(machine: Machine, unit: UnitState, pid: int, wanted: dict[str, 
 def _lacks(machine: Machine, pid: int, wanted: dict[str, str], write: bool) -> bool:
     """A daemon that listens where it should keeps its loaded models, however it came to do so; it may lack a variable."""
     more = {name: value for name, value in wanted.items() if name != "OLLAMA_HOST"}
-    running = processes.environment_of(machine, pid)
+    running = presence.environment_of(machine, pid)
     if running is None:
         return write and bool(more)
     return any(running.get(name) != value for name, value in more.items())
@@ -224,7 +224,7 @@ def _start_process(
         else f"Ollama on port {desired.port} is a process and no service, since no systemd runs here: nothing starts it again after a "
         "reboot."
     )
-    local = processes.environment_of(machine, found.local.pid) if found.local else None
+    local = presence.environment_of(machine, found.local.pid) if found.local else None
     report.keep_alive = desired.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
     # Beside one that is right already, one on another address of loopback does no harm.
     stopped = found.open_strays if found.is_taken else found.misplaced_strays
@@ -239,8 +239,8 @@ def _start_process(
     if stopped:
         first = stopped[0]
         account = find_account(first.owner)
-        program = processes.program_of(machine, first.pid)
-        environment = processes.environment_of(machine, first.pid) or environment
+        program = presence.program_of(machine, first.pid)
+        environment = presence.environment_of(machine, first.pid) or environment
     if chosen.length and VARIABLE not in environment:
         report.context = chosen.reason
         wanted = {**wanted, VARIABLE: str(chosen.length)}
@@ -287,7 +287,7 @@ def _refuse_to_stop(found: Found) -> None:
     if (
         not found.holders
         or any(one.origin.is_users or one.is_contained for one in found.strays)
-        or not all(processes.is_ollama(one) for one in found.listeners)
+        or not all(presence.is_ollama(one) for one in found.listeners)
     ):
         raise Failure(
             "ollama_not_stopped",

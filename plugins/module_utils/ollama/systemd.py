@@ -11,8 +11,8 @@ import re
 import shlex
 from typing import NamedTuple
 
-from ...failure import Failure
-from ...host.machine import Account, CommandResult, Machine
+from ..failure import Failure
+from ..host.machine import Account, CommandResult, Machine
 
 # A question takes milliseconds; a stop may wait for TimeoutStopSec, 90 s by default.
 _ASK_LIMIT_S = 10.0

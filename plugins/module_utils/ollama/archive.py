@@ -17,15 +17,15 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from ...failure import Failure
-from ...fetch.source import Source, parse_source
-from ...fetch.trouble import full
-from ...host.machine import Account, Machine
-from ...host.packages import install
-from ...host.platform import normalise_architecture
-from ...host.tools import NO_DAEMON, find_package_manager, parse_ollama_client_version
-from ..names import version_key
+from ..failure import Failure
+from ..fetch.source import Source, parse_source
+from ..fetch.trouble import full
+from ..host.machine import Account, Machine
+from ..host.packages import install
+from ..host.platform import normalise_architecture
+from ..host.tools import NO_DAEMON, find_package_manager, parse_ollama_client_version
 from .layout import LIBRARY, PROGRAM
+from .names import version_key
 
 # Older daemons return tool calls as text (upstream-facts N6, NemoClaw's own minimum of August 2026).
 DEFAULT_VERSION = "0.32.9"

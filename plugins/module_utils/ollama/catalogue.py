@@ -2,31 +2,109 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""How much a model weighs before it is downloaded, from its registry's manifest (upstream-facts N13), and in which store it lies then."""
+"""Models before they are on a host: which fits when none was named, and how much one weighs by its registry (upstream-facts N13)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ...clock import Deadline
-from ...failure import Failure
-from ...host.machine import Account, Machine, find_account
-from ...host.sockets import find_listeners
-from ...preconditions.disk import Need, check_space
-from ...sizes import format_bytes
-from ...transport.client import Client
-from ...transport.url import parse_base_url
-from ...untrusted import list_of, object_of, parse_json
-from ..daemon import Address
-from ..names import DEFAULT_REGISTRY, ModelName
-from ..service import dropin, processes
-from ..service.presence import UNIT
-from ..service.systemd import Systemd
-from .choice import STARTERS
+from ..clock import Deadline
+from ..failure import Failure
+from ..sizes import format_bytes
+from ..transport.client import Client
+from ..transport.url import parse_base_url
+from ..untrusted import list_of, object_of, parse_json
+from .names import DEFAULT_REGISTRY, ModelName
+
+MIB = 1024 * 1024
+
+
+class Starter(NamedTuple):
+    """A model that is offered where none is installed.
+
+    Attributes:
+        name: Its tag in Ollama's registry.
+        total_mib: GPU memory, all of it, below which it is not offered. 32 GiB is the page's rule ("hosts with at least 32
+            GiB of detected GPU memory"); NemoClaw counts NVIDIA GPUs for it.
+        available_mib: Free memory that it needs (upstream ollama-model-registry.ts, upstream-facts N12, June 2026).
+        bytes: What it weighs, for where the registry does not tell (upstream-facts N12, fallback sizes).
+
+    """
+
+    name: str
+    total_mib: int
+    available_mib: int
+    bytes: int
+
+
+# Best first; the last one is for every host (upstream-facts N12).
+STARTERS = (
+    Starter("qwen3.6:35b", 32_768, 26_000, 24_000_000_000),
+    Starter("nemotron-3-nano:30b", 32_768, 22_000, 19_000_000_000),
+    Starter("qwen2.5:7b", 0, 0, 4_683_073_184),
+)
+# NemoClaw takes this one where it is installed (upstream-facts N12).
+_PREFERRED = "nemotron-3-nano:30b"
+
+
+class Choice(NamedTuple):
+    """A model and the reason for it, as part of a sentence."""
+
+    name: str
+    reason: str
+
+
+def choose(
+    installed: Sequence[dict[str, Any]], loaded: Sequence[dict[str, Any]], gpus: dict[str, Any], require_tools: bool
+) -> Choice:
+    """Return the model for a host.
+
+    Args:
+        installed: C({name, size, capabilities}) in Ollama's order.
+        loaded: C({name, size, size_vram}): their memory is given back when another model is loaded, so it counts as available. Else
+            a second run would find too little and choose another model.
+        gpus: C(nemoclaw_host.gpus): C(memory_total_mib), C(memory_available_mib), on unified memory the host's own. And
+            C(host_available_mib), in which models run where there is no GPU; None where nobody knows it.
+        require_tools: Leave out installed models that declare that they cannot use tools.
+
+    """
+    total = gpus["memory_total_mib"] or 0
+    free = gpus["memory_available_mib"]
+    ours = sum(one["size_vram"] or 0 for one in loaded) // MIB
+    available = min(total, free + ours) if free is not None else total
+    fitting = {one.name for one in STARTERS if total >= one.total_mib and available >= one.available_mib}
+    memory = f"{total} MiB of GPU memory, {available} MiB of it for a model" if total else "no GPU memory"
+    known = {one.name for one in STARTERS}
+    room: int | None = available
+    if not total:
+        room = gpus.get("host_available_mib")
+        room = room + sum(one["size"] or 0 for one in loaded) // MIB if room is not None else None
+    usable = [
+        one["name"]
+        for one in installed
+        if (one["name"] in fitting if one["name"] in known else _fits(one["size"], room))
+        and _can(one["capabilities"], "completion")
+        and (not require_tools or _can(one["capabilities"], "tools"))
+    ]
+    if _PREFERRED in usable:
+        return Choice(_PREFERRED, f"it is installed and fits ({memory})")
+    if usable:
+        return Choice(usable[0], f"it is the first of the installed models that fit and can be used ({memory})")
+    largest = next(one.name for one in STARTERS if one.name in fitting)
+    return Choice(largest, f"it is the largest starter model that fits this host ({memory})")
+
+
+def _fits(size: int | None, room: int | None) -> bool:
+    """Tell whether the files of a model, which is the least that it needs in memory, have room."""
+    return size is None or room is None or size <= room * MIB
+
+
+def _can(capabilities: Sequence[str] | None, what: str) -> bool:
+    return capabilities is None or what in capabilities
+
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LIMIT_S = 3.0  # upstream-facts N13
@@ -138,76 +216,3 @@ def unauthorized(name: ModelName) -> Failure:
 def _estimate(name: ModelName) -> Size:
     known = next((one.bytes for one in STARTERS if one.name == str(name)), None)
     return Size(known, "estimate" if known else "unknown")
-
-
-_VARIABLE = "OLLAMA_MODELS"
-_BELOW_HOME = ".ollama/models"
-# Of the user that Ollama's own installer and ollama_install make.
-_SYSTEM_STORE = "/usr/share/ollama/.ollama/models"
-_BLOCK = 512  # st_blocks of stat(2)
-
-
-def find_store(machine: Machine, address: Address, account: Account) -> str | None:
-    """Return the folder of a daemon's models, None for a daemon that is not on this host.
-
-    By what its process was given, as far as we may see it; else by what its unit gives it, and its user's home. Where no daemon is yet,
-    it is where the service will have it.
-    """
-    if not address.is_loopback:
-        return None
-    listener = next(iter(find_listeners(machine, [address.port])), None)
-    given = processes.environment_of(machine, listener["pid"]) if listener and listener["pid"] else None
-    if given is not None:
-        return _by(given, None)
-    if Systemd.is_running(machine):
-        unit = Systemd(machine).show(UNIT)
-        if unit.known:
-            files = dropin.in_files(machine, unit, _VARIABLE)
-            own = {_VARIABLE: str(files[-1].value)} if files else unit.environment
-            return _by(own, unit.user or "root")
-        return _SYSTEM_STORE
-    return _by({}, listener["user"] if listener else account.name)
-
-
-def check_room(name: ModelName, size: Size, store: str, machine: Machine) -> None:
-    """Check that what is still to come of a model has room where it will lie.
-
-    Raises:
-        Failure: C(disk_too_small).
-
-    """
-    if size.bytes is None:
-        return
-    place = machine.path(store)
-    there = sum(min(_stored(place, digest), whole) for digest, whole in size.layers.items())
-    rest = f" (what is still to come of {size})" if there else ""
-    check_space(
-        [Need(f"the model {name}{rest}", str(place), max(0, size.bytes - there))],
-        remedy="Make room there, or have the daemon keep its models on a larger file system: OLLAMA_MODELS in its service "
-        "(ollama_environment)",
-    )
-
-
-def _by(given: Mapping[str, str], user: str | None) -> str | None:
-    if given.get(_VARIABLE):
-        return given[_VARIABLE]
-    home = given.get("HOME")
-    if not home and user:
-        try:
-            home = find_account(user).home
-        except Failure:
-            return None
-    return f"{home}/{_BELOW_HOME}" if home else None
-
-
-def _stored(store: Path, digest: str) -> int:
-    """Return the bytes of a blob that are on the disk, whole or in part; 0 where we may not look."""
-    blob = store / "blobs" / digest.replace(":", "-")
-    for path in (blob, Path(f"{blob}-partial")):
-        try:
-            facts = path.stat()
-        except OSError:
-            continue
-        # A part has its full length from the beginning, with holes in it.
-        return min(facts.st_size, facts.st_blocks * _BLOCK)
-    return 0

@@ -2,22 +2,107 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Pull a model: follow the daemon's progress, notice when there is none, and say what went wrong and what to do."""
+"""What is done to a model: pulled where there is room for it, with progress and a watchdog for silence; loaded and unloaded.
+
+By the native API: C(keep_alive) on /v1 is silently ignored (upstream-facts P3).
+"""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from ...failure import Failure
-from ...jobs.progress import Position, Report, silent
-from ...sizes import format_bytes
-from ...transport.credentials import quote
-from ...untrusted import size_of
-from ..daemon import Daemon
-from ..names import ModelName
-from .registry import Size, not_in_registry, unauthorized
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.machine import Account, Machine, find_account
+from ..host.sockets import find_listeners
+from ..jobs.progress import Position, Report, silent
+from ..preconditions.disk import Need, check_space
+from ..sizes import format_bytes
+from ..transport.credentials import quote
+from ..untrusted import size_of
+from . import dropin, presence
+from .catalogue import Size, not_in_registry, unauthorized
+from .daemon import Address, Answer, Daemon, loaded_models
+from .names import ModelName, is_same
+from .presence import UNIT
+from .systemd import Systemd
+
+_VARIABLE = "OLLAMA_MODELS"
+_BELOW_HOME = ".ollama/models"
+# Of the user that Ollama's own installer and ollama_install make.
+_SYSTEM_STORE = "/usr/share/ollama/.ollama/models"
+_BLOCK = 512  # st_blocks of stat(2)
+
+
+def find_store(machine: Machine, address: Address, account: Account) -> str | None:
+    """Return the folder of a daemon's models, None for a daemon that is not on this host.
+
+    By what its process was given, as far as we may see it; else by what its unit gives it, and its user's home. Where no daemon is yet,
+    it is where the service will have it.
+    """
+    if not address.is_loopback:
+        return None
+    listener = next(iter(find_listeners(machine, [address.port])), None)
+    given = presence.environment_of(machine, listener["pid"]) if listener and listener["pid"] else None
+    if given is not None:
+        return _by(given, None)
+    if Systemd.is_running(machine):
+        unit = Systemd(machine).show(UNIT)
+        if unit.known:
+            files = dropin.in_files(machine, unit, _VARIABLE)
+            own = {_VARIABLE: str(files[-1].value)} if files else unit.environment
+            return _by(own, unit.user or "root")
+        return _SYSTEM_STORE
+    return _by({}, listener["user"] if listener else account.name)
+
+
+def check_room(name: ModelName, size: Size, store: str, machine: Machine) -> None:
+    """Check that what is still to come of a model has room where it will lie.
+
+    Raises:
+        Failure: C(disk_too_small).
+
+    """
+    if size.bytes is None:
+        return
+    place = machine.path(store)
+    there = sum(min(_stored(place, digest), whole) for digest, whole in size.layers.items())
+    rest = f" (what is still to come of {size})" if there else ""
+    check_space(
+        [Need(f"the model {name}{rest}", str(place), max(0, size.bytes - there))],
+        remedy="Make room there, or have the daemon keep its models on a larger file system: OLLAMA_MODELS in its service "
+        "(ollama_environment)",
+    )
+
+
+def _by(given: Mapping[str, str], user: str | None) -> str | None:
+    if given.get(_VARIABLE):
+        return given[_VARIABLE]
+    home = given.get("HOME")
+    if not home and user:
+        try:
+            home = find_account(user).home
+        except Failure:
+            return None
+    return f"{home}/{_BELOW_HOME}" if home else None
+
+
+def _stored(store: Path, digest: str) -> int:
+    """Return the bytes of a blob that are on the disk, whole or in part; 0 where we may not look."""
+    blob = store / "blobs" / digest.replace(":", "-")
+    for path in (blob, Path(f"{blob}-partial")):
+        try:
+            facts = path.stat()
+        except OSError:
+            continue
+        # A part has its full length from the beginning, with holes in it.
+        return min(facts.st_size, facts.st_blocks * _BLOCK)
+    return 0
+
 
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.
 _VERIFY_RATE = 50_000_000
@@ -181,14 +266,14 @@ def _follow(
     # A daemon that checks a digest is silent for long; one that waits for data repeats itself 16 times a second.
     for line in daemon.follow("/api/pull", body, stall + progress.total / _VERIFY_RATE):
         if line.get("error"):
-            raise _refusal(daemon, name, str(line["error"]))
+            raise _pull_refusal(daemon, name, str(line["error"]))
         progress.take(line)
         report(progress.position(name))
         if progress.phase == "done":
             return {**progress.as_result(), "percent": 100.0}
         if time.monotonic() - progress.moved > progress.patience(stall):
             raise _stalled(name, stall, progress)
-    raise _refusal(daemon, name, "unexpected EOF")
+    raise _pull_refusal(daemon, name, "unexpected EOF")
 
 
 def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
@@ -201,7 +286,7 @@ def _stalled(name: ModelName, stall: float, progress: Progress) -> Failure:
     )
 
 
-def _refusal(daemon: Daemon, name: ModelName, error: str) -> Failure:
+def _pull_refusal(daemon: Daemon, name: ModelName, error: str) -> Failure:
     """Return what an error of the daemon means."""
     said, lower = quote(error, "", 300), error.lower()
     if "file does not exist" in lower or "manifest unknown" in lower:
@@ -217,3 +302,88 @@ def _refusal(daemon: Daemon, name: ModelName, error: str) -> Failure:
         f"Ollama could not pull {name}: {said}. Look at its log ({daemon.log}).",
         server_message=said,
     )
+
+
+_POLL_S = 0.2
+
+
+def load(daemon: Daemon, model: str, keep_alive: str, timeout: float) -> None:
+    """Have a model loaded; a request without a prompt does that and generates nothing.
+
+    Raises:
+        Failure: C(memory_short), C(load_timeout) or C(load_failed).
+
+    """
+    body = {"model": model, "keep_alive": _duration(keep_alive), "stream": False}
+    try:
+        answer = daemon.ask("POST", "/api/generate", body, timeout)
+    except Failure as failure:
+        if failure.code == "ollama_timeout":
+            raise Failure(
+                "load_timeout",
+                f"Ollama at {daemon} did not load {model} within {timeout:g} s. Large models on slow disks need longer: raise "
+                "ollama_load_timeout (option timeout), and OLLAMA_LOAD_TIMEOUT (5 minutes by default) in the daemon's service.",
+                model=model,
+            ) from None
+        if failure.code == "ollama_lost":
+            raise Failure(
+                "load_failed",
+                f"Ollama at {daemon} ended while it loaded {model}. Look at its log ({daemon.log}): it may have run out of "
+                "memory, or the model does not fit this version of Ollama.",
+                model=model,
+            ) from None
+        raise
+    if answer.status != 200:
+        raise _load_refusal(daemon, model, answer)
+
+
+def unload(daemon: Daemon, model: str, deadline: Deadline) -> None:
+    """Have a model unloaded and wait until it is gone: the daemon answers at once and waits for running requests.
+
+    Raises:
+        Failure: C(unload_failed).
+
+    """
+    answer = daemon.ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False}, 30)
+    while answer.status in (200, 404) and any(is_same(one["name"], model) for one in loaded_models(daemon)):
+        if deadline.remaining < _POLL_S:
+            raise Failure(
+                "unload_failed",
+                f"Asked Ollama at {daemon} to unload {model}, and it is still in memory after {deadline.seconds:g} s. A request may "
+                "still run on it, or somebody loads it again: look who uses it.",
+                model=model,
+            )
+        deadline.sleep(_POLL_S)
+    if answer.status not in (200, 404):
+        raise Failure(
+            "unload_failed",
+            f"Asked Ollama at {daemon} to unload {model}: HTTP {answer.status} {answer.error}. Look at its log "
+            f"({daemon.log}).",
+            model=model,
+        )
+
+
+def _load_refusal(daemon: Daemon, model: str, answer: Answer) -> Failure:
+    details: dict[str, Any] = {"model": model, "status": answer.status, "server_message": answer.error}
+    if "system memory" in answer.error:
+        return Failure(
+            "memory_short",
+            f"Ollama at {daemon} has too little memory for {model}: {answer.error}. Unload other models, choose a smaller one, or "
+            "lower ollama_context_length (OLLAMA_CONTEXT_LENGTH in the daemon's service).",
+            **details,
+        )
+    return Failure(
+        "load_failed",
+        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). Where no other "
+        "model loads either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) installs it once "
+        "more.",
+        **details,
+    )
+
+
+def _duration(text: str) -> int | str:
+    """Return a duration as Ollama wants it: bare numbers are seconds, as a number; negative means for ever."""
+    try:
+        return int(text)
+    except ValueError:
+        return text

@@ -2,73 +2,140 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What is wanted of the service, what is done about it, and how long we wait for it."""
+"""A daemon's start and end: processes stopped and started, and the wait until what was started answers."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...clock import Deadline
-from ...failure import Failure
-from ..daemon import Address, Daemon
-from ..info import identify
-from .systemd import (
-    Systemd,
-    UnitState,
-)
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.machine import Account, Machine
+from .daemon import Address, Daemon, identify
+from .service_plan import Desired
+from .systemd import Systemd, UnitState
 
-_POLL_S = 0.2
+_POLL_S = 0.1
+# Ollama ends within a second of SIGTERM, a little longer with a model in memory.
+_STOP_LIMIT_S = 20.0
+# What it takes the place of is ended by the new process itself, in whose environment the settings of the old one are: a run that is
+# killed in between leaves no host without its daemon. A zombie has ended. The log is the user's own file, opened as the user.
+_LAUNCH = """
+for one; do kill "$one"; done
+for one; do
+    while [ -e "/proc/$one" ] && ! grep -q ') Z ' "/proc/$one/stat"; do sleep 0.1; done
+done 2>/dev/null
+mkdir -p "$HOME/.ollama" && exec "$0" serve >>"$HOME/.ollama/serve.log" 2>&1
+"""
+
+
+def stop(pid: int, machine: Machine) -> None:
+    """End a process and wait until it is gone.
+
+    Raises:
+        Failure: C(root_needed), C(ollama_not_stopped).
+
+    """
+    if _signal(pid, signal.SIGTERM):
+        _await_end(pid, machine)
+
+
+def _signal(pid: int, number: int) -> bool:
+    """Send a signal (0: none, only look), and tell whether there is such a process."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        raise Failure(
+            "root_needed",
+            f"Process {pid} is another user's Ollama, which only root may stop: run the task with become: true.",
+        ) from None
+    return True
+
+
+def _await_end(pid: int, machine: Machine) -> None:
+    deadline = Deadline(_STOP_LIMIT_S)
+    while _is_alive(machine, pid):
+        if not deadline.remaining:
+            raise Failure(
+                "ollama_not_stopped",
+                f"Asked Ollama (process {pid}) to end, and it still runs after {_STOP_LIMIT_S:g} s. Look what it does; it was not killed.",
+            )
+        deadline.sleep(_POLL_S)
+
+
+def log_of(account: Account, environment: Mapping[str, str]) -> Path:
+    """Return where a daemon that start() has started writes to."""
+    return Path(environment.get("HOME", account.home), ".ollama", "serve.log")
+
+
+def start(
+    machine: Machine,
+    program: str,
+    account: Account,
+    environment: Mapping[str, str],
+    instead_of: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a daemon that lives on after us, as C(account), its output in log_of().
+
+    Args:
+        machine: The host.
+        program: The file.
+        account: Whose process it becomes.
+        environment: What it is started with.
+        instead_of: Processes of this account that it ends first.
+
+    Raises:
+        Failure: C(ollama_not_started), C(root_needed), C(ollama_not_stopped).
+
+    """
+    ended = [pid for pid in instead_of if _signal(pid, 0)]
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0 and account.uid != 0:
+        identity = {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)}
+    try:
+        # Not AnsibleModule.run_command: that waits for the end, which is not to come.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            ["/bin/sh", "-c", _LAUNCH, program, *map(str, ended)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"HOME": account.home, "USER": account.name, "LOGNAME": account.name, **environment},
+            start_new_session=True,
+            **identity,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise Failure("ollama_not_started", f"Tried to start {program} serve as {account.name}: {error}.") from error
+    try:
+        for pid in ended:
+            _await_end(pid, machine)
+    except Failure:
+        process.kill()  # what does not end stays
+        raise
+    return process
+
+
+def _is_alive(machine: Machine, pid: int) -> bool:
+    status = machine.read(f"/proc/{pid}/stat")
+    # A zombie has let go of its sockets; its parent may never look.
+    return status is not None and status.rpartition(")")[2].split()[:1] != ["Z"]
+
+
+_ANSWER_POLL_S = 0.2
 # A daemon that has ended three times in a row does so again. Ollama's unit waits 3 s between two starts.
 _CRASHES = 3
 _TAIL = 8192
 # What systemd itself writes into a unit's journal.
 _MANAGERS = re.compile(r"(?:[\w@.-]+\.service: |Start(?:ed|ing) |Stopp(?:ed|ing) )")
 _ERROR = re.compile(r"^Error:|^panic:|^fatal|level=ERROR|permission denied", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Desired:
-    """What is wanted: C(started), C(stopped) or C(absent) (our drop-in), on a port, with more variables for the service.
-
-    Attributes:
-        least_context: Tokens of context that models get at least where nobody has set another length; 0 leaves it to Ollama.
-        model: The model that it is for, with C(model_bytes) where it is not on the host yet.
-
-    """
-
-    state: str
-    port: int
-    environment: dict[str, Any]
-    enabled: bool
-    timeout: float
-    least_context: int = 0
-    model: str | None = None
-    model_bytes: int = 0
-
-
-@dataclass
-class Report:
-    """What the module returns."""
-
-    changed: bool = False
-    restarted: bool = False
-    actions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    before: str = ""
-    after: str = ""
-    path: str | None = None
-    context: str = ""  # what was decided about the context, as sentences
-    keep_alive: str | None = None  # what the service's owner has set
-    closed: dict[str, Any] | None = None  # what was open to the network, to whom, and who was connected
-
-    def plan(self, action: str) -> None:
-        """Note something that is done, or would be in check mode."""
-        self.changed = True
-        self.actions.append(action)
 
 
 class Start(Protocol):
@@ -145,7 +212,7 @@ def wait_until_answering(desired: Desired, start: Start) -> None:
         except Failure as failure:
             over = start.why_over()
             if deadline.remaining and over is None:
-                deadline.sleep(_POLL_S)
+                deadline.sleep(_ANSWER_POLL_S)
                 continue
             logs = start.last_logs()
             said = reason_in(logs)
