@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils.failure import Failure
-from ..module_utils.route.providers import canonical_provider
-from ..module_utils.route.route import SANDBOX_HOST, build_route
+from ..module_utils.route.route import SANDBOX_HOST, build_route, canonical_provider
 
 
 def provider(name: str) -> str:

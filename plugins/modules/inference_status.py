@@ -170,9 +170,9 @@ from ..module_utils.status.check import (
     check_exposure,
     check_proxy,
     check_server,
+    render,
 )
 from ..module_utils.status.gateway import Wanted, check_gateway
-from ..module_utils.status.lines import render
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},

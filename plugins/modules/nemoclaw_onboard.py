@@ -240,9 +240,9 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
-from ..module_utils.nemoclaw.gateway import GATEWAY
 from ..module_utils.nemoclaw.onboard import Onboarding
 from ..module_utils.nemoclaw.program import find_nemoclaw
+from ..module_utils.nemoclaw.records import GATEWAY
 from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -285,10 +285,9 @@ from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
-from ..module_utils.nim.container import DEFAULT_NAME
-from ..module_utils.nim.context import Desired
+from ..module_utils.nim.catalogue import REGISTRY
+from ..module_utils.nim.context import DEFAULT_NAME, Desired
 from ..module_utils.nim.lifecycle import converge, secrets_of
-from ..module_utils.nim.models import REGISTRY
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,

@@ -375,8 +375,7 @@ from ..module_utils.host.facts import check_ports
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
-from ..module_utils.ollama.archive import DEFAULT_VERSION
-from ..module_utils.ollama.desired import Desired, name_variables
+from ..module_utils.ollama.archive import DEFAULT_VERSION, Desired, name_variables
 from ..module_utils.ollama.installation import Installation
 from ..module_utils.ollama.unit_file import PATH as UNIT_PATH
 from ..module_utils.ollama.unit_file import remove_installation

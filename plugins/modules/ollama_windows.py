@@ -295,9 +295,9 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.windows import converge
 from ..module_utils.windows.converge import as_result
-from ..module_utils.windows.desired import make_desired
-from ..module_utils.windows.host import Windows
-from ..module_utils.windows.memory import Keeper
+from ..module_utils.windows.powershell import Windows
+from ..module_utils.windows.presence import Keeper
+from ..module_utils.windows.refusals import make_desired
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {

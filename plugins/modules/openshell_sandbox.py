@@ -180,9 +180,9 @@ from ..module_utils.base import (
 )
 from ..module_utils.failure import Failure
 from ..module_utils.jobs.job import Job
+from ..module_utils.openshell.changes import Making, SandboxOutcome, remove_sandbox, restart_sandbox
 from ..module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell, open_cli
 from ..module_utils.openshell.look import DesiredSandbox
-from ..module_utils.openshell.sandbox import Making, Outcome, remove, restart
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -215,9 +215,9 @@ def _bring(cli: OpenShell, desired: DesiredSandbox, params: dict[str, Any], chec
     sides = (f"{desired.name}: absent\n", f"{desired.name}: present\n")
     if params["state"] == "absent":
         # Deleting one takes seconds, and its end is a list that is looked at again and again: nothing to show.
-        return {"finished": True, **_result(cli, remove(cli, desired, check_mode), sides[::-1])}
+        return {"finished": True, **_result(cli, remove_sandbox(cli, desired, check_mode), sides[::-1])}
     if params["state"] == "restarted":
-        outcome = restart(cli, desired, check_mode)
+        outcome = restart_sandbox(cli, desired, check_mode)
         return {
             "finished": True,
             **_result(cli, outcome, (f"{desired.name}: running\n", f"{desired.name}: restarted\n")),
@@ -235,7 +235,7 @@ def _bring(cli: OpenShell, desired: DesiredSandbox, params: dict[str, Any], chec
     return job.run(plan, lambda report: _result(cli, making.work(report), sides), wait).as_result()
 
 
-def _result(cli: OpenShell, outcome: Outcome, sides: tuple[str, ...]) -> dict[str, Any]:
+def _result(cli: OpenShell, outcome: SandboxOutcome, sides: tuple[str, ...]) -> dict[str, Any]:
     diff = dict(zip(("before", "after"), sides if outcome.changed else ("", "")))
     return {**outcome.as_result(), "release": str(cli.release), "diff": diff}
 

@@ -350,19 +350,9 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.proxy import transaction
-from ..module_utils.proxy.configuration import (
-    PROBE_PATH,
-    Gate,
-    ProxySettings,
-)
-from ..module_utils.proxy.gate import (
-    bring_to_loopback,
-    compare_gates,
-    free_ports,
-    prove_gates,
-    upstream_ports,
-)
-from ..module_utils.proxy.layout import ACCOUNT, UNIT
+from ..module_utils.proxy.configuration import ACCOUNT, PROBE_PATH, UNIT, Gate, ProxySettings
+from ..module_utils.proxy.gate import compare_gates, prove_gates, upstream_ports
+from ..module_utils.proxy.ports import bring_to_loopback, free_ports
 from ..module_utils.proxy.probe import GATE_WORKS, SERVING
 
 _NEED_GATES = ("present", "checked", "free", "loopback", "compared", "serving")

@@ -178,8 +178,8 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
+from ..module_utils.proxy.configuration import ACCOUNT
 from ..module_utils.proxy.keep import keep_token
-from ..module_utils.proxy.layout import ACCOUNT
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},

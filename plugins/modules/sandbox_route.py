@@ -244,12 +244,11 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.jobs.progress import Report
-from ..module_utils.openshell.backend import Desired
 from ..module_utils.openshell.probe import DEFAULT_IMAGE
+from ..module_utils.openshell.route import Desired
 from ..module_utils.proxy.token import read_token, token_path
 from ..module_utils.route import backends
-from ..module_utils.route.journal import Journal
-from ..module_utils.route.record import read_record, record_path
+from ..module_utils.route.record import Journal, read_record, record_path
 from ..module_utils.route.route import check_route
 from ..module_utils.route.transaction import PathProbe, Transaction
 from ..module_utils.transport.credentials import clean_key

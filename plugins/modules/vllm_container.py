@@ -319,8 +319,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
 from ..module_utils.vllm import lifecycle
-from ..module_utils.vllm.context import Desired, Vllm, check_desired
-from ..module_utils.vllm.specs import DEFAULT_NAME
+from ..module_utils.vllm.context import DEFAULT_NAME, Desired, Vllm, check_desired
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,

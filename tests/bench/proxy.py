@@ -29,7 +29,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import configuration, layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import configuration
 
 TOP = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("BENCH_RUNS", "5"))
@@ -159,9 +159,13 @@ def gate_config(tokens: Path, token: str, port: int, behind: int) -> str:
     tokens.write_text(f'"Bearer {token}" 1;\n', encoding="utf-8")
     gate = configuration.Gate("ollama", port, upstream_port=behind)
     made = configuration.render_config(configuration.ProxySettings([gate], ["127.0.0.1"]))
-    for path, own in ((layout.TOKENS, tokens), (layout.PID, f"{tokens}.pid"), (layout.TEMP, tokens.parent / "temp")):
+    for path, own in (
+        (configuration.TOKENS, tokens),
+        (configuration.PID, f"{tokens}.pid"),
+        (configuration.TEMP, tokens.parent / "temp"),
+    ):
         made = made.replace(f" {path};", f" {own};")
-    return made.replace(f"user {layout.ACCOUNT};", "user root;") + "daemon off;\n"
+    return made.replace(f"user {configuration.ACCOUNT};", "user root;") + "daemon off;\n"
 
 
 def backend_config(folder: Path, port: int) -> str:

@@ -15,21 +15,22 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import gpus, sockets
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import (
-    find_recorded,
-    recorded_names,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.text import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
     LINE_LIMIT,
     cause_of,
     text_of,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import (
+    find_recorded,
+    recorded_names,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event, events
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import MARK, parse_answer
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Event, events
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import parse_answer
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import MARK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -22,7 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     find_account,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route

@@ -22,9 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     oneshot,
     readiness,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
-    plan as plans,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure

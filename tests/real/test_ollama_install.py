@@ -24,7 +24,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tool
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import Desired, Result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 

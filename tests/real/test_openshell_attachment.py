@@ -15,7 +15,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look, proof, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import (
     Attachment,
     Desired,
@@ -42,10 +42,10 @@ def gateway(running: openshell_parts.Gateway) -> openshell_parts.Gateway:
 
 @pytest.fixture
 def cli(gateway: openshell_parts.Gateway, open_cli: OpenCli, monkeypatch: pytest.MonkeyPatch) -> OpenShell:
-    monkeypatch.setattr(sandbox, "_POLL_S", 0.1)
+    monkeypatch.setattr(changes, "_POLL_S", 0.1)
     found = open_cli(gateway, ways=(ROUTE, ATTACHMENT))
     assert (found.way, str(found.release)) == (ATTACHMENT, "0.1.5")
-    sandbox.have(found, look.DesiredSandbox("first", "lab/ready:1", timeout=20), False)
+    changes.ensure_sandbox(found, look.DesiredSandbox("first", "lab/ready:1", timeout=20), False)
     return found
 
 
@@ -159,7 +159,7 @@ def test_a_new_key_needs_a_new_process(cli: OpenShell, gateway: openshell_parts.
 def test_several_pages(cli: OpenShell, llama: Llama) -> None:
     """The stand-in's lists have two entries a page."""
     for name in ("second", "third", "fourth", "fifth"):
-        sandbox.have(cli, look.DesiredSandbox(name, "lab/ready:1", timeout=20), False)
+        changes.ensure_sandbox(cli, look.DesiredSandbox(name, "lab/ready:1", timeout=20), False)
     assert [one.name for one in list_sandboxes(cli)] == ["fifth", "first", "fourth", "second", "third"]
     desired = desired_for(llama("good", api_key=KEY).base_url, sandbox="fifth")
     attach(cli, desired)
@@ -189,7 +189,7 @@ def test_what_cannot_be_attached(cli: OpenShell, gateway: openshell_parts.Gatewa
 
 
 def test_a_sandbox_that_never_applies_it(cli: OpenShell) -> None:
-    sandbox.have(cli, look.DesiredSandbox("old", "lab/old-supervisor:1", timeout=20), False)
+    changes.ensure_sandbox(cli, look.DesiredSandbox("old", "lab/old-supervisor:1", timeout=20), False)
     desired = desired_for("http://127.0.0.1:11435/v1", sandbox="old", timeout=1)
     failure = failure_of(attach, cli, desired)
     assert (failure.code, failure.details["state"]) == ("attachment_not_ready", "pending")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import find_sandbox
@@ -23,7 +23,7 @@ DESIRED = look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_POLL_S", 0.1)
+    monkeypatch.setattr(changes, "_POLL_S", 0.1)
 
 
 def creations(gateway: openshell_parts.Gateway) -> int:
@@ -32,21 +32,21 @@ def creations(gateway: openshell_parts.Gateway) -> int:
 
 def failure_of(cli: OpenShell, desired: look.DesiredSandbox) -> Failure:
     with pytest.raises(Failure) as caught:
-        sandbox.have(cli, desired, False)
+        changes.ensure_sandbox(cli, desired, False)
     assert caught.value.message.isprintable()
     return caught.value
 
 
 def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    planned = sandbox.have(openshell, DESIRED, True)
+    planned = changes.ensure_sandbox(openshell, DESIRED, True)
     assert (planned.changed, planned.sandbox) == (True, None)
     assert creations(gateway) == 0
-    first = sandbox.have(openshell, DESIRED, False)
+    first = changes.ensure_sandbox(openshell, DESIRED, False)
     assert first.changed
     assert first.as_result()["phase"] == "Ready"
     assert gateway.known()["sandboxes"]["my-assistant"]["image"] == "lab/ready:1"
     for check_mode in (True, False):
-        again = sandbox.have(openshell, DESIRED, check_mode)
+        again = changes.ensure_sandbox(openshell, DESIRED, check_mode)
         assert not again.changed
         assert again.sandbox == first.sandbox
     assert creations(gateway) == 1
@@ -54,15 +54,15 @@ def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway)
 
 def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     changes.ensure_provider(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
-    sandbox.have(openshell, replace(DESIRED, image=None, providers=("lab",)), False)
+    changes.ensure_sandbox(openshell, replace(DESIRED, image=None, providers=("lab",)), False)
     assert gateway.known()["sandboxes"]["my-assistant"]["providers"] == ["lab"]
 
 
 def test_one_that_somebody_else_makes_is_waited_for(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    other = sandbox.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
+    other = changes.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
     while find_sandbox(openshell, DESIRED.name) is None:
         assert not other.ended(0.05)
-    outcome = sandbox.have(openshell, DESIRED, False)
+    outcome = changes.ensure_sandbox(openshell, DESIRED, False)
     assert not outcome.changed
     assert outcome.as_result()["phase"] == "Ready"
     assert creations(gateway) == 1
@@ -107,30 +107,30 @@ def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_
     openshell.call("provider", "delete", "lab")
     for check_mode in (True, False):
         with pytest.raises(Failure, match="provider lab, and somebody deleted") as caught:
-            sandbox.have(openshell, DESIRED, check_mode)
+            changes.ensure_sandbox(openshell, DESIRED, check_mode)
         assert caught.value.code == "route_dangling"
     assert creations(gateway) == 0
     changes.ensure_provider(openshell, lab, False)
-    assert sandbox.have(openshell, DESIRED, False).changed
+    assert changes.ensure_sandbox(openshell, DESIRED, False).changed
 
 
 def test_stop_and_start(openshell: OpenShell) -> None:
     with pytest.raises(Failure) as caught:
-        sandbox.restart(openshell, DESIRED, False)
+        changes.restart_sandbox(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_not_ready"
-    sandbox.have(openshell, DESIRED, False)
-    assert sandbox.restart(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
+    changes.ensure_sandbox(openshell, DESIRED, False)
+    assert changes.restart_sandbox(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
     if str(openshell.release) != "0.0.111":
         with pytest.raises(Failure, match=f"OpenShell {openshell.release} has no .*0.0.106") as caught:
-            sandbox.restart(openshell, DESIRED, False)
+            changes.restart_sandbox(openshell, DESIRED, False)
         assert caught.value.code == "openshell_capability_missing"
         return
-    assert sandbox.restart(openshell, DESIRED, False).as_result()["phase"] == "Ready"
+    assert changes.restart_sandbox(openshell, DESIRED, False).as_result()["phase"] == "Ready"
     openshell.call("sandbox", "stop", DESIRED.name)
     with pytest.raises(Failure) as caught:
-        sandbox.have(openshell, DESIRED, False)
+        changes.ensure_sandbox(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_stopped"
-    assert sandbox.restart(openshell, DESIRED, False).actions == ["start my-assistant"]
+    assert changes.restart_sandbox(openshell, DESIRED, False).actions == ["start my-assistant"]
 
 
 @pytest.mark.parametrize(
@@ -158,18 +158,18 @@ def test_what_cannot_be_made(
 
 
 def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not sandbox.remove(openshell, DESIRED, False).changed
-    sandbox.have(openshell, DESIRED, False)
-    assert sandbox.remove(openshell, DESIRED, True).changed
+    assert not changes.remove_sandbox(openshell, DESIRED, False).changed
+    changes.ensure_sandbox(openshell, DESIRED, False)
+    assert changes.remove_sandbox(openshell, DESIRED, True).changed
     assert find_sandbox(openshell, DESIRED.name) is not None
-    outcome = sandbox.remove(openshell, DESIRED, False)
+    outcome = changes.remove_sandbox(openshell, DESIRED, False)
     assert outcome.as_result()["phase"] is None
     assert gateway.known()["sandboxes"] == {}
-    assert not sandbox.remove(openshell, DESIRED, False).changed
+    assert not changes.remove_sandbox(openshell, DESIRED, False).changed
 
 
 def test_no_secret_is_in_any_argument(openshell: OpenShell) -> None:
-    said = json.dumps(sandbox.words(openshell, replace(DESIRED, providers=("lab",))))
+    said = json.dumps(changes.creation_words(openshell, replace(DESIRED, providers=("lab",))))
     assert "--env" not in said
 
 

@@ -25,10 +25,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import access as access_module
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import image as access_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import (
+    Access,
     check_architecture,
+    download_bytes,
     inspect_image,
     log_in,
 )
@@ -42,7 +43,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
     Reference,
     parse_reference,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.size import download_bytes
 
 docker = pytest.importorskip("docker")
 

@@ -12,7 +12,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
@@ -23,7 +23,7 @@ DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_POLL_S", 0.1)
+    monkeypatch.setattr(changes, "_POLL_S", 0.1)
 
 
 def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", model: str = "scripted") -> None:
@@ -36,7 +36,7 @@ def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", mo
 
 
 def make(cli: OpenShell, image: str = "lab/ready:1", name: str = "my-assistant") -> None:
-    sandbox.have(cli, look.DesiredSandbox(name, image, timeout=20), False)
+    changes.ensure_sandbox(cli, look.DesiredSandbox(name, image, timeout=20), False)
 
 
 def prove(cli: OpenShell, **changed: Any) -> Report:
@@ -139,7 +139,7 @@ def test_a_sandbox_that_began_without_the_provider(openshell: OpenShell, llama: 
     assert off.code == "sandbox_inference_off"
     assert str(openshell.release) in off.message
     if openshell.release.detaches:
-        sandbox.restart(openshell, look.DesiredSandbox("my-assistant", timeout=20), False)
+        changes.restart_sandbox(openshell, look.DesiredSandbox("my-assistant", timeout=20), False)
         assert prove(openshell).tool_calling == "structured"
 
 

@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, proof, provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import journal, record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
 from route_host import PROVIDER, Host, Wanted
 
 RELEASE = "0.0.83"
@@ -110,8 +110,8 @@ def _kill_at(number: int) -> None:
     between(NemoClaw, "run")
     between(record, "write_record")
     between(provider, "write_state")
-    between(journal.Journal, "write")
-    between(journal.Journal, "remove")
+    between(record.Journal, "write")
+    between(record.Journal, "remove")
 
 
 def break_off(make: Callable[[int], Host], wanted: Wanted, **options: Any) -> Iterator[Host]:

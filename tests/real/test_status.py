@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import render
 from conftest import APIS, CHAT, KEY, MESSAGES, Llama, url
 
 

@@ -15,7 +15,7 @@ import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look as openshell_look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
@@ -25,9 +25,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     Check,
     check_proxy,
     check_server,
+    render,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 from conftest import CHAT, KEY, Llama
 
 RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180, "api": CHAT}
@@ -83,9 +83,9 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     lead(good)
     changes.ensure_route(openshell, openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b", 180), False)
     assert becomes("not probed", None), "no sandbox, no question"
-    sandbox.have(openshell, openshell_look.DesiredSandbox("bare", "lab/bare:1", timeout=20), False)
+    changes.ensure_sandbox(openshell, openshell_look.DesiredSandbox("bare", "lab/bare:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "nor from one without curl"
-    sandbox.have(openshell, openshell_look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20), False)
+    changes.ensure_sandbox(openshell, openshell_look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20), False)
     assert becomes("not probed", "sandbox_command_missing"), "the first is asked, where none is named"
     for _gateway, check in (
         look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),
@@ -97,7 +97,7 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
         )
     _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
     assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
-    sandbox.remove(openshell, openshell_look.DesiredSandbox("bare", timeout=20), False)
+    changes.remove_sandbox(openshell, openshell_look.DesiredSandbox("bare", timeout=20), False)
     assert becomes("healthy", None)
     lead(good, key="another-key")
     assert becomes("unauthorized", "sandbox_key_refused")

@@ -16,9 +16,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     Machine,
     find_account,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.desired import Desired, make_desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.host import Windows
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import Windows
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Keeper
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.refusals import Desired, make_desired
 
 OPTIONS: dict[str, Any] = {
     "state": "restarted",

@@ -9,11 +9,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[5]))
 
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import (
+    TOKENS,
     Gate,
     ProxySettings,
     render_config,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import TOKENS
 
 # Each way that the text can go: a proxy that passes on everything, and one that passes on some paths.
 _GATES = [Gate("ollama", 11435, upstream_port=11434), Gate("vllm", 8001, upstream_port=8000, paths=("/v1/", "/health"))]

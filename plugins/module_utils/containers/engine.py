@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The Docker engine through its SDK: the calls that a managed container needs, and what their errors mean.
+"""The Docker engine through its SDK: the calls that a managed container needs, what their errors mean, and its host.
 
 Works with docker-py 5.0.3 (Debian 12) to 7.2.0 (toolchain.md, section 3). The library is imported on use, so that a module
 can be loaded, and say what is missing, where it is not installed.
@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.docker_engine import (
-    FAILURE_CODES,
-    find_engine,
-)
+from ..host.docker_engine import FAILURE_CODES, find_engine
+from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine
+from ..host.platform import normalise_architecture, read_platform, refine_by_gpu_names, vllm_profile
 from ..registry.reference import parse_reference
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of
@@ -285,3 +286,36 @@ def _refused(action: str, said: str, status: int | None) -> Failure:
         server_message=shown,
         status=status,
     )
+
+
+class Host:
+    """A host that runs a managed container for an account."""
+
+    def __init__(self, machine: Machine, account: Account) -> None:
+        self.machine = machine
+        self.account = account
+
+    @functools.cached_property
+    def gpus(self) -> dict[str, Any]:
+        """C(nemoclaw_host.gpus)."""
+        memory = parse_meminfo(self.machine.read("/proc/meminfo"))
+        return find_gpus(self.machine, read_platform(self.machine).name, memory)
+
+    @property
+    def profile(self) -> str:
+        """C(nemoclaw_host.profile)."""
+        unified = [one["name"] for one in self.gpus["devices"] if one["trusted"] and one["unified_memory"]]
+        platform = refine_by_gpu_names(read_platform(self.machine), unified)
+        return vllm_profile(platform.name, self.gpus["count"] > 0)
+
+    @property
+    def architecture(self) -> str:
+        """C(nemoclaw_host.architecture)."""
+        return normalise_architecture(self.machine.architecture)
+
+    def folder(self, given: str, default: str) -> str:
+        """Return the folder that an option names, with C(~) of the account; the default lies in its home."""
+        path = given.strip() or default
+        if path == "~" or path.startswith("~/"):
+            path = path[2:]
+        return str(Path(self.account.home) / path)

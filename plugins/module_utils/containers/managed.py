@@ -34,10 +34,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Callable
 
-from ..containers import readiness
 from ..failure import Failure
 from ..jobs.progress import Report, silent
 from ..untrusted import object_of
+from . import readiness
 from .engine import Engine
 from .plan import (
     MADE_WAY_POLICY,
@@ -47,15 +47,13 @@ from .plan import (
     Plan,
     has_made_way,
     is_unproved,
+    kind_of,
     model_of,
+    name_of,
     ours,
     port_of,
-    waiting,
-)
-from .preflight import (
-    kind_of,
-    name_of,
     require_ours,
+    waiting,
 )
 from .spec import RESTART_POLICY, Spec
 

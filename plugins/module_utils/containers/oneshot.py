@@ -12,12 +12,10 @@ from typing import Any, Callable, NamedTuple
 from ..failure import Failure
 from ..jobs.progress import Position, Report, silent
 from ..untrusted import object_of
-from .compare import differences
-from .diagnosis import explain, tail
 from .engine import Engine, parse_time
-from .preflight import require_ours
-from .readiness import READ_LINES, last_sign
-from .spec import Spec
+from .plan import require_ours
+from .readiness import READ_LINES, explain, last_sign, tail
+from .spec import Spec, differences
 
 LOOK_EVERY_S = 0.5
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Protocol
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..transport import sse, trouble
+from ..transport import client, trouble
 from ..transport.credentials import mask
 from ..transport.trouble import SHARE_OF_A_TRY, with_retries
 from ..transport.url import BaseUrl
@@ -160,7 +160,7 @@ class Conversation:
         answer = reader.answer
         with self._exchange(probe, "POST", url, body, limit) as reply:
             kind = reply.headers.get("Content-Type") or ""
-            for count, event in enumerate(sse.events(_event_stream(reply.chunks(), url, self.client.key))):
+            for count, event in enumerate(client.events(_event_stream(reply.chunks(), url, self.client.key))):
                 if count > tokens * _EVENTS_PER_TOKEN + _EVENTS_OF_ITS_OWN:
                     raise Failure(
                         "stream_endless",

@@ -23,10 +23,9 @@ from ..transport.credentials import PLACEHOLDERS, clean_key
 from ..transport.trouble import FINAL_CODES
 from ..transport.url import parse_base_url
 from . import models, questions
-from .anthropic import AnthropicMessages
+from .apis import AnthropicMessages, ChatCompletions, Responses
 from .conversation import Conversation
 from .dialect import Dialect
-from .openai import ChatCompletions, Responses
 from .questions import Context
 from .report import FAILED, PASSED, WARNED, Probe, Report
 from .tool_calls import ToolProbes

@@ -11,10 +11,12 @@ import errno
 import hashlib
 import http.client
 import os
+import re
 import socket
 import ssl
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -22,13 +24,143 @@ from typing import IO, Any, NamedTuple
 from ..failure import Failure
 from ..jobs.progress import Position, Report
 from ..sizes import format_bytes
-from ..transport.addresses import is_local
-from .source import Source
-from .trouble import (
-    full,
-    status_failure,
-    transfer_failure,
-)
+from ..transport.url import is_local
+
+_CHECKSUM = re.compile(r"sha256:([0-9a-fA-F]{64})")
+
+
+class Source(NamedTuple):
+    """Where something comes from, and the SHA-256 that it has to have (None where none is asked for).
+
+    Attributes:
+        url: As the user gave it.
+        path: The file on this host, None for what is fetched.
+        sha256: 64 lower-case hexadecimal digits.
+
+    """
+
+    url: str
+    path: str | None
+    sha256: str | None
+
+    def __str__(self) -> str:
+        # The query may be the signature of a presigned URL.
+        return self.path or self.url.partition("?")[0]
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        return str(self).rstrip("/").rpartition("/")[2]
+
+    @property
+    def is_zstd(self) -> bool:
+        """Whether its name says that zstd unpacks it."""
+        return str(self).endswith((".zst", ".zstd"))
+
+
+def parse_source(url: str, checksum: str | None) -> Source:
+    """Return a URL or a path on the host with its checksum.
+
+    Raises:
+        Failure: C(url_invalid), C(url_credentials), C(checksum_invalid).
+
+    """
+    sha256 = _CHECKSUM.fullmatch((checksum or "").strip())
+    if checksum and not sha256:
+        raise Failure("checksum_invalid", f"{checksum!r} is no checksum. Write it like sha256:HEX with 64 digits.")
+    digits = sha256[1].lower() if sha256 else None
+    if url.startswith("/"):
+        return Source(url, url, digits)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise Failure(
+            "url_invalid", "The url cannot be read. Write it like https://mirror.example/archive.tgz."
+        ) from None
+    if parts.username or parts.password:
+        raise Failure(
+            "url_credentials",
+            "The url holds a user name or password. Take it out and rotate it; fetch the archive by other means and give its path.",
+        )
+    if parts.scheme == "file" and host in (None, "localhost") and parts.path.startswith("/"):
+        return Source(url, urllib.parse.unquote(parts.path), digits)
+    if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable() or " " in url:
+        raise Failure(
+            "url_invalid",
+            f"The url {url!r} is neither http(s):// nor file:// nor an absolute path on the host. Correct it.",
+        )
+    return Source(url, None, digits)
+
+
+_OTHER_WAY = "or fetch the file elsewhere, put it on the host and give its path as url"
+_UNTOUCHED = "What was there before is untouched."
+
+
+def status_failure(source: Source, error: urllib.error.HTTPError) -> Failure:
+    """Return what an HTTP status other than 2xx means."""
+    asked = f"Asked for {source}: HTTP {error.code} {error.reason}. {_UNTOUCHED}"
+    if error.code in (404, 410):
+        return Failure(
+            "archive_not_found",
+            f"{asked} Check the version and the url: not every release has every archive.",
+            status=error.code,
+        )
+    return Failure(
+        "download_refused", f"{asked} Check that the server lets this host in, {_OTHER_WAY}.", status=error.code
+    )
+
+
+def full(error: BaseException) -> bool:
+    """Tell whether the disk is full, or the user's share of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def transfer_failure(source: Source, error: Exception, stall: float, done: int, total: int | None) -> Failure:
+    """Return what stopped a transfer.
+
+    Args:
+        source: What was fetched.
+        error: What was raised.
+        stall: The limit that was set on silence, in seconds.
+        done: Bytes that came.
+        total: Bytes in all, None when the server did not tell.
+
+    """
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    state = {"completed": done, "total": total}
+    so_far = f"after {format_bytes(done)}" + (f" of {format_bytes(total)}" if total else "")
+    if full(error):
+        return Failure("disk_full", f"Fetched {source}: the disk was full {so_far}. Free space. {_UNTOUCHED}", **state)
+    if isinstance(reason, ssl.SSLError):
+        return Failure(
+            "tls_failed",
+            f"Asked for {source}: its certificate or its TLS is not accepted ({reason}). Have the host trust the CA, also where a "
+            f"network inspects TLS, {_OTHER_WAY}.",
+        )
+    if isinstance(error, urllib.error.URLError):
+        why = f"no connection within {stall:g} s" if isinstance(reason, socket.timeout) else str(reason)
+        return Failure(
+            "download_unreachable",
+            f"Asked for {source}: {why}. {_UNTOUCHED} Check the address, the host's network and DNS, and HTTPS_PROXY where it needs a "
+            f"web proxy, {_OTHER_WAY}.",
+        )
+    if isinstance(error, socket.timeout):
+        return Failure(
+            "download_stalled",
+            f"Fetched {source}: no byte came for {stall:g} s, {so_far}. {_UNTOUCHED} Run it again, which goes on from there where the "
+            f"server can do that, {_OTHER_WAY}.",
+            **state,
+        )
+    if isinstance(error, (http.client.HTTPException, ConnectionError)):
+        return Failure(
+            "download_interrupted",
+            f"Fetched {source}: the connection ended {so_far}. {_UNTOUCHED} Run it again, which goes on from there where the server can "
+            f"do that, {_OTHER_WAY}.",
+            **state,
+        )
+    return Failure("download_interrupted", f"Fetched {source}: {error} {so_far}. {_UNTOUCHED} Run it again.", **state)
+
 
 _CHUNK = 1024 * 1024
 # A release is reached by two redirects (github.com -> its storage).

@@ -14,12 +14,8 @@ import stat
 import urllib.parse
 from typing import Any, NamedTuple
 
+from ..transport.client import NotAnswering, UnixConnection, get_json
 from ..untrusted import object_of, parse_json
-from .local_http import (
-    NotAnswering,
-    UnixConnection,
-    get_json,
-)
 from .machine import Account, Machine, user_name
 
 # Upstream gives C(docker info) 1.5 s (upstream-facts N3); an engine under load needs longer than that.

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ..failure import Failure
-from ..proxy.layout import find_gate
+from ..proxy.configuration import find_gate
 from ..route.record import read_record, record_path
 from ..vllm.attach import find_vllm
 from .docker_engine import find_engine, unreachable_engine

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..ollama.layout import find_damage, find_leftover, find_previous, read_manifest
-from .local_http import NotAnswering, get_json
+from ..transport.client import NotAnswering, get_json
 from .machine import Account, Machine
 
 # openshell needs about 13 ms, nemoclaw (a Node program) some hundred.

@@ -4,6 +4,9 @@
 # PRIVATE to this collection: may change in any release.
 """Work that outlives the module call which started it, so that the next calls can tell how far it is.
 
+The kernel lets go of a lock when its holder is gone, whatever ended it. So a dead worker, a reboot, and another process that
+got the worker's number need no guessing.
+
 A worker process does it, and each call looks at its state for a while; decision 0009 says why. A play that is interrupted does
 not stop the worker: the next call with the same parameters goes on watching it, and one that wants the opposite ends it first.
 """
@@ -11,23 +14,228 @@ not stop the worker: the next call with the same parameters goes on watching it,
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..clock import Deadline
-from ..failure import Failure
-from ..host.machine import find_account
+from ..failure import Ended, Failure
+from ..host.machine import find_account, read_file
 from ..route.record import record_path
-from .files import Files, Lock, Unusable
-from .progress import WINDOW_S, Report, silent
-from .worker import start
+from ..transport.credentials import mask
+from ..untrusted import object_of, parse_json
+from .progress import WINDOW_S, Meter, Position, Report, silent
+
+# Written into the state, so that what another release wrote is not misread.
+SCHEMA = 1
+
+
+class Unusable(Exception):
+    """The folder of the jobs cannot be written, or no process can be made."""
+
+
+class Files:
+    """The files of one job, all 0600, in a folder with mode 0700 of the user who acts.
+
+    Args:
+        folder: Made when the lock is taken, together with its parent.
+        name: The files' name without ending.
+
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self._lock = folder / f"{name}.lock"
+        self._state = folder / f"{name}.json"
+        self._new = folder / f"{name}.new"
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is, or may be, a job."""
+        return self._lock.exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Lock | None]:
+        """Take the lock for the block; None where somebody else has it.
+
+        A process that is forked in the block goes on holding the lock, until it ends.
+
+        Raises:
+            Unusable: The folder is not there and cannot be made, or is somebody else's.
+
+        """
+        try:
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise Unusable(str(error)) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.utime(handle)
+                yield None
+                return
+            # Who had it may have removed the file before letting go; then the lock of a file without a name is worth nothing.
+            yield Lock(handle, self) if self._is_named(handle) else None
+        finally:
+            # Not unlocked: that would unlock it for a forked process as well.
+            os.close(handle)
+
+    def _is_named(self, handle: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(handle), self._lock.stat())
+        return False
+
+    def is_held_by(self, process: int) -> bool:
+        """Tell whether a process has the lock's file open. With the lock held, a number that was used again cannot be its holder's."""
+        with contextlib.suppress(OSError):
+            held = self._lock.stat()
+            return any(_is_file(path, held) for path in Path(f"/proc/{process}/fd").iterdir())
+        return False
+
+    def read(self) -> dict[str, Any]:
+        """Return the state, empty where there is none or it is none of ours."""
+        with contextlib.suppress(OSError, ValueError):
+            state = object_of(parse_json(read_file(self._state)))
+            return state if state.get("schema") == SCHEMA else {}
+        return {}
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Replace the state. On a full disk it is written over the old one, whose room is there already: the end must be told.
+
+        Raises:
+            OSError: Neither worked.
+
+        """
+        text = json.dumps({"schema": SCHEMA, **state})
+        try:
+            self._replace(text)
+        except OSError:
+            with self._state.open("r+", encoding="utf-8") as file:
+                file.write(text)
+                file.truncate()
+
+    def _replace(self, text: str) -> None:
+        # Not replace_file(): the lock makes us the only writer, so one name is enough, and what a killed worker leaves under it is
+        # found again. It need not be on the disk either, since nothing of it is worth anything after a reboot.
+        handle = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        self._new.replace(self._state)
+
+    def forget(self) -> None:
+        """Remove all of them; only whoever holds the lock may do so."""
+        for path in (self._new, self._state, self._lock):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _is_file(path: Path, file: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(path.stat(), file)
+    return False
+
+
+class Lock:
+    """The lock, held. C(asked_at) is when somebody last asked for this job before, seconds since 1970."""
+
+    def __init__(self, handle: int, files: Files) -> None:
+        self.files = files
+        self.asked_at = os.fstat(handle).st_mtime
+        os.utime(handle)
+
+
+# Seconds between two writes of the state, unless another phase begins.
+_WRITE_S = 0.5
+
+
+def start(
+    files: Files, state: dict[str, Any], work: Callable[[Report], dict[str, Any]], secrets: tuple[str, ...]
+) -> None:
+    """Fork a worker that belongs to nobody: no terminal, no parent, no open pipe, and the lock of C(files), which it keeps.
+
+    Raises:
+        Unusable: There is none: no process, or no room for its state.
+
+    """
+    try:
+        files.write(_masked(state, secrets))
+        sys.stdout.flush()
+        child = os.fork()
+    except OSError as error:
+        raise Unusable(str(error)) from error
+    if child:
+        if os.waitpid(child, 0)[1]:
+            raise Unusable("it could not be detached from the module")
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            # sshd and sudo wait until every copy of their pipes is closed.
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in range(3):
+                os.dup2(null, number)
+            os.chdir("/")
+            _do(files, state, work, secrets)
+        os._exit(0)
+    finally:
+        # Nothing of the module's own end (its exit handlers, the removal of its files) may happen twice.
+        os._exit(1)
+
+
+def _do(
+    files: Files, state: dict[str, Any], work: Callable[[Report], dict[str, Any]], secrets: tuple[str, ...]
+) -> None:
+    meter = Meter(state["message"])
+    state["worker"] = os.getpid()
+    with contextlib.suppress(OSError):
+        files.write(_masked(state, secrets))
+
+    def report(position: Position) -> None:
+        now = time.monotonic()
+        if meter.take(position) or now - state["updated"] >= _WRITE_S:
+            state.update(progress=meter.as_result(), updated=now)
+            # The work goes on where its progress cannot be told.
+            with contextlib.suppress(OSError):
+                files.write(_masked(state, secrets))
+
+    try:
+        state["end"] = {"result": work(report)}
+    except Failure as failure:
+        state["end"] = {"failure": failure.as_result()}
+    except Ended:  # with no word to leave: the next call begins the work again
+        return
+    except BaseException:
+        state["end"] = {"crash": traceback.format_exc()}
+    try:
+        files.write(_masked(state, secrets))
+    except (TypeError, ValueError):  # the result is no JSON
+        state["end"] = {"crash": traceback.format_exc()}
+        files.write(_masked(state, secrets))
+
+
+def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return a value of JSON without the secrets in its texts."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = mask(value, secret)
+    elif isinstance(value, dict):
+        value = {name: _masked(one, secrets) for name, one in value.items()}
+    elif isinstance(value, (list, tuple)):
+        value = [_masked(one, secrets) for one in value]
+    return value
+
 
 # Seconds between two looks at a worker within one call: nobody notices, and 25 hosts cost nothing.
 _LOOK_S = 0.1

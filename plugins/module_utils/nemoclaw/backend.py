@@ -17,17 +17,15 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report
 from ..openshell import changes, look, provider
-from ..openshell.backend import Desired, Plan, Position
 from ..openshell.cli import find_openshell
 from ..openshell.gateway_route import STAYS, GatewayRoute
-from ..openshell.route import decide, own_sandbox, provider_spec_of
+from ..openshell.route import Desired, Plan, Position, decide, own_sandbox, provider_spec_of
 from . import inference
-from .desired import DEFAULT_SANDBOX
+from .desired import DEFAULT_SANDBOX, find_gateway
 from .desired import Desired as DesiredSandbox
-from .gateway import GATEWAY, find_gateway
 from .onboard import Onboarding
 from .program import NemoClaw
-from .registry import Recorded, find_recorded
+from .records import GATEWAY, Recorded, find_recorded
 
 
 class NemoClawRoute(GatewayRoute):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""A proved route in the words of NemoClaw's wizard.
+"""What NemoClaw is told: a proved route in the words of its wizard, and the gateway whose route comes back where a run fails.
 
 Whatever serves, NemoClaw is told of an endpoint: the URL, the key and the model that were proved. Its own choices for Ollama, vLLM
 and NIM would set the server up once more: restart Ollama's service, start a proxy on the port that our auth proxy holds (and end where it
@@ -19,17 +19,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
-from ..openshell.look import check_sandbox_name
+from ..host.machine import Account, Machine
+from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.look import check_sandbox_name, find_route
+from ..openshell.text import RouteSeen
+from .records import ENDPOINTS, recorded_names
 
 # NemoClaw's own name for a first sandbox.
 DEFAULT_SANDBOX = "my-assistant"
 ONBOARD = ("onboard", "--non-interactive")
-
-# provider_type of a route -> the wizard's provider, what OpenShell calls it then, and the variable of its key (upstream-facts N35).
-ENDPOINTS = {
-    "openai": ("custom", "compatible-endpoint", "COMPATIBLE_API_KEY"),
-    "anthropic": ("anthropicCompatible", "compatible-anthropic-endpoint", "COMPATIBLE_ANTHROPIC_API_KEY"),
-}
 # NemoClaw wants a key also where the server wants none (page, OpenAI-Compatible Server).
 NO_KEY = "dummy"
 
@@ -153,3 +151,65 @@ def trust(url: str, addresses: Sequence[str], named: str = "") -> dict[str, str]
     if parsed and all(any(address in network for network in _PRIVATE) for address in parsed):
         hosts.append(str(urlsplit(url).hostname))
     return {TRUSTED_HOSTS: ",".join(dict.fromkeys(hosts))} if hosts else {}
+
+
+# What NemoClaw makes itself on a host that it has no sandbox on: OpenShell, the gateway's registration, the gateway
+# (upstream-facts N36).
+_STILL_TO_COME = ("openshell_missing", "openshell_gateway_unset", "openshell_gateway_down")
+
+
+def find_gateway(machine: Machine, account: Account, gateway: str, secret: str = "") -> OpenShell | None:
+    """Return the CLI on the gateway, None where there is no gateway yet; no sentence shows C(secret).
+
+    Raises:
+        Failure: C(nemoclaw_gateway_down), C(nemoclaw_registry_unreadable), or one of find_openshell, for a gateway that is there and
+            cannot be used.
+
+    """
+    try:
+        return find_openshell(machine, account, gateway=gateway, secret=secret)
+    except Failure as failure:
+        if failure.code not in _STILL_TO_COME:
+            raise
+        sandboxes = recorded_names(account.home)
+        if not sandboxes:
+            return None
+        # Onboarding would make them anew, or route all of them elsewhere without anybody having been asked.
+        raise Failure(
+            "nemoclaw_gateway_down",
+            f"NemoClaw has sandboxes on this host, {', '.join(sandboxes)}, and their gateway {gateway} cannot be asked: {failure.message} "
+            f"Nothing was changed, and NemoClaw was not run. Have it brought back (nemoclaw {sandboxes[0]} recover), and run this again.",
+            sandboxes=sandboxes,
+        ) from failure
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The gateway's route as it was."""
+
+    cli: OpenShell | None
+    route: RouteSeen | None
+
+    def restore(self) -> str:
+        """Restore the gateway's route where a run that failed has changed it, and return the sentence that says so."""
+        if self.cli is None or self.route is None:
+            return ""
+        before = self.route
+        shown = f"{before.model} by {before.provider}"
+        try:
+            if _same(find_route(self.cli), before):
+                return f" The gateway still routes to {shown}."
+            words = ["--provider", before.provider, "--model", before.model, "--timeout", str(before.timeout)]
+            self.cli.call("inference", "set", *words, "--no-verify")
+        except Failure as failure:
+            return f" The gateway could not be routed back to {shown}: {failure.message}"
+        return f" The gateway routes to {shown} again."
+
+
+def keep_route(cli: OpenShell | None) -> Kept:
+    """Return what the gateway's route is now."""
+    return Kept(cli, find_route(cli) if cli else None)
+
+
+def _same(one: RouteSeen | None, other: RouteSeen) -> bool:
+    return one is not None and (one.provider, one.model, one.timeout) == (other.provider, other.model, other.timeout)

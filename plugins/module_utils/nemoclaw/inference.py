@@ -20,21 +20,22 @@ from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..transport.credentials import quote
-from .capabilities import (
+from .desired import NO_KEY, keep_route
+from .program import NemoClaw, last_words
+from .records import (
     API_SINCE,
+    ENDPOINTS,
     OLLAMA,
     VLLM,
+    Recorded,
     can_change_api,
     changes_api,
     checks_local_servers,
     dotted,
+    find_recorded,
     has_own_proxy,
     too_old,
 )
-from .desired import ENDPOINTS, NO_KEY
-from .gateway import keep_route
-from .program import NemoClaw, last_words
-from .registry import Recorded, find_recorded
 
 # It writes a file in the sandbox by OpenShell; a sandbox that hangs must not hold the play up.
 _SILENCE_S = 120.0

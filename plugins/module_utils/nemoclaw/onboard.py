@@ -16,33 +16,11 @@ from ..openshell import changes, provider
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..openshell.look import READY, find_sandbox
-from ..transport.addresses import resolve
 from ..transport.credentials import quote
-from ..transport.url import parse_base_url
-from .capabilities import (
-    API_SINCE,
-    can_change_api,
-    changes_api,
-    too_old,
-)
-from .desired import (
-    ENDPOINTS,
-    NO_KEY,
-    ONBOARD,
-    TRUSTED_HOSTS,
-    Desired,
-    check,
-    environment,
-    trust,
-)
-from .gateway import find_gateway, keep_route
-from .program import (
-    Ended,
-    NemoClaw,
-    last_words,
-)
-from .registry import Recorded, find_recorded
-from .text import is_heartbeat
+from ..transport.url import parse_base_url, resolve
+from .desired import NO_KEY, ONBOARD, TRUSTED_HOSTS, Desired, check, environment, find_gateway, keep_route, trust
+from .program import Ended, NemoClaw, is_heartbeat, last_words
+from .records import API_SINCE, ENDPOINTS, Recorded, can_change_api, changes_api, find_recorded, too_old
 
 # "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO
 
 from ..failure import Failure
-from ..fetch import download, source
+from ..fetch import download
 from ..fetch.staging import Staging
 from ..host.machine import Account, Machine, acting_as
 from ..host.tools import ask_ollama_daemon, find_ollama_client
 from ..jobs.progress import Position, Report
 from . import archive, layout, unit_file, upgrade
-from .desired import SYSTEM_PREFIX, Desired, Result, check_place, foresee
+from .archive import SYSTEM_PREFIX, Desired, Result, check_place, foresee
 from .names import is_older
 from .presence import UNIT
 from .systemd import Systemd, UnitState
@@ -273,7 +273,7 @@ class Installation:
                 raise self._failed(error) from error
         result.previous = version
 
-    def _sources(self) -> list[source.Source]:
+    def _sources(self) -> list[download.Source]:
         desired = self._desired
         if desired.method == "script":
             return [archive.script(desired.url, desired.checksum)]
@@ -281,7 +281,7 @@ class Installation:
         return archive.archives(self._version, self._machine, desired.url, desired.checksum, jetpack)
 
     def _unpack(
-        self, result: Result, sources: list[source.Source], running: upgrade.Running | None, needs_unit: bool
+        self, result: Result, sources: list[download.Source], running: upgrade.Running | None, needs_unit: bool
     ) -> None:
         """Unpack beside the place, try the program, put it there by renaming, and go back where it does not prove itself."""
         machine, account, staging = self._machine, self._account, self._staging()
@@ -324,12 +324,12 @@ class Installation:
             with acting_as(account):
                 staging.close()
 
-    def _fetch(self, source: source.Source, folder: Path, result: Result) -> IO[bytes]:
+    def _fetch(self, source: download.Source, folder: Path, result: Result) -> IO[bytes]:
         fetched = download.fetch(source, folder, self._desired.stall_timeout, self._report)
         result.size = (result.size or 0) + fetched.size
         return fetched.file
 
-    def _run_script(self, result: Result, source: source.Source, running: upgrade.Running | None) -> None:
+    def _run_script(self, result: Result, source: download.Source, running: upgrade.Running | None) -> None:
         machine, staging = self._machine, self._staging()
         staging.open()
         try:
@@ -374,7 +374,7 @@ class Installation:
             "install_failed", f"Installing Ollama {self._version} to {self._prefix} failed: {error}. {outcome}"
         )
 
-    def _prove_script(self, source: source.Source, running: upgrade.Running | None) -> None:
+    def _prove_script(self, source: download.Source, running: upgrade.Running | None) -> None:
         path, client, daemon = self._look()
         if client != self._version:
             raise Failure(

@@ -15,7 +15,7 @@ from ..failure import Failure
 from ..host.machine import READ_LIMIT, Account, Machine, acting_as, replace_file
 from ..host.tools import find_ollama_client
 from . import presence
-from .desired import SYSTEM_PREFIX, Desired, Result
+from .archive import SYSTEM_PREFIX, Desired, Result
 from .layout import MANIFEST_COPY, PARTIAL, PARTS, PREVIOUS_VERSION, PROGRAM
 from .presence import UNIT, program_of
 from .systemd import Systemd

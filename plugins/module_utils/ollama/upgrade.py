@@ -24,7 +24,7 @@ from typing import IO
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..fetch.source import Source
+from ..fetch.download import Source
 from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
 from ..host.tools import ask_ollama_daemon
 from . import presence, processes

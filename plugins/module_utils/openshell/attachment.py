@@ -24,7 +24,7 @@ from ..failure import Failure
 from ..host.machine import acting_as
 from ..transport.credentials import clean_key, quote
 from ..transport.url import parse_base_url
-from . import changes, look, provider, sandbox, text
+from . import changes, look, provider, text
 from .cli import OpenShell, check_name, reading
 from .look import ProviderSeen, SandboxSeen, list_sandboxes, read_pages
 from .provider import Desired as DesiredProvider
@@ -256,7 +256,9 @@ class Attachment:
             elif verb == "wait":
                 self._wait("status", READY)
             elif desired.may_restart:
-                sandbox.restart(cli, look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60)), False)
+                changes.restart_sandbox(
+                    cli, look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60)), False
+                )
                 outcome.restarted = True
             else:
                 outcome.restart_needed = True

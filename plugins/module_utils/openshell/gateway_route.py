@@ -10,12 +10,24 @@ from ..endpoint.report import Report as ProbeReport
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
-from ..route.providers import PROVIDERS
-from . import changes, look, proof, provider, sandbox
+from ..route.route import PROVIDERS
+from . import changes, look, proof, provider
 from . import route as openshell_route
-from .backend import Desired, Plan, Position, Proof
 from .cli import OpenShell, find_openshell
-from .route import NEXT, Decision, Seen, decide, own_sandbox, position_of, provider_spec_of, see
+from .route import (
+    NEXT,
+    Decision,
+    Desired,
+    Plan,
+    Position,
+    Proof,
+    Seen,
+    decide,
+    own_sandbox,
+    position_of,
+    provider_spec_of,
+    see,
+)
 
 STAYS = "The previous route stays in force."
 # Seconds until every sandbox has read the route again (upstream-facts O3: every 5 s).
@@ -209,9 +221,9 @@ class GatewayRoute:
             making = self._making()
             self._changed |= (making.plan(False) or making.work(self._report)).changed
 
-    def _making(self) -> sandbox.Making:
+    def _making(self) -> changes.Making:
         desired = self._desired
-        return sandbox.Making(
+        return changes.Making(
             self._cli, look.DesiredSandbox(desired.sandbox, desired.image, timeout=desired.ready_timeout)
         )
 

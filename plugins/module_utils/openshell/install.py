@@ -21,9 +21,8 @@ from typing import IO, Any, NamedTuple, cast
 
 from ..failure import Failure
 from ..fetch import download
-from ..fetch.source import Source, parse_source
+from ..fetch.download import Source, full, parse_source
 from ..fetch.staging import Staging, check_writable
-from ..fetch.trouble import full
 from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture
 from ..jobs.progress import silent

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clock import Deadline
-from ..endpoint.anthropic import API_VERSION, AnthropicMessages
+from ..endpoint.apis import API_VERSION, AnthropicMessages
 from ..endpoint.conversation import Conversation
 from ..endpoint.dialect import Dialect
 from ..endpoint.report import Report

@@ -10,10 +10,20 @@ import os
 from typing import Any
 
 from ..failure import Failure
-from ..proxy.configuration import Gate, render_config, render_unit
-from ..proxy.gate import compare_gates, free_ports
+from ..proxy.configuration import (
+    ACCOUNT,
+    CONFIG,
+    LOADED,
+    TOKENS,
+    UNIT,
+    UNIT_PATH,
+    USUAL_NGINX,
+    Gate,
+    render_config,
+    render_unit,
+)
+from ..proxy.gate import compare_gates, find_own_proxies
 from ..proxy.keep import keep_token
-from ..proxy.layout import ACCOUNT, CONFIG, LOADED, TOKENS, UNIT, UNIT_PATH, USUAL_NGINX
 from ..proxy.token import token_path
 from .refusals import gates, proxy_settings
 from .steps import MODEL, NEW_STREAMS, Context, Step, proxy_steps, step, verify
@@ -56,7 +66,7 @@ def _occupants(at: Context, servers: list[Gate]) -> list[Step]:
     strangers = [one for one in at.host["listeners"] or [] if one["port"] in ports and one["user"] != ACCOUNT]
     if not strangers:
         return []
-    pids = free_ports(servers, at.account, ACCOUNT, check_mode=True)
+    pids = find_own_proxies(servers, at.account, ACCOUNT)
     return [step("proxy", "stop", f"NemoClaw's own proxy (process {pid}) makes way", interrupts=MODEL) for pid in pids]
 
 

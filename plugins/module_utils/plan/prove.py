@@ -16,8 +16,7 @@ from ..host.platform import reach_windows
 from ..proxy.token import token_path
 from ..route import record
 from ..route.route import build_route
-from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server
-from ..status.lines import render
+from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server, render
 from ..transport.url import parse_base_url
 from .choice import MANAGED
 from .refusals import endpoint_api, endpoint_key

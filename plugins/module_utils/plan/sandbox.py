@@ -7,17 +7,13 @@
 from __future__ import annotations
 
 from ..failure import Failure
-from ..nemoclaw.capabilities import changes_api, routed
-from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.program import find_nemoclaw
-from ..nemoclaw.registry import find_recorded
-from ..openshell.backend import Desired
+from ..nemoclaw.records import GATEWAY, changes_api, find_recorded, routed
 from ..openshell.cli import OpenShell, find_openshell
 from ..openshell.look import DesiredSandbox, find_usable, has_to_be_made
-from ..openshell.route import Decision, Seen, decide, position_of, see
+from ..openshell.route import Decision, Desired, Seen, decide, position_of, see
 from ..proxy.token import read_token, token_path
-from ..route.journal import Journal
-from ..route.record import record_path
+from ..route.record import Journal, record_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
 from .choice import NEMOCLAW, OPENSHELL

@@ -20,8 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..failure import Failure
-from ..route.providers import ALIASES, PROVIDERS
-from ..route.route import SANDBOX_HOST
+from ..route.route import ALIASES, PROVIDERS, SANDBOX_HOST
 
 AUTO = "auto"
 PROVIDER_NAMES = (AUTO, *PROVIDERS, *ALIASES)

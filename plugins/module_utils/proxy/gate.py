@@ -14,22 +14,15 @@ from typing import Any
 from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Account, Machine, acting_as
-from ..host.sockets import exposed, find_listeners, open_listeners, require_loopback
-from ..ollama import dropin
-from ..ollama.presence import is_ollama
-from ..ollama.service import converge
-from ..ollama.service_plan import Desired
-from . import occupant, probe
-from .configuration import Gate
-from .layout import BEFORE
+from ..host.sockets import find_listeners, open_listeners
+from . import probe
+from .configuration import BEFORE, Gate
 from .token import read_token
 
 _LOG_LINES = 5
 _JOURNAL_S = 3.0
 _SYSTEMD_S = 5.0
 _BETWEEN_LOOKS_S = 0.1
-# As the module ollama_service waits by default.
-_START_S = 60
 
 # A policy that nginx runs under on Fedora and RHEL; the role does not change it (docs/proxy.md).
 _SELINUX = "/sys/fs/selinux/enforce"
@@ -55,23 +48,19 @@ _BEHIND = {
 }
 
 
-def free_ports(gates: list[Gate], account: Account, gate_user: str, check_mode: bool) -> list[int]:
-    """Stop NemoClaw's own proxies on the auth proxy's ports and return their process ids.
+def find_own_proxies(gates: list[Gate], account: Account, gate_user: str) -> list[int]:
+    """Return the process ids of NemoClaw's own proxies on the auth proxy's ports.
 
     Raises:
-        Failure: C(port_taken) before anything was stopped, C(process_not_stopped).
+        Failure: C(port_taken), where somebody else holds one.
 
     """
-    ports = {gate.port for gate in gates}
-    found = find_listeners(Machine(), ports)
+    numbers = {gate.port for gate in gates}
+    found = find_listeners(Machine(), numbers)
     # Root in a container may see less of another user's process than that user does.
     with acting_as(account):
-        found += [one for one in find_listeners(Machine(), ports) if one["pid"] and one["uid"] == account.uid]
-    pids = occupant.sort_out(found, gate_user, account)
-    if not check_mode:
-        for pid in pids:
-            occupant.stop(pid, account)
-    return pids
+        found += [one for one in find_listeners(Machine(), numbers) if one["pid"] and one["uid"] == account.uid]
+    return probe.sort_out(found, gate_user, account)
 
 
 def prove_gates(
@@ -148,57 +137,6 @@ def compare_gates(
 def find_open(machine: Machine, ports: set[int]) -> list[dict[str, Any]]:
     """Return the listeners by which others than this host reach a server on these ports, past the auth proxy."""
     return open_listeners(find_listeners(machine, ports))
-
-
-def bring_to_loopback(
-    machine: Machine, account: Account, ports: set[int], check_mode: bool, warnings: list[str] | None = None
-) -> list[str]:
-    """Bring each Ollama on the ports that is open to the network back to loopback, and return what was done.
-
-    Args:
-        machine: The host.
-        account: Whose Ollama it is, where it is a process.
-        ports: Of the servers.
-        check_mode: Only say what would be done.
-        warnings: Gets what was open, to whom, and who was connected.
-
-    Raises:
-        Failure: C(engine_exposed) for a server that is not ours to move; the codes of C(ollama_service).
-
-    """
-    actions: list[str] = []
-    for port in sorted(ports):
-        found = find_open(machine, {port})
-        if not found:
-            continue
-        # Root in a container may not see who listens; what does is asked then, and answers as Ollama or does not.
-        if not all(is_ollama(one) for one in found if one["process"]):
-            raise exposed(machine, port, found)
-        desired = Desired("started", port, kept_environment(machine), True, _START_S)
-        try:
-            report, _after = converge(machine, account, desired, check_mode)
-        except Failure as failure:
-            raise exposed(machine, port, found) if failure.code == "not_ollama" else failure from None
-        actions += report.actions
-        if warnings is not None:
-            warnings += report.warnings
-        if not check_mode:
-            require_loopback(machine, port)
-    return actions
-
-
-def kept_environment(machine: Machine) -> dict[str, str]:
-    """Return the variables that our drop-in has besides the address: whoever set them wants them still.
-
-    Those that were taken over from a daemon that somebody started by hand are left out: they stay by that mark, without which the next
-    run of the role ollama would take them away.
-    """
-    found: dict[str, str] = {}
-    for text in dropin.find(machine).values():
-        adopted = dropin.adopted(text)
-        found.update((name, value) for name, value in dropin.variables(text).items() if name not in adopted)
-    found.pop("OLLAMA_HOST", None)
-    return found
 
 
 def upstream_ports(gates: list[Gate]) -> set[int]:

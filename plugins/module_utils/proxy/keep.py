@@ -13,7 +13,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Account, acting_as
-from .layout import ACCOUNT
+from .configuration import ACCOUNT
 from .token import (
     NEXT_SUFFIX,
     PREVIOUS_SUFFIX,

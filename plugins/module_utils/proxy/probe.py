@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Ask an auth proxy what it is: ours, somebody else's, open, with another token, or before a backend that is down.
+"""Ask an auth proxy what it is, and who holds its port: ours, NemoClaw's, somebody else's, open, or before a dead backend.
 
 NemoClaw reads any answer but 401 as good (upstream-facts N21) and once took a 502 for a wrong token (NemoClaw #2553).
 Here the auth proxy is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
@@ -15,17 +15,68 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import pwd
 import socket
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..clock import Deadline
+from ..failure import Failure
 from ..host.machine import Account, Machine, user_name
 from ..host.sockets import find_listeners, find_server_uid
-from .layout import REALM
-from .occupant import is_node_proxy
+from .configuration import REALM
+
+NODE_SCRIPT = "ollama-auth-proxy.js"
+PID_FILE = "ollama-auth-proxy.pid"
+
+
+def is_node_proxy(pid: int | None, account: Account, proc: Path = Path("/proc")) -> bool:
+    """Tell whether the process is NemoClaw's proxy, run by C(account): program, argument and owner all say so."""
+    if pid is None:
+        return False
+    try:
+        arguments = (proc / str(pid) / "cmdline").read_bytes().split(b"\0")
+        owner = (proc / str(pid)).stat().st_uid
+    except OSError:
+        return False
+    names = [Path(os.fsdecode(argument)).name for argument in arguments]
+    return owner == account.uid and names[0] in ("node", "nodejs") and NODE_SCRIPT in names[1:]
+
+
+def sort_out(listeners: list[dict[str, Any]], gate_user: str, account: Account) -> list[int]:
+    """Return the process ids of NemoClaw's proxies among the listeners on the auth proxy's ports.
+
+    Args:
+        listeners: Of C(find_listeners), seen by root.
+        gate_user: The account that our own auth proxy runs as; its listeners are fine.
+        account: Whose NemoClaw it would be.
+
+    Raises:
+        Failure: C(port_taken), naming whoever else holds a port.
+
+    """
+    proxies = set()
+    known = {(one["port"], one["address"]) for one in listeners if one["pid"]}
+    for one in listeners:
+        if one["user"] == gate_user or (one["pid"] is None and (one["port"], one["address"]) in known):
+            continue
+        if not is_node_proxy(one["pid"], account):
+            process = (
+                f"{one['process']} (process {one['pid']})" if one["pid"] else "a process that this user may not see"
+            )
+            raise Failure(
+                "port_taken",
+                f"The auth proxy needs the port {one['port']}, but {process} of the user {one['user'] or one['uid']} listens on "
+                f"{one['address']}. It was left alone. Stop it, or give the auth proxy another port "
+                "(nemoclaw_ollama_proxy_port, or the port in proxy_backends).",
+                **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
+            )
+        proxies.add(int(one["pid"]))
+    return sorted(proxies)
+
 
 SERVING = "serving"
 BACKEND_DOWN = "backend_down"

@@ -25,10 +25,7 @@ from pathlib import Path
 
 from ..failure import Failure
 from ..host.machine import replace_file
-from ..route.record import (
-    REFUSED_HOMES,
-    STATE_DIRECTORY,
-)
+from ..route.record import REFUSED_HOMES, STATE_DIRECTORY
 
 TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
 PREVIOUS_SUFFIX = ".previous"

@@ -28,10 +28,28 @@ from ..host.machine import Account, Machine, replace_file
 from ..host.sockets import find_listeners, tell_openness
 from ..host.tools import find_package_manager
 from ..ollama.systemd import Systemd
-from .configuration import Gate, ProxySettings, problems, render_config, render_unit
-from .gate import bring_to_loopback, compare_gates, free_ports, prove_gates, upstream_ports
+from .configuration import (
+    ACCOUNT,
+    BEFORE,
+    CONFIG,
+    LOADED,
+    RUN,
+    STATE,
+    TEMP,
+    TOKENS,
+    UNIT,
+    UNIT_PATH,
+    USUAL_NGINX,
+    Gate,
+    ProxySettings,
+    find_gate,
+    problems,
+    render_config,
+    render_unit,
+)
+from .gate import compare_gates, find_own_proxies, prove_gates, upstream_ports
 from .keep import Kept, keep_token
-from .layout import ACCOUNT, BEFORE, CONFIG, LOADED, RUN, STATE, TEMP, TOKENS, UNIT, UNIT_PATH, USUAL_NGINX, find_gate
+from .ports import bring_to_loopback, free_ports
 from .token import NEXT_SUFFIX, token_path
 
 _LOCK = "/run/nemoclaw-ollama-proxy.lock"
@@ -133,7 +151,7 @@ def foresee(machine: Machine, desired: Desired, may_install: bool = False) -> st
     if nginx is None:
         _foresee_install(machine, may_install)
     bring_to_loopback(machine, desired.account, ports, check_mode=True)
-    free_ports(desired.settings.gates, desired.account, ACCOUNT, check_mode=True)
+    find_own_proxies(desired.settings.gates, desired.account, ACCOUNT)
     return str(nginx or USUAL_NGINX)
 
 

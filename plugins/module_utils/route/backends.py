@@ -14,13 +14,11 @@ from urllib.parse import urlsplit
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..nemoclaw.backend import NemoClawRoute
-from ..nemoclaw.capabilities import routed
 from ..nemoclaw.desired import DEFAULT_SANDBOX
-from ..nemoclaw.gateway import GATEWAY
 from ..nemoclaw.program import find_nemoclaw
-from ..openshell.backend import Backend, Desired, Plan
+from ..nemoclaw.records import GATEWAY, routed
 from ..openshell.gateway_route import GatewayRoute
-from ..openshell.route import own_sandbox
+from ..openshell.route import Backend, Desired, Plan, own_sandbox
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
 # A server elsewhere has no auth proxy of ours before it.

@@ -18,12 +18,12 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Position as Progress
 from ..jobs.progress import Report, silent
-from ..openshell.backend import Backend, Desired, Plan, Position, Proof
 from ..openshell.probe import BLOCKED, DEFAULT_IMAGE, UNAVAILABLE, probe
 from ..openshell.probe import Desired as DesiredProbe
+from ..openshell.route import Backend, Desired, Plan, Position, Proof
 from ..transport.url import parse_base_url
 from . import record
-from .journal import Journal, Note
+from .record import Journal, Note
 
 # Steps that change something, with what a progress line says of them.
 _STEPS = {

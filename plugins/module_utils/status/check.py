@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What is true of a recorded route right now."""
+"""What is true of a recorded route right now, and the lines that C(nemoclaw <name> status) prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, st
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners, require_loopback
-from ..proxy.layout import ACCOUNT
+from ..proxy.configuration import ACCOUNT
 from ..proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -171,3 +171,32 @@ def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
 def _port(url: str) -> int:
     where = urlsplit(url)
     return where.port or {"https": 443}.get(where.scheme, 80)
+
+
+def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
+    """Return the lines for a terminal; what is not healthy has a second line that says why."""
+    lines = []
+    if route is not None:
+        context = f", context {route['context_window']} tokens" if route.get("context_window") else ""
+        lines += [
+            f"Provider:   {route['label']} ({route['provider_name']})",
+            f"Model:      {route['model']} over {route['api']}{context}",
+            f"Sandbox:    {route['base_url_sandbox']}",
+        ]
+    names = {
+        "route": "Route",
+        "backend": "Inference",
+        "auth_proxy": "Inference (auth proxy)",
+        "exposure": "Exposure",
+        "completion": "Completion",
+        "gateway": "Inference (gateway)",
+        "sandbox": "Inference (sandbox)",
+    }
+    for check in checks:
+        if route is not None and check.name == "route":
+            continue
+        where = f" ({check.url})" if check.url else ""
+        lines.append(f"{names[check.name] + ':':<11} {check.state}{where}")
+        if check.state != HEALTHY:
+            lines.append(f"            {check.detail}")
+    return lines

@@ -12,20 +12,11 @@ from typing import Any
 from ..endpoint.report import Report
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..nemoclaw.gateway import GATEWAY
+from ..nemoclaw.records import GATEWAY
 from ..openshell import proof
 from ..openshell.cli import OpenShell, find_openshell
 from ..openshell.look import find_route
-from .check import (
-    DIFFERS,
-    HEALTHY,
-    NOT_CONFIGURED,
-    NOT_PROBED,
-    UNAUTHORIZED,
-    UNHEALTHY,
-    UNREACHABLE,
-    Check,
-)
+from .check import DIFFERS, HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNAUTHORIZED, UNHEALTHY, UNREACHABLE, Check
 
 # What the sandbox asks, whatever the gateway's own address is (page, introduction).
 _URL = "https://inference.local"

@@ -2,25 +2,146 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""One HTTP exchange with a model server, with limits that hold whatever the server does."""
+"""One HTTP exchange with limits that hold whatever the server does: a model server, its events, or a service of this host."""
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import json
 import socket
 import ssl
 import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..transport import addresses, trouble
 from ..untrusted import count_of
+from . import trouble, url
 from .url import BaseUrl
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: its type (C(message) when the stream names none) and its data."""
+
+    type: str
+    data: str
+
+
+def events(chunks: Iterable[bytes]) -> Iterator[Event]:
+    """Yield the events of a stream as they become complete.
+
+    Chunks may be cut anywhere, inside a character too. Comments are dropped, several data lines are joined, and an
+    event that the end of the stream cuts off is dropped, as the standard says: a truncated answer has no last event.
+    """
+    kind = ""
+    data: list[str] = []
+    for line in _lines(chunks):
+        if not line:
+            if data:
+                yield Event(kind or "message", "\n".join(data))
+            kind, data = "", []
+            continue
+        field, _colon, value = line.partition(":")
+        value = value[1:] if value.startswith(" ") else value
+        if field == "data":
+            data.append(value)
+        elif field == "event":
+            kind = value
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Yield complete lines, ended by CR LF, LF or CR, without their ends."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    begun: list[str] = []
+    after_return = False
+    for chunk in chunks:
+        text = decoder.decode(chunk)
+        if not text:
+            continue
+        # A CR has ended its line already; the LF that makes it a CR LF may come with the next chunk.
+        rest = text[1:] if after_return and text.startswith("\n") else text
+        after_return = text.endswith("\r")
+        *ended, rest = rest.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if ended:
+            yield "".join([*begun, ended[0]])
+            yield from ended[1:]
+            begun = []
+        begun.append(rest)
+
+
+# The largest answer that we ask for is an engine's /info, about 5 kB.
+MAX_ANSWER_BYTES = 1_048_576
+
+
+class NotAnswering(Exception):
+    """The service is there and gave no usable answer; the text says what it gave, C(status) with which HTTP status, if with one."""
+
+    def __init__(self, what: str, status: int | None = None) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket; raises OSError as a TCP connection would."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def get_json(connection: http.client.HTTPConnection, path: str, limit_s: float) -> dict[str, Any]:
+    """Return the JSON object that a GET answers with status 200, and close the connection.
+
+    C(http.client) knows no proxies, so HTTP_PROXY cannot catch what is meant for this host (upstream 2616).
+
+    Args:
+        connection: Not yet connected; its own timeout bounds every single read.
+        path: Path of the URL.
+        limit_s: Seconds for the whole answer.
+
+    Raises:
+        OSError: The socket could not be opened, was closed or timed out.
+        NotAnswering: Anything but a JSON object with status 200 of at most MAX_ANSWER_BYTES in time.
+
+    """
+    deadline = time.monotonic() + limit_s
+    try:
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        body = bytearray()
+        while chunk := response.read1(65_536):
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise NotAnswering(f"it sent more than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise NotAnswering(f"it was still sending after {limit_s:g} s")
+        if response.status != http.client.OK:
+            raise NotAnswering(f"it answered GET {path} with HTTP status {response.status}", response.status)
+        document = json.loads(body)
+    except http.client.HTTPException as error:
+        raise NotAnswering(f"it does not speak HTTP ({type(error).__name__})") from error
+    except ValueError as error:
+        raise NotAnswering(f"its answer to GET {path} is not JSON") from error
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise NotAnswering(f"its answer to GET {path} is not a JSON object")
+    return document
+
 
 # Seconds for the TCP connection, as NemoClaw's probes (upstream-facts N24).
 CONNECT_LIMIT = 10.0
@@ -96,13 +217,13 @@ class Client:
             proxies = {} if urllib.request.proxy_bypass(self.base.host) else urllib.request.getproxies()
             proxy = proxies.get(self.base.scheme)
             try:
-                self._pinned = addresses.resolve(self.base, min(CONNECT_LIMIT, self.deadline.remaining))
+                self._pinned = url.resolve(self.base, min(CONNECT_LIMIT, self.deadline.remaining))
             except Failure as failure:
                 # Behind a proxy the host may have no outside names: then the proxy resolves.
                 if failure.code != "dns_failed" or not proxy:
                     raise
             # NO_PROXY is forgotten on most lab machines, and no proxy reaches a local server (NemoClaw #2616, #4181).
-            if self._pinned and addresses.is_local(self._pinned):
+            if self._pinned and url.is_local(self._pinned):
                 proxy = None
             opener = urllib.request.OpenerDirector()
             opener.add_handler(urllib.request.ProxyHandler({self.base.scheme: proxy} if proxy else {}))

@@ -10,7 +10,7 @@ import http.client
 from typing import Any
 
 from ..endpoint.models import context_window
-from ..host.local_http import NotAnswering, get_json
+from ..transport.client import NotAnswering, get_json
 from ..untrusted import list_of, object_of
 
 # Upstream gives the question 5 s; a vLLM under load answers its models list at once.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The managed vLLM of a host as it is wanted: the options, and what follows from them and from the host."""
+"""The managed vLLM of a host as it is wanted: the options, what follows from them and from the host, and its two containers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..containers import (
-    preflight,
-    readiness,
-)
-from ..containers.engine import Engine
-from ..containers.host import Host
-from ..containers.options import check_options
-from ..containers.spec import NO_GPUS, Spec
+from ..containers import plan as plans
+from ..containers import readiness
+from ..containers.engine import Engine, Host
+from ..containers.spec import NO_GPUS, Mount, Spec, web_proxies
+from ..containers.work import check_options
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..preconditions.gpus import (
-    Gpus,
-    bounded_share,
-    choose_gpus,
-)
-from ..registry.access import Access
+from ..preconditions.gpus import Gpus, bounded_share, choose_gpus
+from ..registry.image import Access
 from ..registry.reference import parse_reference
 from ..transport.credentials import clean_key
-from ..vllm import specs
+from ..untrusted import list_of, object_of
 from .catalogue import (
+    CONTAINER_PORT,
     Image,
     VllmModel,
     build_catalogue,
@@ -40,8 +34,134 @@ from .catalogue import (
     find_model,
     gpu_names,
     names_share,
+    serve_command,
 )
 from .weights import DEFAULT_FOLDER, Weights
+
+KIND = "vllm"
+DEFAULT_NAME = "nemoclaw-vllm"  # the page
+DOWNLOAD = "-download"
+# In the container. Not below /root, which a download that runs as the user may not enter; and the folder of the models alone, since
+# the user's own token lies beside it.
+_CACHE = "/huggingface/hub"
+
+# In the order in which vLLM goes through them (upstream-facts N29; vLLM 0.10 to 0.32: v1/worker/gpu_model_runner.py,
+# compilation/backends.py, v1/engine/core.py).
+PHASES = (
+    ("load", r"Starting to load model|Loading safetensors|Loading weights|Loading model|Model loading took"),
+    (
+        "compile",
+        r"torch\.compile|Dynamo bytecode|Compiling a graph|Capturing CUDA graph|Graph capturing|KV cache size|GPU KV cache",
+    ),
+    ("serve", r"Starting vLLM API server|Started server process|Application startup complete|Uvicorn running on"),
+)
+
+
+def server_spec(
+    name: str,
+    image: str,
+    found_image: dict[str, Any] | None,
+    model: VllmModel,
+    *,
+    port: int,
+    addresses: Sequence[str],
+    gpus: str,
+    cache_dir: str,
+    extra_args: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    instead_of: str = "",
+) -> Spec:
+    """Return the container that serves: no token, no way to download, the weights read-only.
+
+    C(found_image): what inspect says of the image, None where it is not here yet. Images whose entrypoint is vLLM itself
+    (vllm/vllm-openai) get the arguments alone; NVIDIA's entrypoint sets up CUDA and then runs the command.
+    """
+    command = serve_command(model, extra_args)
+    entrypoint = None
+    own = list_of(object_of(object_of(found_image).get("Config")).get("Entrypoint"))
+    if any("vllm" in str(word) for word in own):
+        entrypoint, command = command[:1], command[1:]
+    return Spec(
+        name=name,
+        kind=KIND,
+        image=image,
+        command=command,
+        entrypoint=entrypoint,
+        environment={
+            "HF_HUB_CACHE": _CACHE,
+            "HF_HUB_OFFLINE": "1",
+            # Code that comes with a model is unpacked before it runs, and the cache is read-only.
+            "HF_MODULES_CACHE": "/tmp/hf-modules",  # noqa: S108 - in the container
+            "VLLM_NO_USAGE_STATS": "1",
+            **model.environment,
+            **(environment or {}),
+        },
+        mounts=(Mount(f"{cache_dir}/hub", _CACHE),),
+        addresses=addresses,
+        port=port,
+        container_port=CONTAINER_PORT,
+        gpus=gpus,
+        ipc="host",
+        model=model.model,
+        instead_of=instead_of,
+    )
+
+
+def download_spec(
+    name: str,
+    image: str,
+    model: VllmModel,
+    *,
+    cache_dir: str,
+    user: str,
+    token: str,
+    endpoint: str,
+    environ: Mapping[str, str],
+) -> Spec:
+    """Return the container that downloads: it alone has the token, and writes as the user whose cache it is.
+
+    Args:
+        name: Of the server; this one is called C(NAME-download).
+        image: Of the server, which has the program C(hf).
+        model: What to download.
+        cache_dir: Where to.
+        user: C(UID:GID) that owns the cache.
+        token: May be empty.
+        endpoint: Another hub than huggingface.co; may be empty.
+        environ: Of this process, for the web proxies.
+
+    """
+    # Of the module's own environment: the engine gives a container none, and a lab may have no other way out.
+    secrets = web_proxies(environ)
+    if token:
+        secrets["HF_TOKEN"] = token
+    plain = {
+        "HF_HUB_CACHE": _CACHE,
+        "HOME": "/tmp",  # noqa: S108 - in the container
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    if endpoint:
+        plain["HF_ENDPOINT"] = endpoint
+    return Spec(
+        name=name + DOWNLOAD,
+        kind=KIND,
+        image=image,
+        entrypoint=("hf",),
+        command=("download", model.model, *(("--revision", model.revision) if model.revision else ())),
+        environment=plain,
+        secrets=secrets,
+        mounts=(Mount(f"{cache_dir}/hub", _CACHE, read_only=False),),
+        user=user,
+        restart=False,
+        model=model.model,
+    )
+
+
+def server(spec: Spec, model: VllmModel, stall_s: float) -> readiness.Server:
+    """Return how to tell how far the server is."""
+    return readiness.Server(spec.name, spec.port, PHASES, model=model.served_as, stall_s=stall_s)
+
 
 _KEY_VARIABLE = "VLLM_API_KEY"
 
@@ -50,7 +170,7 @@ _KEY_VARIABLE = "VLLM_API_KEY"
 class Desired:
     """What is wanted; the options of the module vllm_container, which documents them."""
 
-    name: str = specs.DEFAULT_NAME
+    name: str = DEFAULT_NAME
     state: str = "started"
     model: str = ""
     models: Mapping[str, Any] = field(default_factory=dict)
@@ -90,7 +210,7 @@ class Vllm:
     """
 
     def __init__(self, engine: Engine, machine: Machine, account: Account, desired: Desired) -> None:
-        preflight.require_engine(engine)
+        plans.require_engine(engine)
         self.engine = engine
         self.desired = desired
         self.host = Host(machine, account)
@@ -124,13 +244,13 @@ class Vllm:
     @property
     def spec(self) -> Spec:
         """The container that serves; it depends on the image's entrypoint, so it may change once the image is here."""
-        return specs.server_spec(
+        return server_spec(
             self.desired.name,
             self.image.reference,
             self.engine.image(self.image.reference),
             self.model,
             port=self.desired.port,
-            addresses=preflight.publish_addresses(self.engine, self.desired.publish),
+            addresses=plans.publish_addresses(self.engine, self.desired.publish),
             gpus=",".join(self.gpus.ids) if self.gpus else NO_GPUS,
             cache_dir=str(self.weights.cache_dir),
             extra_args=self.desired.extra_args,
@@ -144,7 +264,7 @@ class Vllm:
         account = self.host.account
         # A rootless engine maps the container's root to the user.
         user = "0:0" if self.engine.facts["rootless"] else f"{account.uid}:{account.gid}"
-        return specs.download_spec(
+        return download_spec(
             self.desired.name,
             self.image.reference,
             self.model,
@@ -157,7 +277,7 @@ class Vllm:
 
     def server(self, spec: Spec) -> readiness.Server:
         """How to tell how far it is."""
-        return specs.server(spec, self.model, self.desired.wait_timeout)
+        return server(spec, self.model, self.desired.wait_timeout)
 
 
 def check_desired(desired: Desired) -> None:

@@ -2,44 +2,170 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Bring the managed vLLM of a host into the state that is wanted: served, stopped, gone."""
+"""Bring the managed vLLM of a host into the state that is wanted: checked, served, stopped, gone."""
 
 from __future__ import annotations
 
-from typing import Any
+import http.client
+import urllib.request
+from typing import TYPE_CHECKING, Any
 
-from ..containers import (
-    images,
-    managed,
-    oneshot,
-    preflight,
-    readiness,
-)
-from ..containers import (
-    plan as plans,
-)
-from ..containers.compare import as_diff
-from ..containers.diagnosis import masked
-from ..containers.engine import Engine
-from ..containers.host import Host
-from ..containers.proxies import (
-    proxy_secrets,
-    web_proxies,
-)
-from ..containers.spec import Spec
+from ..containers import images, managed, oneshot, readiness
+from ..containers import plan as plans
+from ..containers.engine import Engine, Host
+from ..containers.readiness import masked
+from ..containers.spec import Spec, as_diff, proxy_secrets, web_proxies
 from ..endpoint.models import choose, context_window
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
+from ..preconditions.disk import Need, check_space, image_need
+from ..preconditions.gpus import check_capability, check_free, check_host_room, check_memory, find_holders
+from ..registry.image import check_architecture, check_local_architecture, download_bytes
 from ..registry.reference import parse_reference
-from ..vllm import specs
-from .catalogue import (
-    build_catalogue,
-    find_model,
-)
-from .context import Desired, Vllm
-from .preflight import check_before
+from ..sizes import format_bytes
+from . import context
+from .catalogue import build_catalogue, check_token, find_model, memory_share
+from .context import Desired
 from .weights import DEFAULT_FOLDER, Weights
+
+if TYPE_CHECKING:
+    from .context import Vllm
+
+HUB = "https://huggingface.co"
+# Seconds: where a host reaches the hub by its containers alone, the question must not hold the play up.
+LIMIT_S = 5.0
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: urllib would show the token there."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Return no further request."""
+
+
+def check_access(endpoint: str, model: str, token: str) -> None:
+    """Refuse a token that the hub refuses for this model. No answer, and any other one, is no reason to stop.
+
+    The question is that of C(huggingface_hub.HfApi.auth_check); no file is asked for.
+
+    Args:
+        endpoint: The hub; empty for huggingface.co.
+        model: Its id.
+        token: The token.
+
+    Raises:
+        Failure: C(weights_unauthorized).
+
+    """
+    hub = (endpoint or HUB).rstrip("/")
+    if not hub.startswith(("http://", "https://")):
+        return
+    url = f"{hub}/api/models/{urllib.parse.quote(model)}/auth-check"
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - http(s) only
+        with urllib.request.build_opener(_Stay).open(request, timeout=LIMIT_S):
+            status = http.client.OK
+    except urllib.error.HTTPError as error:
+        status = error.code
+        error.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return
+    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        raise Failure(
+            "weights_unauthorized",
+            f"Asked {hub} whether the token may read {model}, and it answered with HTTP status {status}. Nothing was downloaded. Correct "
+            f"HF_TOKEN (hf_token in the inventory, vault-encrypted), and accept the model's licence at {hub}/{model}.",
+            model=model,
+            status=status,
+        )
+
+
+def check_before(vllm: Vllm, spec: Spec, plan: plans.Plan) -> None:
+    """Raise what stands against the plan; the cheapest questions first, the registry last. Changes nothing.
+
+    Raises:
+        Failure: With the code of what does not hold.
+
+    """
+    if plan.step in ("none", "rename", "update"):
+        return
+    found = vllm.engine.image(vllm.image.reference)
+    lacks_image = found is None
+    if found and plan.needs_container:
+        check_local_architecture(parse_reference(vllm.image.reference), found, vllm.host.architecture)
+    lacks_weights = plan.needs_container and not vllm.weights.complete
+    token = vllm.desired.hf_token.strip()
+    if lacks_weights:
+        check_token(vllm.model, token)
+        vllm.weights.require_writable()
+    running = vllm.engine.containers()
+    plans.require_port(vllm.host.machine, spec, plan.own, running)
+    _check_gpus(vllm, spec, plan, running)
+    if not plan.needs_container:
+        return
+    if lacks_weights and token and vllm.desired.allow_download:
+        check_access(vllm.desired.hf_endpoint, vllm.model.model, token)
+    size = _check_registry(vllm) if lacks_image else None
+    if (lacks_image or lacks_weights) and not vllm.desired.allow_download:
+        raise _no_consent(vllm, lacks_image, lacks_weights, size)
+    check_space(_needs(vllm, lacks_weights, size))
+
+
+def _check_gpus(vllm: Vllm, spec: Spec, plan: plans.Plan, running: list[dict[str, Any]]) -> None:
+    if vllm.gpus is None:
+        return
+    plans.require_gpu_runtime(vllm.engine, vllm.host.machine, spec.gpus)
+    check_capability(vllm.gpus, vllm.model.model, vllm.model.compute_capability)
+    check_memory(vllm.gpus, vllm.model.model, vllm.model.needed_memory_mib, vllm.model.tensor_parallel_size)
+    share = memory_share(vllm.model, vllm.desired.extra_args)
+    check_host_room(vllm.gpus, vllm.model.model, share, "gpu_memory_utilization of the model in vllm_models")
+    if vllm.desired.share_gpus:
+        return
+    plans.require_gpus_free(spec, plan.own, running)
+    # What our own container holds is given back before the new one starts.
+    if not any(plans.status_of(one) == "running" and plans.shares_gpus(spec, one) for one in plan.own):
+        check_free(vllm.gpus, share, find_holders(vllm.host.machine))
+
+
+def _check_registry(vllm: Vllm) -> int | None:
+    """Ask the registry for the manifest, which costs no bandwidth, and return what a pull would download."""
+    reference = parse_reference(vllm.image.reference)
+    check_architecture(reference, vllm.access.inspect(reference), vllm.host.architecture)
+    credential = vllm.access.credential(reference.registry)
+    return vllm.image.download_bytes or download_bytes(reference, vllm.host.architecture, credential)
+
+
+def _needs(vllm: Vllm, lacks_weights: bool, image_bytes: int | None) -> list[Need]:
+    needs = []
+    root = str(vllm.engine.info().get("DockerRootDir") or "")
+    # An engine in a virtual machine has its folder there.
+    if image_bytes and root and vllm.host.machine.exists(root):
+        needs.append(image_need(vllm.image.reference, image_bytes, root))
+    if lacks_weights and vllm.model.download_bytes:
+        missing = max(vllm.model.download_bytes - vllm.weights.bytes, 0)
+        needs.append(Need(f"the weights of {vllm.model.model}", str(vllm.weights.folder), missing))
+    return needs
+
+
+def _no_consent(vllm: Vllm, lacks_image: bool, lacks_weights: bool, image_bytes: int | None) -> Failure:
+    missing = []
+    if lacks_image:
+        missing.append(f"the image {vllm.image.reference} ({_size(image_bytes)})")
+    if lacks_weights:
+        missing.append(f"the weights of {vllm.model.model} ({_size(vllm.model.download_bytes)})")
+    return Failure(
+        "download_not_allowed",
+        f"This host lacks {' and '.join(missing)}. Nothing was downloaded, because allow_download is false: set it to true, or bring "
+        "them to the host (docker load, and a copy of the cache).",
+        image_bytes=image_bytes if lacks_image else None,
+        weights_bytes=vllm.model.download_bytes if lacks_weights else None,
+    )
+
+
+def _size(count: int | None) -> str:
+    return format_bytes(count) if count else "of unknown size"
+
 
 _MOVES = (
     "OpenShell's network (openshell-docker) is not there yet, so {name} is published on the gateway of Docker's own bridge. Once OpenShell "
@@ -123,15 +249,15 @@ def take_down(engine: Engine, machine: Machine, account: Account, desired: Desir
 def _stop(engine: Engine, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Stop the server and return the result; container, image and weights stay."""
     before = plans.status_of(engine.container(desired.name))
-    actions = managed.stop(engine, desired.name, specs.KIND, check_mode)
-    actions += managed.remove(engine, desired.name + specs.DOWNLOAD, specs.KIND, check_mode)
+    actions = managed.stop(engine, desired.name, context.KIND, check_mode)
+    actions += managed.remove(engine, desired.name + context.DOWNLOAD, context.KIND, check_mode)
     return _ended(desired, before, before if before in ("absent", "exited", "created") else "exited", actions)
 
 
 def _restore(engine: Engine, desired: Desired, check_mode: bool) -> dict[str, Any]:
     """Have what was replaced serve again, and return the result."""
     before = plans.status_of(engine.container(desired.name))
-    actions = managed.restore(engine, desired.name, specs.KIND, check_mode, desired.instead_of)
+    actions = managed.restore(engine, desired.name, context.KIND, check_mode, desired.instead_of)
     after = "running" if f"start {desired.name}" in actions else "exited" if actions else before
     return _ended(desired, before, after, actions)
 
@@ -140,8 +266,8 @@ def _remove(engine: Engine, machine: Machine, account: Account, desired: Desired
     """Remove the server and return the result; the weights only when that is asked for, the image never."""
     found = engine.container(desired.name)
     before = plans.status_of(found)
-    download = desired.name + specs.DOWNLOAD
-    actions = managed.remove(engine, desired.name, specs.KIND, check_mode, more=[download])
+    download = desired.name + context.DOWNLOAD
+    actions = managed.remove(engine, desired.name, context.KIND, check_mode, more=[download])
     model = desired.model or (plans.model_of(found) if found else "")
     if desired.remove_weights and model:
         weights = Weights(Host(machine, account).folder(desired.cache_dir, DEFAULT_FOLDER), _full_id(model, desired))
@@ -246,7 +372,7 @@ def _result(
 
 def _may_move(vllm: Vllm) -> bool:
     """Tell whether a later run will have to publish it elsewhere."""
-    return not vllm.desired.publish and preflight.lacks_network(vllm.engine)
+    return not vllm.desired.publish and plans.lacks_network(vllm.engine)
 
 
 def _ended(desired: Desired, before: str, after: str, actions: list[str]) -> dict[str, Any]:

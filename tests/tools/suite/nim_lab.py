@@ -16,7 +16,7 @@ from pathlib import Path
 from . import containers, docker, environment, paths, venvs
 from .run import Run, exclusive
 
-# Of the catalogue (plugins/module_utils/nim/models.py): the paths of two images. The second is called so by its server, too.
+# Of the catalogue (plugins/module_utils/nim/catalogue.py): the paths of two images. The second is called so by its server, too.
 _FIRST, _SECOND = "meta/llama-3.1-8b-instruct", "nvidia/nemotron-3-nano"
 _RECIPE = paths.REPO / "tests" / "servers" / "nim_image"
 

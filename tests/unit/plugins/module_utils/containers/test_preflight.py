@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import preflight
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -50,8 +50,8 @@ def container(
 def test_published_where_sandboxes_come_from(engine: Any, facts: Any, networks: Any, addresses: list[str]) -> None:
     engine.facts.update(facts)
     engine.networks = networks
-    assert preflight.sandbox_addresses(engine) == addresses
-    assert preflight.lacks_network(engine) == ("openshell-docker" not in networks and len(addresses) > 1)
+    assert plans.sandbox_addresses(engine) == addresses
+    assert plans.lacks_network(engine) == ("openshell-docker" not in networks and len(addresses) > 1)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_published_where_sandboxes_come_from(engine: Any, facts: Any, networks: 
 )
 def test_this_host_can_always_ask_it(engine: Any, wanted: list[str], addresses: list[str]) -> None:
     engine.networks = {"bridge": BRIDGE}
-    assert preflight.publish_addresses(engine, wanted) == addresses
+    assert plans.publish_addresses(engine, wanted) == addresses
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_this_host_can_always_ask_it(engine: Any, wanted: list[str], addresses: 
 def test_engines_that_a_server_cannot_be_had_from(engine: Any, facts: dict[str, Any], says: str | None) -> None:
     engine.facts.update(facts)
     if says is None:
-        preflight.require_engine(engine)
+        plans.require_engine(engine)
         return
     with pytest.raises(Failure, match=says) as raised:
-        preflight.require_engine(engine)
+        plans.require_engine(engine)
     assert raised.value.code == "docker_endpoint_unsupported"
 
 
@@ -107,13 +107,13 @@ def test_one_engine_on_a_gpu(ours: str, theirs: str, clash: bool) -> None:
     spec = Spec(name="s", kind="vllm", image="i", gpus=ours)
     others = [container("idle"), container("busy", theirs, kind="nim")]
     if not clash:
-        preflight.require_gpus_free(spec, [], others)
+        plans.require_gpus_free(spec, [], others)
         return
     with pytest.raises(Failure) as raised:
-        preflight.require_gpus_free(spec, [], others)
+        plans.require_gpus_free(spec, [], others)
     assert raised.value.code == "gpu_in_use"
     assert "'busy' (a nim server of this collection)" in raised.value.message
-    preflight.require_gpus_free(spec, [others[1]], others[1:])
+    plans.require_gpus_free(spec, [others[1]], others[1:])
 
 
 @pytest.fixture
@@ -128,22 +128,22 @@ def published(port: int) -> Spec:
 
 def test_a_port_that_a_process_has(listener: int) -> None:
     with pytest.raises(Failure) as raised:
-        preflight.require_port(Machine(), published(listener), [], [])
+        plans.require_port(Machine(), published(listener), [], [])
     assert raised.value.code == "port_taken"
     assert "Nothing was pulled" in raised.value.message
-    preflight.require_port(Machine(), published(listener), [container("s", port=listener)], [])
+    plans.require_port(Machine(), published(listener), [container("s", port=listener)], [])
 
 
 def test_a_port_that_a_container_has(listener: int) -> None:
     with pytest.raises(Failure) as raised:
-        preflight.require_port(Machine(), published(listener), [], [container("web", port=listener)])
+        plans.require_port(Machine(), published(listener), [], [container("web", port=listener)])
     assert "the container 'web' listens" in raised.value.message
 
 
 def test_a_free_port(listener: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    preflight.require_port(Machine(), published(port), [], [container("web", port=listener)])
+    plans.require_port(Machine(), published(port), [], [container("web", port=listener)])
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_the_nvidia_runtime(engine: Any, tmp_path: Any, files: list[str]) -> Non
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).touch(mode=0o755)
     machine = Machine(tmp_path, {"PATH": "/usr/bin"})
-    preflight.require_gpu_runtime(engine, machine, "none")
+    plans.require_gpu_runtime(engine, machine, "none")
     if files:
-        preflight.require_gpu_runtime(engine, machine, "all")
+        plans.require_gpu_runtime(engine, machine, "all")
         return
     with pytest.raises(Failure) as raised:
-        preflight.require_gpu_runtime(engine, machine, "all")
+        plans.require_gpu_runtime(engine, machine, "all")
     assert raised.value.code == "nvidia_runtime_missing"
     engine.facts["nvidia_runtime"] = True
-    preflight.require_gpu_runtime(engine, machine, "all")
+    plans.require_gpu_runtime(engine, machine, "all")

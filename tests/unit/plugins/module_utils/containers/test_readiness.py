@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     read_phase,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.specs import PHASES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import PHASES
 
 LOG = """2026-11-22T10:00:01Z INFO vLLM API server version 0.14.0
 2026-11-22T10:00:02Z INFO Starting to load model Qwen/Qwen3.6-27B-FP8...

@@ -10,16 +10,14 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import (
+    SECRETS,
     Difference,
+    Mount,
+    Spec,
     as_diff,
     differences,
     gpus_of,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import (
-    SECRETS,
-    Mount,
-    Spec,
     is_sealed,
     seal,
     seals_of,

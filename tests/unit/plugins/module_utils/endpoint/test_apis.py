@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, report, tool_calls
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis import (
+    AnthropicMessages,
+    ChatCompletions,
+    Responses,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.dialect import Answer, Dialect, text_of
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.openai import ChatCompletions, Responses
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import sse, trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import client, trouble
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
 DIALECTS = {"chat": ChatCompletions, "responses": Responses, "messages": AnthropicMessages}
@@ -33,7 +36,7 @@ def recorded(name: str) -> Answer:
 def replayed(content: bytes, dialect: Dialect) -> tuple[Answer, list[str]]:
     """Return the answer in a stream, and the types of the events until its end."""
     reader, seen = dialect.stream_reader(), []
-    for event in sse.events([content]):
+    for event in client.events([content]):
         seen.append(event.type)
         if reader.add(event):
             break
@@ -257,7 +260,7 @@ def test_odd_events_end_in_an_answer_or_a_failure(name: str, odd: Any) -> None:
 @pytest.mark.parametrize("name", DIALECTS)
 def test_an_event_that_is_no_json_object(name: str, data: str) -> None:
     with pytest.raises(Failure) as failed:
-        DIALECTS[name]().stream_reader().add(sse.Event("ping", data))
+        DIALECTS[name]().stream_reader().add(client.Event("ping", data))
     assert failed.value.code == "stream_malformed"
 
 
@@ -276,7 +279,7 @@ def test_an_event_that_is_no_json_object(name: str, data: str) -> None:
 )
 def test_an_error_in_a_stream_is_quoted_without_the_key(name: str, event: dict[str, Any]) -> None:
     with pytest.raises(Failure) as failed:
-        DIALECTS[name]("k-1234567").stream_reader().add(sse.Event("error", json.dumps(event)))
+        DIALECTS[name]("k-1234567").stream_reader().add(client.Event("error", json.dumps(event)))
     assert failed.value.code == "error_in_answer"
     assert "Out of ******** ?[2J memory" in failed.value.message
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint import questions, report, tool_calls
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.anthropic import AnthropicMessages
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.apis import (
+    AnthropicMessages,
+    ChatCompletions,
+    Responses,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.dialect import Answer, Dialect, ToolCall
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.leaks import Leak
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.openai import ChatCompletions, Responses
 
 GOOD = '{"message": "hello"}'
 LEAK = '{"name": "sessions_send", "arguments": {"message": "hello"}}'

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.trouble import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.download import (
+    Source,
     status_failure,
     transfer_failure,
 )

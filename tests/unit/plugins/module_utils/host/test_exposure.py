@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import exposed, open_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import kept_environment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import kept_environment
 
 LOOPBACK, ANY, BRIDGE = ({"scope": scope} for scope in ("loopback", "any", "address"))
 

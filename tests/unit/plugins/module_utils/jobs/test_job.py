@@ -21,8 +21,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure as failure_module
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Ended, Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs import job as job_module
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.files import Files
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Job, Outcome
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.job import Files, Job, Outcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position, Report
 
 LIMIT = 20.0  # seconds in which anything here is over, on a loaded machine too

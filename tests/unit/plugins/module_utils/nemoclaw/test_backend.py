@@ -13,9 +13,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.backend import NemoClawRoute
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import Recorded
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import Recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 ROUTE = build_route(

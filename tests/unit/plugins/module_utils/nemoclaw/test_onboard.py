@@ -13,11 +13,11 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.registry import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import (
     Recorded,
     find_recorded,
     recorded_names,
@@ -79,7 +79,7 @@ def test_sandboxes_whose_gateway_cannot_be_asked_are_not_made_anew(
     def find(*_words: object, **_options: object) -> None:
         raise Failure(code, "It cannot be asked.")
 
-    monkeypatch.setattr(gateway, "find_openshell", find)
+    monkeypatch.setattr(desired, "find_openshell", find)
     made = onboarding(tmp_path, "touch ran")
     if not check_mode:
         assert made.plan(check_mode=False) is None, "a host without sandboxes gets its first one"

@@ -13,31 +13,33 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.compare import Difference
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.plan import Plan
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.proxies import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import (
+    KIND,
+    MODEL,
+    Difference,
+    Spec,
     proxy_secrets,
     web_proxies,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import KIND, MODEL, Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
     Account,
     Machine,
     find_account,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import checks
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import context as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.context import (
     Context,
     Desired,
     choose_model,
-    gpus_of,
+    gpus_offered,
     image_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.access import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import Access
 
 Named = Callable[[str], Machine]
 SUPER = "nvidia/nemotron-3-super-120b-a12b"
@@ -99,7 +101,7 @@ class Engine:
 @pytest.fixture(autouse=True)
 def unknown_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask no registry of the world for sizes; tests/real asks one of this machine."""
-    monkeypatch.setattr(checks, "download_bytes", lambda _reference, _architecture, _credential: None)
+    monkeypatch.setattr(lifecycle, "download_bytes", lambda _reference, _architecture, _credential: None)
 
 
 def context(machine: Machine, engine: Engine, **desired: Any) -> Context:
@@ -125,7 +127,7 @@ def test_the_largest_that_is_made_for_arm64(
 ) -> None:
     registry = Registry(only_amd64)
     run = context(machine_named("dgx-spark"), Engine(registry, ours))
-    choice = choose_model(run, gpus_of(run))
+    choice = choose_model(run, gpus_offered(run))
     assert (choice.model.name, len(registry.asked)) == (model, asked)
     if asked > 1:
         assert f"{SEVENTY}" in choice.reason
@@ -135,14 +137,14 @@ def test_the_largest_that_is_made_for_arm64(
 def test_none_is_made_for_arm64(machine_named: Named) -> None:
     run = context(machine_named("dgx-spark"), Engine(Registry(("nim",))))
     with pytest.raises(Failure) as failed:
-        choose_model(run, gpus_of(run))
+        choose_model(run, gpus_offered(run))
     assert failed.value.code == "image_architecture"
 
 
 def test_amd64_needs_no_registry(machine_named: Named) -> None:
     registry = Registry(("nim",))
     run = context(machine_named("h100x8"), Engine(registry))
-    assert choose_model(run, gpus_of(run)).model.name == SUPER
+    assert choose_model(run, gpus_offered(run)).model.name == SUPER
     assert registry.asked == []
 
 
@@ -159,7 +161,7 @@ def test_amd64_needs_no_registry(machine_named: Named) -> None:
 @pytest.mark.parametrize("gpus", ["auto", "none"])
 def test_models_and_images(machine_named: Named, desired: dict[str, str], model: str, image: str, gpus: str) -> None:
     run = context(machine_named("rtx4090"), Engine(Registry()), gpus=gpus, **desired)
-    choice = choose_model(run, gpus_of(run))
+    choice = choose_model(run, gpus_offered(run))
     assert (choice.model.name, image_of(run.desired, choice.model)) == (model, image)
 
 
@@ -167,10 +169,10 @@ def test_an_image_and_a_short_name_are_the_model_of_the_catalogue(machine_named:
     """Its memory is checked then, as for the full name."""
     desired = {"image": "lab/nim:2", "model": SEVENTY.rpartition("/")[2].upper()}
     run = context(machine_named("h100x8"), Engine(Registry()), **desired)
-    assert choose_model(run, gpus_of(run)).model.name == SEVENTY
+    assert choose_model(run, gpus_offered(run)).model.name == SEVENTY
     run = context(machine_named("rtx4090"), Engine(Registry()), **desired)
     with pytest.raises(Failure) as failed:
-        choose_model(run, gpus_of(run))
+        choose_model(run, gpus_offered(run))
     assert failed.value.code == "gpu_too_small"
 
 
@@ -190,7 +192,7 @@ def test_the_container_gets_gpus_of_one_kind(
     machine_named: Named, machine: str, desired: dict[str, str], names: list[str]
 ) -> None:
     run = context(machine_named(machine), Engine(Registry()), **desired)
-    gpus = choose_model(run, gpus_of(run)).gpus
+    gpus = choose_model(run, gpus_offered(run)).gpus
     assert gpus is not None
     assert [device["name"] for device in gpus.devices] == names
     assert (gpus.ids == ["all"]) is (machine == "h100x8")
@@ -198,7 +200,7 @@ def test_the_container_gets_gpus_of_one_kind(
 
 def test_gpus_that_are_named_are_given_as_they_are(machine_named: Named) -> None:
     run = context(machine_named("dgx-station"), Engine(Registry()), gpus="all")
-    choice = choose_model(run, gpus_of(run))
+    choice = choose_model(run, gpus_offered(run))
     assert choice.gpus is not None
     assert (choice.gpus.ids, len(choice.gpus.devices)) == (["all"], 2)
 
@@ -206,7 +208,7 @@ def test_gpus_that_are_named_are_given_as_they_are(machine_named: Named) -> None
 def test_without_a_gpu_and_a_model(machine_named: Named) -> None:
     run = context(machine_named("cpu-recorded"), Engine(Registry()), gpus="none")
     with pytest.raises(Failure) as failed:
-        choose_model(run, gpus_of(run))
+        choose_model(run, gpus_offered(run))
     assert failed.value.code == "model_missing"
 
 
@@ -217,7 +219,7 @@ def checked(
     current: dict[str, Any] | None = None,
     changes: Sequence[Difference] = (),
 ) -> tuple[bool, int | None]:
-    gpus = gpus_of(run)
+    gpus = gpus_offered(run)
     choice = choose_model(run, gpus)
     spec = nim.make_spec(
         "n",
@@ -231,7 +233,7 @@ def checked(
         key=run.desired.ngc_api_key.strip() or None,
         environment=nim.bounded_environment(run.desired.environment, choice.gpus),
     )
-    return checks.check(run, Plan(replace(spec, container_port=0), current, None, list(changes), step), choice)
+    return lifecycle.check(run, Plan(replace(spec, container_port=0), current, None, list(changes), step), choice)
 
 
 def test_what_is_looked_at_before_a_pull(machine_named: Named) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.host import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Host
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import container as nim
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import context as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import build_catalogue, choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import choose_gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import gpu_names

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch import download
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.download import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
 

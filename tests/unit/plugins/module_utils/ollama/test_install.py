@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.download import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
@@ -26,7 +26,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama im
     unit_file,
     upgrade,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired
 
 SOURCE = Source("https://mirror.example/install.sh", None, None)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import desired as install
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive as install
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence, upgrade
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.desired import VARIABLES, name_variables
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import VARIABLES, name_variables
 
 ROOT = Path(__file__).resolve().parents[5]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.source import Source
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.download import Source
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.install import (
     COMPONENTS,

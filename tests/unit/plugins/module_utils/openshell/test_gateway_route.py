@@ -14,12 +14,12 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, provider
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import GatewayRoute
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import ProviderSeen, SandboxSeen
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Remembered
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import (
+    Desired,
     Seen,
     decide,
     own_sandbox,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look, sandbox
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 
 DESIRED = look.DesiredSandbox("lab", "image:1", timeout=1)
@@ -19,7 +19,7 @@ DESIRED = look.DesiredSandbox("lab", "image:1", timeout=1)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_POLL_S", 0.02)
+    monkeypatch.setattr(changes, "_POLL_S", 0.02)
 
 
 def openshell(folder: Path, phases: list[str], number: tuple[int, int, int] = (0, 0, 111)) -> OpenShell:
@@ -58,7 +58,7 @@ esac
     ],
 )
 def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: bool) -> None:
-    outcome = sandbox.have(openshell(tmp_path, phases), DESIRED, False)
+    outcome = changes.ensure_sandbox(openshell(tmp_path, phases), DESIRED, False)
     assert outcome.changed == changed
     assert outcome.as_result()["phase"] == "Ready"
     assert (tmp_path / "created").exists() == changed
@@ -66,19 +66,19 @@ def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: 
 
 def test_it_tells_that_it_waits(tmp_path: Path) -> None:
     told: list[str | None] = []
-    making = sandbox.Making(openshell(tmp_path, ["", "Provisioning", "Ready"]), DESIRED)
+    making = changes.Making(openshell(tmp_path, ["", "Provisioning", "Ready"]), DESIRED)
     assert making.plan(check_mode=False) is None, "it is to be worked on, beside the task"
     assert making.work(lambda position: told.append(position.message)).changed
     assert told == ["Waiting for the sandbox lab, Provisioning"]
-    assert sandbox.Making(openshell(tmp_path, ["Ready"]), DESIRED).plan(check_mode=False) is not None
+    assert changes.Making(openshell(tmp_path, ["Ready"]), DESIRED).plan(check_mode=False) is not None
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Error", "sandbox_error"), ("Stopped", "sandbox_stopped")])
 def test_check_mode_says_what_the_run_would(tmp_path: Path, phase: str, code: str) -> None:
     with pytest.raises(Failure) as caught:
-        sandbox.have(openshell(tmp_path, [phase]), DESIRED, True)
+        changes.ensure_sandbox(openshell(tmp_path, [phase]), DESIRED, True)
     assert caught.value.code == code
-    assert not sandbox.have(openshell(tmp_path, ["Provisioning"]), DESIRED, True).changed
+    assert not changes.ensure_sandbox(openshell(tmp_path, ["Provisioning"]), DESIRED, True).changed
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_check_mode_says_what_the_run_would(tmp_path: Path, phase: str, code: st
 )
 def test_phases_that_lead_nowhere(tmp_path: Path, phases: list[str], code: str, last_state: str) -> None:
     with pytest.raises(Failure) as caught:
-        sandbox.have(openshell(tmp_path, phases), DESIRED, False)
+        changes.ensure_sandbox(openshell(tmp_path, phases), DESIRED, False)
     assert (caught.value.code, caught.value.details["last_state"]) == (code, last_state)
     if code in ("sandbox_timeout", "sandbox_stopped"):
         assert caught.value.details["last_logs"] == ["a line"]
@@ -102,11 +102,11 @@ def test_phases_that_lead_nowhere(tmp_path: Path, phases: list[str], code: str, 
 
 def test_one_that_is_not_deleted_is_told(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
-        sandbox.remove(openshell(tmp_path, ["Ready", "Deleting"]), DESIRED, False)
+        changes.remove_sandbox(openshell(tmp_path, ["Ready", "Deleting"]), DESIRED, False)
     assert caught.value.code == "sandbox_not_deleted"
     assert caught.value.details["elapsed"] >= 1
 
 
 @pytest.mark.parametrize(("number", "ending"), [((0, 0, 110), "-- true"), ((0, 0, 111), "--detach")])
 def test_no_shell_waits_for_somebody_to_type(tmp_path: Path, number: tuple[int, int, int], ending: str) -> None:
-    assert " ".join(sandbox.words(openshell(tmp_path, [""], number), DESIRED)).endswith(ending)
+    assert " ".join(changes.creation_words(openshell(tmp_path, [""], number), DESIRED)).endswith(ending)

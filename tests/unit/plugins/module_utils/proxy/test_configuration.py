@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import configuration
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import (
     Gate,
     ProxySettings,
@@ -73,7 +73,7 @@ def test_which_paths_are_passed_on(paths: tuple[str, ...], locations: list[str])
 
 def test_what_was_rendered_is_what_is_found_again() -> None:
     """By the comments of the configuration a rotation finds the servers, without any setting."""
-    found = layout._GATE.findall(render_config(SETTINGS))
+    found = configuration._GATE.findall(render_config(SETTINGS))
     assert found == [("ollama", "11435", "/v1/models"), ("vllm", "18000", "/health")]
 
 

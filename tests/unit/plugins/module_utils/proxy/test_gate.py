@@ -21,15 +21,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock imp
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as gates_of_host
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import occupant, probe
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import (
-    compare_gates,
-    free_ports,
-    prove_gates,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import REALM, find_gate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as proxy_gate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import ports, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import REALM, Gate, find_gate
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import compare_gates, prove_gates
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import free_ports
 
 TOKEN = "0123456789abcdef" * 3
 TRUST = probe.trust_gate(pwd.getpwuid(os.geteuid()).pw_name)
@@ -223,7 +219,7 @@ def test_a_server_that_comes_back_in_time_is_waited_for(serve: Serve, tmp_path: 
 
 def test_selinux_is_named_where_it_is_in_the_way(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file in the place of /sys/fs/selinux/enforce: no machine that runs the tests has SELinux."""
-    monkeypatch.setattr(gates_of_host, "_SELINUX", str(tmp_path / "enforce"))
+    monkeypatch.setattr(proxy_gate, "_SELINUX", str(tmp_path / "enforce"))
     (tmp_path / "enforce").write_text("1")
     port = serve(gate(502))
     with pytest.raises(Failure) as stopped:
@@ -309,7 +305,7 @@ def test_a_gate_is_compared_in_one_look(
     reason: str,
 ) -> None:
     # systemd itself is asked in the molecule scenario: not every machine that runs the tests has booted with it.
-    monkeypatch.setattr(gates_of_host, "_unit_state", lambda *_arguments: unit)
+    monkeypatch.setattr(proxy_gate, "_unit_state", lambda *_arguments: unit)
     token_file, config = tmp_path / "token", tmp_path / "nginx.conf"
     token_file.write_text(TOKEN)
     if content is not None:
@@ -327,10 +323,10 @@ def test_a_gate_is_compared_in_one_look(
 def test_whoever_closes_an_open_ollama_says_to_whom_it_was_open(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"port": 11434, "address": "0.0.0.0", "scope": "any", "process": "ollama", "pid": 7}
     report = Report(actions=["restart ollama.service"], warnings=["Ollama on port 11434 was found open."])
-    monkeypatch.setattr(gates_of_host, "find_open", lambda *_arguments: [row])
-    monkeypatch.setattr(gates_of_host, "converge", lambda *_arguments: (report, None))
+    monkeypatch.setattr(ports, "find_open", lambda *_arguments: [row])
+    monkeypatch.setattr(ports, "converge", lambda *_arguments: (report, None))
     warnings: list[str] = []
-    assert gates_of_host.bring_to_loopback(Machine(), find_account(), {11434}, True, warnings) == report.actions
+    assert ports.bring_to_loopback(Machine(), find_account(), {11434}, True, warnings) == report.actions
     assert warnings == report.warnings
 
 
@@ -372,7 +368,7 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
 
 @pytest.mark.parametrize("how", ["well", "stubborn"])
 def test_nemoclaws_proxy_makes_room(listen: Listen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(occupant, "_TERM_S", 0.3)
+    monkeypatch.setattr(ports, "_TERM_S", 0.3)
     process, port = listen(how=how)
     # Its parent, this test, has to take note of its end, as the init of a real host does.
     threading.Thread(target=process.wait, daemon=True).start()
@@ -419,7 +415,7 @@ def test_our_own_gate_is_fine(listen: Listen) -> None:
 def test_a_process_that_cannot_be_seen() -> None:
     row = {"port": 11435, "address": "0.0.0.0", "uid": 999, "user": None, "pid": None, "process": None}
     with pytest.raises(Failure) as stopped:
-        occupant.sort_out([row], "nemoclaw-proxy", find_account())
+        probe.sort_out([row], "nemoclaw-proxy", find_account())
     assert "user 999" in stopped.value.message
 
 

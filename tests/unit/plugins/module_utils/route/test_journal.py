@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.journal import Journal, Note
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Journal, Note
 
 PREVIOUS = {"provider": "a", "model": "m", "timeout": 180}
 TARGET = {"provider": "b", "model": "m"}

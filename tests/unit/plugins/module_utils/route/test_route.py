@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.providers import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import (
     PROVIDERS,
+    build_route,
     canonical_provider,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 
 def built(**options: Any) -> dict[str, Any]:

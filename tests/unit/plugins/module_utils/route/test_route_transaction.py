@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.backend import Desired, Plan, Proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired, Plan, Proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import transaction
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.journal import Journal, Note
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Journal, Note
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.transaction import PathProbe, Transaction
 

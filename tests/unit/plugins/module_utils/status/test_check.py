@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import render
 
 URL = "http://127.0.0.1:8080/v1"
 ROUTE = build_route(provider="custom", base_url=URL, model="m", api="openai-completions", timeout=180)

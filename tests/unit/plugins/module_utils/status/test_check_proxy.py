@@ -14,13 +14,13 @@ from typing import Any, Callable, Protocol
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.layout import REALM
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import REALM
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.check import (
     Check,
     check_exposure,
     check_proxy,
+    render,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.lines import render
 
 TOKEN = "0123456789abcdef" * 3
 

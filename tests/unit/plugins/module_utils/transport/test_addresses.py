@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import addresses
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import url
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 
@@ -46,7 +46,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport
 )
 def test_no_model_server_is_there(address: str) -> None:
     with pytest.raises(Failure) as failed:
-        addresses.check_address("model.lab", address)
+        url.check_address("model.lab", address)
     assert failed.value.code == "address_refused"
     assert f"model.lab ({address})" in failed.value.message
 
@@ -70,7 +70,7 @@ def test_no_model_server_is_there(address: str) -> None:
     ],
 )
 def test_private_and_public_addresses_are_fine(address: str) -> None:
-    addresses.check_address(address, address)
+    url.check_address(address, address)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_private_and_public_addresses_are_fine(address: str) -> None:
     ],
 )
 def test_no_spelling_gets_round_the_rules(host: str) -> None:
-    url = parse_base_url(f"http://{host}/v1", "openai-completions")
+    base = parse_base_url(f"http://{host}/v1", "openai-completions")
     with pytest.raises(Failure) as failed:
-        addresses.resolve(url, 5)
+        url.resolve(base, 5)
     assert failed.value.code == "address_refused"
 
 
@@ -103,7 +103,7 @@ def test_no_spelling_gets_round_the_rules(host: str) -> None:
     ("host", "expected"), [("127.0.0.1", ["127.0.0.1"]), ("2130706433", ["127.0.0.1"]), ("[::1]", ["::1"])]
 )
 def test_addresses_resolve_to_themselves(host: str, expected: list[str]) -> None:
-    assert addresses.resolve(parse_base_url(f"http://{host}:81/v1", "openai-completions"), 5) == expected
+    assert url.resolve(parse_base_url(f"http://{host}:81/v1", "openai-completions"), 5) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_addresses_resolve_to_themselves(host: str, expected: list[str]) -> None
     ],
 )
 def test_what_is_local(found: list[str], local: bool) -> None:
-    assert addresses.is_local(found) is local
+    assert url.is_local(found) is local
 
 
 # The resolver is replaced here because no real one can be made to hang, to fail or to give such answers on every machine.
@@ -141,7 +141,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_limit(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: held.wait(60) and [])
     started = time.monotonic()
     with pytest.raises(Failure) as failed:
-        addresses.resolve(parse_base_url("http://model.lab/v1", "openai-completions"), 0.1)
+        url.resolve(parse_base_url("http://model.lab/v1", "openai-completions"), 0.1)
     assert failed.value.code == "dns_failed"
     assert time.monotonic() - started < 5
 
@@ -153,7 +153,7 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch, error: Ex
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Failure) as failed:
-        addresses.resolve(parse_base_url("http://model.lab/v1", "openai-completions"), 5)
+        url.resolve(parse_base_url("http://model.lab/v1", "openai-completions"), 5)
     assert failed.value.code == "dns_failed"
     assert "model.lab" in failed.value.message
 
@@ -164,7 +164,7 @@ def test_the_name_of_docker_desktop_gets_its_own_remedy(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Failure) as failed:
-        addresses.resolve(parse_base_url("http://host.docker.internal:8000/v1", "openai-completions"), 5)
+        url.resolve(parse_base_url("http://host.docker.internal:8000/v1", "openai-completions"), 5)
     assert "http://127.0.0.1:8000/v1" in failed.value.message
 
 
@@ -172,5 +172,5 @@ def test_one_bad_address_among_good_ones_is_enough(monkeypatch: pytest.MonkeyPat
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 80)) for text in ("10.0.0.1", "169.254.169.254")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
     with pytest.raises(Failure) as failed:
-        addresses.resolve(parse_base_url("http://rebind.lab/v1", "openai-completions"), 5)
+        url.resolve(parse_base_url("http://rebind.lab/v1", "openai-completions"), 5)
     assert failed.value.code == "address_refused"

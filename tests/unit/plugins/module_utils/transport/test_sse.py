@@ -9,7 +9,7 @@ import random
 import time
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.sse import Event, events
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Event, events
 
 STREAM = (
     "\ufeff: hello\n"

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import (
+    PROFILES,
     build_catalogue,
     check_token,
     default_model,
@@ -21,7 +22,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.cata
     names_share,
     serve_command,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.models import PROFILES
 
 OWN = {"my-model": {"model": "lab/My-Model", "max_model_len": 4096}}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import hub
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
 
 TOKEN = "hf_0123456789abcdef"
 
@@ -53,7 +53,7 @@ def service() -> Iterator[Hub]:
 def test_a_token_that_is_refused(service: Hub, status: int) -> None:
     service.status = status
     with pytest.raises(Failure) as refused:
-        hub.check_access(f"{service.url}/", "lab/gated", TOKEN)
+        lifecycle.check_access(f"{service.url}/", "lab/gated", TOKEN)
     assert (refused.value.code, refused.value.details["status"]) == ("weights_unauthorized", status)
     assert TOKEN not in str(refused.value.as_result())
     assert service.asked == [("/api/models/lab/gated/auth-check", f"Bearer {TOKEN}")]
@@ -62,10 +62,10 @@ def test_a_token_that_is_refused(service: Hub, status: int) -> None:
 @pytest.mark.parametrize("status", [200, 307, 404, 429, 500, 501])
 def test_other_answers_are_no_reason_to_stop(service: Hub, status: int) -> None:
     service.status = status
-    hub.check_access(service.url, "lab/gated", TOKEN)
+    lifecycle.check_access(service.url, "lab/gated", TOKEN)
     assert len(service.asked) == 1, "the token is shown to nobody else"
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "file:///etc", "nonsense", "http://[::1"])
 def test_a_hub_that_cannot_be_asked(endpoint: str) -> None:
-    hub.check_access(endpoint, "lab/gated", TOKEN)
+    lifecycle.check_access(endpoint, "lab/gated", TOKEN)

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, plan, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, readiness
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import Credential, Login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import Desired, Vllm
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.preflight import check_before
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.lifecycle import check_before
 
 Named = Callable[[str], Machine]
 MODELS = {"mine": {"model": "lab/mine", "max_model_len": 8192}}
@@ -65,7 +66,7 @@ def test_only_what_our_own_has_of_the_gpu_will_be_free(
     )
     current = container(gpus)
     vllm = wanted(machine, current)
-    step = plan.Plan(vllm.spec, current, None, [], "start")
+    step = plans.Plan(vllm.spec, current, None, [], "start")
     if code is None:
         check_before(vllm, vllm.spec, step)
         return
@@ -87,7 +88,7 @@ def test_check_mode_while_it_loads(
     """After a reboot one that is as wanted loads for minutes, and nothing has to be changed about it."""
     current = container("none", policy)
     vllm = wanted(machine_named("rtx4090"), current, gpus="none")
-    monkeypatch.setattr(plan, "differences", lambda *arguments: [])
+    monkeypatch.setattr(plans, "differences", lambda *arguments: [])
     loading = readiness.Look(False, "load", None, 1.0, [], "", current)
     monkeypatch.setattr(readiness, "look", lambda *arguments: loading)
     result = lifecycle.predicted(vllm)

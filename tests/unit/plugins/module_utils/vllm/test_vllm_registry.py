@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
@@ -55,7 +56,7 @@ def test_what_the_registry_is_shown(machine_named: Named, key: str, shown: list[
     registry = Registry()
     vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=key, allow_download=False)
     with pytest.raises(Failure) as stopped:
-        lifecycle.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+        lifecycle.check_before(vllm, vllm.spec, plans.make_plan(vllm.engine, vllm.spec))
     assert stopped.value.code == "download_not_allowed"
     assert registry.shown == shown
     assert KEY not in repr(vllm.desired)
@@ -65,7 +66,7 @@ def test_a_key_that_is_refused_costs_no_bandwidth(machine_named: Named) -> None:
     registry = Registry(refuses=True)
     vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=KEY)
     with pytest.raises(Failure) as refused:
-        lifecycle.check_before(vllm, vllm.spec, plan.make_plan(vllm.engine, vllm.spec))
+        lifecycle.check_before(vllm, vllm.spec, plans.make_plan(vllm.engine, vllm.spec))
     assert refused.value.code == "registry_unauthorized"
     assert "ngc_api_key" in refused.value.message
     assert KEY not in str(refused.value.as_result())

@@ -12,12 +12,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import (
-    Result,
-    converge,
-    restore,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.memory import Keeper, Memory
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.converge import Result, converge, restore
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Keeper, Memory
 from wsl_laptop import Laptop, desired
 
 

@@ -2,19 +2,111 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What a release of NemoClaw can, by its own help where that tells, else by its number (upstream-facts N39, N40; decision 0028)."""
+"""What NemoClaw has recorded of its sandboxes, and what a release of it can (upstream-facts N37, N39, N40; decision 0028).
+
+The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes. An entry that a failed onboarding
+left as a reservation is no sandbox (upstream-facts N42): nothing runs there, and NemoClaw changes nothing of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
+from ..host.machine import read_file
 from ..route.record import STATE_DIRECTORY
-from .desired import ENDPOINTS
+from ..untrusted import object_of, parse_json
 from .program import NemoClaw
-from .registry import Recorded, find_recorded
+
+# NemoClaw's own name for its gateway (upstream-facts N36).
+GATEWAY = "nemoclaw"
+
+# provider_type of a route -> the wizard's provider, what OpenShell calls it then, and the variable of its key (upstream-facts N35).
+ENDPOINTS = {
+    "openai": ("custom", "compatible-endpoint", "COMPATIBLE_API_KEY"),
+    "anthropic": ("anthropicCompatible", "compatible-anthropic-endpoint", "COMPATIBLE_ANTHROPIC_API_KEY"),
+}
+
+REGISTRY_NAME = "sandboxes.json"
+SESSION_NAME = "onboard-session.json"
+_API = "preferredInferenceApi"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A sandbox of NemoClaw's: provider is OpenShell's name of one; each is None where NemoClaw does not know.
+
+    C(api) is the one that its agent's configuration was made for, C(url) the server of an endpoint as the sandbox reaches it.
+    """
+
+    name: str
+    provider: str | None
+    model: str | None
+    api: str | None = None
+    url: str | None = None
+
+
+def find_recorded(home: str, name: str) -> Recorded | None:
+    """Return what NemoClaw knows of the sandbox of that name, None where it has none.
+
+    Raises:
+        Failure: C(nemoclaw_registry_unreadable).
+
+    """
+    entry = _sandboxes(home).get(name)
+    if entry is None:
+        return None
+    provider, model = _text(entry, "provider"), _text(entry, "model")
+    api = _text(entry, _API) or _session_api(home, name, provider)
+    return Recorded(name, provider, model, api, _text(entry, "endpointUrl"))
+
+
+def recorded_names(home: str) -> list[str]:
+    """Return the names of all sandboxes that NemoClaw knows.
+
+    Raises:
+        Failure: C(nemoclaw_registry_unreadable).
+
+    """
+    return sorted(_sandboxes(home))
+
+
+def _session_api(home: str, name: str, provider: str | None) -> str | None:
+    """Return the API of the last onboarding, where that made this sandbox: older releases record it nowhere else."""
+    try:
+        session = object_of(parse_json(read_file(Path(home) / STATE_DIRECTORY / SESSION_NAME)))
+    except (OSError, ValueError):
+        return None
+    made_it = (_text(session, "sandboxName"), _text(session, "provider")) == (name, provider)
+    return _text(session, _API) if made_it else None
+
+
+def _sandboxes(home: str) -> dict[str, dict[str, Any]]:
+    path = Path(home) / STATE_DIRECTORY / REGISTRY_NAME
+    try:
+        content = object_of(parse_json(read_file(path)))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Failure(
+            "nemoclaw_registry_unreadable",
+            f"NemoClaw's list of sandboxes {path} cannot be read: {error}. So nothing was changed. Look at it as its user, and "
+            "run nemoclaw list, which makes it anew from the gateway.",
+        ) from error
+    return {
+        name: entry
+        for name, entry in object_of(content.get("sandboxes")).items()
+        if isinstance(entry, dict) and entry.get("pendingRouteReservation") is not True
+    }
+
+
+def _text(entry: dict[str, Any], field: str) -> str | None:
+    value = entry.get(field)
+    return value if isinstance(value, str) else None
+
 
 Release = tuple[int, ...]
 
