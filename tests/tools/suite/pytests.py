@@ -77,6 +77,8 @@ def _measuring(run: Run, root: paths.Path) -> tuple[list[object], dict[str, str]
     """Return the options and the environment with which pytest, and each process that it starts, measures what it reaches."""
     folder = str(root / "tests" / "tools")
     return ["-p", "measured"], {
+        # What the interpreter itself tells (3.12 and newer) finds the same lines for 12 % more CPU, a tracer for 104 %.
+        "COVERAGE_CORE": "sysmon",
         "MEASURED_DATA": str(_coverage_folder(run) / f"{run.name}=coverage"),
         "PYTHONPATH": folder,
     }
