@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible import context
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__
@@ -21,15 +20,17 @@ from ..module_utils.plan import settings as known
 from ..module_utils.plan.choice import Choice
 from ..module_utils.plan.refusals import endpoint_api
 from ..module_utils.transport.url import parse_base_url
+from ..plugin_utils.outcome import outcome, remember, unreachable_failure
 from ..plugin_utils.plan import (
     complete,
     explain_silence,
     refuse_core,
-    refuse_tags,
 )
 from ..plugin_utils.plan_lines import lines_of
+from ..plugin_utils.tags import refuse_other_tags
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
+_MEMORY = "nemoclaw.local_inference.inference_outcome"
 # Secrets that the look needs, and those of which it needs to know only whether they were given.
 _SENT = (
     "endpoint_api_key",
@@ -51,7 +52,9 @@ _ROOTLESS = ("custom", "anthropicCompatible", "start-windows-ollama", "install-w
 class ActionModule(ActionBase):
     """See the documentation of the module."""
 
-    _VALID_ARGS = frozenset(("settings", "default_provider", "keep_route", "proof", "fail_on_refusal", "show"))
+    _VALID_ARGS = frozenset(
+        ("settings", "default_provider", "keep_route", "proof", "fail_on_refusal", "show", "playbook")
+    )
     _requires_connection = True
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -66,17 +69,48 @@ class ActionModule(ActionBase):
                 "proof": {"type": "str", "choices": ["ladder", "completion"]},
                 "fail_on_refusal": {"type": "bool", "default": False},
                 "show": {"type": "bool", "default": False},
+                "playbook": {"type": "str"},
             }
         )
-        unwanted = self._refuse_tags()
-        if unwanted and not _is_by_itself():
-            return {"skipped": True, "changed": False, "converged": False}
+        started = time.time()
+        try:
+            plan = self._plan(options)
+        except AnsibleConnectionFailure as error:
+            if not options["playbook"]:
+                raise
+            return self._unreachable(error, options["playbook"], started)
+        if "refusals" not in plan:
+            return plan
+        plan["lines"] = lines_of(plan)
+        if options["fail_on_refusal"] and plan["refusals"]:
+            messages = list(dict.fromkeys(one["message"] for one in plan["refusals"]))
+            # Ansible prints the whole of a failed result: what a user has to read is not to drown in facts.
+            kept = {name: plan[name] for name in ("changed", "choice", "refusals", "converged", "drift", "steady")}
+            kept.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
+            return kept
+        # Of a fleet, what is in order has its line in the table at the end.
+        is_calm = (
+            plan["converged"] and len(self._task_vars["ansible_play_hosts_all"]) > 1 and not self._display.verbosity
+        )
+        if options["show"] and not is_calm:
+            # A task for it would cost a fleet a worker for each host.
+            self._say(*plan["lines"])
+        if options["playbook"]:
+            self._finish(plan, options["playbook"], started)
+        return plan
+
+    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the plan without its lines, or what a look returned that failed."""
+        unwanted, skip = refuse_other_tags(self._task, self._task_vars, has_plan=True)
+        if skip:
+            return {"skipped": True, "changed": False, "converged": False, "proceed": False}
         variables = self._variables(options)
         self._unresolved: list[str] = []
         values, origins = known.collect(variables, os.environ, self._evaluate)
         known.prefer(options["default_provider"], values, origins)
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
+        self._route_path = settings["preflight_route_path"]
         settings.problems += refuse_core(__version__)
         settings.problems += unwanted
         settings.problems += known.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
@@ -88,24 +122,33 @@ class ActionModule(ActionBase):
             if "refusals" not in plan:
                 return explain_silence(plan) if "module_stderr" in plan and "failure" not in plan else plan
             plan = complete(plan, settings, options["keep_route"], self._ask)
-        plan["lines"] = lines_of(plan)
-        if options["fail_on_refusal"] and plan["refusals"]:
-            messages = list(dict.fromkeys(one["message"] for one in plan["refusals"]))
-            # Ansible prints the whole of a failed result: what a user has to read is not to drown in facts.
-            kept = {name: plan[name] for name in ("changed", "choice", "refusals", "converged", "drift", "steady")}
-            kept.update(failed=True, failure=plan["refusals"][0], msg=" ".join([*messages, "Nothing was changed."]))
-            return kept
-        if options["show"]:
-            # A task for it would cost a fleet a worker for each host.
-            host = self._task_vars["inventory_hostname"]
-            self._display.display("\n".join(f"[{host}] {line}" for line in plan["lines"]))
         return plan
 
-    def _refuse_tags(self) -> list[Failure]:
-        """Refuse the tags with which nothing after the plan would run; those that the user gave this playbook's import are theirs."""
-        own = set(self._task.tags) - {"always", "plan"}
-        run, skipped = (self._task_vars.get(f"ansible_{name}_tags", []) for name in ("run", "skip"))
-        return [] if own & {*run} else refuse_tags(run, skipped)
+    def _finish(self, plan: dict[str, Any], playbook: str, started: float) -> None:
+        """Add to the plan what it means for its playbook, and have the host remember or forget where the playbook ends here."""
+        plan["started"] = started
+        plan["proceed"] = not plan["converged"] and not plan["refusals"]
+        plan["outcome"] = outcome(
+            playbook, started=started, ended=time.time(), plan=plan, is_done=False, check_mode=self._task.check_mode
+        )
+        if not plan["proceed"] and not self._task.check_mode:
+            last = (plan["host"] or {}).get("last_failure")
+            path = {"path": self._route_path} if self._route_path else {}
+            said = remember(plan["outcome"], last, lambda words: self._run(_MEMORY, {**words, **path}, as_root=False))
+            if said:
+                self._say(said)
+
+    def _unreachable(self, error: AnsibleError, playbook: str, started: float) -> dict[str, Any]:
+        """Return the result for a host that did not answer, which is no failure of this task: its playbook ends with one."""
+        one = outcome(playbook, started=started, ended=time.time(), failure=unreachable_failure(str(error)))
+        lines = [f"Unreachable: {one['message']} ({one['code']})"]
+        self._say(*lines)
+        found = {"changed": False, "converged": False, "steady": False, "proceed": False, "started": started}
+        return {**found, "lines": lines, "msg": one["message"], "outcome": one}
+
+    def _say(self, *lines: str) -> None:
+        host = self._task_vars["inventory_hostname"]
+        self._display.display("\n".join(f"[{host}] {line}" for line in lines))
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the variables of the host; for a switch without those that its play makes of the record."""
@@ -239,13 +282,6 @@ class ActionModule(ActionBase):
             self._connection.become = become
             if become:
                 become.set_option("become_user", self._task.become_user or "root")
-
-
-def _is_by_itself() -> bool:
-    """Tell whether the user runs a playbook of this collection, and not one of their own, whose tags may be for other parts of it."""
-    playbooks = Path(__file__).resolve().parents[2] / "playbooks"
-    given = [str(one) for one in context.CLIARGS.get("args") or []]
-    return any(one.startswith("nemoclaw.local_inference.") or Path(one).resolve().parent == playbooks for one in given)
 
 
 def _refused(problems: list[Failure]) -> dict[str, Any]:

@@ -5,14 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-
-def rows(content: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the rows as lines, their columns aligned."""
-    widths = [max(len(row[column]) for row in content) for column in range(len(content[0]) - 1)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip() for row in content]
+from ..plugin_utils.rows import rows
 
 
 def probe_table(proof: dict[str, Any]) -> list[str]:

@@ -660,6 +660,12 @@ ansible_facts:
           returned: success
           type: str
           sample: The route record /home/alice/.nemoclaw/local-inference.json is not JSON.
+        last_failure:
+          description:
+            - The last failure of a playbook on this host, as RV(nemoclaw.local_inference.inference_outcome#module:last).
+            - V(null) without one.
+          returned: success
+          type: dict
         problems:
           description: Probes that failed or did not answer in time, by name, with the reason as a sentence. Empty on a healthy host.
           returned: success

@@ -54,6 +54,11 @@ options:
       - Whether the lines of the plan are printed by the task itself.
     type: bool
     default: false
+  playbook:
+    description:
+      - The playbook that plans. Then a host that does not answer is no failure of this task, RV(outcome) and RV(proceed) say how to go on,
+        and the host keeps a refusal as its last failure, or forgets that where nothing is to be done.
+    type: str
   user:
     description:
       - Whose inference it is, in whose home the route is recorded. The action plugin gives C(nemoclaw_user).
@@ -274,6 +279,14 @@ lines:
   returned: success
   type: list
   elements: str
+outcome:
+  description: What the plan alone means, as M(nemoclaw.local_inference.inference_outcome) returns it.
+  returned: with O(playbook)
+  type: dict
+proceed:
+  description: Whether something is to be done and nothing stands against it.
+  returned: with O(playbook)
+  type: bool
 """
 
 from typing import Any
@@ -291,6 +304,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "proof": {"type": "str", "choices": ["ladder", "completion"], "default": "ladder"},
     "fail_on_refusal": {"type": "bool", "default": False},
     "show": {"type": "bool", "default": False},
+    "playbook": {"type": "str"},
     "user": {"type": "str"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "origins": {"type": "dict", "default": {}},

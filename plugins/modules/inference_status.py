@@ -146,6 +146,13 @@ checks:
       description: Seconds of the last request, null when none was sent.
       type: float
       returned: always
+last_failure:
+  description:
+    - The last failure of a playbook on this host, as RV(nemoclaw.local_inference.inference_outcome#module:last), until a later run ends
+      well. Null without one.
+    - It makes nothing unhealthy.
+  returned: always
+  type: dict
 route:
   description: The recorded route, null without one.
   returned: always
@@ -160,6 +167,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.host.platform import reach_windows
 from ..module_utils.proxy.token import token_path
+from ..module_utils.route.last import last_path, read_last
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.status.check import (
     HEALTHY,
@@ -215,11 +223,13 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
         if params["openshell"]:
             wanted = Wanted(params["backend"], params["gateway"], params["sandbox"])
             checks += check_gateway(Machine(), account, route, wanted, params["timeout"])
+    last = read_last(last_path(path))
     return {
         # The completion is left out only where the server's own check failed, and the sandboxes where nobody asked for any.
         "healthy": all(check.state in (HEALTHY, NOT_PROBED) for check in checks),
-        "lines": render(route, checks),
+        "lines": render(route, checks, last),
         "checks": [check.as_result() for check in checks],
+        "last_failure": last,
         "route": route,
     }
 

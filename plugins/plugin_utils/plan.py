@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,21 +45,6 @@ _MORE_OPTIONS = {
 _LEAST_CORE = (2, 19)
 
 Ask = Callable[[str, "dict[str, Any]", bool], "dict[str, Any]"]
-
-
-def refuse_tags(run: Sequence[str], skipped: Sequence[str]) -> list[Failure]:
-    """Return why these tags would leave everything out and end well; nothing where all of the playbook runs, or the plan alone."""
-    named = [one for one in run if one not in ("all", "untagged", "plan")]
-    if not named and "untagged" not in skipped:
-        return []
-    words = f"--tags {','.join(named)}" if named else "--skip-tags untagged"
-    return [
-        Failure(
-            "tags_unsupported",
-            f"With {words} nothing of this playbook would run. Leave it out: what is in order is not touched. --tags plan shows what would "
-            "be done, and -e nemoclaw_hosts chooses hosts.",
-        )
-    ]
 
 
 def refuse_core(version: str) -> list[Failure]:

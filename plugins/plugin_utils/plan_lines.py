@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..module_utils.sizes import format_bytes
+from .rows import rows
 
 _HEAD = ("host", "provider", "plan", "download", "interrupts", "first")
 
@@ -66,19 +67,17 @@ def _interrupts(plan: Mapping[str, Any]) -> str:
 
 def table(plans: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
     """Return one line for each host, with a head, and a line that sums them up."""
-    rows: list[Sequence[str]] = [_HEAD]
+    content: list[tuple[str, ...]] = [_HEAD]
     counts = {"converged": 0, "to change": 0, "refused": 0, "no plan": 0}
     for host in hosts:
         plan = plans.get(host)
         state, row = _row(host, plan)
         counts[state] += 1
-        rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    shown = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return [*shown, ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
+        content.append(row)
+    return [*rows(content), ", ".join(f"{count} {state}" for state, count in counts.items() if count)]
 
 
-def _row(host: str, plan: Mapping[str, Any] | None) -> tuple[str, Sequence[str]]:
+def _row(host: str, plan: Mapping[str, Any] | None) -> tuple[str, tuple[str, ...]]:
     if not plan or "refusals" not in plan:
         said = str((plan or {}).get("msg") or "unreachable, or the look failed")
         return "no plan", (host, "-", "no plan", "-", "-", said.splitlines()[0][:100])

@@ -47,12 +47,12 @@ def test_from_the_first_plan_to_a_run_that_has_nothing_to_do(host: Controller) -
     assert host.play("plan", "-e", "plan_fail_on_change=true") == 0
     assert "1 converged" in host.output
     assert host.play("site") == 0
-    assert (host.changed, calls(host), results(host)) == (0, 1, 1)
+    assert (host.changed, calls(host), results(host)) == (0, 1, 2)
     assert "Completion: healthy" in host.output, "it ends with the status"
     assert "tool_call" in host.output, "and with the whole proof"
     # One question is a proof where the record has the rest.
     assert host.play("site", "--check", "--diff", "-e", "plan_proof=completion") == 0
-    assert (host.changed, calls(host), results(host)) == (0, 1, 1)
+    assert (host.changed, calls(host), results(host)) == (0, 1, 2)
     assert '"streaming"' not in host.output
     assert host.record.stat().st_mtime_ns == before
 
@@ -89,7 +89,7 @@ def test_what_stands_against_it_comes_before_anything_else_in_check_mode_too(
     before = host.record.read_bytes()
     assert host.play("site", *options, **settings) == 2
     assert said in host.output
-    assert (host.changed, results(host)) == (0, 1)
+    assert (host.changed, results(host)) == (0, 3), "the plan, the table, and the error"
     assert host.record.read_bytes() == before
 
 
@@ -102,7 +102,7 @@ def test_a_url_without_a_provider_means_a_server_of_ones_own(host: Controller) -
     """This playbook takes Ollama where nothing names another; site by itself takes what runs."""
     assert host.play("native_linux", NEMOCLAW_PROVIDER="") == 0
     assert "custom, because NEMOCLAW_ENDPOINT_URL is set and nemoclaw_provider is not" in host.output
-    assert (host.changed, results(host)) == (0, 1)
+    assert (host.changed, results(host)) == (0, 2)
 
 
 def test_a_python_that_does_not_start_is_told_with_the_remedy(host: Controller, tmp_path: Path) -> None:
@@ -124,5 +124,5 @@ def test_a_host_that_does_not_answer_has_its_line(host: Controller) -> None:
         "nowhere",
         "--ssh-common-args=-oConnectTimeout=2",
     ]
-    assert host.play("plan", *options) == 2
+    assert host.play("plan", *options) == 4
     assert "1 no plan" in host.output

@@ -80,11 +80,15 @@ def test_no_role_decides_by_facts_of_an_earlier_run(role: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
-def test_no_playbook_does_nothing_for_want_of_a_tag(path: Path) -> None:
+def test_every_playbook_refuses_tags_and_ends_with_its_results(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
-    for play in load(path):
-        imported = {task.get("ansible.builtin.import_tasks") for task in play["tasks"]}
-        assert play.get("tags") == "always" or imported & {"tasks/plan.yml", "tasks/tags.yml"}
+    play, ending = load(path)
+    block = play["tasks"][-1]
+    imported = {task.get("ansible.builtin.import_tasks") for task in block["block"]}
+    assert play.get("tags") == "always" or imported & {"tasks/plan.yml", "tasks/begin.yml"}
+    assert block["rescue"][0]["ansible.builtin.import_tasks"] == "tasks/failed.yml"
+    assert ending["ansible.builtin.import_playbook"] == "plays/results.yml"
+    assert play["vars"]["outcome_of"] == ending["vars"]["outcome_of"] == path.stem
 
 
 def test_every_role_has_a_specification() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..proxy.configuration import find_gate
+from ..route.last import last_path, read_last
 from ..route.record import read_record, record_path
 from ..vllm.attach import find_vllm
 from .docker_engine import find_engine, unreachable_engine
@@ -151,7 +152,7 @@ def gather(
     platform = refine_by_gpu_names(
         platform, [device["name"] for device in gpus["devices"] if device["trusted"] and device["unified_memory"]]
     )
-    route, route_problem = found["route"]
+    route, route_problem, last_failure = found["route"]
     return {
         "platform": platform.name,
         "platform_evidence": platform.evidence,
@@ -179,6 +180,7 @@ def gather(
         },
         "route": route,
         "route_problem": route_problem,
+        "last_failure": last_failure,
         "problems": problems,
     }
 
@@ -202,7 +204,7 @@ def _without_answer(name: str, problem: str) -> Any:
     if name in ("openshell", "nemoclaw"):
         return {"version": None, "path": None, "problem": problem}
     if name == "route":
-        return None, problem
+        return None, problem, None
     # No empty list for listeners: that would say that nobody listens.
     return None
 
@@ -213,9 +215,13 @@ def _look_at_windows(machine: Machine, ollama_port: int) -> tuple[dict[str, Any]
     return wsl, find_windows_ollama(machine, ollama_port, wsl["networking_mode"])
 
 
-def _read_route(account: Account, path: str | None) -> tuple[dict[str, Any] | None, str | None]:
-    """Return the stored route and None, or None and why it cannot be read; both None when there is none."""
+def _read_route(account: Account, path: str | None) -> tuple[dict[str, Any] | None, str | None, dict[str, str] | None]:
+    """Return the stored route, why it cannot be read, and the last failure; None for what there is not."""
     try:
-        return read_record(path or record_path(account.home)), None
+        record = path or record_path(account.home)
     except Failure as failure:
-        return None, failure.message
+        return None, failure.message, None
+    try:
+        return read_record(record), None, read_last(last_path(record))
+    except Failure as failure:
+        return None, failure.message, read_last(last_path(record))

@@ -353,6 +353,13 @@ OTHER_NAMES = (
     "nemoclaw_extra_names",
     "nemoclaw_host",
     "nemoclaw_route",
+    "nemoclaw_strategy",
+    "nemoclaw_results_path",
+    # What the playbooks register.
+    "nemoclaw_begun",
+    "nemoclaw_ended",
+    "nemoclaw_outcome",
+    "nemoclaw_results",
 )
 KNOWN_NAMES = frozenset((*OTHER_NAMES, *(name for name in WIZARD if name.startswith(_PREFIX))))
 

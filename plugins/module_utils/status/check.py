@@ -173,8 +173,8 @@ def _port(url: str) -> int:
     return where.port or {"https": 443}.get(where.scheme, 80)
 
 
-def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
-    """Return the lines for a terminal; what is not healthy has a second line that says why."""
+def render(route: dict[str, Any] | None, checks: list[Check], last: dict[str, str] | None = None) -> list[str]:
+    """Return the lines for a terminal; what is not healthy, and the last failure, have a second line that says why."""
     lines = []
     if route is not None:
         context = f", context {route['context_window']} tokens" if route.get("context_window") else ""
@@ -199,4 +199,6 @@ def render(route: dict[str, Any] | None, checks: list[Check]) -> list[str]:
         lines.append(f"{names[check.name] + ':':<11} {check.state}{where}")
         if check.state != HEALTHY:
             lines.append(f"            {check.detail}")
+    if last:
+        lines += [f"Last failure: {last['when']}, {last['playbook']}: {last['code']}", f"            {last['message']}"]
     return lines

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import make, steps
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
-from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines, tags
 
 GPU = {
     "index": 0,
@@ -293,4 +293,8 @@ def test_an_ansible_core_that_is_too_old_is_refused(version: str, refused: bool)
 )
 def test_tags_that_leave_everything_out_are_refused(run: list[str], skipped: list[str], refused: str) -> None:
     """0.1.0 did nothing then, and ended well."""
-    assert [refused in one.message for one in plan.refuse_tags(run, skipped)] == ([True] if refused else [])
+    assert [refused in one.message for one in tags.refuse_tags(run, skipped)] == ([True] if refused else [])
+
+
+def test_a_playbook_without_a_plan_knows_no_tag() -> None:
+    assert ["--tags plan" in one.message for one in tags.refuse_tags(["plan"], [], has_plan=False)] == [True]

@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_outcome
+short_description: Keep the last failure of a host, and say what came of a playbook there
+version_added: 0.2.0
+description:
+  - The playbooks of this collection begin and end a host's work with it. On the host it keeps the last failure beside the route record,
+    C(~/.nemoclaw/local-inference.last.json) with mode 0600, until a later run ends well; M(nemoclaw.local_inference.inference_status)
+    shows it.
+  - An action plugin of the same name makes the outcome on the controller, from the plan, the status and the task that failed.
+options:
+  state:
+    description:
+      - V(begun) connects to the host and returns what it remembers. Through the action plugin, a host that does not answer is no failure
+        of this task.
+      - V(failed) keeps the failure; in a C(rescue) section the action plugin takes it from the task that failed.
+      - V(done) removes what is kept. The action plugin does so only where the outcome is a success.
+      - V(judged) fails where the outcome of the host is bad. Only the action plugin knows it.
+    type: str
+    choices: [begun, done, failed, judged]
+    required: true
+  playbook:
+    description: The name of the playbook whose outcome it is, without the collection's.
+    type: str
+    required: true
+  path:
+    description:
+      - The route record; the last failure lies beside it.
+      - By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
+    type: path
+  code:
+    description: The code of the failure, which the action plugin gives.
+    type: str
+  message:
+    description: Its sentence, without any secret, which the action plugin gives.
+    type: str
+  status:
+    description: Whether the variable C(inference_status) holds the status at the end of this playbook. The action plugin alone reads it.
+    type: bool
+    default: false
+  changed:
+    description: Whether a playbook without a plan changed the host. The action plugin alone reads it.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - nemoclaw.local_inference.attributes
+attributes:
+  action:
+    description: Has an action plugin of the same name, which runs on the controller.
+    support: full
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - A failure is kept anew each time, with the time at which it came.
+  action_group:
+    description: Use C(group/nemoclaw.local_inference.all) in C(module_defaults) to set options for all modules of the collection.
+    support: full
+    membership:
+      - nemoclaw.local_inference.all
+notes:
+  - It never reports a change, since it keeps what the playbook already said.
+seealso:
+  - module: nemoclaw.local_inference.inference_results
+  - module: nemoclaw.local_inference.inference_status
+author:
+  - nemoclaw.local_inference contributors (@nemoclaw)
+"""
+
+EXAMPLES = r"""
+- name: Set up
+  block:
+    - name: Set up the provider
+      ansible.builtin.include_role:
+        name: nemoclaw.local_inference.ollama
+  rescue:
+    - name: Keep the failure
+      nemoclaw.local_inference.inference_outcome:
+        state: failed
+        playbook: site
+      register: nemoclaw_ended
+"""
+
+RETURN = r"""
+last:
+  description: What the host remembers, null without a failure.
+  returned: success
+  type: dict
+  contains:
+    when:
+      description: When it was, in UTC.
+      returned: success
+      type: str
+      sample: "2026-11-30T14:05:09Z"
+    playbook:
+      description: Which playbook failed.
+      returned: success
+      type: str
+      sample: site
+    code:
+      description: The failure code.
+      returned: success
+      type: str
+      sample: auth_failed
+    message:
+      description: Its sentence.
+      returned: success
+      type: str
+route:
+  description: The recorded route, null where none can be read.
+  returned: success
+  type: dict
+outcome:
+  description:
+    - What came of the playbook on this host, from the action plugin.
+    - RV(outcome.state) is V(converged), V(changed), V(unchanged), V(checked) (check mode), V(planned) (the plan alone), V(removed),
+      V(healthy), V(unhealthy), V(refused), V(failed) or V(unreachable).
+  returned: from the action plugin
+  type: dict
+  sample:
+    playbook: site
+    state: failed
+    provider: custom
+    model: qwen2.5:7b
+    steps: []
+    seconds: 12.5
+    code: auth_failed
+    message: "The server refuses the key. Correct COMPATIBLE_API_KEY."
+    remedy: Correct COMPATIBLE_API_KEY.
+    changed: false
+    started: 1796047509.1
+proceed:
+  description: Whether the host answered and nothing stands against going on.
+  returned: with O(state=begun), from the action plugin
+  type: bool
+failure:
+  description: Why what is kept could not be written, with C(code) and C(message).
+  returned: on failure
+  type: dict
+"""
+
+import time
+from typing import Any
+
+from ..module_utils.base import create_module, fail
+from ..module_utils.failure import Failure
+from ..module_utils.host.machine import find_account
+from ..module_utils.route.last import keep_last, last_path, read_last
+from ..module_utils.route.record import read_record, record_path
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["begun", "done", "failed", "judged"], "required": True},
+    "playbook": {"type": "str", "required": True},
+    "path": {"type": "path"},
+    "code": {"type": "str"},
+    "message": {"type": "str"},
+    "status": {"type": "bool", "default": False},
+    "changed": {"type": "bool", "default": False},
+}
+
+
+def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Return what the host remembers, after it was made to keep or to forget a failure."""
+    owner = find_account()
+    record = params["path"] or record_path(owner.home)
+    path = last_path(record)
+    if params["state"] in ("done", "failed"):
+        failure = None
+        if params["state"] == "failed":
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            failure = {"when": when, **{name: params[name] or "" for name in ("playbook", "code", "message")}}
+        keep_last(path, owner, failure, check_mode)
+    try:
+        route = read_record(record)
+    except Failure:
+        route = None  # the status says why
+    return {"last": read_last(path), "route": route}
+
+
+def main() -> None:
+    """Run the module."""
+    module = create_module(ARGUMENT_SPEC)
+    try:
+        result = converge(module.params, module.check_mode)
+    except Failure as failure:
+        fail(module, failure)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What came of a playbook on one host, as one dictionary: the contract of the results table, its JSON, and whoever decides by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+# Playbooks that begin with a contact instead of a plan.
+UNPLANNED = frozenset(("status", "rotate_token", "uninstall", "unload"))
+# Those that only look: what they find is no failure of a run, and none is forgotten because of them.
+_LOOKING = frozenset(("plan", "status"))
+# Those after which another playbook's failure may still hold.
+_PARTIAL = frozenset(("rotate_token", "unload"))
+
+UNREACHABLE = "unreachable"
+BAD = frozenset(("refused", "failed", "unhealthy", UNREACHABLE))
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+# Sentences at the end of a message that say what is, and not what to do.
+_NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host before that is set right.")
+_HEALTHY = ("healthy", "not probed")
+
+
+def outcome(
+    playbook: str,
+    *,
+    started: float,
+    ended: float,
+    plan: Mapping[str, Any] | None = None,
+    failure: Mapping[str, Any] | None = None,
+    status: Mapping[str, Any] | None = None,
+    route: Mapping[str, Any] | None = None,
+    changed: bool = False,
+    is_done: bool = True,
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """Return the outcome.
+
+    Args:
+        playbook: Its name, without the collection's.
+        started: When the host's work began, in seconds since the epoch.
+        ended: When it ended.
+        plan: The result of inference_plan, for a playbook that has one.
+        failure: C(code) and C(message) of what stopped the work, and C(unreachable) where the host did not answer.
+        status: The result of inference_status at the end.
+        route: The recorded route, where no plan tells it.
+        changed: Whether a playbook without a plan changed the host.
+        is_done: Whether the plan was carried out, or is all there is so far.
+        check_mode: Whether nothing was to be changed.
+
+    """
+    choice = (plan or {}).get("choice") or {}
+    steps = [one["id"] for one in (plan or {}).get("steps") or []]
+    known = (status or {}).get("route") or (plan or {}).get("route") or route or {}
+    found: dict[str, Any] = {
+        "playbook": playbook,
+        "state": "",
+        "provider": choice.get("provider") or known.get("provider"),
+        "model": (
+            known.get("model") if known.get("provider") == choice.get("provider", known.get("provider")) else None
+        )
+        or choice.get("model"),
+        "steps": [],
+        "seconds": round(max(ended - started, 0.0), 1),
+        "code": None,
+        "message": None,
+        "remedy": None,
+        "changed": False,
+        "started": started,
+    }
+    if plan and playbook == "plan":
+        found["steady"] = plan["steady"]
+    wrong = failure or _refusal(plan) or _unhealthy(status)
+    if wrong:
+        state = "failed"
+        if wrong.get("unreachable"):
+            state = UNREACHABLE
+        elif failure is None:
+            state = "refused" if _refusal(plan) else "unhealthy" if playbook == "status" else "failed"
+        message = str(wrong["message"])
+        found.update(state=state, code=wrong["code"], message=message, remedy=remedy_of(wrong.get("first") or message))
+    elif playbook == "status":
+        found["state"] = "healthy"
+    elif not is_done:
+        found.update(state="converged" if not steps else "planned", steps=steps)
+    elif playbook in UNPLANNED:
+        state = "removed" if playbook == "uninstall" else "changed" if changed else "unchanged"
+        found.update(
+            state="checked" if check_mode else state, changed=(changed or state == "removed") and not check_mode
+        )
+    else:
+        work = [one["id"] for one in (plan or {}).get("steps") or [] if one["action"] != "verify"]
+        state = "checked" if check_mode and work else "changed" if work else "converged"
+        found.update(state=state, steps=steps, changed=state == "changed")
+    return found
+
+
+def _refusal(plan: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    refusals = (plan or {}).get("refusals") or []
+    if not refusals:
+        return None
+    messages = list(dict.fromkeys(one["message"] for one in refusals))
+    return {
+        "code": refusals[0]["code"],
+        "message": " ".join([*messages, "Nothing was changed."]),
+        "first": messages[0],
+    }
+
+
+def _unhealthy(status: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not status or status.get("healthy", True):
+        return None
+    first = next(one for one in status["checks"] if one["state"] not in _HEALTHY)
+    return {"code": first["code"] or "unhealthy", "message": first["detail"]}
+
+
+def failure_of(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return code and message of a task that failed: our modules' own, else the task's name and what it said."""
+    own = result.get("failure")
+    if isinstance(own, Mapping) and own.get("code"):
+        return {"code": str(own["code"]), "message": str(own.get("message") or result.get("msg"))}
+    name = str(task.get("name") or task.get("action") or "a task")
+    if task.get("no_log"):
+        said = "its result is not shown, since it may hold a secret. Run it again, and look at the host."
+    else:
+        said = " ".join(str(result.get("msg") or result.get("stderr") or "it gave no reason").split())
+    message = f"{name}: {said}"
+    if result.get("unreachable"):
+        return {"code": "host_unreachable", "message": message, "unreachable": True}
+    return {"code": "task_failed", "message": message}
+
+
+def unreachable_failure(said: str) -> dict[str, Any]:
+    """Return the failure of a host that could not be connected to."""
+    reason = " ".join(said.split()).rstrip(".")
+    return {
+        "code": "host_unreachable",
+        "message": f"Tried to connect to this host, and got: {reason}. Start the host, or correct its address and user in the inventory.",
+        "unreachable": True,
+    }
+
+
+def gone_failure() -> dict[str, Any]:
+    """Return the failure of a host that answered at first, and then no more."""
+    return {
+        "code": "host_unreachable",
+        "message": "The host answered at first and stopped answering during the run; what was tried then stands above. "
+        "Look whether it is up, and run the playbook again.",
+        "unreachable": True,
+    }
+
+
+def remedy_of(message: str) -> str:
+    """Return the last sentence that says what to do: messages of this collection end with it."""
+    sentences = [one for one in _SENTENCES.split(message.strip()) if one not in _NO_REMEDY]
+    return sentences[-1] if sentences else message
+
+
+def pick(playbook: str, begin: Mapping[str, Any], end: Mapping[str, Any], is_there: bool) -> dict[str, Any]:
+    """Return the outcome of a host from what its tasks registered.
+
+    Args:
+        playbook: Which one ends.
+        begin: The plan, or the contact.
+        end: What the last task returned; it may be of a playbook that ran before in the same run.
+        is_there: Whether the host still answers.
+
+    """
+    last = end.get("outcome") or {}
+    if last.get("playbook") == playbook and last.get("started") == begin.get("started", last.get("started")):
+        return dict(last)
+    first = begin.get("outcome")
+    if first and first["playbook"] == playbook and (is_there or first["state"] == UNREACHABLE):
+        return dict(first)
+    started = begin.get("started", 0.0)
+    failure = failure_of(begin, {"name": "Begin"}) if begin.get("failed") else gone_failure()
+    plan = begin if playbook not in UNPLANNED and "choice" in begin else None
+    return outcome(playbook, started=started, ended=started, plan=plan, failure=failure, route=begin.get("route"))
+
+
+def remember(
+    result: Mapping[str, Any],
+    last: Mapping[str, Any] | None,
+    ask: Callable[[dict[str, Any]], dict[str, Any]],
+) -> str | None:
+    """Have the host keep a failure, or forget an older one after a success; return what to say where it cannot.
+
+    Args:
+        result: The outcome.
+        last: What the host remembers.
+        ask: Runs the module inference_outcome with these options.
+
+    """
+    if result["state"] in BAD and result["state"] != UNREACHABLE and result["playbook"] not in _LOOKING:
+        words = {"state": "failed", **{name: result[name] for name in ("playbook", "code", "message")}}
+    elif forgets(result, last):
+        words = {"state": "done", "playbook": result["playbook"]}
+    else:
+        return None
+    try:
+        said = ask(words)
+    except AnsibleError as error:
+        said = {"failed": True, "msg": str(error)}
+    # It must not hide what came before it.
+    return (
+        f"The last failure could not be kept or removed on this host: {said.get('msg')}" if said.get("failed") else None
+    )
+
+
+def forgets(result: Mapping[str, Any], last: Mapping[str, Any] | None) -> bool:
+    """Tell whether the outcome ends what the host remembers: a success, of a part alone where that part had failed."""
+    if not last or result["state"] in BAD or result["playbook"] in _LOOKING:
+        return False
+    return result["playbook"] not in _PARTIAL or last.get("playbook") == result["playbook"]
