@@ -70,13 +70,18 @@ def test_a_task_that_passes_over_a_failure_passes_over_no_other_error(role: str)
             assert ".failure" not in conditions or re.match(r" +- \w+ is failed\n", conditions), path
 
 
+# These look in any case, and for less than a role needs: after a change of Windows, and to free memory.
+_LOOKS_ANYWAY = ("roles/ollama/tasks/serve.yml", "roles/ollama/tasks/unload.yml")
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_decides_by_facts_of_an_earlier_run(role: str) -> None:
     """A persistent fact cache brings back the facts of last week: whether this run has looked is told by a variable that no cache keeps."""
     for path in (REPO / "roles" / role / "tasks").glob("*.yml"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"nemoclaw_host(\.\w+)? (\| default\(none\)|is (not )?defined)", text), path
-        assert text.count("inference_facts:") == text.count("register: __nemoclaw_looked"), path
+        looks = 0 if str(path.relative_to(REPO)) in _LOOKS_ANYWAY else text.count("inference_facts:")
+        assert looks == text.count("register: __nemoclaw_looked"), path
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
