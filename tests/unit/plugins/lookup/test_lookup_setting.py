@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
-# A process of its own, as in test_contracts.py. The inventory comes as YAML, so that a vault's value is what Ansible makes of it.
+# A process of its own, as in test_contracts.py, and one for all questions, since Ansible takes half a second to start. The inventory comes
+# as YAML, so that a vault's value is what Ansible makes of it.
 _RESOLVER = """
-import json, sys
+import json, os, sys
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible.plugins.loader import init_plugin_loader
@@ -27,42 +28,61 @@ secrets = [("default", VaultSecret(b"lab"))]
 loader = DataLoader()
 loader.set_vault_secrets(secrets)
 VaultSecretsContext.initialize(VaultSecretsContext(secrets))
-path, *expressions = sys.argv[1:]
-text = open(path).read()
-if "CANARY" in text:
-    vault = VaultLib(secrets).encrypt("canary").decode().strip()
-    lines = ["!vault |"] + ["    " + line for line in vault.splitlines()]
-    with open(path, "w") as file:
-        file.write(text.replace("CANARY", chr(10).join(lines)))
-variables = loader.load_from_file(path, trusted_as_template=True)
-answers = []
-for expression in expressions:
+base = {name: value for name, value in os.environ.items() if not name.startswith("NEMOCLAW_")}
+
+
+def answer(templar, expression):
     try:
-        answers.append(Templar(loader=loader, variables=variables).template(trust_as_template("{{ %s }}" % expression)))
+        return templar.template(trust_as_template("{{ %s }}" % expression))
     except Exception as error:
-        answers.append({"error": str(error)})
-print(json.dumps(answers))
+        return {"error": str(error)}
+
+
+for line in sys.stdin:
+    path, environment, expressions = json.loads(line)
+    os.environ.clear()
+    os.environ.update(base | environment)
+    text = open(path).read()
+    if "CANARY" in text:
+        vault = VaultLib(secrets).encrypt("canary").decode().strip()
+        lines = ["!vault |"] + ["    " + line for line in vault.splitlines()]
+        with open(path, "w") as file:
+            file.write(text.replace("CANARY", chr(10).join(lines)))
+    templar = Templar(loader=loader, variables=loader.load_from_file(path, trusted_as_template=True))
+    print(json.dumps([answer(templar, expression) for expression in expressions]), flush=True)
 """
 LOOKUP = "'nemoclaw.local_inference.setting'"
 
 
-def resolve(folder: Path, inventory: str, environment: dict[str, str], *expressions: str) -> list[Any]:
-    path = folder / "inventory.yml"
-    path.write_text(f"---\nansible_host: a\n{inventory}\n", encoding="utf-8")
-    base = {name: value for name, value in os.environ.items() if not name.startswith("NEMOCLAW_")}
-    done = subprocess.run(
-        [sys.executable, "-c", _RESOLVER, str(path), *expressions],
-        env={**base, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[Any] = json.loads(done.stdout)
-    return found
+Resolve = Callable[..., "list[Any]"]
 
 
-def test_sources_and_defaults(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def resolver() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _RESOLVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.communicate()
+
+
+@pytest.fixture
+def resolve(resolver: subprocess.Popen[str], tmp_path: Path) -> Resolve:
+    """Return a function that evaluates expressions with an inventory, on a controller with this environment."""
+
+    def ask(inventory: str, environment: dict[str, str], *expressions: str) -> list[Any]:
+        path = tmp_path / "inventory.yml"
+        path.write_text(f"---\nansible_host: a\n{inventory}\n", encoding="utf-8")
+        assert resolver.stdin is not None
+        assert resolver.stdout is not None
+        print(json.dumps([str(path), environment, expressions]), file=resolver.stdin, flush=True)
+        found: list[Any] = json.loads(resolver.stdout.readline())
+        return found
+
+    return ask
+
+
+def test_sources_and_defaults(resolve: Resolve) -> None:
     inventory = "nemoclaw_model: '{{ family }}:7b'\nfamily: qwen\nnemoclaw_yes: ''\nnemoclaw_require_tools: false"
     environment = {
         "NEMOCLAW_MODEL": "other",
@@ -83,21 +103,21 @@ def test_sources_and_defaults(tmp_path: Path) -> None:
         "query(%s, 'nemoclaw_model', 'nemoclaw_endpoint_url', default=none)": ["qwen:7b", None],
     }
     expressions = [text % LOOKUP for text in cases]
-    assert resolve(tmp_path, inventory, environment, *expressions) == list(cases.values())
+    assert resolve(inventory, environment, *expressions) == list(cases.values())
 
 
-def test_a_template_that_cannot_be_evaluated_is_an_error_and_not_the_default(tmp_path: Path) -> None:
-    (found,) = resolve(tmp_path, "nemoclaw_model: '{{ nothing }}'", {}, f"lookup({LOOKUP}, 'nemoclaw_model')")
+def test_a_template_that_cannot_be_evaluated_is_an_error_and_not_the_default(resolve: Resolve) -> None:
+    (found,) = resolve("nemoclaw_model: '{{ nothing }}'", {}, f"lookup({LOOKUP}, 'nemoclaw_model')")
     assert "'nothing' is undefined" in found["error"]
 
 
-def test_text_of_the_environment_is_no_template(tmp_path: Path) -> None:
+def test_text_of_the_environment_is_no_template(resolve: Resolve) -> None:
     environment = {"NEMOCLAW_MODEL": "{{ 1 + 1 }}"}
-    assert resolve(tmp_path, "", environment, f"lookup({LOOKUP}, 'nemoclaw_model')") == ["{{ 1 + 1 }}"]
+    assert resolve("", environment, f"lookup({LOOKUP}, 'nemoclaw_model')") == ["{{ 1 + 1 }}"]
 
 
-def test_a_value_of_a_vault(tmp_path: Path) -> None:
-    assert resolve(tmp_path, "hf_token: CANARY", {}, f"lookup({LOOKUP}, 'hf_token')") == ["canary"]
+def test_a_value_of_a_vault(resolve: Resolve) -> None:
+    assert resolve("hf_token: CANARY", {}, f"lookup({LOOKUP}, 'hf_token')") == ["canary"]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +132,6 @@ def test_a_value_of_a_vault(tmp_path: Path) -> None:
         ({}, "nemoclaw_modle", "There is no setting nemoclaw_modle. Did you mean nemoclaw_model?"),
     ],
 )
-def test_what_makes_no_sense_is_a_sentence(environment: dict[str, str], name: str, said: str, tmp_path: Path) -> None:
-    (found,) = resolve(tmp_path, "", environment, f"lookup({LOOKUP}, '{name}')")
+def test_what_makes_no_sense_is_a_sentence(environment: dict[str, str], name: str, said: str, resolve: Resolve) -> None:
+    (found,) = resolve("", environment, f"lookup({LOOKUP}, '{name}')")
     assert said in found["error"]
