@@ -108,22 +108,18 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Create a sandbox by NemoClaw, and show how far it is
+- name: Create a sandbox by NemoClaw
   nemoclaw.local_inference.nemoclaw_onboard:
     name: my-assistant
     route: "{{ ansible_facts.nemoclaw_route }}"
     credential: "{{ server_key }}"
     accept_third_party_software: true
-    wait: 4
-  register: onboarded
-  until: onboarded is failed or onboarded.finished
-  retries: 100000
-  delay: 0
 """
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  description:
+    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 progress:

@@ -100,16 +100,11 @@ EXAMPLES = r"""
   nemoclaw.local_inference.nim_container:
     ngc_api_key: "{{ ngc_api_key }}"
 
-- name: Run one on the second GPU, and see how far it is
+- name: Run one on the second GPU
   nemoclaw.local_inference.nim_container:
     model: meta/llama-3.1-8b-instruct
     gpus: "1"
     ngc_api_key: "{{ ngc_api_key }}"
-    wait: 4
-  register: nim
-  until: nim is failed or nim.finished
-  retries: 100000
-  delay: 0
 
 - name: Say what would be pulled, and pull nothing
   nemoclaw.local_inference.nim_container:
@@ -124,7 +119,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  description:
+    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 container:

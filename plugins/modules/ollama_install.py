@@ -149,16 +149,6 @@ EXAMPLES = r"""
   nemoclaw.local_inference.ollama_install:
   become: true
 
-- name: Install Ollama, and see how far the download is (RETRYING means that it is under way)
-  nemoclaw.local_inference.ollama_install:
-    wait: 4
-    jobs_path: /run/nemoclaw/jobs
-  become: true
-  register: installed
-  until: installed is failed or installed.finished
-  retries: 100000
-  delay: 0
-
 - name: Install another version, from a mirror, and leave alone what is new enough
   nemoclaw.local_inference.ollama_install:
     version: 0.33.1
@@ -201,7 +191,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  description:
+    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 progress:

@@ -14,7 +14,7 @@ description:
   - A download needs consent (O(allow_download)). Without it the module stops before the first byte, with the size in its message.
   - A download has no limit on its whole time, only on the time without progress (O(stall_timeout)). What came is kept by the daemon,
     so the next run goes on from there.
-  - With O(wait) and C(until) a play shows how far a long download or load is. See the examples.
+  - It prints how far a long download or load is.
   - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. What was downloaded
     of it by the same run is deleted again, as its capabilities are known only once it is there. Whether its tool calls come back
     structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
@@ -112,17 +112,12 @@ EXAMPLES = r"""
   check_mode: true
   register: plan
 
-# The callback nemoclaw.local_inference.progress shows bars. Ansible's own output shows each look as "FAILED - RETRYING".
-- name: Download and load the model (RETRYING means that it is still being downloaded or loaded)
+# Lines of progress are printed meanwhile, with every stdout callback.
+- name: Download and load the model
   nemoclaw.local_inference.ollama_model:
     name: qwen2.5:14b
     state: loaded
     allow_download: true
-    wait: 4
-  register: model
-  until: model is failed or model.finished
-  retries: 100000
-  delay: 0
 
 - name: Free the GPU
   nemoclaw.local_inference.ollama_model:
@@ -132,7 +127,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress) and C(changed).
+  description:
+    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 model:
@@ -319,7 +315,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "models_path": {"type": "path"},
     **WAIT_OPTIONS,
 }
-_VERBS = {"present": "Pulling", "loaded": "Loading", "unloaded": "Unloading", "absent": "Deleting"}
+# The states that take long, and what is done meanwhile.
+_VERBS = {"present": "Pulling", "loaded": "Loading"}
 
 
 def main() -> None:
@@ -362,7 +359,7 @@ def _bring(
         result = act(True)
         return None if result["changed"] else result
 
-    if check_mode or wait is None:
+    if check_mode or wait is None or desired.state not in _VERBS:
         return Outcome(True, None, act(check_mode))
     job = Job(
         "ollama-model",

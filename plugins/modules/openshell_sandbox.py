@@ -92,7 +92,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether it is over. Always true without O(wait).
+  description: Whether the work is over. Only with O(wait=0) it may be false.
   returned: success
   type: bool
 progress:

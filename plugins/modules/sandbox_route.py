@@ -136,17 +136,12 @@ EXAMPLES = r"""
     credential: "{{ server_key }}"
     sandbox: my-assistant
 
-- name: Do it in short calls, so that the play shows how far it is
+- name: Have NemoClaw make the sandbox, for a server behind the auth proxy
   nemoclaw.local_inference.sandbox_route:
     route: "{{ ansible_facts.nemoclaw_route }}"
     behind_gate: true
     backend: nemoclaw
     accept_third_party_software: true
-    wait: 4
-  register: result
-  until: result is failed or result.finished
-  retries: 100000
-  delay: 0
 
 - name: Give the gateway the token of the auth proxy after a rotation
   nemoclaw.local_inference.sandbox_route:
@@ -155,7 +150,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. Only with O(wait) it may be false.
+  description: Whether the work is over. Only with O(wait=0) it may be false.
   returned: success
   type: bool
   sample: true

@@ -97,16 +97,10 @@ EXAMPLES = r"""
 - name: Serve the model of this host's profile
   nemoclaw.local_inference.vllm_container:
 
-# Ansible's own output shows each look as "FAILED - RETRYING"; the callback nemoclaw.local_inference.progress shows bars.
-- name: Serve a gated model, and see how far it is
+- name: Serve a gated model
   nemoclaw.local_inference.vllm_container:
     model: deepseek-r1-distill-70b
     hf_token: "{{ hf_token }}"
-    wait: 4
-  register: vllm
-  until: vllm is failed or vllm.finished
-  retries: 100000
-  delay: 0
 
 - name: Say what would be downloaded and restarted
   nemoclaw.local_inference.vllm_container:
@@ -121,7 +115,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. While it is not, there are only RV(finished), RV(progress), RV(phase) and C(changed).
+  description:
+    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress), RV(phase) and
+      C(changed).
   returned: success
   type: bool
 container:

@@ -10,11 +10,13 @@ What a host says of itself is not trusted: numbers are numbers or nothing, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-# A log shows a host at least this often: a job that prints nothing looks dead (issues 3 and 4).
-LIFE_S = 10.0
+# A log shows a host at least this often: a job that prints nothing looks dead. In the first minute somebody may watch; an hour of it is
+# not to fill the log of a fleet.
+LIFE_S, LATER_LIFE_S = 10.0, 30.0
+_FIRST_MINUTE_S = 60.0
 # Length of the bar and what stands beside it, from wide terminals to narrow ones.
 _EVERYTHING, _ESSENTIAL = ("share", "amount", "rate", "time"), ("share", "rate", "time")
 _LAYOUTS: tuple[tuple[int, tuple[str, ...]], ...] = (
@@ -26,10 +28,12 @@ _LAYOUTS: tuple[tuple[int, tuple[str, ...]], ...] = (
 # With fewer columns than this nothing can be said.
 _NARROWEST = 20
 _TEXT_LIMIT = 120
+_NUMBERS = ("percent", "completed", "total", "rate", "seconds_left", "elapsed")
+_TEXTS = ("phase", "message", "unit")
 _LARGEST = 1e18
 
 
-def progress_of(result: dict[str, Any]) -> dict[str, Any] | None:
+def progress_of(result: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a module said that is not finished, None for every other result."""
     progress = result.get("progress")
     return progress if result.get("finished") is False and isinstance(progress, dict) else None
@@ -59,7 +63,7 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def number_of(progress: dict[str, Any], name: str) -> float | None:
+def number_of(progress: Mapping[str, Any], name: str) -> float | None:
     """Return a number that makes sense, None for everything else."""
     value: Any = progress.get(name)
     is_one = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LARGEST
@@ -72,16 +76,14 @@ def printable(text: Any) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in line)[:_TEXT_LIMIT]
 
 
-def message_of(progress: dict[str, Any]) -> str:
+def message_of(progress: Mapping[str, Any]) -> str:
     """Return what is done."""
     return printable(progress.get("message") or progress.get("phase") or "Working")
 
 
-def facts(progress: dict[str, Any]) -> dict[str, str]:
+def facts(progress: Mapping[str, Any]) -> dict[str, str]:
     """Return what is known, in the order in which it is read: C(share), C(amount), C(rate), C(time) left or elapsed."""
-    percent, completed, total, rate, left, elapsed = (
-        number_of(progress, name) for name in ("percent", "completed", "total", "rate", "seconds_left", "elapsed")
-    )
+    percent, completed, total, rate, left, elapsed = (number_of(progress, name) for name in _NUMBERS)
     is_bytes = progress.get("unit") == "bytes"
     found = {}
     if percent is not None:
@@ -104,9 +106,28 @@ def facts(progress: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def line(progress: dict[str, Any]) -> str:
+def line(progress: Mapping[str, Any]) -> str:
     """Return a line for a log."""
     return f"{message_of(progress)}: {', '.join(facts(progress).values()) or 'under way'}"
+
+
+class Look(str):
+    """What is printed of one look at a host: a line, which also holds what a callback draws in its place.
+
+    Ansible's own callbacks print the text. It travels from Ansible's worker to its parent, so it is made of plain values.
+    """
+
+    host: str
+    progress: dict[str, Any]
+
+    @classmethod
+    def of(cls, host: str, label: str, progress: Mapping[str, Any]) -> Look:
+        """Return the line of a host, which people know as C(label)."""
+        look = cls(f"progress: [{label}] => {line(progress)}")
+        look.host = host
+        look.progress = {name: number_of(progress, name) for name in _NUMBERS}
+        look.progress.update({name: printable(progress[name]) for name in _TEXTS if progress.get(name)})
+        return look
 
 
 def draw_bar(host: str, progress: dict[str, Any], columns: int) -> str:
@@ -125,9 +146,10 @@ def draw_bar(host: str, progress: dict[str, Any], columns: int) -> str:
 
 
 class Pace:
-    """When the next line of one host is due in a log: rarely, and not more than C(LIFE_S) apart even where a look takes twice as long."""
+    """When the next line of one host is due in a log: rarely, and in time even where a look takes twice as long as the one before."""
 
     def __init__(self) -> None:
+        self._first: float | None = None
         self._seen: float | None = None
         self._shown: float | None = None
         self._about: tuple[Any, str] | None = None
@@ -136,7 +158,10 @@ class Pace:
         """Take a look into account and return whether to print it: it is news, or the next look would come too late."""
         about = progress.get("phase"), message_of(progress)
         interval = now - self._seen if self._seen is not None else 0
-        due = about != self._about or self._shown is None or now + 2 * interval - self._shown >= LIFE_S
+        if self._first is None:
+            self._first = now
+        life = LIFE_S if now - self._first < _FIRST_MINUTE_S else LATER_LIFE_S
+        due = about != self._about or self._shown is None or now + 2 * interval - self._shown >= life
         self._seen, self._about = now, about
         if due:
             self._shown = now

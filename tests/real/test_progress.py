@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user sees while a real Ollama pulls from a real, slow registry: in a terminal, in a log, and after Ctrl-C.
+"""What a user sees while a real Ollama pulls from a real, slow registry: in a terminal, in a log, after Ctrl-C and after a lost connection.
 
 ansible-playbook is the one beside the Python that runs pytest, and the one in the folder that OLDEST_CORE names. The host is this
 machine, and once a container that is reached over ssh, of the image that LAB_FIREWALL_IMAGE names.
@@ -37,6 +37,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils import fa
 COLLECTIONS = Path(failure.__file__).parents[5]
 MEGABYTES = 1_000_000
 LIMIT = 300  # seconds for one playbook; on two busy cores one has taken two minutes
+# The worker that does the work has the module's command line as well, but no sshd for its parent.
+CUT = """
+look() { pgrep -f AnsiballZ_ollama_model -P "$(pgrep -d, -u lab sshd)"; }
+until look; do sleep 0.05; done
+pkill -KILL -u lab sshd
+"""
 OURS = "nemoclaw.local_inference.progress"
 PLAY = """
 - name: Have a model
@@ -52,10 +58,6 @@ PLAY = """
         stall_timeout: 3
         wait: 1
         jobs_path: "{{ jobs | default(playbook_dir) }}/{{ inventory_hostname }}/jobs"
-      register: have
-      until: have is failed or have.finished
-      retries: 100000
-      delay: 0
 
     - name: Fail twice, as tasks do that have no progress
       ansible.builtin.command: /bin/false
@@ -106,6 +108,7 @@ class Controller:
     bin: Path
     folder: Path
     variables: str
+    container: str = ""
     connection: tuple[str, ...] = ("-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
 
     @contextmanager
@@ -206,7 +209,8 @@ def test_a_log(controller: Controller, slow: model_registry.Registry) -> None:
     assert not list(controller.folder.rglob("jobs/*"))
 
 
-def test_a_terminal(controller: Controller) -> None:
+def test_a_terminal(controller: Controller, slow: model_registry.Registry) -> None:
+    slow.content.rate = 1.5 * MEGABYTES
     play = controller.play(OURS, hosts="spark-1,spark-2,", terminal=True)
     assert play.process.returncode == 0, play.output
     shown = play.output.replace("\r\n", "\n")
@@ -276,6 +280,7 @@ def far(newest: Controller) -> Iterator[Controller]:
         while "Server listening" not in said:
             said += (line := server.stdout.readline())
             assert line, f"sshd ended: {said}"
+        newest.container = name
         ssh = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPersist=60s"
         address = {"ansible_host": "127.0.0.1", "ansible_port": port, "ansible_user": "lab", "jobs": "/home/lab"}
         newest.connection = (
@@ -292,11 +297,17 @@ def far(newest: Controller) -> Iterator[Controller]:
         server.wait(30)
 
 
-def test_a_terminal_over_ssh(far: Controller, slow: model_registry.Registry) -> None:
+def test_a_terminal_over_ssh_whose_connection_is_cut(far: Controller, slow: model_registry.Registry) -> None:
     slow.content.rate = MEGABYTES
     # Ansible makes a folder for its sockets in ANSIBLE_HOME, whose name would be too long for one there.
-    with tempfile.TemporaryDirectory(prefix="ssh-") as sockets:
-        play = far.play(OURS, terminal=True, ANSIBLE_SSH_CONTROL_PATH_DIR=sockets)
+    with (
+        tempfile.TemporaryDirectory(prefix="ssh-") as sockets,
+        far.playing(OURS, terminal=True, ANSIBLE_SSH_CONTROL_PATH_DIR=sockets) as play,
+    ):
+        play.read(until="Pulling")
+        cut = ["docker", "exec", far.container, "timeout", "60", "sh", "-c", CUT]
+        subprocess.run(cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        play.read()
     assert play.process.returncode == 0, play.output
     shown = r"spark-1  Pulling \S+  \[#*-*\]  \d+ %  [\d.]+ of 22\.9 MiB"
     begun, ended = (
@@ -305,15 +316,18 @@ def test_a_terminal_over_ssh(far: Controller, slow: model_registry.Registry) -> 
     assert ended - begun > 20, "a pull that nobody would wait for in silence"
     told = [begun, *(when for when, text in play.pieces if re.search(shown, text) and begun < when < ended), ended]
     assert len(told) >= 4, play.output
-    assert max(later - sooner for sooner, later in zip(told, told[1:])) <= 10, play.output
+    # Two looks, and what it takes to connect again.
+    assert max(later - sooner for sooner, later in zip(told, told[1:])) <= 30, play.output
     assert percents(play.output.split("changed: [")[0])[-1] > 50
+    assert "Connection lost, reconnecting" in play.output
 
 
-def test_without_the_callback_there_is_life_too(newest: Controller) -> None:
-    play = newest.play("ansible.builtin.default")
+def test_without_the_callback_there_is_life_too(controller: Controller) -> None:
+    play = controller.play("ansible.builtin.minimal")
     assert play.process.returncode == 0, play.output
-    assert play.output.count("RETRYING: [spark-1]: Have the model") >= 3
-    assert "\nchanged: [spark-1]\n" in play.output
+    assert re.search(r"^progress: \[spark-1\] => Pulling \S+: \d+ %, ", play.output, re.MULTILINE), play.output
+    assert "RETRYING: [spark-1]: Have the model" not in play.output
+    assert "spark-1 | CHANGED => {" in play.output
 
 
 @pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"ANSIBLE_VERBOSITY": "3"}])
@@ -322,7 +336,6 @@ def test_terminals_that_get_lines(newest: Controller, setting: dict[str, str]) -
     assert play.process.returncode == 0, play.output
     assert "progress: [spark-1] => Pulling" in play.output
     assert "\033[J" not in play.output
-    assert ("Result was: " in play.output) == ("ANSIBLE_VERBOSITY" in setting)
 
 
 def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Registry) -> None:
@@ -353,7 +366,7 @@ def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Regi
     assert slow.content.sent - before < 25 * MEGABYTES
 
 
-def test_work_that_fails_ends_the_loop_at_once(newest: Controller, slow: model_registry.Registry) -> None:
+def test_work_that_fails_ends_the_task_at_once(newest: Controller, slow: model_registry.Registry) -> None:
     slow.content.silent_after = slow.content.sent + 8 * MEGABYTES
     play = newest.play(OURS)
     assert play.process.returncode == 2, play.output

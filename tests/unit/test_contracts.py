@@ -84,6 +84,51 @@ def test_no_role_decides_by_facts_of_an_earlier_run(role: str) -> None:
         assert looks == text.count("register: __nemoclaw_looked"), path
 
 
+def tasks_in(content: Any) -> Iterator[dict[str, Any]]:
+    """Return every task of a file of tasks or of a playbook, those of its blocks too."""
+    for one in content if isinstance(content, list) else []:
+        yield one
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            yield from tasks_in(one.get(part))
+
+
+def long_modules() -> list[str]:
+    """Return the modules whose work may take long."""
+    specs = {
+        module: importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}")
+        for module in MODULES
+    }
+    return [module for module, content in specs.items() if "wait" in content.ARGUMENT_SPEC]
+
+
+def test_long_work_is_waited_for_by_an_action_plugin() -> None:
+    """And documented so: decision 0029."""
+    assert len(long_modules()) > 5
+    for module in long_modules():
+        imported = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.action.{module}")
+        assert imported.ActionModule.__base__.__name__ == "LongWork"
+        assert "nemoclaw.local_inference.wait" in documentation(module)["extends_documentation_fragment"]
+        assert "finished" in yaml.safe_load(
+            importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{module}").RETURN
+        )
+
+
+def test_no_role_and_no_playbook_loops_over_long_work() -> None:
+    """Every other stdout callback than ours would print it as failures."""
+    names = {f"{COLLECTION}.{module}" for module in long_modules()}
+    files = [path for folder in ("roles", "playbooks", "examples") for path in (REPO / folder).rglob("*.yml")]
+    tasks = [
+        (path, task)
+        for path in files
+        if path.parent.name in ("tasks", "handlers", "playbooks")
+        for task in tasks_in(load(path))
+    ]
+    assert len([path for path, task in tasks if names & set(task)]) > 5
+    assert [
+        path for path, task in tasks if names & set(task) and {"until", "retries", "async", "poll"} & set(task)
+    ] == []
+
+
 @pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_every_playbook_refuses_tags_and_ends_with_its_results(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
