@@ -28,6 +28,7 @@ from ..plugin_utils.plan import (
 )
 from ..plugin_utils.plan_lines import lines_of
 from ..plugin_utils.tags import refuse_other_tags
+from ..plugin_utils.watch_app import build
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
 _MEMORY = "nemoclaw.local_inference.inference_outcome"
@@ -209,6 +210,7 @@ class ActionModule(ActionBase):
             "proof": options["proof"] or self._proof(),
             "user": settings["preflight_user"] or None,
             "apart": [*apart, *self._unresolved],
+            "watch": self._watch() if settings["watch_enabled"] else {},
         }
         as_root = self._needs_root(settings)
         try:
@@ -254,6 +256,9 @@ class ActionModule(ActionBase):
         common = "preflight_user" if name.endswith("_user") else "preflight_route_path"
         value = self._evaluate(name, self._task_vars[name]) if name in self._task_vars else None
         return value not in (None, "", settings[common])
+
+    def _watch(self) -> dict[str, str]:
+        return {"checksum": build().checksum, "host": self._task_vars["inventory_hostname"]}
 
     def _proof(self) -> str:
         value = self._evaluate("plan_proof", self._task_vars.get("plan_proof"))

@@ -80,6 +80,11 @@ options:
     type: list
     elements: str
     default: []
+  watch:
+    description:
+      - The checksum of the watch's program and the name of the host, which the action plugin gives where C(watch_enabled) is true.
+    type: dict
+    default: {}
   by_sudo:
     description:
       - Whether this process was become root from the login user, which the action plugin says. Then E(SUDO_USER) or E(DOAS_USER) names
@@ -157,7 +162,7 @@ steps:
       description: What it is about.
       returned: success
       type: str
-      choices: [packages, ollama, service, windows, model, container, proxy, token, server, sandbox, route, previous]
+      choices: [packages, ollama, service, windows, model, container, proxy, token, server, sandbox, route, previous, watch]
     action:
       description:
         - A verb. V(verify) is what site looks at and this look could not, V(load) takes a model into memory.
@@ -309,6 +314,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "origins": {"type": "dict", "default": {}},
     "apart": {"type": "list", "elements": "str", "default": []},
+    "watch": {"type": "dict", "default": {}},
     "by_sudo": {"type": "bool", "default": False},
 }
 
@@ -332,6 +338,7 @@ def main() -> None:
             keep_route=params["keep_route"],
             proof=params["proof"],
             apart=params["apart"],
+            watch=params["watch"],
         )
     except Failure as failure:
         fail(module, failure)

@@ -19,16 +19,28 @@ UNIT = "nemoclaw-ollama-proxy.service"
 OURS = "/run|/proc|/sys|/dev|/tmp|/var/tmp|/var/log/journal|/var/lib/nemoclaw-ollama-proxy|/var/lib/private|/etc/nemoclaw-ollama-proxy.*"
 # Owner and mode of every file and folder of the host.
 OWNERS = rf"find / -regextype egrep -regex '({OURS})(/.*)?' -prune -o -printf '%u:%g %m %p\n' | sort"
-# Stands for Ollama, which nothing of this file is about: it listens where OLLAMA_HOST says, and answers what tells it apart.
+# Stands for Ollama, which nothing of this file is about: it listens where OLLAMA_HOST says, answers what tells it apart, and has a
+# model in memory that says one word.
 OLLAMA = """
 import http.server, os, socket
 host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        answers = {"/api/version": b'{"version": "0.32.15"}', "/api/tags": b'{"models": []}'}
+        answers = {
+            "/api/version": b'{"version": "0.32.15"}',
+            "/api/tags": b'{"models": []}',
+            "/api/ps": b'{"models": [{"name": "m:latest", "expires_at": "2318-01-01T00:00:00Z"}]}',
+            "/v1/models": b'{"object": "list", "data": [{"id": "m", "object": "model"}]}',
+        }
         self.send_response(200)
         self.end_headers()
         self.wfile.write(answers.get(self.path, b"{}"))
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        said = b'{"role": "assistant", "content": "hello"}'
+        self.wfile.write(b'{"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop", "message": ' + said + b'}]}')
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 Server((host.strip("[]"), int(port)), Handler).serve_forever()
@@ -262,3 +274,56 @@ def test_one_ordinary_user_becomes_another(host: lab_host.LabHost) -> None:
     shown = host.playbook("nemoclaw.local_inference.status", "-e", "nemoclaw_user=other", ANSIBLE_PIPELINING="false")
     assert (shown.status, "temporary files" in shown.said) == (2, False), shown.said
     assert "There is no route record /home/other/.nemoclaw/local-inference.json" in shown.said
+
+
+WATCH = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.watch"}}
+NO_WATCH = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.watch", "tasks_from": "absent"}}
+METRICS = "/var/lib/prometheus/node-exporter/nemoclaw-watch.prom"
+
+
+def wait_for(host: lab_host.LabHost, *conditions: str) -> None:
+    """Wait until the metrics have all these lines, for the two minutes in which a dead engine has to show."""
+    tests = " && ".join(f"grep -qE '^nemoclaw_inference_{one}$' {METRICS}" for one in conditions)
+    host.sh(f"for i in $(seq 600); do {tests} && exit 0; sleep 0.2; done; cat {METRICS}; exit 1", limit_s=150)
+
+
+def test_a_host_watches_itself(host: lab_host.LabHost) -> None:
+    """A dead engine shows, one that left loopback closes the auth proxy, nothing of the token is written, and all of it goes again."""
+    assert host.play([{"nemoclaw.local_inference.inference_route": ROUTE}]).status == 0
+    folder = OVERRIDE.rpartition("/")[0]
+    host.sh(f"rm -rf {folder} && systemctl daemon-reload && systemctl restart ollama.service && systemctl start {UNIT}")
+    host.sh(f"mkdir -p {METRICS.rpartition('/')[0]}")
+    before = host.sh(OWNERS)
+    settings = {"watch_interval": 5, "watch_close_proxy": True}
+    checked = host.play([WATCH], "--check", **settings)
+    assert (checked.status, checked.changed, host.sh(OWNERS)) == (0, 1, before), checked.said
+    played = host.play([WATCH], **settings)
+    assert (played.status, played.changed) == (0, 1), played.said
+    wait_for(host, "up.* 1", r'probe_success\{.*probe="completion"\} 1', r'probe_success\{.*probe="auth_proxy"\} 1')
+    again = host.play([WATCH], **settings)
+    assert (again.status, again.changed) == (0, 0), again.said
+    rated = host.sh("systemd-analyze security --no-pager nemoclaw-watch.service | tail -1")
+    assert float(re.findall(r": (\d+\.\d)", rated)[0]) < 2, rated
+    host.sh("systemctl stop ollama.service")
+    wait_for(host, "up.* 0", r'probe_success\{.*probe="backend"\} 0')
+    assert "Inference:  unreachable" in host.sh("/usr/local/lib/nemoclaw-watch/watch.pyz status", fails=True)
+    host.put(OVERRIDE, "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0:11434\n")
+    host.sh("systemctl daemon-reload && systemctl start ollama.service")
+    wait_for(host, "proxy_closed.* 1", r'probe_success\{.*probe="auth_proxy"\} 0')
+    assert host.sh(f"systemctl is-active {UNIT}", fails=True).strip() == "inactive"
+    # It stays closed when the engine is back, until somebody opens it.
+    host.sh(f"rm -r {folder} && systemctl daemon-reload && systemctl restart ollama.service")
+    wait_for(
+        host, "proxy_closed.* 1", r'probe_success\{.*probe="backend"\} 1', r'probe_success\{.*probe="auth_proxy"\} 0'
+    )
+    host.sh(f"systemctl start {UNIT}")
+    wait_for(host, "up.* 1", "proxy_closed.* 0")
+    places = "/var/lib/nemoclaw-watch /etc/nemoclaw-watch.json /etc/systemd/system /run/lab-journal"
+    host.sh("journalctl --output=export > /run/lab-journal")
+    found = host.sh(f"grep -rlFf /home/lab/.nemoclaw/ollama-proxy-token {places}", fails=True)
+    assert found == ""
+    for changed in (1, 0):
+        removed = host.play([NO_WATCH])
+        assert (removed.status, removed.changed) == (0, changed), removed.said
+    assert set(host.sh(OWNERS).splitlines()) ^ set(before.splitlines()) == set()
+    assert host.sh("systemctl list-units --all --plain --no-legend 'nemoclaw-watch*'").strip() == ""

@@ -96,6 +96,11 @@ class Ladder:
         api = conversation.dialect.name
         self._probes = [(Probe(name, api), run) for name, run in probes if not only or name in only]
 
+    @property
+    def doubt(self) -> Failure | None:
+        """What was wrong with the list of models, as long as the model has not answered."""
+        return self._doubt
+
     def validate(self) -> None:
         """Run the probes.
 

@@ -279,7 +279,8 @@ def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) 
     handle, temporary = _open_beside(folder, name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchown(file.fileno(), uid, gid)
+            if (uid, gid) != (-1, -1):  # a service may be forbidden to ask for it at all
+                os.fchown(file.fileno(), uid, gid)
             os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()

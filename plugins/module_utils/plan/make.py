@@ -57,6 +57,7 @@ def make_plan(
     keep_route: bool = False,
     proof: str = "ladder",
     apart: list[str] | None = None,
+    watch: dict[str, Any] | None = None,
     look: Gather = look_at_host,
 ) -> dict[str, Any]:
     """Return the plan as the RETURN block of inference_plan documents it.
@@ -68,13 +69,14 @@ def make_plan(
         keep_route: Whether C(auto), and what is not named, mean the recorded route.
         proof: How much is proved where nothing is to be done.
         apart: Variables by which a role would act for another user than this plan looks for.
+        watch: The checksum of the watch's program and the name of the host, where the watch is wanted.
         look: Returns C(nemoclaw_host).
 
     """
     host = look(machine, account, settings)
     kept = keep_what_is_recorded(settings, host, keep_route)
     choice = choose(host, settings, keep_route)
-    at = Context(machine, account, host, settings, choice, proof, keep_route)
+    at = Context(machine, account, host, settings, choice, proof, keep_route, watch or {})
     at.refusals += foresee(host, settings, choice, keep_route)
     if apart:
         at.steps += verify(
@@ -148,6 +150,10 @@ def _compare(at: Context) -> None:
         reason = "the route is recorded once the server is proved"
         at.steps.append(step("route", "record", reason, before=at.recorded.get("model"), after=choice.model or None))
     at.steps += _leave(at)
+    if at.watch:
+        from .watch import compare_watch
+
+        compare_watch(at)
     if at.is_clean and at.recorded and at.route:
         look_at_status(at, checks)
 

@@ -328,6 +328,14 @@ _ALL = (
     Setting("proxy_max_connections_per_address", "int", 256),
     Setting("proxy_workers", "int", 1),
     Setting("proxy_memory_max", default="256M"),
+    # The watch.
+    Setting("watch_enabled", "bool", False),
+    Setting("watch_interval", "int", 60, least=5),
+    Setting("watch_timeout", "int", 60, least=1),
+    Setting("watch_proof", "bool", True),
+    Setting("watch_proof_interval", "int", 600, least=1),
+    Setting("watch_close_proxy", "bool", False),
+    Setting("watch_textfile", default="auto"),
     # The sandboxes.
     Setting("sandbox_backend", default=AUTO, choices=(AUTO, "nemoclaw", "openshell", "none")),
     Setting("sandbox_gateway"),

@@ -36,6 +36,7 @@ COMPONENTS = (
     "sandbox",
     "route",
     "previous",
+    "watch",
 )
 # No configuration differs where these alone are left: something is taken into memory, or could not be looked at from here.
 NO_DRIFT = ("load", "verify")
@@ -232,6 +233,7 @@ class Context:
         choice: Which provider, by which role.
         proof: C(ladder) or C(completion).
         keep_route: Whether what is not named stays as it is recorded.
+        watch: What the controller says of the watch, C({checksum, host}), empty where none is wanted.
         steps: What would be done.
         refusals: What stands against it.
         route: The route that would be recorded, None as long as nobody knows it.
@@ -247,6 +249,7 @@ class Context:
     choice: Choice
     proof: str = "ladder"
     keep_route: bool = False
+    watch: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     refusals: list[Failure] = field(default_factory=list)
     route: dict[str, Any] | None = None

@@ -83,6 +83,11 @@ class Check:
         return {**self.__dict__, "latency": latency}
 
 
+def state_of(code: str) -> str:
+    """Return what a failure's code means for the person who reads a status."""
+    return _STATES.get(code, UNHEALTHY)
+
+
 def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
     """Return the checks of the model server: does it answer, and does its model?
 
@@ -102,7 +107,7 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
         backend.state, backend.code, backend.detail = UNHEALTHY, failure.code, failure.message
     for check, entry in zip((backend, completion), report.probes):
         if failure and entry.outcome == FAILED:
-            check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
+            check.state, check.code = state_of(failure.code), failure.code
             check.detail, check.latency = failure.message, entry.latency
         elif entry.outcome == PASSED or (check is backend and entry.tries):
             check.state, check.detail, check.latency = HEALTHY, entry.reason, entry.latency
@@ -191,6 +196,7 @@ def render(route: dict[str, Any] | None, checks: list[Check], last: dict[str, st
         "completion": "Completion",
         "gateway": "Inference (gateway)",
         "sandbox": "Inference (sandbox)",
+        "watch": "Watch",
     }
     for check in checks:
         if route is not None and check.name == "route":

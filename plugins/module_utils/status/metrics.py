@@ -37,6 +37,7 @@ METRICS = {
     "refusals": "What stands against a run of the playbook site on the host.",
     "last_success_timestamp_seconds": "When the route was last seen to work.",
     "last_failure_timestamp_seconds": "When the last failure of a run or of a watch was noted, by its code.",
+    "proxy_closed": "Whether the watch has stopped the auth proxy, because its engine was open to the network: 1 or 0.",
     "last_check_timestamp_seconds": "When the host was last looked at.",
 }
 
