@@ -204,6 +204,7 @@ class NemoClawRoute(GatewayRoute):
             base_url=told.url,
             api=told.api,
             credential=self._desired.credential if is_known else "",
+            restores=True,
         )
         try:
             inference.have(self._nemoclaw, self._cli, spec, False)

@@ -65,6 +65,7 @@ class Desired:
         base_url: The server as the sandbox reaches it. A switch to an endpoint takes it from NemoClaw 0.0.69 on.
         api: The API of the route; None for what NemoClaw has recorded.
         credential: The server's key, which reaches NemoClaw with the base URL.
+        restores: Whether it is what NemoClaw had before, so that an empty credential means one that nobody here knows.
 
     """
 
@@ -76,6 +77,7 @@ class Desired:
     base_url: str | None = None
     api: str | None = None
     credential: str = field(default="", repr=False)
+    restores: bool = False
 
 
 def have(nemoclaw: NemoClaw, cli: OpenShell, desired: Desired, check_mode: bool) -> dict[str, Any]:
@@ -83,8 +85,8 @@ def have(nemoclaw: NemoClaw, cli: OpenShell, desired: Desired, check_mode: bool)
 
     Raises:
         Failure: C(nemoclaw_sandbox_missing), C(nemoclaw_set_failed), C(nemoclaw_local_check), C(nemoclaw_config_unwritten),
-            C(nemoclaw_too_old), C(nemoclaw_route_incomplete), C(nemoclaw_provider_refused), those of openshell_inference, or one of the
-            CLI. The gateway's route is what it was before.
+            C(nemoclaw_too_old), C(nemoclaw_key_unknown), C(nemoclaw_route_incomplete), C(nemoclaw_provider_refused), those of
+            openshell_inference, or one of the CLI. The gateway's route is what it was before.
 
     """
     recorded = _find(nemoclaw, desired)
@@ -130,6 +132,13 @@ def _command(nemoclaw: NemoClaw, desired: Desired, recorded: Recorded) -> tuple[
         if recorded.provider == desired.provider and not new_api:
             return words, {}
         if can_change_api(nemoclaw):
+            if desired.restores and not desired.credential:
+                raise Failure(
+                    "nemoclaw_key_unknown",
+                    f"NemoClaw {dotted(nemoclaw.release())} takes {desired.provider} only with the server's key, and nobody here knows the "
+                    f"one that it had. Until then NemoClaw's record and the agent of {desired.sandbox} name another model: run this with "
+                    "the previous settings and the previous key.",
+                )
             return [*words, *_endpoint_words(nemoclaw, desired)], {
                 _KEYS[desired.provider]: desired.credential or NO_KEY
             }
@@ -183,6 +192,7 @@ def _tell_again(nemoclaw: NemoClaw, desired: Desired, recorded: Recorded) -> str
         api=recorded.api,
         base_url=recorded.url,
         credential="",
+        restores=True,
     )
     try:
         _tell(nemoclaw, previous, *_command(nemoclaw, previous, _find(nemoclaw, desired)))

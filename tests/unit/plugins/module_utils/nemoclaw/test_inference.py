@@ -167,6 +167,21 @@ def test_what_it_is_called_with(
             "takes NemoClaw 0.0.69 or later, and .*nemoclaw is 0.0.58",
         ),
         (ANTHROPIC, Desired("lab", "compatible-endpoint", "m"), "0.0.70", "nemoclaw_route_incomplete", "base_url, api"),
+        # Of what it had before: the placeholder for no key would take the place of one that nobody knows.
+        (
+            VLLM,
+            Desired(
+                "lab",
+                "compatible-endpoint",
+                "old",
+                base_url="http://192.0.2.1/v1",
+                api="openai-completions",
+                restores=True,
+            ),
+            "0.0.70",
+            "nemoclaw_key_unknown",
+            "nobody here knows the one that it had",
+        ),
         (
             OLD,
             Desired("lab", "ollama-local", "m"),
