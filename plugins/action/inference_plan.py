@@ -19,6 +19,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.plan import settings as known
 from ..module_utils.plan.choice import Choice
 from ..module_utils.plan.refusals import endpoint_api
+from ..module_utils.status import document
 from ..module_utils.transport.url import parse_base_url
 from ..plugin_utils.outcome import outcome, remember, unreachable_failure
 from ..plugin_utils.plan import (
@@ -28,6 +29,7 @@ from ..plugin_utils.plan import (
 )
 from ..plugin_utils.plan_lines import lines_of
 from ..plugin_utils.tags import refuse_other_tags
+from ..plugin_utils.version import collection_version
 from ..plugin_utils.watch_app import build
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
@@ -54,7 +56,7 @@ class ActionModule(ActionBase):
     """See the documentation of the module."""
 
     _VALID_ARGS = frozenset(
-        ("settings", "default_provider", "keep_route", "proof", "fail_on_refusal", "show", "playbook")
+        ("settings", "default_provider", "keep_route", "proof", "fail_on_refusal", "show", "playbook", "collect")
     )
     _requires_connection = True
 
@@ -71,6 +73,7 @@ class ActionModule(ActionBase):
                 "fail_on_refusal": {"type": "bool", "default": False},
                 "show": {"type": "bool", "default": False},
                 "playbook": {"type": "str"},
+                "collect": {"type": "bool", "default": False},
             }
         )
         started = time.time()
@@ -82,6 +85,8 @@ class ActionModule(ActionBase):
             return self._unreachable(error, options["playbook"], started)
         if "refusals" not in plan:
             return plan
+        if options["collect"]:
+            return {"changed": False, "document": self._document(plan)}
         plan["lines"] = lines_of(plan)
         if options["fail_on_refusal"] and plan["refusals"]:
             messages = list(dict.fromkeys(one["message"] for one in plan["refusals"]))
@@ -108,6 +113,7 @@ class ActionModule(ActionBase):
         variables = self._variables(options)
         self._unresolved: list[str] = []
         values, origins = known.collect(variables, os.environ, self._evaluate)
+        self._secrets = [str(values[name]) for name, one in known.SETTINGS.items() if one.secret and name in values]
         known.prefer(options["default_provider"], values, origins)
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
@@ -150,6 +156,11 @@ class ActionModule(ActionBase):
     def _say(self, *lines: str) -> None:
         host = self._task_vars["inventory_hostname"]
         self._display.display("\n".join(f"[{host}] {line}" for line in lines))
+
+    def _document(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a report keeps of the host."""
+        host = str(self._task_vars["inventory_hostname"])
+        return document.build(host, document.format_time(time.time()), collection_version(), plan, self._secrets)
 
     def _variables(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the variables of the host; for a switch without those that its play makes of the record."""
@@ -208,6 +219,7 @@ class ActionModule(ActionBase):
             "origins": {name: origin for name, origin in origins.items() if name not in _LINKS},
             "keep_route": options["keep_route"],
             "proof": options["proof"] or self._proof(),
+            "collect": options["collect"],
             "user": settings["preflight_user"] or None,
             "apart": [*apart, *self._unresolved],
             "watch": self._watch() if settings["watch_enabled"] else {},
@@ -302,6 +314,7 @@ def _refused(problems: list[Failure]) -> dict[str, Any]:
         "kept": {},
         "proof": None,
         "status": [],
+        "checks": [],
         "consult": [],
         "converged": False,
         "drift": False,

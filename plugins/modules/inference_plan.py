@@ -59,6 +59,13 @@ options:
       - The playbook that plans. Then a host that does not answer is no failure of this task, RV(outcome) and RV(proceed) say how to go on,
         and the host keeps a refusal as its last failure, or forgets that where nothing is to be done.
     type: str
+  collect:
+    description:
+      - Whether the host is looked at for a report. Then RV(document) is returned in place of the plan, and the task does not fail for what
+        is in it.
+      - Beside the plan, the route is asked as M(nemoclaw.local_inference.inference_status) asks it, where the plan has not.
+    type: bool
+    default: false
   user:
     description:
       - Whose inference it is, in whose home the route is recorded. The action plugin gives C(nemoclaw_user).
@@ -274,6 +281,24 @@ status:
   returned: success
   type: list
   elements: str
+checks:
+  description:
+    - The status as data, as M(nemoclaw.local_inference.inference_status) returns it. Empty where something is to be done.
+  returned: success
+  type: list
+  elements: dict
+document:
+  description:
+    - What was found, for a report, in at most 64 KiB and without secrets, as C(docs/host-document.schema.json) has it.
+    - The action plugin makes it, with O(collect=true).
+  returned: with O(collect=true)
+  type: dict
+asked:
+  description:
+    - The checks of the route, as M(nemoclaw.local_inference.inference_status) returns them. The action plugin puts them into RV(document).
+  returned: with O(collect=true), by the module itself
+  type: list
+  elements: dict
 consult:
   description: Modules that have more to say. Empty once the action plugin has asked them.
   returned: success
@@ -310,6 +335,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "fail_on_refusal": {"type": "bool", "default": False},
     "show": {"type": "bool", "default": False},
     "playbook": {"type": "str"},
+    "collect": {"type": "bool", "default": False},
     "user": {"type": "str"},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "origins": {"type": "dict", "default": {}},
@@ -331,15 +357,22 @@ def main() -> None:
     params = module.params
     machine = Machine()
     try:
+        account = owner(params, machine.environ)
+        settings = read({**params["settings"], **params["secrets"]}, params["origins"])
         plan = make_plan(
             machine,
-            owner(params, machine.environ),
-            read({**params["settings"], **params["secrets"]}, params["origins"]),
+            account,
+            settings,
             keep_route=params["keep_route"],
             proof=params["proof"],
             apart=params["apart"],
             watch=params["watch"],
         )
+        if params["collect"]:
+            # Here, because a run of site would pay for the import.
+            from ..module_utils.plan.collect import ask_route
+
+            plan["asked"] = ask_route(machine, account, settings, plan)
     except Failure as failure:
         fail(module, failure)
     module.exit_json(changed=False, **plan)

@@ -102,6 +102,14 @@ healthy:
   returned: always
   type: bool
   sample: true
+exit_code:
+  description:
+    - For monitors, as in the document of a report. 0 where the route works, 1 where it works and the last run failed, 2 where it does
+      not work.
+    - Whether the host differs from its settings is not looked at.
+  returned: always
+  type: int
+  sample: 0
 lines:
   description: The status for people.
   returned: always
@@ -162,25 +170,14 @@ route:
 from typing import Any
 
 from ..module_utils.base import ENDPOINT_OPTIONS, create_module, fail
-from ..module_utils.endpoint.validate import Endpoint
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
-from ..module_utils.host.platform import reach_windows
-from ..module_utils.proxy.token import token_path
 from ..module_utils.route.last import last_path, read_last
-from ..module_utils.route.record import read_record, record_path
-from ..module_utils.status.check import (
-    HEALTHY,
-    NOT_CONFIGURED,
-    NOT_PROBED,
-    UNHEALTHY,
-    Check,
-    check_exposure,
-    check_proxy,
-    check_server,
-    render,
-)
-from ..module_utils.status.gateway import Wanted, check_gateway
+from ..module_utils.route.record import record_path
+from ..module_utils.status.check import render
+from ..module_utils.status.document import EXIT_CODES, NOT_COMPARED, judge
+from ..module_utils.status.gateway import Wanted
+from ..module_utils.status.look import Access, is_healthy, look_at_route
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
@@ -197,38 +194,24 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
     """Return the result: the route, its checks and their lines."""
-    record = Check("route", HEALTHY, url=path, detail="a route is recorded")
-    checks, route = [record], None
-    try:
-        route = read_record(path)
-    except Failure as failure:
-        record.state, record.code, record.detail = UNHEALTHY, failure.code, failure.message
-    else:
-        if route is None:
-            record.state, record.code = NOT_CONFIGURED, "route_not_recorded"
-            record.detail = f"There is no route record {path}. Run the playbook nemoclaw.local_inference.site first."
-    if route is not None:
-        endpoint = Endpoint(
-            reach_windows(Machine(), route["base_url_host"]),
-            route["api"],
-            params["api_key"] or str(params["credentials"].get(route["credential_env"]) or ""),
-            params["timeout"],
-            params["ca_path"],
-            params["validate_certs"],
-            tuple(params["trusted_users"]),
-        )
-        checks += check_server(route, endpoint)
-        checks += check_proxy(route, params["token_path"] or token_path(account.home), account)
-        checks += check_exposure(Machine(), route)
-        if params["openshell"]:
-            wanted = Wanted(params["backend"], params["gateway"], params["sandbox"])
-            checks += check_gateway(Machine(), account, route, wanted, params["timeout"])
+    access = Access(
+        params["credentials"],
+        params["api_key"],
+        params["timeout"],
+        params["ca_path"],
+        params["validate_certs"],
+        tuple(params["trusted_users"]),
+        params["token_path"],
+        Wanted(params["backend"], params["gateway"], params["sandbox"]) if params["openshell"] else None,
+    )
+    route, checks = look_at_route(Machine(), account, path, access)
     last = read_last(last_path(path))
+    shown = [check.as_result() for check in checks]
     return {
-        # The completion is left out only where the server's own check failed, and the sandboxes where nobody asked for any.
-        "healthy": all(check.state in (HEALTHY, NOT_PROBED) for check in checks),
+        "healthy": is_healthy(checks),
+        "exit_code": EXIT_CODES[judge(shown, NOT_COMPARED, last or {})[0]],
         "lines": render(route, checks, last),
-        "checks": [check.as_result() for check in checks],
+        "checks": shown,
         "last_failure": last,
         "route": route,
     }

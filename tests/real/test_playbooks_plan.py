@@ -57,6 +57,26 @@ def test_from_the_first_plan_to_a_run_that_has_nothing_to_do(host: Controller) -
     assert host.record.stat().st_mtime_ns == before
 
 
+def test_a_collector_asks_a_host_once_and_its_report_needs_none(host: Controller) -> None:
+    """The key stands in none of the files, which Controller looks at."""
+    folder = host.folder / "nemoclaw-report"
+    assert host.play("collect") == 0
+    assert (host.changed, calls(host)) == (1, 1)
+    document = json.loads((folder / "documents" / "localhost.json").read_text(encoding="utf-8"))
+    assert (document["state"], document["exit_code"], document["reason"]) == ("healthy", 0, "")
+    assert (document["model"], document["drift"]["converged"]) == ("scripted", True)
+    checks = {one["name"]: one for one in document["checks"]}
+    assert checks["completion"]["state"] == "healthy"
+    assert checks["backend"]["latency"] > 0
+    assert host.play("report") == 0
+    assert (host.changed, calls(host)) == (0, 0)
+
+    assert host.play("collect", COMPATIBLE_API_KEY="another") == 2
+    document = json.loads((folder / "report.json").read_text(encoding="utf-8"))["hosts"][0]
+    assert (document["state"], document["checks"][1]["code"]) == ("down", "auth_failed")
+    assert document["last_success"] < document["collected"]
+
+
 def test_drift_is_named_and_a_recorded_server_kept_where_nothing_names_one(host: Controller) -> None:
     good = host.record.read_text(encoding="utf-8")
     host.record.chmod(0o644)

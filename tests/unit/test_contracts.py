@@ -129,7 +129,18 @@ def test_no_role_and_no_playbook_loops_over_long_work() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("path", sorted((REPO / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+# They keep a document of each host in place of an outcome, and end with what those say (decision 0032).
+_REPORTS = ("collect", "report")
+PLAYBOOKS = sorted((REPO / "playbooks").glob("*.yml"))
+
+
+@pytest.mark.parametrize("name", _REPORTS)
+def test_a_report_runs_with_any_tags(name: str) -> None:
+    (play,) = load(REPO / "playbooks" / f"{name}.yml")
+    assert play["tags"] == "always"
+
+
+@pytest.mark.parametrize("path", [path for path in PLAYBOOKS if path.stem not in _REPORTS], ids=lambda path: path.stem)
 def test_every_playbook_refuses_tags_and_ends_with_its_results(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
     if all("ansible.builtin.import_playbook" in play for play in load(path)):

@@ -203,7 +203,7 @@ def finish(plan: dict[str, Any]) -> dict[str, Any]:
     plan["download_bytes"] = sum(size or 0 for size in sizes)
     plan["download_unknown"] = None in sizes
     if not is_clean:
-        plan["proof"], plan["status"] = None, []
+        plan["proof"], plan["status"], plan["checks"] = None, [], []
     return plan
 
 
@@ -223,6 +223,7 @@ def _result(at: Context, kept: dict[str, Any]) -> dict[str, Any]:
         "kept": kept,
         "proof": at.report.as_result() if at.report else None,
         "status": at.lines,
+        "checks": [one.as_result() for one in at.checks],
         "consult": consult,
     }
     return within_limit(finish(plan))

@@ -111,7 +111,8 @@ def _is_recorded(at: Context, endpoint: Endpoint, model: str | None) -> bool:
 
 def _complete(at: Context, endpoint: Endpoint, report: Report) -> None:
     """Ask one question, and take the rest from the record."""
-    for check in check_server(at.recorded, endpoint):
+    at.checks = check_server(at.recorded, endpoint)
+    for check in at.checks:
         if check.state != HEALTHY:
             raise Failure(check.code or "server_error", check.detail)
     report.base_url, report.model = at.recorded["base_url_host"], at.recorded["model"]
@@ -128,23 +129,30 @@ def compare_record(at: Context) -> None:
 
 
 def look_at_status(at: Context, gateway_checks: list[Check]) -> None:
-    """Add the lines of the status, from what was proved just now; what is not healthy is for site to set right."""
+    """Add the checks of the status and their lines, from what was proved just now; what is not healthy is for site to set right."""
     route = at.recorded
-    said = (
-        "; ".join(probe.reason for probe in at.report.probes if probe.name in ("models", "completion"))
-        if at.report
-        else ""
-    )
-    url = reach_windows(at.machine, route["base_url_host"])
-    checks = [
-        Check("route", HEALTHY, detail="a route is recorded"),
-        Check("backend", HEALTHY, url=url, detail=f"serves {route['model']}"),
-        Check("completion", HEALTHY, url=url, detail=said),
-    ]
-    token_file = at.settings["sandbox_token_path"] or at.settings["proxy_token_path"] or token_path(at.account.home)
-    proxy_checks = check_proxy(route, token_file, at.account)
+    proxy_checks = check_proxy(route, _token_file(at), at.account)
     for check in (*proxy_checks, *gateway_checks):
         if check.state not in (HEALTHY, NOT_PROBED):
             component = "proxy" if check in proxy_checks else "sandbox"
             at.steps += verify(component, f"{check.name} is {check.state}: {check.detail}")
-    at.lines = render(route, [*checks, *proxy_checks, *gateway_checks])
+    record = Check("route", HEALTHY, detail="a route is recorded")
+    at.checks = [record, *(at.checks or _proved(at)), *proxy_checks, *gateway_checks]
+    at.lines = render(route, at.checks)
+
+
+def _proved(at: Context) -> list[Check]:
+    """Return the checks of the server that the whole proof has answered."""
+    probes = at.report.probes if at.report else []
+    took = {probe.name: probe.latency for probe in probes}
+    said = "; ".join(probe.reason for probe in probes if probe.name in ("models", "completion"))
+    url = reach_windows(at.machine, at.recorded["base_url_host"])
+    serves = f"serves {at.recorded['model']}"
+    return [
+        Check("backend", HEALTHY, url=url, detail=serves, latency=took.get("models")),
+        Check("completion", HEALTHY, url=url, detail=said, latency=took.get("completion")),
+    ]
+
+
+def _token_file(at: Context) -> str:
+    return at.settings["sandbox_token_path"] or at.settings["proxy_token_path"] or token_path(at.account.home)

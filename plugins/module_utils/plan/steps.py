@@ -10,12 +10,15 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from .choice import Choice, Host, is_gated
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..status.check import Check
 
 # What is unavailable while a step runs.
 NOTHING = "nothing"
@@ -238,7 +241,8 @@ class Context:
         refusals: What stands against it.
         route: The route that would be recorded, None as long as nobody knows it.
         report: What the proof found, None without one.
-        lines: The status, where there is nothing to do.
+        checks: What was asked for the status so far, and all of it where there is nothing to do.
+        lines: The same for people.
 
     """
 
@@ -254,6 +258,7 @@ class Context:
     refusals: list[Failure] = field(default_factory=list)
     route: dict[str, Any] | None = None
     report: Any = None
+    checks: list[Check] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
     @property

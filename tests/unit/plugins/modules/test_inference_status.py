@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import look
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_status
 
 RunModule = Callable[..., "tuple[int, dict[str, Any]]"]
@@ -63,9 +64,7 @@ def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path) -
 def test_windows_is_asked_where_it_is_today(run_module: RunModule, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = "http://host.docker.internal:11434/v1"
     path.write_text(render({**ROUTE, "base_url_host": recorded}), encoding="utf-8")
-    monkeypatch.setattr(
-        inference_status, "reach_windows", lambda _machine, url: {recorded: "http://127.0.0.1:9/v1"}[url]
-    )
+    monkeypatch.setattr(look, "reach_windows", lambda _machine, url: {recorded: "http://127.0.0.1:9/v1"}[url])
     result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})[1]
     assert result["checks"][1]["url"] == "http://127.0.0.1:9/v1"
     assert result["checks"][1]["code"] == "connection_refused"
