@@ -37,8 +37,8 @@ options:
   code:
     description: The code of the failure, which the action plugin gives.
     type: str
-  message:
-    description: Its sentence, without any secret, which the action plugin gives.
+  reason:
+    description: The sentence of the failure, without any secret, which the action plugin gives.
     type: str
   status:
     description: Whether the variable C(inference_status) holds the status at the end of this playbook. The action plugin alone reads it.
@@ -122,7 +122,7 @@ route:
 outcome:
   description:
     - What came of the playbook on this host, from the action plugin.
-    - RV(outcome.state) is V(converged), V(changed), V(unchanged), V(checked) (check mode), V(planned) (the plan alone), V(removed),
+    - Its C(state) is V(converged), V(changed), V(unchanged), V(checked) (check mode), V(planned) (the plan alone), V(removed),
       V(healthy), V(unhealthy), V(refused), V(failed) or V(unreachable).
   returned: from the action plugin
   type: dict
@@ -162,7 +162,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "playbook": {"type": "str", "required": True},
     "path": {"type": "path"},
     "code": {"type": "str"},
-    "message": {"type": "str"},
+    "reason": {"type": "str"},
     "status": {"type": "bool", "default": False},
     "changed": {"type": "bool", "default": False},
 }
@@ -177,7 +177,8 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         failure = None
         if params["state"] == "failed":
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            failure = {"when": when, **{name: params[name] or "" for name in ("playbook", "code", "message")}}
+            said = {"code": params["code"] or "", "message": params["reason"] or ""}
+            failure = {"when": when, "playbook": params["playbook"], **said}
         keep_last(path, owner, failure, check_mode)
     try:
         route = read_record(record)

@@ -199,13 +199,13 @@ def remember(
 
     """
     if result["state"] in BAD and result["state"] != UNREACHABLE and result["playbook"] not in _LOOKING:
-        words = {"state": "failed", **{name: result[name] for name in ("playbook", "code", "message")}}
+        words = {"state": "failed", "code": result["code"], "reason": result["message"]}
     elif forgets(result, last):
-        words = {"state": "done", "playbook": result["playbook"]}
+        words = {"state": "done"}
     else:
         return None
     try:
-        said = ask(words)
+        said = ask({**words, "playbook": result["playbook"]})
     except AnsibleError as error:
         said = {"failed": True, "msg": str(error)}
     # It must not hide what came before it.
