@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -129,6 +131,7 @@ class ActionModule(ActionBase):
             if "refusals" not in plan:
                 return explain_silence(plan) if "module_stderr" in plan and "failure" not in plan else plan
             plan = complete(plan, settings, options["keep_route"], self._ask)
+        plan["fingerprint"] = _fingerprint(values)
         return plan
 
     def _finish(self, plan: dict[str, Any], playbook: str, started: float) -> None:
@@ -299,6 +302,14 @@ class ActionModule(ActionBase):
             self._connection.become = become
             if become:
                 become.set_option("become_user", self._task.become_user or "root")
+
+
+def _fingerprint(values: Mapping[str, Any]) -> str:
+    """Return a mark of the settings, by which a rollout tells one wish from another; no secret is in it, and no link that may hold one."""
+    open_ones = {
+        name: value for name, value in values.items() if not known.SETTINGS[name].secret and name not in _LINKS
+    }
+    return hashlib.sha256(json.dumps(open_ones, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _refused(problems: list[Failure]) -> dict[str, Any]:

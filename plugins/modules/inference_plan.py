@@ -317,6 +317,11 @@ proceed:
   description: Whether something is to be done and nothing stands against it.
   returned: with O(playbook)
   type: bool
+fingerprint:
+  description: A mark of the settings without secrets, which the action plugin adds. The same settings have the same one.
+  returned: success
+  type: str
+  sample: 1f0c9a7be2d34c55
 """
 
 from typing import Any

@@ -20,7 +20,8 @@ _LOOKING = frozenset(("plan", "status"))
 _PARTIAL = frozenset(("rotate_token", "unload"))
 
 UNREACHABLE = "unreachable"
-BAD = frozenset(("refused", "failed", "unhealthy", UNREACHABLE))
+# "returned" is a rollout's: the host failed, and its previous route is in force.
+BAD = frozenset(("refused", "failed", "returned", "unhealthy", UNREACHABLE))
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # Sentences at the end of a message that say what is, and not what to do.

@@ -140,7 +140,30 @@ def test_a_report_runs_with_any_tags(name: str) -> None:
     assert play["tags"] == "always"
 
 
-@pytest.mark.parametrize("path", [path for path in PLAYBOOKS if path.stem not in _REPORTS], ids=lambda path: path.stem)
+# Playbooks that change a fleet in waves, and whose outcomes they tell.
+WAVES = {"rollout": "rollout", "rollout_token": "rotate_token"}
+
+
+@pytest.mark.parametrize(("name", "told"), WAVES.items())
+def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None:
+    """A batch in which all hosts failed, or went away, would end the playbook before its table."""
+    look, waves, end, ending = load(REPO / "playbooks" / f"{name}.yml")
+    assert (look["tags"], waves["tags"], waves["ignore_unreachable"]) == ("always", "always", True)
+    assert "strategy" not in waves, "a wave is judged once all of it is done"
+    blocks = [task for task in waves["tasks"] if "block" in task]
+    assert len(blocks) == 2
+    assert {block["rescue"][0]["ansible.builtin.import_tasks"] for block in blocks} == {"tasks/failed.yml"}
+    assert waves["tasks"][-1]["ansible.builtin.import_tasks"] == "tasks/rollout_judge.yml"
+    assert end["ansible.builtin.import_playbook"] == "plays/rollout_end.yml"
+    assert ending["ansible.builtin.import_playbook"] == "plays/results.yml"
+    assert {play["vars"]["outcome_of"] for play in (look, waves, end, ending)} == {told}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PLAYBOOKS if path.stem not in (*_REPORTS, *WAVES)],
+    ids=lambda path: path.stem,
+)
 def test_every_playbook_refuses_tags_and_ends_with_its_results(path: Path) -> None:
     """Tasks behind an include have no tags: what is asked for by any is refused by a task that always runs."""
     if all("ansible.builtin.import_playbook" in play for play in load(path)):

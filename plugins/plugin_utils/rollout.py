@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""What a rollout does next: which hosts it reaches in which wave, whether it goes on after one, and what is said in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..module_utils.failure import Failure
+from . import rollout_state as states
+from .outcome import (
+    BAD,
+    UNREACHABLE,
+    gone_failure,
+    outcome,
+    pick,
+    remedy_of,
+)
+from .rollout_state import State
+from .rollout_waves import Amount, cut, in_order, is_beyond
+
+# docs/fleet.md says what each state means.
+UNTOUCHED, OUT_OF_REACH = "untouched", UNREACHABLE
+DONE = ("changed", "unchanged", "converged")
+_NOT_YET = "No wave has reached it."
+# What tells one route from another: the rest follows from it, or is measured.
+_ROUTE = ("provider", "model", "api", "base_url_host", "base_url_sandbox", "timeout")
+_ROLES = ("endpoint", "ollama", "vllm", "nim")
+# What a status is not bad for.
+HEALTHY = ("healthy", "not probed")
+
+
+@dataclass
+class Start:
+    """A rollout that begins or goes on: its state, and the hosts that are still to be changed, by wave."""
+
+    state: State
+    waves: list[list[str]]
+    resumed: bool
+    outcomes: Mapping[str, Mapping[str, Any]]
+    lines: list[str] = field(default_factory=list)
+
+
+def first_outcome(playbook: str, begun: Mapping[str, Any], is_there: bool = True) -> dict[str, Any]:
+    """Return what is true of a host by its plan, or by its look before a rotation, before anything is changed."""
+    if begun.get("proceed"):
+        known = begun.get("outcome") or outcome(
+            playbook, started=begun["started"], ended=begun["started"], route=begun.get("route")
+        )
+        return {**known, "state": UNTOUCHED, "message": _NOT_YET, "changed": False}
+    return pick(playbook, begun, {}, is_there)
+
+
+def last_outcome(
+    failure: Mapping[str, Any], before: Mapping[str, Any], status: Mapping[str, Any], plan: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what became of a host that failed in its wave: whether its previous route is in force, and answers.
+
+    Args:
+        failure: What stopped it, as an outcome.
+        before: The route that was recorded before the wave, empty for none.
+        status: The status after the way back.
+        plan: The plan that was made last, of the wave or of the way back.
+
+    """
+    found = {**failure, "started": plan.get("started", failure["started"])}
+    if status.get("unreachable") or (plan.get("outcome") or {}).get("state") == OUT_OF_REACH:
+        # What failed says only that something was missing by then.
+        gone = gone_failure()
+        return {
+            **found,
+            "state": OUT_OF_REACH,
+            "code": gone["code"],
+            "message": gone["message"],
+            "remedy": remedy_of(gone["message"]),
+        }
+    if not before:
+        return {**found, "message": f"{failure['message']} This host had no route before."}
+    previous = f"{before['model']} at {before['base_url_host']}"
+    if status.get("healthy") and is_same_route(status.get("route"), before):
+        return {
+            **found,
+            "state": "returned",
+            "message": f"{failure['message']} The previous route, {previous}, is in force and answers.",
+        }
+    said = next(
+        (one["detail"] for one in status.get("checks") or [] if one["state"] not in HEALTHY), "it was not asked"
+    )
+    return {
+        **found,
+        "message": f"{failure['message']} The previous route, {previous}, could not be restored: {said.rstrip('.')}. "
+        "Look at this host before the next run.",
+    }
+
+
+def is_same_route(route: Mapping[str, Any] | None, before: Mapping[str, Any]) -> bool:
+    """Tell whether the sandboxes get the same model from the same server."""
+    return bool(route) and all((route or {}).get(name) == before.get(name) for name in _ROUTE)
+
+
+def route_settings(route: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of the roles with which a host gets this route again."""
+    # The API of Anthropic follows from the provider, and is no choice.
+    api = "" if route["api"] == "anthropic-messages" else route["api"]
+    return {
+        "preflight_provider": route["provider"],
+        "endpoint_url": route["base_url_host"],
+        "endpoint_preferred_api": api,
+        "endpoint_sandbox_url": route["base_url_sandbox"],
+        **{f"{role}_model": route["model"] for role in _ROLES},
+        **{f"{role}_timeout": route["timeout"] for role in _ROLES},
+    }
+
+
+def begin(
+    outcomes: Mapping[str, Mapping[str, Any]],
+    marks: Mapping[str, str],
+    before: State | None,
+    waves: Sequence[Amount],
+    limit: Amount,
+    canaries: Sequence[str] = (),
+    by_memory: bool = False,
+) -> Start:
+    """Return the waves of a rollout, in which no host is that has nothing to change, or that cannot be changed.
+
+    A rollout that was stopped or interrupted goes on where the hosts are to be what they were to be then: its waves stay as they were, and
+    hosts that it did not know come last.
+
+    Args:
+        outcomes: What is true of each host before anything is changed.
+        marks: What each host is to be, as a fingerprint; empty where nobody knows.
+        before: What is remembered of an earlier run.
+        waves: As the user wrote them.
+        limit: How many hosts may fail.
+        canaries: Hosts that come first.
+        by_memory: Whether a host is done because an earlier run says so, and not because the look finds it so, as with a new token.
+
+    """
+    _check_canaries(outcomes, canaries)
+    resumed = before is not None and _is_same(before, marks)
+    if before is not None and resumed and by_memory:
+        outcomes = {host: _remembered(one, before.hosts.get(host, {})) for host, one in outcomes.items()}
+    waiting = [host for host in in_order(outcomes, canaries) if outcomes[host]["state"] == UNTOUCHED]
+    if before is not None and resumed:
+        found = [[host for host in wave if host in waiting] for wave in before.waves]
+        known = {host for wave in before.waves for host in wave}
+        late = [host for host in waiting if host not in known]
+        state = State(before.id, before.started, [*before.waves[:-1], [*before.waves[-1], *late]])
+        found[-1] += late
+    else:
+        found = cut(waiting, waves, len([host for host in waiting if host in canaries]))
+        state = states.new(found)
+    for host, one in outcomes.items():
+        state.hosts[host] = {**_kept(one), "fingerprint": marks.get(host, ""), "at": states.now()}
+    bad = [host for host, one in outcomes.items() if one["state"] in ("refused", "failed")]
+    if waiting and is_beyond(limit, len(bad), len(outcomes)):
+        state.stopped = f"{_count(bad)} cannot be changed ({_names(bad)}), and rollout_max_failures allows {limit}"
+    start = Start(state, [wave for wave in found if wave], resumed, outcomes)
+    start.lines = _lines(start)
+    return start
+
+
+def judge(state: State, outcomes: Mapping[str, Mapping[str, Any]], limit: Amount, proof: str) -> None:
+    """Take what became of the hosts of a wave into the state, and stop the rollout where too many have failed.
+
+    A wave in which every host failed stops it whatever the limit: what fails on every canary fails on the fleet.
+    """
+    for host, one in outcomes.items():
+        state.hosts[host] = {**state.hosts.get(host, {}), **_kept(one), "at": states.now()}
+    failed = [host for host, one in outcomes.items() if one["state"] in BAD]
+    known = [host for wave in state.waves for host in wave if host in state.hosts]
+    so_far = [host for host in known if state.hosts[host]["state"] in BAD]
+    reached = [host for host in known if state.hosts[host]["state"] != UNTOUCHED]
+    number = next((index for index, wave in enumerate(state.waves, 1) if set(wave) & set(outcomes)), 0)
+    if failed and len(failed) == len(outcomes):
+        state.stopped = (
+            f"{_count(failed)} of wave {number} failed {proof}, which is all of it: {_reasons(failed, outcomes)}"
+        )
+    elif is_beyond(limit, len(so_far), len(reached)):
+        state.stopped = (
+            f"{_count(so_far)} failed by the end of wave {number}, and rollout_max_failures allows {limit}: "
+            f"{_reasons(failed or so_far, state.hosts)}"
+        )
+
+
+def summary(state: State) -> list[str]:
+    """Return how a rollout ended, for the line below the table of its hosts."""
+    left = [host for host, one in state.hosts.items() if one["state"] == UNTOUCHED]
+    if state.stopped:
+        rest = f" {_count(left)} untouched." if left else ""
+        return [f"Stopped: {state.stopped}.{rest} Set it right, and the same command goes on from here."]
+    bad = [host for host, one in state.hosts.items() if one["state"] in BAD]
+    if bad or left:
+        return [f"Ended with {_count([*bad, *left])} not as they are to be: the same command tries them again."]
+    return ["Every host is as it is to be."]
+
+
+def is_over(state: State) -> bool:
+    """Tell whether every host is as it is to be, so that the next start is another rollout."""
+    return not state.stopped and all(one["state"] in DONE for one in state.hosts.values())
+
+
+def _check_canaries(outcomes: Mapping[str, Mapping[str, Any]], canaries: Sequence[str]) -> None:
+    """Refuse a canary that says nothing: the user chose it because it stands for the others."""
+    unknown = [host for host in canaries if host not in outcomes]
+    if unknown:
+        raise Failure(
+            "rollout_settings",
+            f"rollout_canary names {_names(unknown)}, and this run has no such host. Nothing was changed. Name hosts of the inventory.",
+        )
+    down = [host for host in canaries if outcomes[host]["state"] in BAD]
+    if down:
+        one = outcomes[down[0]]
+        raise Failure(
+            "rollout_canary_down",
+            f"The canary {down[0]} cannot be changed ({one['state']}): {one['message']} Nothing was changed on any host. Set it right, or "
+            "name another one with rollout_canary.",
+        )
+
+
+def _kept(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file has of an outcome."""
+    return {name: one.get(name) for name in ("state", "code", "message", "provider", "model")}
+
+
+def _remembered(one: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the outcome of a host that an earlier run of the same rollout is done with."""
+    done = one["state"] == UNTOUCHED and before.get("state") in DONE
+    return (
+        {**one, "state": "unchanged", "message": f"An earlier run of this rollout did it at {before['at']}."}
+        if done
+        else one
+    )
+
+
+def _is_same(before: State, marks: Mapping[str, str]) -> bool:
+    """Tell whether the rollout is the one that is remembered, and not over."""
+    known = [host for wave in before.waves for host in wave if marks.get(host)]
+    return (
+        bool(known)
+        and not before.finished
+        and all(marks[host] == before.hosts.get(host, {}).get("fingerprint") for host in known)
+    )
+
+
+def _lines(start: Start) -> list[str]:
+    state = start.state
+    found = [f"Rollout {state.id} {'goes on; it began' if start.resumed else 'begins'} at {state.started}."]
+    for wave in start.waves:
+        number = next(index for index, one in enumerate(state.waves, 1) if set(wave) & set(one))
+        found.append(f"Wave {number}: {_count(wave)}, {_names(wave)}")
+    for word in ("converged", "unchanged", "refused", "failed", OUT_OF_REACH):
+        hosts = [host for host, one in start.outcomes.items() if one["state"] == word]
+        if hosts:
+            found.append(f"Not in a wave, {word}: {_names(hosts)}")
+    return [*found, *([f"Stopped before the first wave: {state.stopped}."] if state.stopped else [])]
+
+
+def _reasons(hosts: Iterable[str], outcomes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return each reason once, with the hosts that gave it."""
+    by_code: dict[str, list[str]] = {}
+    for host in hosts:
+        by_code.setdefault(str(outcomes[host].get("code") or outcomes[host]["state"]), []).append(host)
+    return "; ".join(f"{code} on {_names(named)}" for code, named in by_code.items())
+
+
+def _count(hosts: Sequence[str]) -> str:
+    return f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}"
+
+
+def _names(hosts: Sequence[str], most: int = 8) -> str:
+    more = len(hosts) - most
+    return ", ".join(hosts[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,373 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rollout on the controller: its waves, when it stops, where it goes on, and who may work on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.filter import rollouts
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import SETTINGS
+from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import rollout, rollout_state, rollout_waves
+
+TODO = {"state": "untouched", "code": "", "message": ""}
+DONE = {"state": "converged", "code": "", "message": ""}
+DOWN = {"state": "unreachable", "code": "", "message": "No route to host."}
+REFUSED = {"state": "refused", "code": "provider_unknown", "message": "There is no provider olama."}
+LEAK = {"state": "failed", "code": "tool_call_leaked", "message": "The call is in the text."}
+CHANGED = {"state": "changed", "code": "", "message": ""}
+PAGE = rollout_waves.read_waves([1, "10%", "50%", "100%"])
+NONE = rollout_waves.read_limit(0)
+
+
+def fleet(count: int, **other: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {f"h{number}": other.get(f"h{number}", TODO) for number in range(1, count + 1)}
+
+
+def marks(hosts: Any, mark: str = "m") -> dict[str, str]:
+    return dict.fromkeys(hosts, mark)
+
+
+def start(hosts: dict[str, dict[str, str]], before: Any = None, mark: str = "m", **options: Any) -> rollout.Start:
+    options.setdefault("limit", NONE)
+    return rollout.begin(hosts, marks(hosts, mark), before, PAGE, **options)
+
+
+@pytest.mark.parametrize(
+    ("waves", "count", "sizes"),
+    [
+        ([1, "10%", "50%", "100%"], 100, [1, 9, 40, 50]),
+        ([1, "10%", "50%", "100%"], 1000, [1, 99, 400, 500]),
+        ([1, "10%", "50%", "100%"], 3, [1, 1, 1]),
+        ([1, "10%", "50%", "100%"], 2, [1, 1]),
+        ([1, "10%", "50%", "100%"], 1, [1]),
+        ([1, "10%", "50%", "100%"], 0, []),
+        (["100%"], 7, [7]),
+        (["100 %"], 7, [7]),
+        ([5, "10%", "100%"], 20, [5, 15]),
+        ([30, "100%"], 7, [7]),
+        (["12.5%", "100%"], 16, [2, 14]),
+        ("1,10%,100%", 50, [1, 4, 45]),
+        ("[1, 100%]", 4, [1, 3]),
+        (["1", "2", "100%"], 4, [1, 1, 2]),
+    ],
+)
+def test_waves_are_cumulative_shares_that_reach_everybody(waves: Any, count: int, sizes: list[int]) -> None:
+    hosts = [f"h{number}" for number in range(count)]
+    found = rollout_waves.cut(hosts, rollout_waves.read_waves(waves))
+    assert [len(wave) for wave in found] == sizes
+    assert [host for wave in found for host in wave] == hosts
+
+
+@pytest.mark.parametrize(
+    ("waves", "said"),
+    [
+        ([], "not a list such as"),
+        (None, "not a list such as"),
+        ({"a": 1}, "not a list such as"),
+        ([0, "100%"], "from 1"),
+        (["0%", "100%"], "from 1"),
+        ([1, "101%"], "from 1"),
+        ([-1, "100%"], "from 1"),
+        ([1, "ten", "100%"], "'ten'"),
+        ([True, "100%"], "True"),
+        ([1.5, "100%"], "1.5"),
+        ([1, "10%"], "ends with 10%"),
+        ([1, 5], "ends with 5"),
+        ([1, "50%", "10%", "100%"], "10% after 50%"),
+        ([5, 1, "100%"], "1 after 5"),
+        (["100%", "100%"], "100% after 100%"),
+    ],
+)
+def test_waves_that_make_no_sense_are_refused_in_a_sentence(waves: Any, said: str) -> None:
+    with pytest.raises(Failure) as caught:
+        rollout_waves.read_waves(waves)
+    assert caught.value.code == "rollout_settings"
+    assert said in caught.value.message
+    assert "rollout_waves" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("limit", "failed", "reached", "stops"),
+    [
+        (0, 0, 10, False),
+        (0, 1, 10, True),
+        ("3", 3, 10, False),
+        (3, 4, 100, True),
+        ("20%", 2, 10, False),
+        ("20%", 3, 10, True),
+        ("0%", 1, 100, True),
+        ("0%", 0, 100, False),
+        ("100%", 10, 10, False),
+    ],
+)
+def test_the_stop_rule_is_a_count_or_a_share_of_those_reached(
+    limit: Any, failed: int, reached: int, stops: bool
+) -> None:
+    assert rollout_waves.is_beyond(rollout_waves.read_limit(limit), failed, reached) is stops
+
+
+@pytest.mark.parametrize("limit", ["", None, -1, "-1", "200%", "some", [1], True])
+def test_a_limit_that_makes_no_sense_is_refused(limit: Any) -> None:
+    with pytest.raises(Failure, match="rollout_max_failures"):
+        rollout_waves.read_limit(limit)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(0, 0), ("60", 60), (-1, None), ("a minute", None), (True, None)])
+def test_a_time(value: Any, seconds: int | None) -> None:
+    if seconds is not None:
+        assert rollout_waves.read_seconds("rollout_soak", value) == seconds
+        return
+    with pytest.raises(Failure, match="rollout_soak"):
+        rollout_waves.read_seconds("rollout_soak", value)
+
+
+def test_only_hosts_that_are_to_be_changed_and_can_be_are_in_a_wave() -> None:
+    begun = start(fleet(12, h1=DONE, h2=DOWN))
+    assert [len(wave) for wave in begun.waves] == [1, 4, 5]
+    assert begun.waves[0] == ["h3"]
+    assert "Not in a wave, unreachable: h2" in begun.lines
+    assert begun.state.stopped == ""
+
+
+def test_named_canaries_are_the_first_wave() -> None:
+    begun = start(fleet(6), canaries=["h5", "h3"])
+    assert begun.waves[0] == ["h5", "h3"]
+    assert sorted(host for wave in begun.waves for host in wave) == sorted(fleet(6))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"), [(DOWN, "rollout_canary_down"), (REFUSED, "rollout_canary_down"), (None, "rollout_settings")]
+)
+def test_a_named_canary_that_says_nothing_keeps_the_rollout_from_beginning(outcome: Any, code: str) -> None:
+    hosts = fleet(3, **({"h2": outcome} if outcome else {}))
+    with pytest.raises(Failure, match="Nothing was changed") as caught:
+        start(hosts, canaries=["h2" if outcome else "h9"])
+    assert caught.value.code == code
+
+
+def test_an_unnamed_canary_that_is_down_leaves_its_place_to_the_next() -> None:
+    assert start(fleet(3, h1=DOWN)).waves[0] == ["h2"]
+
+
+def test_hosts_that_are_refused_count_before_the_first_wave() -> None:
+    refused = fleet(4, h2=REFUSED)
+    assert "1 host cannot be changed (h2)" in start(refused).state.stopped
+    assert start(refused, limit=rollout_waves.read_limit("25%")).state.stopped == ""
+    assert start(fleet(4, h2=DOWN)).state.stopped == "", "hosts that are down are listed, not fatal"
+
+
+def test_a_wave_that_fails_as_a_whole_stops_whatever_the_limit() -> None:
+    state = start(fleet(100)).state
+    rollout.judge(state, {"h1": LEAK}, rollout_waves.read_limit("50"), "the proof")
+    assert state.stopped == "1 host of wave 1 failed the proof, which is all of it: tool_call_leaked on h1"
+    assert "99 hosts untouched" in rollout.summary(state)[0]
+
+
+def test_failures_add_up_over_the_waves() -> None:
+    state, limit = start(fleet(40)).state, rollout_waves.read_limit(1)
+    rollout.judge(state, {"h1": CHANGED}, limit, "the proof")
+    assert state.stopped == ""
+    rollout.judge(state, {host: LEAK if host == "h2" else CHANGED for host in state.waves[1]}, limit, "the proof")
+    assert state.stopped == "", state.waves
+    rollout.judge(
+        state, {host: DOWN if host == "h9" else CHANGED for host in state.waves[2]}, limit, "the second proof"
+    )
+    assert "2 hosts failed by the end of wave 3" in state.stopped
+    assert "unreachable on h9" in state.stopped
+
+
+def test_a_rollout_goes_on_with_its_own_waves() -> None:
+    state = start(fleet(20, h4=DOWN)).state
+    assert [len(wave) for wave in state.waves] == [1, 1, 8, 9]
+    before = rollout_state.State(**json.loads(json.dumps(vars(state))))
+    rollout.judge(before, {"h1": CHANGED}, NONE, "the proof")
+    again = start(fleet(20, h1=DONE), before)
+    assert (again.resumed, again.state.id) == (True, state.id)
+    assert again.waves[0] == ["h2"], "its second wave, and no second canary"
+    assert again.waves[-1][-1] == "h4", "who was down then comes last"
+    assert sum(len(wave) for wave in again.waves) == 19
+
+
+@pytest.mark.parametrize("change", ["mark", "finished", "none"])
+def test_another_wish_or_one_that_is_over_begins_anew(change: str) -> None:
+    before = start(fleet(5)).state
+    before.finished = "2026-11-30T10:00:00Z" if change == "finished" else ""
+    again = start(fleet(5), before, mark="other" if change == "mark" else "m")
+    assert (again.resumed, again.state.id == before.id) == ((True, True) if change == "none" else (False, False))
+
+
+def test_a_new_token_is_remembered_and_not_made_twice() -> None:
+    before = start(fleet(4)).state
+    rollout.judge(before, {"h1": CHANGED}, NONE, "the proof")
+    assert start(fleet(4), before, by_memory=True).waves[0] == ["h2"]
+    assert start(fleet(4), before).waves[0] == ["h1"], "a plan knows better than a memory"
+
+
+ENDED = {"playbook": "rollout", "state": "refused", "code": "gpu_missing", "message": "No GPU.", "started": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("begun", "is_there", "state", "code"),
+    [
+        ({}, False, "unreachable", "host_unreachable"),
+        ({"started": 5.0, "proceed": False, "outcome": ENDED}, True, "refused", "gpu_missing"),
+        (
+            {"failed": True, "failure": {"code": "python_missing", "message": "No Python."}},
+            True,
+            "failed",
+            "python_missing",
+        ),
+        ({"started": 5.0, "proceed": True, "outcome": {**ENDED, "state": "planned"}}, True, "untouched", "gpu_missing"),
+        ({"started": 5.0, "proceed": True, "outcome": None, "route": None}, True, "untouched", None),
+    ],
+)
+def test_what_a_plan_or_a_contact_says_of_a_host(begun: Any, is_there: bool, state: str, code: str | None) -> None:
+    outcome = rollout.first_outcome("rollout", begun, is_there)
+    assert (outcome["state"], outcome["code"]) == (state, code)
+
+
+ROUTE = {
+    "provider": "custom",
+    "model": "a",
+    "api": "openai-completions",
+    "base_url_host": "http://127.0.0.1:8000/v1",
+    "base_url_sandbox": "http://host.openshell.internal:8000/v1",
+    "timeout": 180,
+    "context_window": 32768,
+}
+WELL = {"healthy": True, "route": {**ROUTE, "context_window": 4096}, "checks": []}
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "plan", "state", "said"),
+    [
+        (ROUTE, WELL, {}, "returned", "The previous route, a at http://127.0.0.1:8000/v1, is in force and answers."),
+        ({}, {}, {}, "failed", "This host had no route before."),
+        ({}, WELL, {}, "failed", "This host had no route before."),
+        (ROUTE, {**WELL, "route": {**ROUTE, "model": "b"}}, {}, "failed", "could not be restored: it was not asked"),
+        (
+            ROUTE,
+            {"healthy": False, "route": ROUTE, "checks": [{"state": "unreachable", "detail": "Nobody answers."}]},
+            {},
+            "failed",
+            "could not be restored: Nobody answers.",
+        ),
+        (ROUTE, {"unreachable": True}, {}, "unreachable", "stopped answering during the run"),
+        (ROUTE, {"healthy": False}, {"outcome": {"state": "unreachable"}}, "unreachable", "stopped answering"),
+    ],
+)
+def test_what_became_of_a_host_that_failed(before: Any, status: Any, plan: Any, state: str, said: str) -> None:
+    failed = {
+        "playbook": "rollout",
+        "state": "failed",
+        "code": "timeout",
+        "message": "It took too long.",
+        "started": 5.0,
+    }
+    found = rollout.last_outcome(failed, before, status, {"started": 9.0, **plan})
+    away = state == "unreachable"
+    assert (found["state"], found["code"], found["started"]) == (state, "host_unreachable" if away else "timeout", 9.0)
+    assert found["message"].startswith("It took too long. ") or away
+    assert said in found["message"]
+
+
+def test_a_host_is_brought_back_where_its_previous_route_is_not_in_force() -> None:
+    assert not rollouts.rollout_returns(WELL, ROUTE)
+    assert not rollouts.rollout_returns({"healthy": False}, {}), "there is nowhere to return to"
+    assert rollouts.rollout_returns({**WELL, "healthy": False}, ROUTE)
+    assert rollouts.rollout_returns({**WELL, "route": {**ROUTE, "model": "b"}}, ROUTE)
+
+
+def test_the_settings_of_a_route_lead_to_it_again() -> None:
+    found = rollout.route_settings(ROUTE)
+    assert set(found) <= set(SETTINGS), "the plan reads them by these names"
+    assert (found["preflight_provider"], found["endpoint_url"], found["ollama_model"]) == (
+        "custom",
+        ROUTE["base_url_host"],
+        "a",
+    )
+    assert rollout.route_settings({**ROUTE, "api": "anthropic-messages"})["endpoint_preferred_api"] == ""
+
+
+@pytest.mark.parametrize(
+    ("plan", "limit", "at_once"),
+    [
+        ({"download_bytes": 5, "download_unknown": False}, 2, 2),
+        ({"download_bytes": 0, "download_unknown": True}, "2", 2),
+        ({"download_bytes": 0, "download_unknown": False}, 2, 0),
+        ({}, 2, 0),
+        ({"download_bytes": 5}, 0, 0),
+    ],
+)
+def test_only_hosts_that_download_wait_for_each_other(plan: Any, limit: Any, at_once: int) -> None:
+    assert rollouts.downloads_at_once(plan, limit) == at_once
+
+
+@pytest.mark.parametrize("limit", [-1, "two", None, True])
+def test_a_number_of_downloads_that_makes_no_sense_is_refused(limit: Any) -> None:
+    with pytest.raises(Failure, match="rollout_downloads"):
+        rollout_waves.read_downloads(limit)
+
+
+def test_the_file_is_private_and_replaced_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "rollout.json"
+    state = start(fleet(3)).state
+    with rollout_state.locked(path):
+        assert rollout_state.load(path) is None
+        rollout_state.save(path, state)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert rollout_state.load(path) == state
+    assert sorted(one.name for one in path.parent.iterdir()) == ["rollout.json", "rollout.json.lock"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": 9}', '{"version": 1, "more": 1}'])
+def test_a_file_that_is_no_state_is_refused_with_the_remedy(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "rollout.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(Failure, match="Remove the file") as caught:
+        rollout_state.load(path)
+    assert caught.value.code == "rollout_state_unreadable"
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(Failure, match="rollout_state_path"), rollout_state.locked(tmp_path / "state" / "rollout.json"):
+        pass
+
+
+def test_a_process_that_has_ended_holds_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        by = rollout_state.myself(process.pid)
+        assert rollout_state.is_alive(by)
+        assert not rollout_state.is_alive({**by, "process_started": "1"}), "another process by the same number"
+        assert not rollout_state.is_alive({**by, "boot": "another"}), "before the controller was started again"
+        assert rollout_state.is_alive({**by, "host": "elsewhere", "pid": 1}), "nobody can tell from here"
+        process.kill()
+    assert not rollout_state.is_alive(by)
+
+
+def test_a_second_rollout_names_the_first(tmp_path: Path) -> None:
+    by = rollout_state.myself(os.getpid())
+    message = rollout_state.refuse_second(by, tmp_path / "r.json").message
+    assert all(str(by[name]) in message for name in ("user", "host", "pid", "since"))
+
+
+def test_each_inventory_has_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = {"HOME": "/home/mia"}
+    first = rollout_state.default_path(["lab.yml"], home)
+    assert str(first).startswith("/home/mia/.local/state/nemoclaw/rollout-lab.yml-")
+    assert rollout_state.default_path([str(tmp_path / "lab.yml")], home) == first
+    assert rollout_state.default_path(["other.yml"], home) != first
+    assert rollout_state.default_path(["a,b,"], home).name.startswith("rollout-hosts-")
+    assert str(rollout_state.default_path([], {**home, "XDG_STATE_HOME": "/x"})).startswith("/x/nemoclaw/")
