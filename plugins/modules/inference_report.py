@@ -37,6 +37,11 @@ attributes:
   diff_mode:
     description: Returns no diff. The files hold times and states of many hosts.
     support: none
+  idempotent:
+    support: partial
+    details:
+      - Without O(collected), a second run changes nothing. With it, the time of the run is new.
+    description: When run twice in a row outside check mode, with the same arguments, the second run reports no change.
   action:
     description: Runs on the controller alone, by an action plugin of the same name.
     support: full
