@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
             return {**found, "skipped": True, "proceed": False}
         failure: dict[str, Any] | None = None
         if problems:
-            failure = {"code": problems[0].code, "message": problems[0].message}
+            failure = {"code": problems[0].code, "message": problems[0].message, "refused": True}
         else:
             try:
                 seen = self._ask({"state": "begun", "playbook": self._options["playbook"]})

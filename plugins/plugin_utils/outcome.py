@@ -49,7 +49,8 @@ def outcome(
         started: When the host's work began, in seconds since the epoch.
         ended: When it ended.
         plan: The result of inference_plan, for a playbook that has one.
-        failure: C(code) and C(message) of what stopped the work, and C(unreachable) where the host did not answer.
+        failure: C(code) and C(message) of what stopped the work, C(unreachable) where the host did not answer, and C(refused) where
+            nothing was begun.
         status: The result of inference_status at the end.
         route: The recorded route, where no plan tells it.
         changed: Whether a playbook without a plan changed the host.
@@ -80,11 +81,12 @@ def outcome(
         found["steady"] = plan["steady"]
     wrong = failure or _refusal(plan) or _unhealthy(status)
     if wrong:
-        state = "failed"
+        # A route that does not work is an answer of status, and the failure of a set-up.
+        state = "unhealthy" if failure is None and playbook == "status" else "failed"
         if wrong.get("unreachable"):
             state = UNREACHABLE
-        elif failure is None:
-            state = "refused" if _refusal(plan) else "unhealthy" if playbook == "status" else "failed"
+        elif wrong.get("refused"):
+            state = "refused"
         message = str(wrong["message"])
         found.update(state=state, code=wrong["code"], message=message, remedy=remedy_of(wrong.get("first") or message))
     elif playbook == "status":
@@ -112,6 +114,7 @@ def _refusal(plan: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "code": refusals[0]["code"],
         "message": " ".join([*messages, "Nothing was changed."]),
         "first": messages[0],
+        "refused": True,
     }
 
 

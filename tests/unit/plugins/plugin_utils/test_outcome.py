@@ -37,6 +37,7 @@ def plan_of(*steps: dict[str, str], **more: Any) -> dict[str, Any]:
         ("site", {"plan": plan_of(LOAD), "status": SICK}, ("failed", [], False, "server_error")),
         ("site", {"plan": plan_of(LOAD, refusals=[REFUSAL])}, ("refused", [], False, "gpu_missing")),
         ("site", {"plan": plan_of(LOAD), "failure": REFUSAL}, ("failed", [], False, "gpu_missing")),
+        ("unload", {"failure": {**REFUSAL, "refused": True}}, ("refused", [], False, "gpu_missing")),
         ("site", {"failure": made.unreachable_failure("no")}, ("unreachable", [], False, "host_unreachable")),
         ("plan", {"plan": plan_of(LOAD), "is_done": False}, ("planned", ["model.load"], False, None)),
         ("status", {"status": HEALTHY}, ("healthy", [], False, None)),
