@@ -146,6 +146,7 @@ route:
     origin: external
     gateway: nemoclaw
     sandbox: my-assistant
+    way: route
 path:
   description: Where the record lies.
   returned: always

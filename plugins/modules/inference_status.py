@@ -16,6 +16,7 @@ description:
     refused token, a proxy before a server that is down and a proxy that is not there are told apart.
   - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. A sandbox of it asks the
     model through that route as well; the one that is named or recorded, else the first that is ready.
+  - With OpenShell 0.1 it is what the recorded sandbox has attached that is compared, and the sandbox asks the server itself.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
   - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
     error for it.

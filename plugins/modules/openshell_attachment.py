@@ -166,12 +166,8 @@ from ..module_utils.base import (
 )
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.attachment import (
-    BINARIES,
-    Attachment,
-    Desired,
-    Outcome,
-)
+from ..module_utils.openshell.attaching import Attachment, Outcome
+from ..module_utils.openshell.attachment import BINARIES, Desired
 from ..module_utils.openshell.cli import ATTACHMENT, open_cli
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -12,6 +12,9 @@ short_description: Give the sandboxes of a gateway a route as one transaction, a
 description:
   - Makes C(https://inference.local) in the sandboxes mean the server of O(route), proves that from inside a sandbox, and records it. What
     fails restores the previous route, and the message says what became of it.
+  - With OpenShell 0.1, which has no such route, it attaches the server to one sandbox, O(sandbox) or that of the record. The agent there
+    calls RV(environment) by itself; its model and its timeout are in its own configuration, and nothing of OpenShell sets them. This is
+    experimental, since no real gateway of 0.1 was seen.
   - Looks and plans first. What can be foreseen is refused before the first change - a gateway that does not answer, other sandboxes that
     would follow, a path that a firewall blocks, a provider of another type.
   - Where the provider in use has to change, the new address and key belong to a provider beside it (C(NAME-next)) until they are proved and
@@ -97,6 +100,20 @@ options:
   network:
     description: The Docker network of the sandboxes, from which the path to this host is probed. By default it is found.
     type: str
+  restart:
+    description:
+      - With OpenShell 0.1, whether a sandbox is stopped and started where its processes keep an older key. OpenShell gives a new key to new
+        processes alone.
+      - Otherwise RV(restart_needed) and a warning say so.
+    type: bool
+    default: false
+  binaries:
+    description:
+      - With OpenShell 0.1, the programs in the sandbox that may call the server, as absolute paths with C(*) and C(**).
+      - By default as O(nemoclaw.local_inference.openshell_attachment#module:binaries).
+    type: list
+    elements: str
+    default: []
   probe_image:
     description: The image to probe it with. By default as O(nemoclaw.local_inference.sandbox_probe#module:image).
     type: str
@@ -118,7 +135,7 @@ attributes:
     support: full
     membership: [nemoclaw.local_inference.all]
 requirements:
-  - OpenShell 0.0.44 to 0.0.116 on the target, command line and gateway of the same release, or NemoClaw, or neither
+  - OpenShell 0.0.44 to 0.0.116, or 0.1 (experimental), on the target, command line and gateway of the same release, or NemoClaw, or neither
 seealso:
   - module: nemoclaw.local_inference.openshell_provider
   - module: nemoclaw.local_inference.openshell_inference
@@ -175,7 +192,7 @@ summary:
   type: list
   elements: str
 previous:
-  description: The previous route of the sandboxes, null for none.
+  description: The previous route of the sandboxes, null for none. With OpenShell 0.1 the provider that the sandbox had, and the sandbox.
   returned: when finished, with O(state=present)
   type: dict
   sample: {provider: vllm-local, model: Qwen/Qwen3-8B, timeout: 180}
@@ -201,6 +218,26 @@ sandboxes:
   returned: when finished, with O(state=present)
   type: list
   elements: str
+way:
+  description: How the release of OpenShell routes sandboxes, V(route) or V(attachment).
+  returned: when finished, with O(state=present)
+  type: str
+  sample: route
+environment:
+  description: What the agent's own configuration has to have with OpenShell 0.1, without its key; empty with other releases.
+  returned: when finished, with O(state=present)
+  type: dict
+  sample: {}
+restart_needed:
+  description: Whether processes run in a sandbox that have an older key (OpenShell 0.1).
+  returned: when finished, with O(state=present) or O(state=rotated)
+  type: bool
+  sample: false
+restarted:
+  description: Whether their sandboxes were stopped and started.
+  returned: when finished, with O(state=present) or O(state=rotated)
+  type: bool
+  sample: false
 proved:
   description: Whether the model answered from inside a sandbox in this run.
   returned: when finished, with O(state=present) or O(state=rotated)
@@ -220,7 +257,8 @@ ansible_facts:
 failure:
   description:
     - What stopped it, with C(code) and C(message), and what became of the previous route.
-    - The code is C(sandbox_path_blocked), C(route_shared), C(route_record_unwritable) or C(token_missing), besides those of
+    - The code is C(sandbox_path_blocked), C(route_shared), C(sandbox_name_missing), C(route_record_unwritable) or C(token_missing), besides
+      those of
       M(nemoclaw.local_inference.openshell_provider), M(nemoclaw.local_inference.openshell_inference),
       M(nemoclaw.local_inference.openshell_sandbox), M(nemoclaw.local_inference.sandbox_proof),
       M(nemoclaw.local_inference.nemoclaw_onboard) and M(nemoclaw.local_inference.nemoclaw_inference).
@@ -267,6 +305,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "proof": {"type": "bool", "default": True},
     "require_tools": {"type": "bool", "default": True},
     "network": {"type": "str"},
+    "restart": {"type": "bool", "default": False},
+    "binaries": {"type": "list", "elements": "str", "default": []},
     "probe_image": {"type": "str"},
     **WAIT_OPTIONS,
 }
@@ -350,7 +390,7 @@ def _remove(module: AnsibleModule, account: Account, path: str) -> dict[str, Any
         recorded = _recorded(path) or {}
         known = {**params, "gateway": params["gateway"] or recorded.get("gateway")}
         desired = _desired(known, recorded, recorded, _NO_KEY)
-        result = backends.remove(params["backend"], Machine(), account, desired, module.check_mode)
+        result = backends.remove(params["backend"], Machine(), account, desired, module.check_mode, path)
         # It leaves this behind as well, and no gateway leads where it says any more.
         if result["backend"] == "openshell" and not module.check_mode:
             Journal(path, account).remove()
@@ -374,6 +414,8 @@ def _desired(
         params["accept_third_party_software"],
         params["proof"],
         params["require_tools"],
+        params["restart"],
+        tuple(params["binaries"]),
     )
 
 

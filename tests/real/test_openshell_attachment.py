@@ -16,11 +16,8 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import (
-    Attachment,
-    Desired,
-    Outcome,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attaching import Attachment, Outcome
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
 from conftest import CHAT, KEY, MESSAGES, Llama, OpenCli, url

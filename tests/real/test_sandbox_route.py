@@ -315,6 +315,12 @@ def test_a_first_record_that_fails(host: Host, first: Wanted, monkeypatch: pytes
     with pytest.raises(Failure, match="The gateway could not be routed back to nothing"):
         host.give(first)
     assert not host.record.exists()
+    desired = Desired({}, "dummy")
+    assert backends.remove("auto", host.machine, host.account, desired, True)["actions"] == [
+        f"delete the provider {PROVIDER}"
+    ]
+    backends.remove("auto", host.machine, host.account, desired, False)
+    assert host.server.known()["providers"] == {}, "an uninstall finds it without a record"
 
 
 def test_other_sandboxes_are_not_led_away(led: Host, second: Wanted, llama: Llama) -> None:

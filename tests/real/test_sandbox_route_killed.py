@@ -8,33 +8,20 @@ The end proof is a stand-in here, which looks up what the gateway would send a s
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import nemoclaw_double
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, proof, provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
+from killed import break_off
 from route_host import PROVIDER, Host, Wanted
 
 RELEASE = "0.0.83"
-# What the CLI changes; all else only reads.
-_CHANGES = (
-    "provider create",
-    "provider update",
-    "provider delete",
-    "inference set",
-    "inference delete",
-    "sandbox create",
-)
-
 OLD = Wanted("http://127.0.0.1:8001/v1", "key-of-the-old", "old")
 NEW = Wanted("http://127.0.0.1:8002/v1", "key-of-the-new", "new")
 # The same model elsewhere, so that the route says nothing of which it is.
@@ -66,63 +53,6 @@ def looked_up(monkeypatch: pytest.MonkeyPatch, server: openshell_parts.Gateway) 
 
     monkeypatch.setattr(proof, "prove", prove)
     monkeypatch.setattr(gateway_route, "SETTLE_S", 0)
-
-
-def killed(host: Host, wanted: Wanted, number: int, **options: Any) -> bool:
-    """Run the transaction in a process that is killed at the number-th point, and tell whether it came that far."""
-    child = os.fork()
-    if child:
-        code = os.WEXITSTATUS(os.waitpid(child, 0)[1])
-        assert code in (0, 9), "it failed by itself"
-        return code == 9
-    try:
-        _kill_at(number)
-        host.give(wanted, **options)
-        os._exit(0)
-    finally:
-        traceback.print_exc()
-        os._exit(1)
-
-
-def _kill_at(number: int) -> None:
-    """Have this process end after the number-th change, as by SIGKILL."""
-    passed = 0
-
-    def point() -> None:
-        nonlocal passed
-        passed += 1
-        if passed == number:
-            os._exit(9)
-
-    def between(owner: Any, name: str, changes: Callable[..., bool] = lambda *_words: True) -> None:
-        real = getattr(owner, name)
-
-        def call(*words: Any, **options: Any) -> Any:
-            if not changes(*words):
-                return real(*words, **options)
-            result = real(*words, **options)
-            point()
-            return result
-
-        setattr(owner, name, call)
-
-    between(OpenShell, "attempt", lambda _cli, *words: " ".join(words[:2]) in _CHANGES)
-    between(NemoClaw, "run")
-    between(record, "write_record")
-    between(provider, "write_state")
-    between(record.Journal, "write")
-    between(record.Journal, "remove")
-
-
-def break_off(make: Callable[[int], Host], wanted: Wanted, **options: Any) -> Iterator[Host]:
-    """Give a host for each point at which a run can be killed, with what that run left behind."""
-    for number in range(1, 100):
-        host = make(number)
-        if not killed(host, wanted, number, **options):
-            assert number > 5, "the run has to have changed something"
-            return
-        yield host
-    raise AssertionError("the run does not end")
 
 
 @pytest.mark.parametrize("wanted", [MOVED, SWITCHED], ids=["address", "provider"])

@@ -30,7 +30,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
 from conftest import CHAT, KEY, Llama
 
-RECORD = {"provider_name": "ollama-local", "model": "qwen2.5:7b", "timeout": 180, "api": CHAT}
+RECORD = {
+    "provider_name": "ollama-local",
+    "model": "qwen2.5:7b",
+    "timeout": 180,
+    "api": CHAT,
+    "credential_env": "OPENAI_API_KEY",
+}
 
 
 def look(

@@ -45,8 +45,8 @@ Status = grpc.StatusCode
 _PAGE = 2  # small, so that lists have several
 _PLACEHOLDER = re.compile(r"openshell:resolve:env:v(\d+)_(\w+)")
 _CURL = "/usr/bin/curl"
-# Seconds that a running sandbox takes to apply a change.
-_APPLIES_S = 0.3
+# Seconds that a running sandbox takes to apply a change: longer than a call, so that who does not wait is found out.
+_APPLIES_S = 0.1
 _READY, _ERROR, _STOPPED = "READY", "ERROR", "STOPPED"
 _PHASES = {_READY: 2, _ERROR: 3, _STOPPED: 7}
 _NEVER = "lab/old-supervisor:1"  # a sandbox of this image never applies anything
@@ -305,8 +305,7 @@ class Gateway:
     def CreateSandbox(self, request: Any) -> Any:
         if request.name in self.sandboxes:
             raise RefusalError(Status.ALREADY_EXISTS, f"sandbox '{request.name}' already exists")
-        for name in request.spec.providers:
-            self._provider(name)
+        self._refuse_two_of_a_variable(list(request.spec.providers))
         sandbox = self.messages.Sandbox(spec=request.spec)
         sandbox.metadata.name, sandbox.metadata.id = request.name, str(uuid.uuid4())
         sandbox.metadata.resource_version = 6
@@ -314,6 +313,16 @@ class Gateway:
         self.sandboxes[request.name] = sandbox
         self.proxies[request.name] = _Proxy(self, request.name)
         return self.messages.SandboxResponse(sandbox=sandbox)
+
+    def _refuse_two_of_a_variable(self, names: list[str]) -> None:
+        """Refuse providers that give the same variable: nothing that was read says which of them would count."""
+        given: dict[str, str] = {}
+        for name in names:
+            for variable in self._provider(name).credentials:
+                if variable in given:
+                    text = f"providers '{given[variable]}' and '{name}' both give {variable}, and this stand-in knows no order of them"
+                    raise RefusalError(Status.FAILED_PRECONDITION, text)
+                given[variable] = name
 
     def _sandbox(self, name: str) -> Any:
         if name not in self.sandboxes:
@@ -359,6 +368,7 @@ class Gateway:
             raise RefusalError(Status.ABORTED, "sandbox was modified")
         new = request.provider not in sandbox.spec.providers
         if new:
+            self._refuse_two_of_a_variable([*sandbox.spec.providers, request.provider])
             sandbox.spec.providers.append(request.provider)
             sandbox.metadata.resource_version += 1
             self.applied[request.sandbox, request.provider] = time.monotonic() + _APPLIES_S
@@ -390,7 +400,9 @@ class Gateway:
         attached = request.provider in sandbox.spec.providers
         names = self.messages
         state, reason = names.PROVIDER_READINESS_STATE_PENDING, names.PROVIDER_READINESS_REASON_WAITING_FOR_CREDENTIALS
-        if not attached:
+        if sandbox.status.phase != _PHASES[_READY]:
+            pass  # nothing in it that could apply anything
+        elif not attached:
             state, reason = names.PROVIDER_READINESS_STATE_REVOKED, names.PROVIDER_READINESS_REASON_UNSPECIFIED
         elif self._has_applied(sandbox, request.provider):
             state, reason = names.PROVIDER_READINESS_STATE_READY, names.PROVIDER_READINESS_REASON_UNSPECIFIED

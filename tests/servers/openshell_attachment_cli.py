@@ -72,6 +72,8 @@ class _Here(threading.local):
     errors: io.BytesIO
     environ: Mapping[str, str]
     stdin: bytes
+    gateway: str
+    endpoint: str
 
 
 _here = _Here()
@@ -293,7 +295,7 @@ def _status(stubs: Stubs, options: argparse.Namespace, receipt: Any, wanted: str
         if state == wanted or time.monotonic() >= deadline:
             outcome = "complete" if state == wanted else "timed_out"
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     target = {
         "receipt": {"receipt_id": (receipt or status.receipt).receipt_id, "provider_name": name},
         "state": state,
@@ -353,14 +355,44 @@ def sandbox(stubs: Stubs, options: argparse.Namespace) -> int:
 
 def status(stubs: Stubs, _options: argparse.Namespace) -> int:
     version = stubs("Health").version
-    endpoint = _here.environ.get("OPENSHELL_GATEWAY_ENDPOINT", "lab")
-    return _show({"gateway": endpoint, "server": endpoint, "status": "connected", "version": version})
+    return _show({"gateway": _here.gateway, "server": _here.endpoint, "status": "connected", "version": version})
+
+
+# -- gateways -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _registrations() -> Path:
+    home = _here.environ.get("XDG_CONFIG_HOME") or f"{_here.environ['HOME']}/.config"
+    return Path(home, "openshell")
+
+
+def gateway(_stubs: Stubs | None, options: argparse.Namespace) -> int:
+    """Register a gateway and make it the active one."""
+    folder = _registrations()
+    own = folder / "gateways" / options.name
+    own.mkdir(parents=True, exist_ok=True)
+    content = {"gateway_endpoint": options.names[0], "auth_mode": "plaintext"}
+    (own / "metadata.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "active_gateway").write_text(options.name, encoding="utf-8")
+    return _done(f"Gateway '{options.name}' added")
+
+
+def _registered(name: str) -> str | None:
+    """Return the address of a registered gateway, by default that of the active one."""
+    folder = _registrations()
+    try:
+        _here.gateway = name or (folder / "active_gateway").read_text(encoding="utf-8")
+        content = json.loads((folder / "gateways" / _here.gateway / "metadata.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return str(content["gateway_endpoint"])
 
 
 _GROUPS = {
     ("provider", "profile"): (profile, ("lint", "import", "update", "export", "delete")),
     ("sandbox", "provider"): (sandbox_provider, ("list", "attach", "detach", "status")),
     ("provider",): (provider, ("list", "get", "create", "update", "delete")),
+    ("gateway",): (gateway, ("add",)),
     ("sandbox",): (sandbox, ("list", "create", "exec", "delete", "stop", "start")),
 }
 
@@ -373,9 +405,9 @@ def run_one(words: list[str], environ: Mapping[str, str], stdin: bytes) -> tuple
 
 
 def _main(words: list[str]) -> int:
-    endpoint = _here.environ.get("OPENSHELL_GATEWAY_ENDPOINT", "")
+    endpoint, name = _here.environ.get("OPENSHELL_GATEWAY_ENDPOINT", ""), ""
     if words[:1] in (["--gateway-endpoint"], ["-g"]):
-        endpoint = words[1] if words[0] == "--gateway-endpoint" else endpoint
+        endpoint, name = (words[1], "") if words[0] == "--gateway-endpoint" else (endpoint, words[1])
         words = words[2:]
     if words == ["--version"]:
         _print(f"openshell {RELEASE}")
@@ -397,14 +429,20 @@ def _main(words: list[str]) -> int:
         parser.add_argument(option, default="", dest={"--from": "image", "-f": "file", "-o": "output"}.get(option))
     for option in ("--credential", "--config", "--provider"):
         parser.add_argument(option, action="append", default=[])
-    for option in ("--wait", "--detach", "--no-tty", "--no-auto-providers"):
+    for option in ("--wait", "--detach", "--no-tty", "--no-auto-providers", "--local"):
         parser.add_argument(option, action="store_true")
     parser.add_argument("--timeout", type=int, default=30)
     parser.add_argument("names", nargs="*")
     own, command = (rest[1:], []) if "--" not in rest else (rest[1 : rest.index("--")], rest[rest.index("--") + 1 :])
     options = parser.parse_args(own)
     options.verb, options.command = rest[0], command
-    stubs = Stubs(endpoint)
+    if group == ("gateway",):
+        return gateway(None, options)
+    _here.gateway = endpoint
+    _here.endpoint = endpoint or _registered(name) or ""
+    if not _here.endpoint:
+        return _fail(f"Unknown gateway '{name}'" if name else "No active gateway")
+    stubs = Stubs(_here.endpoint)
     try:
         return run(stubs, options)
     except ValueError as error:

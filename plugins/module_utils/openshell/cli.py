@@ -18,13 +18,12 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Account, CommandResult, Machine, find_account
+from ..route.record import ATTACHMENT, ROUTE
 from ..transport.credentials import quote
 from . import text
 
 # The wire format changed just before.
 OLDEST = (0, 0, 44)
-# By the gateway's one inference route (up to 0.0.116), or by a provider that is attached to a sandbox (0.1).
-ROUTE, ATTACHMENT = "route", "attachment"
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _PIN = "Install a release from 0.0.44 up to 0.0.116, for CLI and gateway alike (OPENSHELL_VERSION=v0.0.116 for its installer)."
@@ -113,7 +112,7 @@ def check_way(release: Release, path: str, way: str | None, ways: tuple[str, ...
             f"{path} is OpenShell {release}, which routes sandboxes by attached providers: 0.1.0 removed the inference route, so there is "
             "no "
             f"`openshell inference` and no https://inference.local in the sandbox, and that is what is asked for here. {_PIN} Or attach a "
-            "provider with the module openshell_attachment (experimental). Sandboxes of older gateways have to be made again.",
+            "provider with sandbox_route or openshell_attachment (experimental). Sandboxes of older gateways have to be made again.",
             version=str(release),
         )
     if way == ROUTE:

@@ -13,7 +13,7 @@ from ..jobs.progress import Report, silent
 from ..route.route import PROVIDERS
 from . import changes, look, proof, provider
 from . import route as openshell_route
-from .cli import OpenShell, find_openshell
+from .cli import ROUTE, OpenShell, find_openshell
 from .route import (
     NEXT,
     Decision,
@@ -41,19 +41,28 @@ class GatewayRoute:
         machine: The host.
         account: Whose gateway it is.
         desired: The route that the sandboxes are to have.
+        cli: The command line of the gateway, where somebody has found it already.
 
     """
 
-    def __init__(self, machine: Machine, account: Account, desired: Desired) -> None:
+    way = ROUTE
+    restart = ""
+
+    def __init__(self, machine: Machine, account: Account, desired: Desired, cli: OpenShell | None = None) -> None:
         self.gateway: str | None = None
         self.sandbox: str | None = None
         self.others: list[str] = []
         self._machine, self._account, self._desired = machine, account, desired
-        self._cli_seen: OpenShell | None = None
+        self._cli_seen = cli
         self._seen = Seen()
         self._decision: Decision | None = None
         self._report: Report = silent
         self._changed = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """See Backend. The gateway has all of it."""
+        return {}
 
     @property
     def _name(self) -> str:
@@ -68,13 +77,9 @@ class GatewayRoute:
 
     def look(self) -> None:
         """See Backend."""
+        gateway, secret = self._desired.gateway or None, self._desired.credential
         self._see(
-            find_openshell(
-                self._machine,
-                self._account,
-                gateway=self._desired.gateway or None,
-                secret=self._desired.credential,
-            )
+            self._cli_seen or find_openshell(self._machine, self._account, gateway=gateway, secret=secret),
         )
 
     def _see(self, cli: OpenShell) -> None:
@@ -85,6 +90,10 @@ class GatewayRoute:
     def position(self) -> Position | None:
         """See Backend."""
         return position_of(self._seen.route)
+
+    def in_words(self, position: Position) -> str:
+        """See Backend."""
+        return f"{position['model']} by {position['provider']} with {position['timeout']} s"
 
     def plan(self, previous: Position | None) -> Plan:
         """See Backend."""
@@ -170,21 +179,22 @@ class GatewayRoute:
             return [f"The gateway could not be routed back to {words}: {failure.message} Run this again."]
         return [STAYS if now == previous else f"The gateway routes to {words} again."]
 
-    def rotate(self, check_mode: bool) -> bool:
+    def rotate(self, check_mode: bool) -> Plan:
         """See Backend."""
+        done = Plan()
         # A run that was broken off may have left the sandboxes led by the one beside it.
         for name, seen in ((None, self._seen.provider), (self._name + NEXT, self._seen.staged)):
             if seen is not None:
-                self._changed |= changes.ensure_provider(
-                    self._cli, provider_spec_of(self._desired, name), check_mode
-                ).changed
-        return self._changed
+                given = changes.ensure_provider(self._cli, provider_spec_of(self._desired, name), check_mode)
+                self._changed |= given.changed
+                done.actions += [f"update the provider {seen.name}"] if given.changed else []
+        return done
 
     def remove(self, check_mode: bool) -> Plan:
         """See Backend."""
         self.look()
         done = Plan()
-        ours = [self._name, *([self._name + NEXT] if self._seen.staged else [])]
+        ours = [self._name, *([self._name + NEXT] if self._seen.staged else [])] if self._desired.recorded else []
         # Those of earlier routes have keys of ours as well, and so has that of a switch which was broken off before its record. What
         # NemoClaw or somebody else made of such a name stays.
         known = {one.provider_name for one in PROVIDERS.values()}

@@ -46,6 +46,8 @@ class Desired:
         accepted: Whether the user accepts the third-party software that NemoClaw brings.
         proof: Whether the model is asked from inside a sandbox.
         require_tools: Whether it has to give a structured tool call there.
+        may_restart: Whether a sandbox may be stopped and started where its processes keep an older key (OpenShell 0.1).
+        binaries: The programs in the sandbox that may call the server (OpenShell 0.1), empty for those of common agents.
 
     """
 
@@ -62,7 +64,12 @@ class Desired:
     accepted: bool = False
     proof: bool = True
     require_tools: bool = True
+    may_restart: bool = False
+    binaries: tuple[str, ...] = ()
 
+
+# Of processes that keep an older key: a restart is for the user to do, or was done.
+NEEDED, DONE = "needed", "done"
 
 # The sandboxes' route, as JSON has it. That before a run is kept in a file until the route is recorded, so that a successor of a
 # run that was killed in between knows it too.
@@ -77,7 +84,7 @@ class Plan:
         actions: In words and in order, such as C(create ollama-local); nothing is to be done where there are none.
         warnings: For the user.
         notes: What the user should know and is no warning.
-        positions: Where the run may route the sandboxes until the route is recorded; provider and model count.
+        positions: Where the run may route the sandboxes until the route is recorded; provider, model and sandbox count.
 
     """
 
@@ -103,18 +110,29 @@ class Backend(Protocol):
         gateway: For the record: its name, None where it was used by its address.
         sandbox: For the record: the sandbox that the route is for, None for none.
         others: The other sandboxes that get the route as well.
+        way: How this release routes sandboxes to a model, for the record as well.
+        restart: C(needed) where processes go on with an older key, C(done) where their sandboxes were restarted, else empty.
 
     """
 
     gateway: str | None
     sandbox: str | None
     others: list[str]
+    way: str
+    restart: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what the agent's own configuration has to have, empty where it needs nothing."""
 
     def look(self) -> None:
         """Ask what is there. Changes nothing."""
 
     def position(self) -> Position | None:
         """Return where the sandboxes are routed, as look() saw it; None for nowhere."""
+
+    def in_words(self, position: Position) -> str:
+        """Return a position as people read it."""
 
     def plan(self, previous: Position | None) -> Plan:
         """Return what is to be done by what look() saw, or raise the Failure by which nothing may be.
@@ -140,8 +158,8 @@ class Backend(Protocol):
     def restore(self, previous: Position | None) -> list[str]:
         """Restore the previous route of the sandboxes, remove what was staged, and return what became of it, in sentences."""
 
-    def rotate(self, check_mode: bool) -> bool:
-        """Give the provider of the route the credential where it is there and has another, and tell whether it had.
+    def rotate(self, check_mode: bool) -> Plan:
+        """Give the provider of the route the credential where it is there and has another, and return what was, or would be, done.
 
         The previous credential still opens the server meanwhile, so nothing is staged.
         """

@@ -9,11 +9,11 @@ from __future__ import annotations
 from ..failure import Failure
 from ..nemoclaw.program import find_nemoclaw
 from ..nemoclaw.records import GATEWAY, changes_api, find_recorded, routed
-from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.cli import ATTACHMENT, ROUTE, OpenShell, find_openshell
 from ..openshell.look import DesiredSandbox, find_usable, has_to_be_made
 from ..openshell.route import Decision, Desired, Seen, decide, position_of, see
 from ..proxy.token import read_token, token_path
-from ..route.record import Journal, record_path
+from ..route.record import Journal, Note, record_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
 from .choice import NEMOCLAW, OPENSHELL
@@ -41,7 +41,8 @@ def compare_sandbox(at: Context, backend: str) -> list[Check]:
         at.steps += verify("sandbox", "sandbox_install_openshell is set, and site compares the release of OpenShell")
     gateway = at.settings["sandbox_gateway"] or (GATEWAY if backend == NEMOCLAW else "")
     try:
-        cli = find_openshell(at.machine, at.account, gateway=gateway or None)
+        ways = (ROUTE,) if backend == NEMOCLAW else (ROUTE, ATTACHMENT)
+        cli = find_openshell(at.machine, at.account, gateway=gateway or None, ways=ways)
         return _compare(at, cli, backend, gateway)
     except Failure as failure:
         never_used = not at.settings["sandbox_gateway"] and not at.recorded.get("gateway")
@@ -72,12 +73,31 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         _credential(at),
         at.recorded,
         gateway,
-        own,
+        own if cli.way == ROUTE else name,
+        ready_timeout=settings["sandbox_ready_timeout"],
         may_share=bool(settings["sandbox_change_shared_route"]),
         may_replace=bool(settings["sandbox_replace_provider"]),
+        may_restart=bool(settings["sandbox_restart"]),
+        binaries=tuple(settings["sandbox_binaries"]),
     )
-    seen = see(cli, route["provider_name"])
     note = Journal(settings["preflight_route_path"] or record_path(at.account.home), at.account).read()
+    if cli.way == ROUTE:
+        _gateway_route(at, cli, backend, desired, note)
+    else:
+        # Here, because a module is compiled anew on each call: most hosts need the other one alone.
+        from .attachment import compare_attachment
+
+        at.steps += compare_attachment(cli, desired, settings["sandbox_image"] or None, note)
+    route.update(gateway=cli.gateway or None, sandbox=own or None, way=cli.way)
+    if at.steps:
+        return []
+    return _ask(at, Wanted(backend, cli.gateway, own or None))
+
+
+def _gateway_route(at: Context, cli: OpenShell, backend: str, desired: Desired, note: Note | None) -> None:
+    """Add the steps that give the gateway the route, and make the sandbox where it is missing."""
+    route, settings = at.route or {}, at.settings
+    seen = see(cli, route["provider_name"])
     now = position_of(seen.route)
     previous = note.previous if note is not None and note.explains(now) else now
     decision = decide(desired, seen, previous)
@@ -94,10 +114,6 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         at.steps.append(
             step("sandbox", "create", f"there is no sandbox {settings['sandbox_name']}", after=settings["sandbox_name"])
         )
-    route.update(gateway=cli.gateway or None, sandbox=own or None)
-    if at.steps:
-        return []
-    return _ask(at, Wanted(backend, cli.gateway, own or None))
 
 
 def _ask(at: Context, wanted: Wanted) -> list[Check]:

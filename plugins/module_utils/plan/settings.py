@@ -168,8 +168,18 @@ def clean(one: Setting, value: Any) -> Any:
         return dict(value)
     text = str(value).strip()
     if one.kind == "host":
-        return text.split("://", 1)[-1].split("/", 1)[0].split(":", 1)[0] or one.default
+        return _host(text) or one.default
     return _choice(one, text) if one.choices else text
+
+
+def _host(text: str) -> str:
+    """Return the host of a URL, or of what stands in one."""
+    where = text.split("://", 1)[-1].split("/", 1)[0]
+    if where.count(":") > 1:
+        raise ValueError(
+            "it is an IPv6 address, and the path from the sandboxes is probed by name or IPv4 address: give one of these."
+        )
+    return where.partition(":")[0]
 
 
 def _choice(one: Setting, text: str) -> str:
@@ -348,6 +358,8 @@ _ALL = (
     Setting("sandbox_image"),
     of_wizard("sandbox_ready_timeout", "nemoclaw_sandbox_ready_timeout"),
     Setting("sandbox_stall_timeout", "int", 300, least=1),
+    Setting("sandbox_restart", "bool", False),
+    Setting("sandbox_binaries", "list", ()),
     Setting("sandbox_proof", "bool", True),
     of_wizard("sandbox_require_tools", _TOOLS),
 )

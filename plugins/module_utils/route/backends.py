@@ -12,17 +12,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
-from ..host.machine import Account, Machine
+from ..host.machine import Account, Machine, acting_as
 from ..nemoclaw.backend import NemoClawRoute
 from ..nemoclaw.desired import DEFAULT_SANDBOX
 from ..nemoclaw.program import find_nemoclaw
 from ..nemoclaw.records import GATEWAY, routed
+from ..openshell.cli import find_openshell
 from ..openshell.gateway_route import GatewayRoute
-from ..openshell.route import Backend, Desired, Plan, own_sandbox
+from ..openshell.provider import read_state, state_path
+from ..openshell.route import DONE, NEEDED, Backend, Desired, Plan, own_sandbox
+from .record import ATTACHMENT, ROUTE, Journal
+from .route import PROVIDERS
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
 # A server elsewhere has no auth proxy of ours before it.
 _NEVER_GATED = ("custom", "anthropicCompatible")
+_ANY = next(iter(PROVIDERS.values())).provider_name
 # What does not hold an uninstall up: there is no previous route to keep.
 _OUT_OF_REACH = ("openshell_missing", "openshell_gateway_down", "openshell_gateway_unset")
 
@@ -52,16 +57,31 @@ def choose(wanted: str, machine: Machine, account: Account, desired: Desired) ->
         return wanted, None, "No sandbox was made, as sandbox_backend says: the route is only recorded."
     if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
         return "nemoclaw", NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)), ""
-    backend = GatewayRoute(machine, account, desired)
-    if wanted == "auto":
-        try:
-            backend.look()
-        except Failure as failure:
-            why = why_absent(failure, never_used=not desired.gateway and not desired.recorded.get("gateway"))
-            if why is None:
-                raise
-            return "none", None, why
-    return "openshell", backend, ""
+    try:
+        return "openshell", of_openshell(machine, account, desired), ""
+    except Failure as failure:
+        never_used = not desired.gateway and not desired.recorded.get("gateway")
+        why = why_absent(failure, never_used=never_used) if wanted == "auto" else None
+        if why is None:
+            raise
+        return "none", None, why
+
+
+def of_openshell(machine: Machine, account: Account, desired: Desired) -> Backend:
+    """Return the backend for the release of OpenShell that is there, by what its command line can do.
+
+    Raises:
+        Failure: One of find_openshell.
+
+    """
+    gateway, secret = desired.gateway or None, desired.credential
+    cli = find_openshell(machine, account, gateway=gateway, secret=secret, ways=(ROUTE, ATTACHMENT))
+    if cli.way == ROUTE:
+        return GatewayRoute(machine, account, desired, cli)
+    # Here, because a module is compiled anew on each call: most hosts need the other one alone.
+    from ..openshell.attached_route import AttachedRoute
+
+    return AttachedRoute(cli, desired)
 
 
 def has_nemoclaw(machine: Machine, account: Account) -> bool:
@@ -107,10 +127,10 @@ def rotate(wanted: str, machine: Machine, account: Account, desired: Desired, ch
         if backend is None:
             return result
         backend.look()
-        changed = backend.rotate(check_mode)
-        if changed:
-            result.update(changed=True, actions=[f"update the provider {desired.route['provider_name']}"])
-        if changed and not check_mode:
+        done = backend.rotate(check_mode)
+        result.update(changed=bool(done.actions), actions=done.actions, warnings=done.warnings)
+        result.update(restart_needed=backend.restart == NEEDED, restarted=backend.restart == DONE)
+        if done.actions and not check_mode:
             result["proved"] = backend.prove().reason is None
     except Failure as failure:
         raise Failure(
@@ -122,8 +142,18 @@ def rotate(wanted: str, machine: Machine, account: Account, desired: Desired, ch
     return result
 
 
-def remove(wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
-    """Remove what the gateway has of the recorded route.
+def remove(
+    wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool, path: str = ""
+) -> dict[str, Any]:
+    """Remove what the gateway has of the recorded route, and of one that a run was interrupted before it recorded it.
+
+    Args:
+        wanted: The backend, as for choose().
+        machine: The host.
+        account: Whose gateway it is.
+        desired: The recorded route, if any.
+        check_mode: Whether nothing is removed.
+        path: Of the record.
 
     Raises:
         Failure: As of the backend; with C(auto), a gateway that cannot be asked is told of in C(out_of_reach).
@@ -134,9 +164,11 @@ def remove(wanted: str, machine: Machine, account: Account, desired: Desired, ch
     if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
         result["backend"] = "nemoclaw"
         done = NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)).remove(check_mode)
-    elif wanted != "none" and desired.recorded:
+    elif wanted != "none" and (desired.recorded or _left_something(account, path)):
+        # Without a record none is the route's own: all that got their key from here are looked for.
+        desired = desired if desired.recorded else replace(desired, route={"provider_name": _ANY})
         try:
-            done = GatewayRoute(machine, account, desired).remove(check_mode)
+            done = of_openshell(machine, account, desired).remove(check_mode)
             result["backend"] = "openshell"
         except Failure as failure:
             if wanted != "auto" or failure.code not in _OUT_OF_REACH:
@@ -144,7 +176,7 @@ def remove(wanted: str, machine: Machine, account: Account, desired: Desired, ch
             result["out_of_reach"] = failure.as_result()
             done.notes.append(
                 f"OpenShell was left as it is, since its gateway cannot be asked: {failure.message} Its route and its provider "
-                f"{desired.recorded['provider_name']} stay, where it has them."
+                f"{desired.route['provider_name']} stay, where it has them."
             )
     lines = {"before": "".join(f"{action}\n" for action in done.actions), "after": ""}
     return {
@@ -157,6 +189,14 @@ def remove(wanted: str, machine: Machine, account: Account, desired: Desired, ch
     }
 
 
+def _left_something(account: Account, path: str) -> bool:
+    """Tell whether a run gave a provider a key, or began to, on a host without a record."""
+    if path and Journal(path, account).read() is not None:
+        return True
+    with acting_as(account):
+        return bool(read_state(state_path(account.home)).providers)
+
+
 def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """Return the sentence on where the sandboxes are routed."""
     led = [*result["sandboxes"], *([result["sandbox"]] if result["sandbox"] else [])]
@@ -167,4 +207,13 @@ def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         if result["proved"]
         else "Not proved from inside a sandbox."
     )
-    return f"https://inference.local routes to {route['model']} at {route['base_url_sandbox']}, for {whom}. {proved}"
+    if result["way"] == ROUTE:
+        return (
+            f"https://inference.local routes to {route['model']} at {route['base_url_sandbox']}, for {whom}. {proved}"
+        )
+    settings = ", ".join(f"{name}={value}" for name, value in result["environment"].items())
+    return (
+        f"{route['provider_name']} is attached to {whom}. {proved} OpenShell 0.1 sets neither model nor timeout: the agent's own "
+        f"configuration needs {settings}, the key from ${route['credential_env']}, the model {route['model']} and {route['timeout']} s "
+        "for a request."
+    )

@@ -30,6 +30,10 @@ STATE_DIRECTORY = ".nemoclaw"
 # Written into the file, so that a later release can read what this one wrote.
 SCHEMA = 1
 
+# How a release of OpenShell routes sandboxes to a model: by the gateway's one inference route (up to 0.0.116), or by a provider that is
+# attached to a sandbox (0.1).
+ROUTE, ATTACHMENT = "route", "attachment"
+
 # The contract of decision 0002, in the order a person reads it.
 FIELDS = (
     "provider",
@@ -48,6 +52,8 @@ FIELDS = (
     # Where the sandboxes are: absent in older records, and where none is routed.
     "gateway",
     "sandbox",
+    # How the gateway's release routes them: C(route), which is what older records mean, or C(attachment).
+    "way",
 )
 
 # Without these, there is nothing to reach.
@@ -112,7 +118,7 @@ def read_record(path: str) -> dict[str, Any] | None:
         )
     if "schema" not in content or not all(isinstance(content.get(field), str) for field in _TEXT_FIELDS):
         raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
-    return {field: content.get(field) for field in FIELDS}
+    return {**{field: content.get(field) for field in FIELDS}, "way": content.get("way") or ROUTE}
 
 
 def render(route: dict[str, Any]) -> str:
@@ -238,9 +244,7 @@ class Note:
 
     def explains(self, now: Position | None) -> bool:
         """Tell whether the sandboxes are where that change routed them: otherwise somebody else has routed them elsewhere since."""
-        return now is not None and (now.get("provider"), now.get("model")) in [
-            (one.get("provider"), one.get("model")) for one in self.positions
-        ]
+        return now is not None and _essence(now) in [_essence(one) for one in self.positions]
 
 
 class Journal:
@@ -298,10 +302,13 @@ class Journal:
                 raise Failure("route_record_unwritable", f"{self._path} cannot be removed: {error}.") from error
 
 
+def _essence(position: Position) -> tuple[Any, ...]:
+    return tuple(position.get(name) for name in ("provider", "model", "sandbox"))
+
+
 def _is_position(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("provider"), str)
-        and isinstance(value.get("model"), str)
-        and isinstance(value.get("timeout"), int)
-    )
+    """Tell whether it is a route of a gateway, or what is attached to a sandbox."""
+    if not isinstance(value, dict) or not isinstance(value.get("provider"), str):
+        return False
+    is_route = isinstance(value.get("model"), str) and isinstance(value.get("timeout"), int)
+    return is_route or isinstance(value.get("sandbox"), str)

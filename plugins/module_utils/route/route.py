@@ -12,6 +12,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..transport.url import parse_base_url
+from .record import ROUTE
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def build_route(
         "origin": origin,
         "gateway": gateway,
         "sandbox": sandbox,
+        "way": ROUTE,
     }
 
 

@@ -20,7 +20,7 @@ from ..jobs.progress import Position as Progress
 from ..jobs.progress import Report, silent
 from ..openshell.probe import BLOCKED, DEFAULT_IMAGE, UNAVAILABLE, probe
 from ..openshell.probe import Desired as DesiredProbe
-from ..openshell.route import Backend, Desired, Plan, Position, Proof
+from ..openshell.route import DONE, NEEDED, Backend, Desired, Plan, Position, Proof
 from ..transport.url import parse_base_url
 from . import record
 from .record import Journal, Note
@@ -189,8 +189,9 @@ class Transaction:
     def _route(self) -> dict[str, Any]:
         """Return what is recorded."""
         backend = self._backend
-        where = (backend.gateway, backend.sandbox) if backend is not None else (None, None)
-        return {**self._desired.route, "gateway": where[0], "sandbox": where[1]}
+        if backend is None:
+            return {**self._desired.route, "gateway": None, "sandbox": None}
+        return {**self._desired.route, "gateway": backend.gateway, "sandbox": backend.sandbox, "way": backend.way}
 
     def _result(self, change: record.Change) -> dict[str, Any]:
         proof, backend, route = self._proof, self._backend, self._route()
@@ -203,6 +204,10 @@ class Transaction:
             "gateway": route["gateway"],
             "sandbox": route["sandbox"],
             "sandboxes": backend.others if backend is not None else [],
+            "way": route["way"],
+            "environment": backend.environment if backend is not None else {},
+            "restart_needed": backend is not None and backend.restart == NEEDED,
+            "restarted": backend is not None and backend.restart == DONE,
             "proved": proof.reason is None,
             "proof": {"sandbox": proof.sandbox, "tool_calling": proof.tool_calling, "reason": proof.reason or None},
             "warnings": [*self._plan.warnings, *([proof.reason] if proof.reason else [])],
@@ -211,8 +216,8 @@ class Transaction:
         }
 
     def _diff(self, change: record.Change) -> list[dict[str, str]]:
-        before = self._previous
-        leads = f"{before['model']} by {before['provider']} with {before['timeout']} s\n" if before else ""
+        before, backend = self._previous, self._backend
+        leads = f"{backend.in_words(before)}\n" if before and backend is not None else ""
         done = "".join(f"{action}\n" for action in self._plan.actions)
         gateway = {"before": leads, "after": leads + done, "before_header": "gateway", "after_header": "gateway"}
         return [*([gateway] if done else []), *([change.diff] if change.changed else [])]

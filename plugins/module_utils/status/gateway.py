@@ -14,7 +14,7 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..nemoclaw.records import GATEWAY
 from ..openshell import proof
-from ..openshell.cli import OpenShell, find_openshell
+from ..openshell.cli import ATTACHMENT, ROUTE, OpenShell, find_openshell
 from ..openshell.look import find_route
 from .check import DIFFERS, HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNAUTHORIZED, UNHEALTHY, UNREACHABLE, Check
 
@@ -75,7 +75,10 @@ def check_gateway(
     )
     check = Check("gateway", HEALTHY, url=_URL)
     try:
-        cli = find_openshell(machine, account, gateway=choose_gateway(machine, account, wanted))
+        gateway = choose_gateway(machine, account, wanted)
+        cli = find_openshell(machine, account, gateway=gateway, ways=(ROUTE, ATTACHMENT))
+        if cli.way == ATTACHMENT:
+            return _check_attached(cli, route, wanted.sandbox, timeout)
         seen = find_route(cli)
     except Failure as failure:
         check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code
@@ -99,22 +102,44 @@ def check_gateway(
     return [check]
 
 
-def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float) -> Check:
+def _check_attached(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float) -> list[Check]:
+    # Here, because a module is compiled anew on each call: most hosts need the other one alone.
+    from ..openshell.attachment import called_at, host_of
+    from .attachment import STATES, check_attachment
+
+    url = called_at(route["base_url_sandbox"], route["api"], host_of(cli.path))
+    check = Check("gateway", HEALTHY, url=url)
+    try:
+        check.detail = check_attachment(cli, route, wanted)
+    except Failure as failure:
+        check.state = STATES.get(failure.code) or _STATES.get(failure.code, UNHEALTHY)
+        check.code, check.detail = failure.code, failure.message
+        return [check]
+    return [check, _check_sandbox(cli, route, wanted, timeout, url)]
+
+
+def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float, url: str = _URL) -> Check:
     """Return what the sandbox that is named, else the first that is ready, gets from the model.
 
     NemoClaw takes any HTTP code there for healthy (upstream-facts N38). Without a name, a gateway whose sandboxes are
     still to come is no error.
     """
-    check = Check("sandbox", HEALTHY, url=_URL)
+    check = Check("sandbox", HEALTHY, url=url)
     report = Report(route["api"], route["model"])
     try:
         name = proof.choose_sandbox(cli, wanted)
         if name is None:
             check.state, check.detail = NOT_PROBED, "the gateway has no sandbox that is ready, so none was asked"
             return check
-        proof.prove(
-            cli, name, proof.Desired(route["model"], route["api"], timeout=timeout, probes=proof.COMPLETION), report
+        asked = proof.Desired(
+            route["model"],
+            route["api"],
+            timeout=timeout,
+            probes=proof.COMPLETION,
+            base_url=url,
+            credential_name=route["credential_env"],
         )
+        proof.prove(cli, name, asked, report)
         check.detail = f"answered a completion from inside {name} (tool calls are not asked here)"
     except Failure as failure:
         check.state, check.code = _STATES.get(failure.code, UNHEALTHY), failure.code

@@ -41,7 +41,8 @@ def args(tmp_path: Path) -> dict[str, Any]:
 class Slow:
     """A backend whose work takes longer than one call."""
 
-    gateway, sandbox = "lab", None
+    gateway, sandbox, way, restart = "lab", None, "route", ""
+    environment: dict[str, str] = {}
     others: tuple[str, ...] = ()
 
     def position(self) -> None:

@@ -71,6 +71,12 @@ def test_a_value_becomes_what_its_kind_is(name: str, value: Any, clean: Any) -> 
         ("nemoclaw_vllm_port", 80, "setting_invalid", "and ports have to lie between 1024 and 65535."),
         ("nemoclaw_local_inference_timeout", "0", "timeout_invalid", "and it has to be 1 or more."),
         (
+            "nemoclaw_local_inference_sandbox_host_url",
+            "http://[fd00::1]:1/v1",
+            "setting_invalid",
+            "it is an IPv6 address",
+        ),
+        (
             "nemoclaw_provider",
             "costum",
             "setting_invalid",

@@ -64,6 +64,7 @@ def test_what_a_user_reads() -> None:
     proved = {
         "sandboxes": ["theirs"],
         "sandbox": "mine",
+        "way": "route",
         "proved": True,
         "proof": {"sandbox": "mine", "tool_calling": "structured"},
     }
@@ -71,8 +72,19 @@ def test_what_a_user_reads() -> None:
         "https://inference.local routes to m at http://host.openshell.internal:1/v1, for theirs, mine. Proved from inside mine: an answer, "
         "and a tool call that is structured."
     )
-    unproved = {"sandboxes": [], "sandbox": None, "proved": False, "proof": {}}
+    unproved = {"sandboxes": [], "sandbox": None, "way": "route", "proved": False, "proof": {}}
     assert "It has none yet: sandbox_name makes one. Not proved" in summary(route("custom", 1), unproved)
+    attached = {
+        **proved,
+        "sandboxes": [],
+        "way": "attachment",
+        "environment": {"OPENAI_BASE_URL": "http://host.openshell.internal:1/v1"},
+    }
+    assert summary(route("custom", 1), attached) == (
+        "compatible-endpoint is attached to mine. Proved from inside mine: an answer, and a tool call that is structured. OpenShell 0.1 "
+        "sets neither model nor timeout: the agent's own configuration needs OPENAI_BASE_URL=http://host.openshell.internal:1/v1, the key "
+        "from $COMPATIBLE_API_KEY, the model m and 180 s for a request."
+    )
 
 
 def test_a_route_that_went_through_hands() -> None:

@@ -21,7 +21,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(str(tmp_path / ".nemoclaw" / "local-inference.json"), find_account())
 
 
-@pytest.mark.parametrize("previous", [PREVIOUS, None])
+@pytest.mark.parametrize("previous", [PREVIOUS, {"provider": "a", "sandbox": "s"}, None])
 def test_it_is_kept_and_removed(journal: Journal, tmp_path: Path, previous: dict[str, object] | None) -> None:
     assert journal.read() is None
     journal.write(Note(previous, [TARGET]))

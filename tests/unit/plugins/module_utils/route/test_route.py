@@ -45,6 +45,7 @@ def test_the_whole_route() -> None:
         "origin": "managed",
         "gateway": "nemoclaw",
         "sandbox": "lab",
+        "way": "route",
     }
 
 

@@ -29,7 +29,8 @@ STEPS = ["stage", "route", "prove", "adopt"]
 class Backend:
     """One that fails at a step, if at all."""
 
-    gateway, sandbox = "lab", "mine"
+    gateway, sandbox, way, restart = "lab", "mine", "route", ""
+    environment: dict[str, str] = {}
     others: tuple[str, ...] = ()
 
     def __init__(self, failing: str = "", actions: tuple[str, ...] = ("lead",)) -> None:
@@ -38,6 +39,9 @@ class Backend:
 
     def position(self) -> dict[str, Any]:
         return PREVIOUS
+
+    def in_words(self, position: dict[str, Any]) -> str:
+        return f"{position['model']} by {position['provider']}"
 
     def plan(self, previous: object) -> Plan:
         assert previous == PREVIOUS
