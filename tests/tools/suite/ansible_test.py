@@ -80,7 +80,7 @@ def sanity_oldest(run: Run) -> None:
 
 
 def units(run: Run) -> None:
-    """Run the unit tests on the oldest Python, as Ansible does: a process for each test. What is between oldest and newest compiles."""
+    """Run the unit tests on the oldest Python, with the imports that Ansible lets them have. What is between oldest and newest compiles."""
     ansible_test = AnsibleTest(run, newest_core())
     oldest, *between, _newest = pythons.TESTED
     for version in between:
