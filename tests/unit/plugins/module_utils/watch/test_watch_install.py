@@ -120,7 +120,8 @@ def test_the_link_for_the_node_exporter_follows_its_folder(host: install.Host, t
     put(host, wanted(textfile="/one"))
     assert str((tmp_path / "one" / layout.LINK).readlink()) == "/var/lib/nemoclaw-watch/metrics.prom"
     assert "remove nemoclaw-watch.prom" in put(host, wanted(textfile="/two"))
-    assert [path.parent.name for path in tmp_path.glob(f"*/{layout.LINK}") if path.is_symlink()] == ["two"]
+    # By name: glob() of Python 3.9 passes over a link that leads nowhere.
+    assert [name for name in ("one", "two") if (tmp_path / name / layout.LINK).is_symlink()] == ["two"]
     install.remove(host)
     assert list((tmp_path / "two").iterdir()) == []
 
