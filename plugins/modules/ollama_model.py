@@ -299,7 +299,7 @@ from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama import model_work
 from ..module_utils.ollama.catalogue import Size
 from ..module_utils.ollama.daemon import Address, Daemon, parse_address
-from ..module_utils.ollama.model import Desired, converge
+from ..module_utils.ollama.model import Desired
 from ..module_utils.ollama.names import ModelName
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -346,7 +346,7 @@ def _bring(
     planning = check_mode and _is_not_installed(machine, daemon.address)
 
     def act(check_mode: bool, report: Report = silent) -> dict[str, Any]:
-        return converge(
+        return model_work.converge(
             daemon, desired, lambda: _find_gpus(machine, daemon.address), check_mode, report, planning, check_room
         )
 

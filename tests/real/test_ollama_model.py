@@ -27,8 +27,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.da
     parse_address,
     weights_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import check_room, find_store
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import (
+    check_room,
+    converge,
+    find_store,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 
 MEGABYTES = 1_000_000

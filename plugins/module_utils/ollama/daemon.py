@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The native API of an Ollama daemon: one question with a limit, a stream of progress, and what there is of Ollama on a host."""
+"""The native API of an Ollama daemon: one question with a limit, a stream of progress, and which models it has."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.machine import Account, Machine
-from ..host.sockets import find_listeners
-from ..host.tools import find_ollama_client
 from ..transport.credentials import quote
 from ..untrusted import count_of, list_of, object_of, parse_json
 from .names import is_same
@@ -215,42 +212,8 @@ def _error_of(value: Any) -> str:
     return quote(error, "", 400) if isinstance(error, str) else ""
 
 
-# Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.
-_CAPABILITIES_LIMIT = 15.0
 # The path of a blob, with a dash or a colon after the algorithm by version. Adapters have lines of their own.
 _FROM = re.compile(r"^FROM .*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
-
-
-def describe(machine: Machine, account: Account, address: Address, limit: float = QUESTION_LIMIT) -> dict[str, Any]:
-    """Return the facts that the RETURN block of the ollama_info module documents; never raises for what it meets."""
-    client = find_ollama_client(machine, account)
-    listeners = find_listeners(machine, [address.port]) if address.is_loopback else []
-    found: dict[str, Any] = {
-        "installed": client["path"] is not None,
-        "path": client["path"],
-        "running": False,
-        "version": {"client": client["version"], "daemon": None},
-        "listeners": listeners,
-        "loopback_only": all(one["scope"] == "loopback" for one in listeners) if listeners else None,
-        "foreign": None,
-        "models": [],
-        "loaded": [],
-        "problems": [client["problem"]] if client["problem"] else [],
-    }
-    daemon = Daemon(address, limit)
-    try:
-        version, tags = identify(daemon)
-        found["running"] = True
-        found["version"]["daemon"] = version
-        found["models"] = [{**model, "capabilities": None} for model in tags]
-        found["loaded"] = loaded_models(daemon)
-        _add_capabilities(daemon, found)
-    except Failure as failure:
-        if failure.code == "not_ollama":
-            found["foreign"] = {"message": _with_owner(failure.message, listeners), **failure.details}
-        if failure.code != "ollama_not_running":
-            found["problems"].append(_with_owner(failure.message, listeners))
-    return found
 
 
 def identify(daemon: Daemon) -> tuple[str, list[dict[str, Any]]]:
@@ -358,18 +321,6 @@ def weights_of(daemon: Daemon, model: str) -> str | None:
     return found[1] if found else None
 
 
-def _add_capabilities(daemon: Daemon, found: dict[str, Any]) -> None:
-    deadline = Deadline(_CAPABILITIES_LIMIT)
-    for model in found["models"]:
-        if not deadline.remaining:
-            found["problems"].append(
-                f"Asking {daemon} for the capabilities of its models took longer than {_CAPABILITIES_LIMIT:g} s: those from "
-                f"{model['name']} on are not known."
-            )
-            return
-        model["capabilities"] = capabilities(daemon, model["name"])
-
-
 def _model(tag: dict[str, Any]) -> dict[str, Any]:
     details = object_of(tag.get("details"))
     return {
@@ -383,9 +334,3 @@ def _model(tag: dict[str, Any]) -> dict[str, Any]:
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _with_owner(message: str, listeners: list[dict[str, Any]]) -> str:
-    """Return the sentence with the program that holds the port, where the kernel tells it to us."""
-    names = sorted({f"{one['process']} (process {one['pid']})" for one in listeners if one["process"]})
-    return f"{message} The port is held by {' and '.join(names)}." if names else message

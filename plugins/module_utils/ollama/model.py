@@ -2,31 +2,22 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""Bring a model of a daemon into the state that is wanted: there, in memory, out of memory, gone."""
+"""What is to be done for a model of a daemon: there, in memory, out of memory, gone. Looks only; model_work.py acts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..clock import Deadline
 from ..failure import Failure
-from ..jobs.progress import Position, Report, silent
 from ..sizes import format_bytes
-from . import model_work
 from .catalogue import Size, choose, find_size
 from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
-from .model_work import pull
 from .names import ModelName, is_same, parse_name
 
 AUTO = "auto"
 ALL = "all"
-
-
-# How long a model that was pulled may be missing from the list, while another pull of it writes its manifest: milliseconds as a rule.
-_LISTED_S = 5.0
-# Deleting large files takes seconds on a slow disk.
-_DELETE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,24 +46,42 @@ class Desired:
     keep_alive: str = "15m"
 
 
-def converge(
+@dataclass
+class Planned:
+    """What is to be done for a model.
+
+    Attributes:
+        result: As the RETURN block of ollama_model documents it, as far as it is known before anything is done.
+        name: The model, None for all.
+        size: What has to be downloaded, None where nothing has.
+        loads: Whether it has to be loaded.
+        unloads: What has to be unloaded, by the daemon's names.
+        deletes: What has to be deleted, by the daemon's name, None for nothing.
+
+    """
+
+    result: dict[str, Any]
+    name: ModelName | None
+    size: Size | None = None
+    loads: bool = False
+    unloads: list[str] = field(default_factory=list)
+    deletes: str | None = None
+
+
+def plan_model(
     daemon: Daemon,
     desired: Desired,
     find_gpus: Callable[[], dict[str, Any]],
-    check_mode: bool,
-    report: Report = silent,
     planning: bool = False,
     check_room: Callable[[ModelName, Size], None] = lambda _name, _size: None,
-) -> dict[str, Any]:
-    """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
+) -> Planned:
+    """Return what is to be done, and change nothing.
 
     Args:
         daemon: Whose models.
         desired: What is wanted.
         find_gpus: Returns C(nemoclaw_host.gpus), with C(host_available_mib) for where there is no GPU; called only to choose a model.
-        check_mode: Stop before the first change.
-        report: Is told how far a download is, and that a load has begun.
-        planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host. Only with check_mode.
+        planning: Ollama is not installed yet, so there is no daemon to ask and no model on the host.
         check_room: Raises its Failure where a download would not fit on the disk.
 
     Raises:
@@ -87,32 +96,22 @@ def converge(
             "a number of seconds above 0.",
         )
     if desired.state == "unloaded":
-        return _unload(daemon, desired, check_mode)
+        return _plan_unload(daemon, desired)
     name = _check_name(desired)
     installed = [] if planning else identify(daemon)[1]
     if desired.state == "absent":
-        return _remove(daemon, parse_name(desired.name), installed, check_mode)
+        return _plan_removal(parse_name(desired.name), installed)
     reason = None
     if name is None:
         desires = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
         loaded = [] if planning else loaded_models(daemon)
         chosen, reason = choose(desires, loaded, find_gpus(), desired.require_tools)
         name = parse_name(chosen)
-    result = _make_present(daemon, name, installed, desired, check_mode, report, check_room)
-    result["choice_reason"] = reason
+    planned = _plan_presence(daemon, name, installed, desired, check_room)
+    planned.result["choice_reason"] = reason
     if desired.state == "loaded":
-        try:
-            _make_loaded(daemon, name, desired, result, check_mode, report)
-        except Failure as failure:
-            if not result["progress"]:
-                raise
-            raise Failure(
-                failure.code,
-                f"{failure.message} What was downloaded of {name} stays on the disk ({format_bytes(result['size'] or 0)}): 'ollama rm "
-                f"{result['model']}' on the host deletes it.",
-                **failure.details,
-            ) from failure
-    return result
+        _plan_load(daemon, name, planned)
+    return planned
 
 
 def _check_name(desired: Desired) -> ModelName | None:
@@ -128,88 +127,72 @@ def _check_name(desired: Desired) -> ModelName | None:
     return parse_name(desired.name)
 
 
-def _make_present(
+def _plan_presence(
     daemon: Daemon,
     name: ModelName,
     installed: list[dict[str, Any]],
     desired: Desired,
-    check_mode: bool,
-    report: Report,
     check_room: Callable[[ModelName, Size], None],
-) -> dict[str, Any]:
-    found = _find(installed, name)
-    result = _result(name, found)
-    if found is None:
-        size = find_size(name, desired.insecure_registry)
-        if not desired.allow_download:
-            raise _no_consent(name, size)
-        check_room(name, size)
-        result.update(
-            changed=True, size=size.bytes, size_source=size.source, actions=[f"pull {name}, {size}"], after="present"
-        )
-        if check_mode:
-            return result
-        result["progress"] = pull(daemon, name, desired.insecure_registry, desired.stall_timeout, size, report)
-        found = _await_listed(daemon, name)
-        if found is None:
-            raise Failure(
-                "pull_failed",
-                f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log ({daemon.log}).",
-            )
-        result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
-    result["capabilities"] = known = capabilities(daemon, result["model"])
+) -> Planned:
+    found = find_listed(installed, name)
+    planned = Planned(_result(name, found), name)
+    if found is not None:
+        require_tools(name, capabilities(daemon, found["name"]), desired, planned.result)
+        return planned
+    planned.size = size = find_size(name, desired.insecure_registry)
+    if not desired.allow_download:
+        raise _no_consent(name, size)
+    check_room(name, size)
+    planned.result.update(
+        changed=True, size=size.bytes, size_source=size.source, actions=[f"pull {name}, {size}"], after="present"
+    )
+    return planned
+
+
+def require_tools(
+    name: ModelName, known: list[str] | None, desired: Desired, result: dict[str, Any], afterwards: str = ""
+) -> None:
+    """Put into the result what the daemon says that a model can do; C(afterwards) ends the sentence of a refusal.
+
+    Raises:
+        Failure: C(model_without_tools).
+
+    """
+    result["capabilities"] = known
     if known is None and desired.require_tools:
         result["warnings"].append(
             f"Ollama does not tell the capabilities of {name}, so whether it can use tools is shown only by endpoint_validate."
         )
-    if known is not None and "tools" not in known and desired.require_tools:
-        afterwards = _take_back(daemon, result["model"]) if result["progress"] else ""
+    if lacks_tools(known, desired):
         raise Failure(
             "model_without_tools",
-            f"{name} declares the capabilities {', '.join(known) or 'none'}, and 'tools' is not among them, so an agent cannot work "
+            f"{name} declares the capabilities {', '.join(known or []) or 'none'}, and 'tools' is not among them, so an agent cannot work "
             "with it. Choose a model whose 'ollama show <model>' capabilities include tools. For plain chat alone, set "
             f"nemoclaw_require_tools (option require_tools) to false.{afterwards}",
             model=str(name),
             capabilities=known,
         )
-    return result
 
 
-def _take_back(daemon: Daemon, name: str) -> str:
-    """Delete what this run has downloaded for nothing, and say so: what a model can do is known only once it is there."""
-    try:
-        deleted = daemon.ask("DELETE", "/api/delete", {"model": name}, _DELETE_S).status == 200
-    except Failure:
-        deleted = False
-    return (
-        " What was downloaded of it is deleted again."
-        if deleted
-        else " What was downloaded of it could not be deleted."
-    )
+def lacks_tools(known: list[str] | None, desired: Desired) -> bool:
+    """Tell whether a model declares that it cannot do what is asked of it."""
+    return known is not None and "tools" not in known and desired.require_tools
 
 
-def _make_loaded(
-    daemon: Daemon, name: ModelName, desired: Desired, result: dict[str, Any], check_mode: bool, report: Report
-) -> None:
+def _plan_load(daemon: Daemon, name: ModelName, planned: Planned) -> None:
+    result = planned.result
     entry = find_loaded(daemon, result["model"], result["digest"]) if result["before"] != "absent" else None
     result["after"] = "loaded"
     if entry is None:
-        result["changed"] = True
+        planned.loads = result["changed"] = True
         result["actions"].append(f"load {name}")
-        if check_mode:
-            return
-        # The daemon tells nothing more until it has loaded it.
-        report(Position("load", message=f"Loading {name}"))
-        model_work.load(daemon, result["model"], desired.keep_alive, desired.timeout)
-        entry = find_loaded(daemon, result["model"], result["digest"])
-        if entry is None:
-            raise Failure(
-                "model_not_loaded",
-                f"Ollama at {daemon} says that it has loaded {name}, but it is not in memory: it was pushed out at once, or the "
-                f"daemon has OLLAMA_KEEP_ALIVE=0. Look at its log ({daemon.log}), and at who else uses its models.",
-            )
     else:
         result["before"] = "loaded"
+        note_loaded(name, entry, result)
+
+
+def note_loaded(name: ModelName, entry: dict[str, Any], result: dict[str, Any]) -> None:
+    """Put into the result how a model lies in memory, with a warning where that makes it slow."""
     result["loaded"] = entry
     if entry["size"] and entry["size_vram"] == 0:
         result["warnings"].append(f"{name} is loaded without any GPU memory: it runs on the CPU.")
@@ -221,7 +204,7 @@ def _make_loaded(
         )
 
 
-def _unload(daemon: Daemon, desired: Desired, check_mode: bool) -> dict[str, Any]:
+def _plan_unload(daemon: Daemon, desired: Desired) -> Planned:
     """Best effort as on the page: a daemon that does not run has nothing loaded."""
     name = None if desired.name == ALL else _check_name(desired)
     try:
@@ -234,8 +217,8 @@ def _unload(daemon: Daemon, desired: Desired, check_mode: bool) -> dict[str, Any
     if name is None:
         wanted = [one["name"] for one in found]
     else:
-        listed = _find(installed, name)
-        entry = find_loaded(daemon, listed["name"], listed["digest"]) if found and listed else _find(found, name)
+        listed = find_listed(installed, name)
+        entry = find_loaded(daemon, listed["name"], listed["digest"]) if found and listed else find_listed(found, name)
         wanted = [entry["name"]] if entry else []
     result = _result(name, None)
     result.update(
@@ -244,28 +227,17 @@ def _unload(daemon: Daemon, desired: Desired, check_mode: bool) -> dict[str, Any
         after="unloaded",
         actions=[f"unload {one}" for one in wanted],
     )
-    if not check_mode:
-        deadline = Deadline(desired.timeout)
-        for one in wanted:
-            model_work.unload(daemon, one, deadline)
-    return result
+    return Planned(result, name, unloads=wanted)
 
 
-def _remove(daemon: Daemon, name: ModelName, installed: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
-    found = _find(installed, name)
-    result = _result(name, found)
-    result["after"] = "absent"
+def _plan_removal(name: ModelName, installed: list[dict[str, Any]]) -> Planned:
+    found = find_listed(installed, name)
+    planned = Planned(_result(name, found), name)
+    planned.result["after"] = "absent"
     if found is not None:
-        result.update(changed=True, actions=[f"delete {found['name']}"])
-        if not check_mode:
-            answer = daemon.ask("DELETE", "/api/delete", {"model": found["name"]}, _DELETE_S)
-            if answer.status not in (200, 404):
-                raise Failure(
-                    "model_not_deleted",
-                    f"Ollama at {daemon} did not delete {name}: HTTP {answer.status} {answer.error}. Look at its log "
-                    f"({daemon.log}).",
-                )
-    return result
+        planned.deletes = found["name"]
+        planned.result.update(changed=True, actions=[f"delete {found['name']}"])
+    return planned
 
 
 def _result(name: ModelName | None, found: dict[str, Any] | None) -> dict[str, Any]:
@@ -287,17 +259,8 @@ def _result(name: ModelName | None, found: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def _await_listed(daemon: Daemon, name: ModelName) -> dict[str, Any] | None:
-    """Return the model that was pulled, None where it does not come: Ollama does not list one that another pull writes down again."""
-    deadline = Deadline(_LISTED_S)
-    while True:
-        found = _find(identify(daemon)[1], name)
-        if found is not None or not deadline.remaining:
-            return found
-        deadline.sleep(0.1)
-
-
-def _find(models: list[dict[str, Any]], name: ModelName) -> dict[str, Any] | None:
+def find_listed(models: list[dict[str, Any]], name: ModelName) -> dict[str, Any] | None:
+    """Return the entry of a model in a list of the daemon's."""
     return next((one for one in models if is_same(one["name"], str(name))), None)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What is done to a model: pulled where there is room for it, with progress and a watchdog for silence; loaded and unloaded.
+"""What is done to a model: pulled where there is room for it, with progress and a watchdog for silence; loaded, unloaded, deleted.
 
 By the native API: C(keep_alive) on /v1 is silently ignored (upstream-facts P3).
 """
@@ -26,7 +26,8 @@ from ..transport.credentials import quote
 from ..untrusted import size_of
 from . import dropin, presence
 from .catalogue import Size, not_in_registry, unauthorized
-from .daemon import Address, Answer, Daemon, loaded_models
+from .daemon import Address, Answer, Daemon, capabilities, find_loaded, identify, loaded_models
+from .model import Desired, Planned, find_listed, lacks_tools, note_loaded, plan_model, require_tools
 from .names import ModelName, is_same
 from .presence import UNIT
 from .systemd import Systemd
@@ -387,3 +388,125 @@ def _duration(text: str) -> int | str:
         return int(text)
     except ValueError:
         return text
+
+
+# How long a model that was pulled may be missing from the list, while another pull of it writes its manifest: milliseconds as a rule.
+_LISTED_S = 5.0
+# Deleting large files takes seconds on a slow disk.
+_DELETE_S = 60.0
+
+
+def converge(
+    daemon: Daemon,
+    desired: Desired,
+    find_gpus: Callable[[], dict[str, Any]],
+    check_mode: bool,
+    report: Report = silent,
+    planning: bool = False,
+    check_room: Callable[[ModelName, Size], None] = lambda _name, _size: None,
+) -> dict[str, Any]:
+    """Return the result of the module, as its RETURN block documents it, after doing what is wanted unless only checking.
+
+    Args:
+        daemon: Whose models.
+        desired: What is wanted.
+        find_gpus: See plan_model.
+        check_mode: Stop before the first change.
+        report: Is told how far a download is, and that a load has begun.
+        planning: See plan_model. Only with check_mode.
+        check_room: See plan_model.
+
+    Raises:
+        Failure: With the codes of docs/failure-codes.md, section Ollama.
+
+    """
+    planned = plan_model(daemon, desired, find_gpus, planning, check_room)
+    if not check_mode:
+        _apply(daemon, desired, planned, report)
+    return planned.result
+
+
+def _apply(daemon: Daemon, desired: Desired, planned: Planned, report: Report) -> None:
+    result, name = planned.result, planned.name
+    if planned.deletes is not None:
+        _delete(daemon, planned.deletes, str(name))
+    deadline = Deadline(desired.timeout)
+    for one in planned.unloads:
+        unload(daemon, one, deadline)
+    if name is not None and planned.size is not None:
+        _download(daemon, name, planned.size, desired, result, report)
+    if name is None or not planned.loads:
+        return
+    try:
+        _load(daemon, name, desired, result, report)
+    except Failure as failure:
+        if not result["progress"]:
+            raise
+        raise Failure(
+            failure.code,
+            f"{failure.message} What was downloaded of {name} stays on the disk ({format_bytes(result['size'] or 0)}): 'ollama rm "
+            f"{result['model']}' on the host deletes it.",
+            **failure.details,
+        ) from failure
+
+
+def _download(
+    daemon: Daemon, name: ModelName, size: Size, desired: Desired, result: dict[str, Any], report: Report
+) -> None:
+    result["progress"] = pull(daemon, name, desired.insecure_registry, desired.stall_timeout, size, report)
+    found = _await_listed(daemon, name)
+    if found is None:
+        raise Failure(
+            "pull_failed",
+            f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log ({daemon.log}).",
+        )
+    result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
+    known = capabilities(daemon, result["model"])
+    afterwards = _take_back(daemon, result["model"]) if lacks_tools(known, desired) else ""
+    require_tools(name, known, desired, result, afterwards)
+
+
+def _take_back(daemon: Daemon, name: str) -> str:
+    """Delete what this run has downloaded for nothing, and say so: what a model can do is known only once it is there."""
+    try:
+        deleted = daemon.ask("DELETE", "/api/delete", {"model": name}, _DELETE_S).status == 200
+    except Failure:
+        deleted = False
+    return (
+        " What was downloaded of it is deleted again."
+        if deleted
+        else " What was downloaded of it could not be deleted."
+    )
+
+
+def _await_listed(daemon: Daemon, name: ModelName) -> dict[str, Any] | None:
+    """Return the model that was pulled, None where it does not come: Ollama does not list one that another pull writes down again."""
+    deadline = Deadline(_LISTED_S)
+    while True:
+        found = find_listed(identify(daemon)[1], name)
+        if found is not None or not deadline.remaining:
+            return found
+        deadline.sleep(0.1)
+
+
+def _load(daemon: Daemon, name: ModelName, desired: Desired, result: dict[str, Any], report: Report) -> None:
+    # The daemon tells nothing more until it has loaded it.
+    report(Position("load", message=f"Loading {name}"))
+    load(daemon, result["model"], desired.keep_alive, desired.timeout)
+    entry = find_loaded(daemon, result["model"], result["digest"])
+    if entry is None:
+        raise Failure(
+            "model_not_loaded",
+            f"Ollama at {daemon} says that it has loaded {name}, but it is not in memory: it was pushed out at once, or the "
+            f"daemon has OLLAMA_KEEP_ALIVE=0. Look at its log ({daemon.log}), and at who else uses its models.",
+        )
+    note_loaded(name, entry, result)
+
+
+def _delete(daemon: Daemon, listed: str, name: str) -> None:
+    answer = daemon.ask("DELETE", "/api/delete", {"model": listed}, _DELETE_S)
+    if answer.status not in (200, 404):
+        raise Failure(
+            "model_not_deleted",
+            f"Ollama at {daemon} did not delete {name}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}).",
+        )

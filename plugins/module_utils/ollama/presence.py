@@ -246,31 +246,6 @@ def _identify(listeners: list[dict[str, Any]], port: int) -> None:
         raise Failure(failure.code, failure.message + more, **failure.details) from None
 
 
-def prove(machine: Machine, found: Found, port: int) -> None:
-    """Let nothing pass that is open to the network, nor an answer from somewhere else than this host.
-
-    Raises:
-        Failure: C(ollama_exposed), naming the addresses and the programs; C(ollama_not_started).
-
-    """
-    if found.exposed:
-        raise _exposed(found, port, _remedy(found, port, machine))
-    if found.listeners and not found.is_local:
-        named = ", ".join(f"[{one['address']}]" if ":" in one["address"] else one["address"] for one in found.listeners)
-        raise Failure(
-            "ollama_not_started",
-            f"Looked for Ollama on 127.0.0.1:{port}, where everything else asks for it, and it listens on {named} alone: OLLAMA_HOST says "
-            "so where it was started. Set it to 127.0.0.1 there, or stop that one.",
-        )
-    if not found.listeners and machine.exists("/proc/net/tcp"):
-        log = f"journalctl -u {found.unit.name}" if found.unit else "~/.ollama/serve.log of its user"
-        raise Failure(
-            "ollama_not_started",
-            f"Something answered as Ollama on 127.0.0.1:{port}, and no process of this host listens there: Ollama ended again at once "
-            f"({log}), or it is one outside of this Linux, as that of Windows is in a WSL with mirrored networking. Stop that one.",
-        )
-
-
 def refuse_what_is_not_ours(found: Found, port: int) -> None:
     """Stop before touching a daemon that another manager would start again, that we could not start again, or that we may not see.
 
@@ -283,17 +258,17 @@ def refuse_what_is_not_ours(found: Found, port: int) -> None:
     if any(one.origin.is_users or one.is_contained for one in found.open_strays) or not all(
         is_ollama(one) for one in others if one["process"]
     ):
-        raise _exposed(found, port, _remedy(found, port))
+        raise exposed_to(found, port, remedy_for(found, port))
     nameless = [one for one in found.open_strays if one.owner is None]
     if nameless:
-        raise _exposed(
+        raise exposed_to(
             found,
             port,
             f"The user of process {nameless[0].pid} has no name on this host, so it could not be started again: stop it where it was "
             "started, or set OLLAMA_HOST to 127.0.0.1 there.",
         )
     if found.own and found.own.is_exposed and found.is_taken:
-        raise _exposed(
+        raise exposed_to(
             found,
             port,
             f"The service {found.own.origin.unit} cannot go to 127.0.0.1, where another Ollama listens on that port already: stop the one "
@@ -301,7 +276,7 @@ def refuse_what_is_not_ours(found: Found, port: int) -> None:
         )
     if any(one["pid"] is None for one in others) and not (found.own and found.own.is_exposed):
         if os.geteuid() == 0:
-            raise _exposed(
+            raise exposed_to(
                 found, port, "Even root does not see here which process that is: stop it where it was started."
             )
         raise Failure(
@@ -311,7 +286,7 @@ def refuse_what_is_not_ours(found: Found, port: int) -> None:
         )
 
 
-def _exposed(found: Found, port: int, remedy: str) -> Failure:
+def exposed_to(found: Found, port: int, remedy: str) -> Failure:
     named = ", ".join(f"{one['address']} ({named_holder(one)})" for one in found.open_listeners)
     return Failure(
         "ollama_exposed",
@@ -328,7 +303,7 @@ def named_holder(listener: dict[str, Any]) -> str:
     return f"{listener['process'] or 'process'} {listener['pid']} of {owner}"
 
 
-def _remedy(found: Found, port: int, machine: Machine | None = None) -> str:
+def remedy_for(found: Found, port: int, machine: Machine | None = None) -> str:
     """Return what the user has to do about what we do not touch, or could not bring back."""
     users = next((one for one in found.holders if one.is_exposed and one.origin.is_users), None)
     if users:

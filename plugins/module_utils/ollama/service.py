@@ -6,95 +6,49 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ..failure import Failure
-from ..host.machine import Account, Machine, find_account
-from ..host.platform import read_platform
-from ..host.sockets import find_peers
-from ..host.tools import find_ollama_client
+from ..host.machine import Account, Machine
 from . import dropin, presence, processes
-from .presence import UNIT, Found, look, named_holder, prove, refuse_what_is_not_ours
+from .presence import UNIT, Found, exposed_to, look, named_holder, remedy_for
 from .processes import ProcessStart, UnitStart, wait_until_answering
-from .service_plan import VARIABLE, Desired, Report, own_setting, plan_adoption, plan_context
+from .service_plan import Desired, ProcessPlan, Report, UnitPlan, begin, plan_process, plan_unit
 from .systemd import Systemd, UnitState
 
-_NAMED = 10
 
+def prove(machine: Machine, found: Found, port: int) -> None:
+    """Let nothing pass that is open to the network, nor an answer from somewhere else than this host.
 
-def announce(machine: Machine, found: Found, port: int, report: Report, check_mode: bool) -> None:
-    """Put into the report what is open, to whom, and who is connected to it now."""
-    clients = Counter(find_peers(machine, port))
-    report.closed = {
-        "listeners": found.open_listeners,
-        "clients": [{"address": address, "connections": count} for address, count in sorted(clients.items())],
-    }
-    report.warnings.append(describe(found.open_listeners, clients, port, check_mode))
+    Raises:
+        Failure: C(ollama_exposed), naming the addresses and the programs; C(ollama_not_started).
 
-
-def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int, check_mode: bool) -> str:
-    """Return that as sentences."""
-    where = ", ".join(f"{one['address']} ({named_holder(one)})" for one in listeners)
-    every = any(one["scope"] == "any" for one in listeners)
-    names = [f"{name} ({count} connection{'s' if count > 1 else ''})" for name, count in clients.most_common(_NAMED)]
-    more = f" and {len(clients) - _NAMED} more" if len(clients) > _NAMED else ""
-    connected = f"Connected just now: {', '.join(names)}{more}." if names else "Nobody was connected just now."
-    whom = "every network of this host" if every else "the network of that address"
-    closed = "would be closed to them" if check_mode else "is closed to them now"
-    return (
-        f"Ollama on port {port} was found open to {whom}, without any password: it listened on {where}, and whoever reaches it could use, "
-        f"pull and delete models. It {closed}, and on 127.0.0.1 alone. {connected} Whoever needs it from outside uses the auth proxy with "
-        "its token."
-    )
-
-
-def start(machine: Machine, found: Found, unit: UnitState, desired: Desired, report: Report, check_mode: bool) -> None:
-    systemd, own = Systemd(machine), found.own
-    program = presence.program_of(machine, own.pid) if own else None
-    program = program or find_ollama_client(machine, find_account())["path"]
-    spark = dropin.spark_environment(machine, read_platform(machine).name, program)
-    chosen = plan_context(machine, found, unit, desired, report.before)
-    context = {VARIABLE: chosen.length} if chosen.length else {}
-    wanted = dropin.wanted_environment(desired.port, {**spark, **context, **desired.environment})
-    adopted, warnings = plan_adoption(machine, found, unit, wanted, report.before)
-    report.context = chosen.reason
-    report.warnings += warnings
-    own_keep_alive = own_setting(machine, unit, "OLLAMA_KEEP_ALIVE")
-    report.keep_alive = wanted.get("OLLAMA_KEEP_ALIVE") or (own_keep_alive.value if own_keep_alive else None)
-    report.after = dropin.render(wanted, adopted)
-    wanted = {**wanted, **adopted}
-    path = report.path or ""
-    write = report.before != report.after
-    needs = not found.is_taken if own is None else own.is_misplaced or _lacks(machine, own.pid, wanted, write)
-    if write:
-        report.plan(f"write {path}")
-    if desired.enabled and not unit.enabled:
-        report.plan(f"enable {unit.name}")
+    """
     if found.exposed:
-        refuse_what_is_not_ours(found, desired.port)
-        announce(machine, found, desired.port, report, check_mode)
-    for one in found.open_strays:
-        report.plan(f"stop process {one.pid}")
-    if own is None and found.is_taken:
-        report.warnings.append(
-            f"Ollama on port {desired.port} is not the service {unit.name}, but {_named(found)}: at the next boot the "
-            f"service runs in its place."
+        raise exposed_to(found, port, remedy_for(found, port, machine))
+    if found.listeners and not found.is_local:
+        named = ", ".join(f"[{one['address']}]" if ":" in one["address"] else one["address"] for one in found.listeners)
+        raise Failure(
+            "ollama_not_started",
+            f"Looked for Ollama on 127.0.0.1:{port}, where everything else asks for it, and it listens on {named} alone: OLLAMA_HOST says "
+            "so where it was started. Set it to 127.0.0.1 there, or stop that one.",
         )
-    elif needs:
-        report.plan(f"{'restart' if own else 'start'} {unit.name}")
-    if own and own.is_misplaced and not write and not unit.stale and _has_read(machine, unit, path):
-        raise _cannot_help(machine, unit, own.pid, wanted)
-    if check_mode:
-        failure = dropin.overruled_by(machine, dropin.foresee(machine, unit, path, wanted), wanted)
-        if failure:
-            raise failure
-        return
+    if not found.listeners and machine.exists("/proc/net/tcp"):
+        log = f"journalctl -u {found.unit.name}" if found.unit else "~/.ollama/serve.log of its user"
+        raise Failure(
+            "ollama_not_started",
+            f"Something answered as Ollama on 127.0.0.1:{port}, and no process of this host listens there: Ollama ended again at once "
+            f"({log}), or it is one outside of this Linux, as that of Windows is in a WSL with mirrored networking. Stop that one.",
+        )
+
+
+def _start_unit(
+    machine: Machine, found: Found, unit: UnitState, desired: Desired, report: Report, planned: UnitPlan
+) -> None:
+    systemd, own = Systemd(machine), found.own
+    wanted, write = planned.wanted, planned.writes
     if write:
-        dropin.write(machine, path, report.after)
+        dropin.write(machine, report.path or "", report.after)
     if write or unit.stale:
         systemd.do("daemon-reload")
     _check_files(machine, systemd, unit.name, wanted, report, write)
@@ -102,7 +56,7 @@ def start(machine: Machine, found: Found, unit: UnitState, desired: Desired, rep
         systemd.do("enable", unit.name)
     for one in found.open_strays:
         processes.stop(one.pid, machine)
-    if needs:
+    if planned.starts:
         report.restarted = own is not None
         try:
             systemd.do("restart", unit.name)
@@ -111,12 +65,6 @@ def start(machine: Machine, found: Found, unit: UnitState, desired: Desired, rep
             if write and own and not own.is_misplaced:
                 raise _go_back(machine, systemd, unit.name, desired, report, failure) from failure
             raise
-
-
-def _named(found: Found) -> str:
-    return ", ".join(f"process {one.pid}{' in a container' if one.is_contained else ''}" for one in found.strays) or (
-        "another user's process"
-    )
 
 
 def _go_back(
@@ -132,39 +80,6 @@ def _go_back(
     except Failure:
         outcome = "but with it the service does not answer either"
     return Failure(failure.code, f"{failure.message} Its drop-in was put back as it was, {outcome}.", **failure.details)
-
-
-def _has_read(machine: Machine, unit: UnitState, path: str) -> bool:
-    """Tell whether the unit's process was started when our drop-in was there already, so that another start would be the same."""
-    try:
-        written = time.time() - machine.path(path).stat().st_mtime
-    except OSError:
-        return False
-    return unit.started > 0 and time.monotonic() - unit.started < written
-
-
-def _cannot_help(machine: Machine, unit: UnitState, pid: int, wanted: dict[str, str]) -> Failure:
-    """Return the failure for a daemon that was started with our drop-in and is not on 127.0.0.1 all the same."""
-    failure = dropin.overruled_by(machine, unit, wanted)
-    if failure:
-        return failure
-    got = (presence.environment_of(machine, pid) or {}).get("OLLAMA_HOST")
-    given = f"was given OLLAMA_HOST={got}" if got is not None else "has no OLLAMA_HOST in its environment"
-    place = dropin.command_of(machine, unit)
-    return dropin.overruled(
-        {"OLLAMA_HOST": place},
-        f"The service {unit.name} was started with our drop-in, and its process {pid} {given} and is not on 127.0.0.1: the command of "
-        f"ExecStart= ({place}) sets it, so another start would be the same.",
-    )
-
-
-def _lacks(machine: Machine, pid: int, wanted: dict[str, str], write: bool) -> bool:
-    """A daemon that listens where it should keeps its loaded models, however it came to do so; it may lack a variable."""
-    more = {name: value for name, value in wanted.items() if name != "OLLAMA_HOST"}
-    running = presence.environment_of(machine, pid)
-    if running is None:
-        return write and bool(more)
-    return any(running.get(name) != value for name, value in more.items())
 
 
 def _check_files(
@@ -195,15 +110,17 @@ def converge(machine: Machine, account: Account, desired: Desired, check_mode: b
     """
     if desired.state == "absent":
         return _remove(machine, check_mode), look(machine, desired.port, ask=False)
-    found = look(machine, desired.port)
-    report = Report(path=dropin.path_for(found.unit.name if found.unit else UNIT))
-    report.before = report.after = dropin.read(machine, report.path or "") or ""
+    report, found = begin(machine, desired.port)
     if desired.state == "stopped":
         _stop(machine, found, report, check_mode)
     elif found.unit:
-        start(machine, found, found.unit, desired, report, check_mode)
+        of_unit = plan_unit(machine, found, found.unit, desired, report, check_mode)
+        if not check_mode:
+            _start_unit(machine, found, found.unit, desired, report, of_unit)
     else:
-        _start_process(machine, account, found, desired, report, check_mode)
+        of_process = plan_process(machine, account, found, desired, report, check_mode)
+        if not check_mode:
+            _start_process(machine, desired, of_process)
     if not check_mode:
         found = look(machine, desired.port)
     if not check_mode and desired.state == "started":
@@ -211,62 +128,15 @@ def converge(machine: Machine, account: Account, desired: Desired, check_mode: b
     return report, found
 
 
-def _start_process(
-    machine: Machine, account: Account, found: Found, desired: Desired, report: Report, check_mode: bool
-) -> None:
-    """Without a unit: bring back what is exposed as whoever ran it, start what does not run as C(account)."""
-    report.path, report.before, report.after = None, "", ""
-    wanted = dropin.wanted_environment(desired.port, desired.environment)
-    report.warnings.append(
-        f"Ollama on port {desired.port} is a process and no service: nothing starts it again after a reboot. Give this host a unit "
-        f"{UNIT} (ollama_install makes one with the Ollama that it installs in mode: system)."
-        if Systemd.is_running(machine)
-        else f"Ollama on port {desired.port} is a process and no service, since no systemd runs here: nothing starts it again after a "
-        "reboot."
-    )
-    local = presence.environment_of(machine, found.local.pid) if found.local else None
-    report.keep_alive = desired.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
-    # Beside one that is right already, one on another address of loopback does no harm.
-    stopped = found.open_strays if found.is_taken else found.misplaced_strays
-    if found.is_taken and not found.exposed:
-        return
-    if found.exposed:
-        refuse_what_is_not_ours(found, desired.port)
-        announce(machine, found, desired.port, report, check_mode)
-    chosen = plan_context(machine, found, None, desired, "")
-    program: str | None = None
-    environment = {"PATH": machine.environ.get("PATH", os.defpath)}
-    if stopped:
-        first = stopped[0]
-        account = find_account(first.owner)
-        program = presence.program_of(machine, first.pid)
-        environment = presence.environment_of(machine, first.pid) or environment
-    if chosen.length and VARIABLE not in environment:
-        report.context = chosen.reason
-        wanted = {**wanted, VARIABLE: str(chosen.length)}
-    # Looked for as well where the program that runs was replaced by another.
-    program = program or find_ollama_client(machine, account)["path"]
-    if program is None and not found.is_taken:
-        raise Failure(
-            "ollama_not_installed",
-            f"Looked for the program ollama on PATH, in the system's folders and in {account.home}/.local/bin, and found none. "
-            "Install it (module ollama_install).",
-        )
-    for one in stopped:
-        report.plan(f"stop process {one.pid}")
-    if not found.is_taken:
-        report.plan(f"start {program} serve as {account.name}")
-        report.restarted = found.running
-    if check_mode:
-        return
-    replaced = [one for one in stopped if one.owner == account.name] if program and not found.is_taken else []
-    for one in stopped:
+def _start_process(machine: Machine, desired: Desired, planned: ProcessPlan) -> None:
+    account = planned.account
+    replaced = [one for one in planned.stopped if one.owner == account.name] if planned.program else []
+    for one in planned.stopped:
         if one not in replaced:
             processes.stop(one.pid, machine)
-    if program and not found.is_taken:
-        given = {**environment, **wanted}
-        process = processes.start(machine, program, account, given, [one.pid for one in replaced])
-        wait_until_answering(desired, ProcessStart(process, processes.log_of(account, given)))
+    if planned.program:
+        process = processes.start(machine, planned.program, account, planned.environment, [one.pid for one in replaced])
+        wait_until_answering(desired, ProcessStart(process, processes.log_of(account, planned.environment)))
 
 
 def _stop(machine: Machine, found: Found, report: Report, check_mode: bool) -> None:

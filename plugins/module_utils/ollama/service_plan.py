@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the service should get: the context that agents need where the host has memory, and what a daemon started by hand was given.
+"""What is to be done for Ollama to run on loopback, as a service or a process, and with which context. Looks only; service.py acts.
 
 Ollama cuts a prompt that is longer than its context, says so in its log alone, and takes 4096 tokens where there is no large GPU: a model
 is judged then by a prompt whose tools it never saw.
@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..failure import Failure
 from ..host.gpus import find_gpus, parse_meminfo
-from ..host.machine import Machine, acting_as, find_account
+from ..host.machine import Account, Machine, acting_as, find_account
 from ..host.platform import read_platform
+from ..host.sockets import find_peers
+from ..host.tools import find_ollama_client
 from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import STARTERS
 from .daemon import Address, Daemon, identify, loaded_models, model_details
 from .names import is_same
-from .presence import Found, Holder
-from .systemd import UnitState
+from .presence import UNIT, Found, Holder, look, named_holder, refuse_what_is_not_ours
+from .systemd import Systemd, UnitState
 
 
 @dataclass(frozen=True)
@@ -278,3 +282,219 @@ def _may_write(user: str, folder: str, machine: Machine) -> bool:
             return os.access(machine.path(folder), os.W_OK | os.X_OK, effective_ids=True)
     except (Failure, OSError, NotImplementedError):
         return False
+
+
+# Of those who are connected, so many are named.
+_NAMED = 10
+
+
+def announce(machine: Machine, found: Found, port: int, report: Report, check_mode: bool) -> None:
+    """Put into the report what is open, to whom, and who is connected to it now."""
+    clients = Counter(find_peers(machine, port))
+    report.closed = {
+        "listeners": found.open_listeners,
+        "clients": [{"address": address, "connections": count} for address, count in sorted(clients.items())],
+    }
+    report.warnings.append(describe(found.open_listeners, clients, port, check_mode))
+
+
+def describe(listeners: list[dict[str, Any]], clients: Counter[str], port: int, check_mode: bool) -> str:
+    """Return that as sentences."""
+    where = ", ".join(f"{one['address']} ({named_holder(one)})" for one in listeners)
+    every = any(one["scope"] == "any" for one in listeners)
+    names = [f"{name} ({count} connection{'s' if count > 1 else ''})" for name, count in clients.most_common(_NAMED)]
+    more = f" and {len(clients) - _NAMED} more" if len(clients) > _NAMED else ""
+    connected = f"Connected just now: {', '.join(names)}{more}." if names else "Nobody was connected just now."
+    whom = "every network of this host" if every else "the network of that address"
+    closed = "would be closed to them" if check_mode else "is closed to them now"
+    return (
+        f"Ollama on port {port} was found open to {whom}, without any password: it listened on {where}, and whoever reaches it could use, "
+        f"pull and delete models. It {closed}, and on 127.0.0.1 alone. {connected} Whoever needs it from outside uses the auth proxy with "
+        "its token."
+    )
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """What is to be done about the unit: the drop-in with these variables written or not, the unit started or not."""
+
+    wanted: dict[str, str]
+    writes: bool
+    starts: bool
+
+
+def plan_unit(
+    machine: Machine, found: Found, unit: UnitState, desired: Desired, report: Report, check_mode: bool
+) -> UnitPlan:
+    """Put into the report what has to be done for the service to run as wanted, and return it.
+
+    Raises:
+        Failure: C(ollama_exposed), C(root_needed) and C(drop_in_overruled): nothing that may be done would help.
+
+    """
+    own = found.own
+    program = presence.program_of(machine, own.pid) if own else None
+    program = program or find_ollama_client(machine, find_account())["path"]
+    spark = dropin.spark_environment(machine, read_platform(machine).name, program)
+    chosen = plan_context(machine, found, unit, desired, report.before)
+    context = {VARIABLE: chosen.length} if chosen.length else {}
+    wanted = dropin.wanted_environment(desired.port, {**spark, **context, **desired.environment})
+    adopted, warnings = plan_adoption(machine, found, unit, wanted, report.before)
+    report.context = chosen.reason
+    report.warnings += warnings
+    own_keep_alive = own_setting(machine, unit, "OLLAMA_KEEP_ALIVE")
+    report.keep_alive = wanted.get("OLLAMA_KEEP_ALIVE") or (own_keep_alive.value if own_keep_alive else None)
+    report.after = dropin.render(wanted, adopted)
+    wanted = {**wanted, **adopted}
+    path = report.path or ""
+    write = report.before != report.after
+    needs = not found.is_taken if own is None else own.is_misplaced or _lacks(machine, own.pid, wanted, write)
+    if write:
+        report.plan(f"write {path}")
+    if desired.enabled and not unit.enabled:
+        report.plan(f"enable {unit.name}")
+    if found.exposed:
+        refuse_what_is_not_ours(found, desired.port)
+        announce(machine, found, desired.port, report, check_mode)
+    for one in found.open_strays:
+        report.plan(f"stop process {one.pid}")
+    if own is None and found.is_taken:
+        report.warnings.append(
+            f"Ollama on port {desired.port} is not the service {unit.name}, but {_named(found)}: at the next boot the "
+            f"service runs in its place."
+        )
+    elif needs:
+        report.plan(f"{'restart' if own else 'start'} {unit.name}")
+    if own and own.is_misplaced and not write and not unit.stale and _has_read(machine, unit, path):
+        raise _cannot_help(machine, unit, own.pid, wanted)
+    if check_mode:
+        failure = dropin.overruled_by(machine, dropin.foresee(machine, unit, path, wanted), wanted)
+        if failure:
+            raise failure
+    return UnitPlan(wanted, write, needs)
+
+
+def _named(found: Found) -> str:
+    return ", ".join(f"process {one.pid}{' in a container' if one.is_contained else ''}" for one in found.strays) or (
+        "another user's process"
+    )
+
+
+def _has_read(machine: Machine, unit: UnitState, path: str) -> bool:
+    """Tell whether the unit's process was started when our drop-in was there already, so that another start would be the same."""
+    try:
+        written = time.time() - machine.path(path).stat().st_mtime
+    except OSError:
+        return False
+    return unit.started > 0 and time.monotonic() - unit.started < written
+
+
+def _cannot_help(machine: Machine, unit: UnitState, pid: int, wanted: dict[str, str]) -> Failure:
+    """Return the failure for a daemon that was started with our drop-in and is not on 127.0.0.1 all the same."""
+    failure = dropin.overruled_by(machine, unit, wanted)
+    if failure:
+        return failure
+    got = (presence.environment_of(machine, pid) or {}).get("OLLAMA_HOST")
+    given = f"was given OLLAMA_HOST={got}" if got is not None else "has no OLLAMA_HOST in its environment"
+    place = dropin.command_of(machine, unit)
+    return dropin.overruled(
+        {"OLLAMA_HOST": place},
+        f"The service {unit.name} was started with our drop-in, and its process {pid} {given} and is not on 127.0.0.1: the command of "
+        f"ExecStart= ({place}) sets it, so another start would be the same.",
+    )
+
+
+def _lacks(machine: Machine, pid: int, wanted: dict[str, str], write: bool) -> bool:
+    """A daemon that listens where it should keeps its loaded models, however it came to do so; it may lack a variable."""
+    more = {name: value for name, value in wanted.items() if name != "OLLAMA_HOST"}
+    running = presence.environment_of(machine, pid)
+    if running is None:
+        return write and bool(more)
+    return any(running.get(name) != value for name, value in more.items())
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """What is to be done where no unit runs Ollama: the processes to stop, and the program to start, None for none."""
+
+    stopped: list[Holder]
+    program: str | None
+    account: Account
+    environment: dict[str, str]
+
+
+def plan_process(
+    machine: Machine, account: Account, found: Found, desired: Desired, report: Report, check_mode: bool
+) -> ProcessPlan:
+    """Without a unit: bring back what is exposed as whoever ran it, start what does not run as C(account).
+
+    Raises:
+        Failure: C(ollama_not_installed), C(ollama_exposed), C(root_needed).
+
+    """
+    report.path, report.before, report.after = None, "", ""
+    wanted = dropin.wanted_environment(desired.port, desired.environment)
+    report.warnings.append(
+        f"Ollama on port {desired.port} is a process and no service: nothing starts it again after a reboot. Give this host a unit "
+        f"{UNIT} (ollama_install makes one with the Ollama that it installs in mode: system)."
+        if Systemd.is_running(machine)
+        else f"Ollama on port {desired.port} is a process and no service, since no systemd runs here: nothing starts it again after a "
+        "reboot."
+    )
+    local = presence.environment_of(machine, found.local.pid) if found.local else None
+    report.keep_alive = desired.environment.get("OLLAMA_KEEP_ALIVE") or (local or {}).get("OLLAMA_KEEP_ALIVE")
+    # Beside one that is right already, one on another address of loopback does no harm.
+    stopped = found.open_strays if found.is_taken else found.misplaced_strays
+    if found.is_taken and not found.exposed:
+        return ProcessPlan([], None, account, {})
+    if found.exposed:
+        refuse_what_is_not_ours(found, desired.port)
+        announce(machine, found, desired.port, report, check_mode)
+    chosen = plan_context(machine, found, None, desired, "")
+    program: str | None = None
+    environment = {"PATH": machine.environ.get("PATH", os.defpath)}
+    if stopped:
+        first = stopped[0]
+        account = find_account(first.owner)
+        program = presence.program_of(machine, first.pid)
+        environment = presence.environment_of(machine, first.pid) or environment
+    if chosen.length and VARIABLE not in environment:
+        report.context = chosen.reason
+        wanted = {**wanted, VARIABLE: str(chosen.length)}
+    # Looked for as well where the program that runs was replaced by another.
+    program = program or find_ollama_client(machine, account)["path"]
+    if program is None and not found.is_taken:
+        raise Failure(
+            "ollama_not_installed",
+            f"Looked for the program ollama on PATH, in the system's folders and in {account.home}/.local/bin, and found none. "
+            "Install it (module ollama_install).",
+        )
+    for one in stopped:
+        report.plan(f"stop process {one.pid}")
+    if not found.is_taken:
+        report.plan(f"start {program} serve as {account.name}")
+        report.restarted = found.running
+    return ProcessPlan(stopped, None if found.is_taken else program, account, {**environment, **wanted})
+
+
+def begin(machine: Machine, port: int) -> tuple[Report, Found]:
+    """Return a report of what our drop-in is now, and what there is on the port."""
+    found = look(machine, port)
+    report = Report(path=dropin.path_for(found.unit.name if found.unit else UNIT))
+    report.before = report.after = dropin.read(machine, report.path or "") or ""
+    return report, found
+
+
+def plan_start(machine: Machine, account: Account, desired: Desired) -> tuple[Report, Found]:
+    """Return what would be done for Ollama to run on loopback, and what there is.
+
+    Raises:
+        Failure: With the codes of docs/failure-codes.md, section Ollama.
+
+    """
+    report, found = begin(machine, desired.port)
+    if found.unit:
+        plan_unit(machine, found, found.unit, desired, report, check_mode=True)
+    else:
+        plan_process(machine, account, found, desired, report, check_mode=True)
+    return report, found

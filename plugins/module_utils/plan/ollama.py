@@ -13,8 +13,8 @@ from ..endpoint.validate import Endpoint
 from ..failure import Failure
 from ..ollama import model as models
 from ..ollama.daemon import Address, Daemon
-from ..ollama.service import converge as converge_service
 from ..ollama.service_plan import Desired as DesiredService
+from ..ollama.service_plan import plan_start
 from ..route.route import build_route
 from .choice import unknown_ollama
 from .ollama_decision import decide, route_fields, short_context
@@ -68,7 +68,7 @@ def _service(at: Context, decision: Mapping[str, Any]) -> None:
         model=decision["expected_model"] or None,
     )
     try:
-        report, found = converge_service(at.machine, at.account, desired, check_mode=True)
+        report, found = plan_start(at.machine, at.account, desired)
     except Failure as failure:
         at.refusals.append(failure)
         return
@@ -90,7 +90,7 @@ def _model(at: Context, decision: Mapping[str, Any], is_there: bool) -> dict[str
     daemon = Daemon(Address("127.0.0.1", settings["preflight_ollama_port"]))
     gpus = {**host["gpus"], "host_available_mib": host["memory"]["available_mib"]}
     try:
-        result = models.converge(daemon, desired, lambda: gpus, check_mode=True, planning=not is_there)
+        result = models.plan_model(daemon, desired, lambda: gpus, planning=not is_there).result
     except Failure as failure:
         if is_there and failure.code in _NOT_THERE:
             at.steps += verify("model", f"the models of this host are known once Ollama runs: {failure.message}")

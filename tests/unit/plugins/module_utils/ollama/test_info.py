@@ -21,9 +21,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
     Address,
     Daemon,
-    describe,
     parse_address,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import model_work
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired, converge
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress, converge
 
 NO_GPU = {"memory_total_mib": 0, "memory_available_mib": None}
 

@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, Holder, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, Holder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.processes import reason_in
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge, prove
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
     Systemd,
