@@ -86,7 +86,8 @@ class ActionModule(ActionBase):
                 raise
             return self._unreachable(error, options["playbook"], started)
         if "refusals" not in plan:
-            return plan
+            # The document is ours to make: a host that sent one would speak for any other.
+            return {name: value for name, value in plan.items() if name != "document"}
         if options["collect"]:
             return {"changed": False, "document": self._document(plan)}
         plan["lines"] = lines_of(plan)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import calendar
 import json
+import math
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,13 +17,15 @@ from xml.etree import ElementTree
 
 from ..module_utils.status import metrics
 from ..module_utils.status.check import HEALTHY, NOT_PROBED
-from ..module_utils.status.document import DEGRADED, DOWN, EXIT_CODES, HEALTHY_HOST, UNREACHABLE
+from ..module_utils.status.document import DEGRADED, DOWN, HEALTHY_HOST, UNREACHABLE
 
 SCHEMA = 1
 # The worst first, as a person has to act.
 STATES = (DOWN, UNREACHABLE, DEGRADED, HEALTHY_HOST)
 # As many runs as fit beside each other on a phone.
 RUNS_SHOWN = 30
+# Characters that no XML 1.0 may hold, not even escaped (https://www.w3.org/TR/xml/#charsets); ElementTree writes them.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Document = Mapping[str, Any]
 
@@ -68,27 +72,66 @@ def problem_of_document(content: Any) -> str | None:
     """Return why this is no document that can be shown; None where it is one."""
     if not isinstance(content, dict) or content.get("schema") != 1:
         return "it is no host document of schema 1"
-    if content.get("state") not in EXIT_CODES or content.get("exit_code") not in (0, 1, 2):
+    if content.get("state") not in STATES or content.get("exit_code") not in (0, 1, 2):
         return "its state is none that this release knows"
-    texts = all(isinstance(content.get(name), str) for name in ("host", "collected", "collection", "reason"))
-    if not texts or seconds_of(content["collected"]) is None or not _is_whole(content):
+    if not _fits(content, _DOCUMENT) or seconds_of(content["collected"]) is None:
         return "fields are missing, or of another type"
     return None
-
-
-def _is_whole(content: Mapping[str, Any]) -> bool:
-    checks, drift = content.get("checks"), content.get("drift")
-    lists = [checks, (drift or {}).get("steps", []), (drift or {}).get("refusals", []), content.get("truncated")]
-    parts = [content.get(name) for name in ("facts", "route", "drift", "last_failure")]
-    return all(isinstance(one, list) for one in lists) and all(one is None or isinstance(one, dict) for one in parts)
 
 
 def problem_of_run(content: Any) -> str | None:
     """Return why this is no run that can be shown; None where it is one."""
     whole = isinstance(content, dict) and content.get("schema") == SCHEMA and isinstance(content.get("hosts"), dict)
-    if not whole or seconds_of(content.get("when")) is None or not isinstance(content.get("counts"), dict):
+    if not whole or seconds_of(content.get("when")) is None:
         return "it is no run of schema 1"
+    if not _fits(content.get("counts"), dict.fromkeys(STATES, _is_number)):
+        return "its counts are none"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Tell whether a value has a shape: a type or a judge of it, a list of one shape, fields, or one of several shapes."""
+    if isinstance(shape, tuple):
+        return any(_fits(value, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(name in value and _fits(value[name], one) for name, one in shape.items())
+    if isinstance(shape, type):
+        return isinstance(value, shape)
+    return bool(shape(value))
+
+
+_NOTHING = type(None)
+# What a report computes with. A document may be of another release, or copied here by halves: that one is passed over, not all.
+_DOCUMENT = {
+    **dict.fromkeys(("host", "collected", "collection", "reason"), str),
+    **dict.fromkeys(("provider", "model", "last_success"), _is_text),
+    "checks": [{"name": _is_text, "state": _is_text, "detail": _is_text, "latency": _is_number}],
+    "route": (_NOTHING, dict),
+    "facts": (
+        _NOTHING,
+        {
+            "engines": dict,
+            "memory_total_mib": _is_number,
+            "memory_available_mib": _is_number,
+            "gpus": [
+                {"index": _is_number, "name": _is_text, "memory_total_mib": _is_number, "memory_free_mib": _is_number}
+            ],
+        },
+    ),
+    "drift": (_NOTHING, {"differs": bool, "steps": [{"download_bytes": _is_number}], "refusals": [dict]}),
+    "last_failure": (_NOTHING, {"when": _is_text, "code": _is_text, "message": _is_text}),
+    "truncated": [str],
+}
 
 
 def as_json(fleet: Mapping[str, Any]) -> str:
@@ -126,7 +169,7 @@ def as_junit(fleet: Mapping[str, Any]) -> str:
     for name in ("tests", "failures", "errors"):
         root.set(name, str(totals[name]))
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return _NOT_XML.sub(" ", ElementTree.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def _cases(host: Document) -> Iterable[tuple[str, str, str, str, float]]:

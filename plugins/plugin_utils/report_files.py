@@ -11,6 +11,7 @@ report.json, report.html, junit.xml, metrics.prom
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,11 +34,15 @@ from .report_page import as_html
 
 # Runs beyond that are removed: of an hourly collector that is six weeks.
 _RUNS_KEPT = 1000
+# File systems take 255 bytes; beside it come a hash, the ending, and what a file is called while it is written.
+_LONGEST_NAME = 200
 
 
 def file_name(host: str) -> str:
     """Return the name of a host's document: names of an inventory may have a slash, or be C(..)."""
     name = quote(host, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(host.encode()).hexdigest()[:16]}"
     return f"%2E{name[1:]}.json" if name.startswith(".") else f"{name}.json"
 
 
@@ -111,6 +116,8 @@ def _read(path: Path, problem_of: Callable[[Any], str | None]) -> Any:
     """Return the content of a file, or as a text why it is of no use; None where it is not there."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        # Half a pair of UTF-16, which JSON can hold and no file.
+        json.dumps(content, ensure_ascii=False).encode()
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

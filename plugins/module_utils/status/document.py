@@ -36,6 +36,11 @@ NOT_COMPARED: Mapping[str, Any] = {"differs": False, "steps": [], "refusals": []
 # Numbers that every reader of JSON can hold.
 _LARGEST = 2**53
 
+# What the controller says itself. It is not cut, nor masked: a host is found by its name, and a key may well be "gpu" or "healthy".
+_OWN = ("schema", "host", "collected", "collection", "state", "exit_code")
+# Of what a host sends, these are numbers and no text, whatever it sends: a report computes with them.
+_NUMBERS = ("latency", "download_bytes", "index", "memory_total_mib", "memory_free_mib")
+
 _CHECK = ("name", "state", "url", "code", "detail", "latency")
 _STEP = ("id", "reason", "interrupts", "download_bytes")
 _GPU = ("index", "name", "driver_version", "memory_total_mib", "memory_free_mib")
@@ -165,7 +170,13 @@ def _document(name: str, collected: str, collection: str, state: str, reason: st
 
 def _chosen(found: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return these fields of it, each a text, a number, a truth value or nothing."""
-    return {name: _scalar(object_of(found).get(name)) for name in names}
+    values = object_of(found)
+    return {name: (_number if name in _NUMBERS else _scalar)(values.get(name)) for name in names}
+
+
+def _number(value: Any) -> Any:
+    """Return a size or a time; None for anything else."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _scalar(value: Any) -> Any:
@@ -178,8 +189,8 @@ def _facts(host: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **_chosen(host, ("platform", "kernel", "architecture")),
         "distribution": " ".join(str(distribution[one]) for one in ("id", "version") if distribution.get(one)) or None,
-        "memory_total_mib": _scalar(memory.get("total_mib")),
-        "memory_available_mib": _scalar(memory.get("available_mib")),
+        "memory_total_mib": _number(memory.get("total_mib")),
+        "memory_available_mib": _number(memory.get("available_mib")),
         "gpus": [{**_chosen(one, _GPU), "unified_memory": bool(one.get("unified_memory"))} for one in devices],
         "gpu_problem": _scalar(gpus.get("problem")),
         "engines": {name: _scalar(_version(name, object_of(host.get(name)))) for name in _ENGINES},
@@ -202,7 +213,10 @@ def _bounded(document: dict[str, Any], secrets: Iterable[str]) -> dict[str, Any]
     hidden = sorted({one for one in secrets if one and one not in PLACEHOLDERS}, key=len, reverse=True)
     for longest_list, longest_text in _CUTS:
         cut: set[str] = set()
-        bounded = {name: _cut(value, longest_list, longest_text, hidden, name, cut) for name, value in document.items()}
+        bounded = {
+            name: value if name in _OWN else _cut(value, longest_list, longest_text, hidden, name, cut)
+            for name, value in document.items()
+        }
         bounded["truncated"] = sorted(cut)
         if len(render(bounded).encode()) <= LIMIT:
             return bounded

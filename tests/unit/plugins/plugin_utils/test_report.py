@@ -127,7 +127,7 @@ def test_a_hostile_host_paints_nothing_into_any_output() -> None:
     found["host"]["gpus"]["devices"][0]["name"] = EVIL
     found["host"]["kernel"] = EVIL
     made = [
-        document.build(f"{EVIL}]]>\x00", report_fleet.NOW, "1", found),
+        document.build(f"{EVIL}]]>\x00\ufffe\nnemoclaw_inference_up 1", report_fleet.NOW, "1", found),
         document.unreachable("b", report_fleet.NOW, "1", EVIL),
     ]
     runs = [{"schema": 1, "when": report_fleet.NOW, "exit_code": 2, "counts": {EVIL: 3}, "hosts": {"b": EVIL}}] * 2
@@ -213,6 +213,14 @@ def test_no_name_leaves_the_folder(host: str, expected: str) -> None:
     assert report_files.file_name(host) == expected
 
 
+def test_names_that_no_file_can_have_get_files_of_their_own(tmp_path: Path) -> None:
+    names = [f"{'実' * 100}-{number}" for number in range(2)]
+    report_files.keep(
+        tmp_path, [document.unreachable(one, report_fleet.NOW, "1", "") for one in names], report_fleet.NOW
+    )
+    assert [one["host"] for one in report_files.read_fleet(tmp_path)[0]["hosts"]] == names
+
+
 def test_the_folder_is_the_users_own_and_the_same_documents_give_the_same_report(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "report"
     report_files.keep(folder, report_fleet.documents(4), report_fleet.NOW)
@@ -254,14 +262,32 @@ def test_what_cannot_be_shown_is_passed_over_and_named(tmp_path: Path) -> None:
         "[]",
         *(
             json.dumps({**good, **more})
-            for more in ({"schema": 2}, {"state": "?"}, {"checks": None}, {"collected": "x"})
+            for more in (
+                {"schema": 2},
+                {"state": "?"},
+                {"state": []},
+                {"checks": None},
+                {"checks": [1]},
+                {"checks": [{**good["checks"][0], "latency": "slow"}]},
+                {"checks": [{**good["checks"][0], "latency": float("nan")}]},
+                {"checks": [{"name": "backend"}]},
+                {"collected": "x"},
+                {"drift": {"steps": [], "refusals": []}},
+                {"drift": {"differs": True, "steps": [None], "refusals": []}},
+                {"facts": {**good["facts"], "gpus": None}},
+                {"facts": {**good["facts"], "gpus": [{**good["facts"]["gpus"][0], "memory_total_mib": "much"}]}},
+                {"last_failure": {"code": "timeout"}},
+                {"reason": "\ud800"},
+            )
         ),
     ]
     for number, text in enumerate(bad):
         (tmp_path / "documents" / f"bad-{number}.json").write_text(text, encoding="utf-8")
-    (tmp_path / "runs" / "x.json").write_text('{"schema": 1}', encoding="utf-8")
+    run = json.loads(next((tmp_path / "runs").glob("*.json")).read_text(encoding="utf-8"))
+    for number, one in enumerate(({"schema": 1}, {**run, "counts": {"down": "x"}})):
+        (tmp_path / "runs" / f"{number}.json").write_text(json.dumps(one), encoding="utf-8")
     fleet, problems = report_files.read_fleet(tmp_path)
-    assert (len(fleet["hosts"]), len(problems)) == (2, len(bad) + 1)
+    assert (len(fleet["hosts"]), len(problems)) == (2, len(bad) + 2)
     assert all("is passed over: " in one for one in problems)
 
 

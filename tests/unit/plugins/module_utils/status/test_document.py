@@ -130,6 +130,22 @@ def test_a_secret_that_a_server_quoted_is_masked_before_anything_is_cut() -> Non
     assert "x refused" not in made
 
 
+def test_a_key_that_is_a_word_of_ours_masks_neither_the_host_nor_its_state() -> None:
+    name = f"gpu  1{'x' * 3000}"
+    made = document.build(name, NOW, "0.2.0", plan_of([FINE]), ["healthy", "gpu", "2026", "1"])
+    assert (made["host"], made["state"], made["collected"]) == (name, "healthy", NOW)
+
+
+def test_a_number_is_a_number_whatever_a_host_sends() -> None:
+    gpu = {**GPU, "memory_total_mib": "much", "memory_free_mib": -5, "index": [1]}
+    found = plan_of([{**FINE, "latency": "slow"}], steps=[{**STEP, "download_bytes": True}])
+    found["host"] = {**HOST, "gpus": {"devices": [gpu]}, "memory": {"total_mib": "x", "available_mib": None}}
+    made = build(found)
+    assert made["checks"][0]["latency"] is made["drift"]["steps"][0]["download_bytes"] is None
+    assert [made["facts"]["gpus"][0][one] for one in ("memory_total_mib", "memory_free_mib", "index")] == [None] * 3
+    assert made["facts"]["memory_total_mib"] is None
+
+
 def test_an_unreachable_host_keeps_what_an_earlier_document_knows() -> None:
     before = build(plan_of([FINE]))
     made = document.remember(document.unreachable("gpu-1", NOW, "0.2.0", "ssh: no route to host"), before)
