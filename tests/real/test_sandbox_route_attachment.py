@@ -227,6 +227,26 @@ def test_what_is_refused_before_anything_is_changed(host: Attached, first: Wante
     assert host.give(first, sandbox=SANDBOX)["proved"], "whoever names it has it made again"
 
 
+def test_what_a_neighbour_has_stays_until_the_proof(
+    host: Attached, first: Wanted, second: Wanted, llama: Llama
+) -> None:
+    host.give(first, sandbox="neighbour")
+    host.add_sandbox(SANDBOX)
+    # The first route of this sandbox: nothing is attached to it, but the neighbour has the same provider.
+    wrong = Wanted(first.base_url, OTHER_KEY)
+    assert refused(host, wrong, sandbox=SANDBOX).code == "sandbox_key_refused"
+    assert refused(host, BROKEN, sandbox=SANDBOX, may_share=True).code == "sandbox_upstream_down"
+    assert host.give(second, sandbox=SANDBOX, may_share=True)["proved"]
+    assert host.server.known()["sandboxes"] == {"neighbour": [PROVIDER], SANDBOX: [PROVIDER]}
+    assert not host.give(second)["changed"]
+    switched = Wanted(llama("good", api_key=OTHER_KEY).root_url, OTHER_KEY, provider="anthropicCompatible")
+    name = switched.route["provider_name"]
+    planned = host.check(switched)
+    assert host.give(switched)["actions"] == planned["actions"]
+    assert f"delete the provider {PROVIDER}" not in planned["actions"]
+    assert host.server.known()["sandboxes"] == {"neighbour": [PROVIDER], SANDBOX: [name]}
+
+
 def test_what_others_did_is_put_right(host: Attached, first: Wanted) -> None:
     host.give(first, sandbox=SANDBOX)
     for words, actions in (

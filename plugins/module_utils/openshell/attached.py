@@ -33,6 +33,7 @@ class Seen:
         staged: The one beside it.
         earlier: Other providers by which this sandbox had a route of ours, attached to it yet.
         sharing: Other sandboxes that have the route's own provider.
+        kept: Those of C(earlier) that other sandboxes have as well, so that they stay.
 
     """
 
@@ -40,6 +41,7 @@ class Seen:
     staged: attachment.Seen = field(default_factory=attachment.Seen)
     earlier: tuple[str, ...] = ()
     sharing: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def is_interrupted(self) -> bool:
@@ -99,13 +101,15 @@ def see(cli: OpenShell, desired: Desired, sandboxes: Sequence[SandboxSeen]) -> S
     lasting, staged = (
         attachment.see(cli, wanted_of(desired, cli, one), expected, attached) for one in (name, name + NEXT)
     )
-    others = [one.name for one in sandboxes if one.name != own]
-    sharing = [one for one in others if lasting.provider and name in attached_at(cli, one)]
     # That of the record, and where a run was interrupted between the record and its end, all that got their key from here. What a user
     # attached beside the route stays.
     known = NAMES if staged.provider else (desired.recorded.get("provider_name"),)
     earlier = [one for one in known if one != name and one in attached and is_ours(cli, one)]
-    return Seen(lasting, staged, tuple(earlier), tuple(sharing))
+    others = [one.name for one in sandboxes if one.name != own] if lasting.provider or earlier else []
+    elsewhere = {one: attached_at(cli, one) for one in others}
+    sharing = [one for one in others if name in elsewhere[one]]
+    kept = [one for one in earlier if any(one in names for names in elsewhere.values())]
+    return Seen(lasting, staged, tuple(earlier), tuple(sharing), tuple(kept))
 
 
 def is_ours(cli: OpenShell, name: str) -> bool:
@@ -144,7 +148,7 @@ def decide(
         makes_sandbox: Whether the sandbox has to be made.
 
     Raises:
-        Failure: C(sandbox_name_missing), C(route_shared), or one of C(attachment.decide).
+        Failure: C(sandbox_name_missing), C(route_shared), C(provider_attached), or one of C(attachment.decide).
 
     """
     name, own = wanted.provider, wanted.sandbox
@@ -158,14 +162,16 @@ def decide(
     if is_moved and seen.sharing and not desired.may_share:
         raise _shared(wanted, seen.sharing)
     told = [one for one in attachment.decide(wanted, seen.lasting, profile) if not one.startswith("restart ")]
-    is_staged = previous is not None and any(not one.startswith("wait ") for one in told)
+    if f"delete {name}" in told and seen.sharing:
+        raise _held(wanted, seen.sharing)
+    # What other sandboxes have stays as well until the rest was proved.
+    keeps = ("wait ",) if previous is not None else ("wait ", "attach ")
+    is_staged = bool(previous is not None or seen.sharing) and any(not one.startswith(keeps) for one in told)
     actions = [Action("create", f"create the sandbox {own}")] if makes_sandbox else []
     actions += [Action(one.split(" ")[0], _in_words(one, own)) for one in told]
     for one in seen.earlier:
-        actions += [
-            Action("detach", f"detach the provider {one} from {own}"),
-            Action("delete", f"delete the provider {one}"),
-        ]
+        actions.append(Action("detach", f"detach the provider {one} from {own}"))
+        actions += [] if one in seen.kept else [Action("delete", f"delete the provider {one}")]
     if seen.is_interrupted:
         actions.append(Action("delete", f"delete the provider {name}{NEXT}"))
     gives_key = any(one in told for one in (f"create {name}", f"update {name}"))
@@ -192,6 +198,17 @@ def _shared(wanted: attachment.Desired, others: tuple[str, ...]) -> Failure:
         f"The provider {wanted.provider} does not lead to {wanted.base_url}, and other sandboxes of the gateway have it as well: "
         f"{', '.join(others)}. Nothing was changed. Set sandbox_change_shared_route to true if they are to follow, or detach it there "
         "(openshell sandbox provider detach).",
+        sandboxes=list(others),
+    )
+
+
+def _held(wanted: attachment.Desired, others: tuple[str, ...]) -> Failure:
+    """Return the refusal of a change that OpenShell would refuse after the proof, on each run."""
+    named = ", ".join(others)
+    return Failure(
+        "provider_attached",
+        f"The provider {wanted.provider} has another profile and has to be deleted and made anew, which OpenShell refuses while other "
+        f"sandboxes have it: {named}. Nothing was changed. Detach it there (openshell sandbox provider detach), and run this again.",
         sandboxes=list(others),
     )
 

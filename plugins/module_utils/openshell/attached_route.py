@@ -173,7 +173,7 @@ class AttachedRoute:
                 self._at(name).detach()
             if decision.is_staged:
                 self._do(lasting, decision.own, attaching=True)
-            for name in self._seen.earlier:
+            for name in set(self._seen.earlier) - set(self._seen.kept):
                 self._at(name).remove(False)
             if decision.is_staged or self._seen.is_interrupted:
                 self._at(self._name + NEXT).remove(False)

@@ -61,6 +61,17 @@ UPDATED = [f"update the provider {NAME}", f"wait until first has applied the pro
         (Seen(replace(HERE, state="pending"), GONE), NOW, UPDATED[1:], False, []),
         # Other sandboxes get the new key as well, and their processes keep the old one.
         (Seen(replace(HERE, knows_key=False), GONE, (), ("other",)), NOW, UPDATED, True, ["first", "other"]),
+        # And where this sandbox has none yet, what they have stays until the rest was proved; but nothing is staged to attach it alone.
+        (
+            Seen(replace(HERE, knows_key=False, attached=False), GONE, (), ("other",)),
+            None,
+            [UPDATED[0], MADE[2]],
+            True,
+            ["first", "other"],
+        ),
+        (Seen(replace(HERE, attached=False), GONE, (), ("other",)), None, MADE[2:], False, []),
+        # Other sandboxes have the earlier one as well, so it stays.
+        (Seen(GONE, GONE, ("vllm-local",), (), ("vllm-local",)), BEFORE, [*MADE, AWAY[0]], True, ["first"]),
         # Runs that were killed: before the record, and at several points after it.
         (Seen(HERE, STAGED), NOW, [UNSTAGED], False, []),
         (Seen(GONE, replace(STAGED, provider=None, attached=False)), None, [*MADE, UNSTAGED], False, []),
@@ -101,6 +112,13 @@ def test_what_is_refused(seen: Seen, wanted: attachment.Desired, code: str) -> N
 def test_others_follow_where_that_is_allowed() -> None:
     seen = Seen(replace(HERE, profile=OTHER), GONE, (), ("other",))
     assert decide(replace(DESIRED, may_share=True), WANTED, PROFILE, seen, NOW).is_staged
+
+
+def test_a_provider_that_others_have_is_not_made_anew() -> None:
+    seen = Seen(replace(HERE, provider=replace(PROVIDER, type="openai")), GONE, (), ("other",))
+    with pytest.raises(Failure) as caught:
+        decide(replace(DESIRED, may_share=True), replace(WANTED, may_replace=True), PROFILE, seen, NOW)
+    assert (caught.value.code, caught.value.details) == ("provider_attached", {"sandboxes": ["other"]})
 
 
 @pytest.mark.parametrize(
