@@ -10,6 +10,7 @@ It is packed from the collection's own code, so that it sees what inference_stat
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -62,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
     this = Run(settings, previous)
     this.look()
     if this.close:
-        Path(folder, layout.FLAG).touch()
+        # Whoever runs this by hand as root makes no file elsewhere, by a link that the owner of the folder left.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(Path(folder, layout.FLAG), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
     # A question may hang for its whole limit: until then the rest is known.
     _write(folder, this.result(), entries, final=False)
     this.ask()
@@ -97,9 +100,10 @@ def status(options: argparse.Namespace) -> int:
         print(f"There is no result in {options.state} yet. Look at systemctl status {layout.TIMER}.")
         return NO_RESULT
     age = time.time() - last["at"]
-    print("\n".join(last["lines"]))
+    for line in last["lines"]:
+        _say(line)
     if last["closed"]:
-        print(f"Auth proxy: closed by the watch {_ago(time.time() - last['closed']['at'])}: {last['closed']['why']}")
+        _say(f"Auth proxy: closed by the watch {_ago(time.time() - last['closed']['at'])}: {last['closed']['why']}")
     print(f"Looked:     {_ago(age)}")
     if age > 3 * settings.interval + settings.timeout + layout.LOOK_LIMIT:
         print(
@@ -114,7 +118,7 @@ def show(options: argparse.Namespace) -> int:
     for one in reversed(history.read_history(options.state)):
         state = "healthy" if one["healthy"] else f"not healthy ({', '.join(map(str, one['codes']))})"
         runs = f"{one['runs']} run{'' if one['runs'] == 1 else 's'}"
-        print(f"{_moment(one['since'])} to {_moment(one['until'])}  {state}, {runs}  {one['detail']}".rstrip())
+        _say(f"{_moment(one['since'])} to {_moment(one['until'])}  {state}, {runs}  {one['detail']}".rstrip())
     return HEALTHY
 
 
@@ -161,6 +165,11 @@ def _tell(previous: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         print(f"{_mark(_NOTICE)}The local inference of this host works.")
     if result["closed"] and result["closed"] != previous.get("closed"):
         print(f"{_mark(_ERROR)}The auth proxy is to be closed: {result['closed']['why']}")
+
+
+def _say(line: str) -> None:
+    """Print a line of a file that is another user's where root reads it: nothing in it paints on the terminal."""
+    print("".join(one if one.isprintable() else "?" for one in line))
 
 
 def _mark(priority: str) -> str:

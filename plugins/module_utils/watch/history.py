@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..host.machine import read_file, replace_file
+from ..status.check import Check
 from ..untrusted import list_of, object_of, parse_json
 from .layout import HISTORY, LAST, METRICS
 
@@ -23,17 +25,30 @@ LIMIT = 200
 # Of last.json: what another release wrote is passed over, or no run of this one would ever replace it.
 SCHEMA = 1
 _DETAIL = 200
+_CHECK = {one.name for one in fields(Check)}
 
 
 def read_last(folder: str) -> dict[str, Any]:
     """Return the result of the last run, empty where there is none that this release can read."""
     last = object_of(_read(folder, LAST))
-    return last if last.get("schema") == SCHEMA else {}
+    checks = [*list_of(last.get("checks")), *filter(None, [object_of(last.get("question")).get("check")])]
+    return last if last.get("schema") == SCHEMA and all(map(_is_check, checks)) else {}
 
 
 def read_history(folder: str) -> list[dict[str, Any]]:
     """Return the entries, the newest last; empty where there are none that can be read."""
-    return [one for one in list_of(_read(folder, HISTORY)) if isinstance(one, dict)]
+    return [one for one in list_of(_read(folder, HISTORY)) if _is_entry(one)]
+
+
+def _is_check(found: Any) -> bool:
+    """Tell whether this release can make a check of it again."""
+    return isinstance(found, dict) and {*found} == _CHECK and isinstance(found["name"], str)
+
+
+def _is_entry(found: Any) -> bool:
+    one = object_of(found)
+    numbers = all(isinstance(one.get(name), (int, float)) for name in ("since", "until", "runs"))
+    return numbers and isinstance(one.get("detail"), str) and isinstance(one.get("codes"), list) and "healthy" in one
 
 
 def write(folder: str, name: str, content: Any) -> None:

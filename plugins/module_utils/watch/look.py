@@ -117,7 +117,7 @@ class Run:
         self.checks[2] = asked
         self.question = {"at": self.now, "check": asked.as_result(), "expires": None}
         if self.route["provider"] in _OLLAMA:
-            self.question["expires"] = (loaded(self.route) or {}).get("expires_at")
+            self.question["expires"] = (loaded(str(asked.url), self.route["model"]) or {}).get("expires_at")
         return True
 
     def result(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Run:
         if is_known and was_healthy and 0 <= age < self.settings.proof_interval:
             return completion.detail
         if self.route and self.route["provider"] in _OLLAMA:
-            return keeps_still(loaded(self.route), self.question, self.now)
+            return keeps_still(loaded(str(backend.url), self.route["model"]), self.question, self.now)
         return None
 
     def _judge_closing(self, machine: Machine, exposure: list[Check], proxy: list[Check]) -> None:
@@ -218,16 +218,19 @@ def look_at_server(route: Mapping[str, Any], endpoint: Endpoint) -> Check:
     return check
 
 
-def loaded(route: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what Ollama says of the model in its memory, None where it is not there or Ollama does not tell."""
-    parts = urlsplit(route["base_url_host"])
+def loaded(url: str, model: str) -> dict[str, Any] | None:
+    """Return what Ollama says of the model in its memory, None where it is not there or Ollama does not tell.
+
+    C(url) is where the server was asked: a route to Windows records a name that this Linux may not know.
+    """
+    parts = urlsplit(url)
     try:
         content = Daemon(Address(parts.hostname or "127.0.0.1", parts.port or 80)).ask("GET", "/api/ps").content
     except Failure:
         return None
     listed = content.get("models") if isinstance(content, dict) else None
     for one in listed if isinstance(listed, list) else []:
-        if isinstance(one, dict) and isinstance(one.get("name"), str) and is_same(one["name"], route["model"]):
+        if isinstance(one, dict) and isinstance(one.get("name"), str) and is_same(one["name"], model):
             return one
     return None
 

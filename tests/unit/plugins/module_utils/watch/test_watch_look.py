@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import app, history, layout, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.look import Run, keeps_still
@@ -232,6 +233,21 @@ def test_ollama_is_asked_again_only_after_somebody_else_was(place: Place, server
     assert server.asked.count(ASK) == 2
 
 
+def test_ollama_on_windows_is_asked_where_this_linux_reaches_it(
+    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the name of the record, which WSL may not know: its model would never count as loaded."""
+    place.record("start-windows-ollama")
+    record = json.loads((place.folder / "record.json").read_text())
+    url = record["base_url_host"]
+    record["base_url_host"] = url.replace("127.0.0.1", "host.docker.internal")
+    (place.folder / "record.json").write_text(json.dumps(record))
+    monkeypatch.setattr(platform, "reach_windows", lambda _machine, _url: url)
+    server.answers["GET /api/ps"] = (200, {"models": [{"name": "m:latest", "expires_at": "2027-01-15T08:05:00Z"}]})
+    last = place.run()
+    assert (states(last)["completion"], last["question"]["expires"]) == ("healthy", "2027-01-15T08:05:00Z")
+
+
 def open_engine(monkeypatch: pytest.MonkeyPatch, exposed: bool, user: str | None) -> None:
     """Have an engine that is open to the network or not, and an auth proxy that a user listens for."""
     check = look.Check("exposure", "unhealthy", code="engine_exposed", detail="Port 11434 is open to the network")
@@ -314,6 +330,40 @@ def test_a_result_of_another_release_is_replaced(place: Place) -> None:
     Path(place.state, layout.LAST).write_text('{"schema": 99, "question": [], "checks": 1}')
     assert place.call("status") == 2
     assert place.run()["healthy"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"checks": [{}]},
+        {"checks": ["backend"]},
+        {"question": {"at": NOW, "check": {"name": "completion", "state": "healthy", "of a later release": 1}}},
+    ],
+)
+def test_a_damaged_result_is_replaced(place: Place, more: dict[str, Any]) -> None:
+    place.run()
+    last = json.loads(Path(place.state, layout.LAST).read_text())
+    Path(place.state, layout.LAST).write_text(json.dumps({**last, **more}))
+    Path(place.state, layout.HISTORY).write_text(json.dumps([{"healthy": True, "runs": "x"}, 1]))
+    assert place.run(60)["healthy"]
+    assert place.call("history") == 0
+
+
+def test_what_root_reads_there_paints_on_no_terminal(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.run()
+    last = json.loads(Path(place.state, layout.LAST).read_text())
+    Path(place.state, layout.LAST).write_text(json.dumps({**last, "lines": ["\x1b[2J\ud800"]}))
+    place.call("status")
+    assert "\n?[2J?\n" in capsys.readouterr().out
+
+
+def test_the_flag_follows_no_link(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = place.folder / "elsewhere"
+    Path(place.state).mkdir()
+    Path(place.state, layout.FLAG).symlink_to(elsewhere)
+    open_engine(monkeypatch, exposed=True, user="nemoclaw-proxy")
+    place.run(close_proxy=True)
+    assert not elsewhere.exists()
 
 
 def test_what_breaks_the_program_is_no_answer(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
