@@ -346,6 +346,11 @@ _ALL = (
     Setting("watch_proof_interval", "int", 600, least=1),
     Setting("watch_close_proxy", "bool", False),
     Setting("watch_textfile", default="auto"),
+    of_wizard("watch_user", "nemoclaw_user"),
+    of_wizard("watch_route_path", "nemoclaw_route_path"),
+    Setting("watch_token_path"),
+    Setting("watch_ca_path"),
+    Setting("watch_validate_certs", "bool", True),
     # The sandboxes.
     Setting("sandbox_backend", default=AUTO, choices=(AUTO, "nemoclaw", "openshell", "none")),
     Setting("sandbox_gateway"),

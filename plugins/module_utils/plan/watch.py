@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..failure import Failure
+from ..host.machine import find_account
 from ..proxy.token import token_path
 from ..route.record import record_path
 from ..watch.install import Host, compare, refuse
@@ -29,19 +32,24 @@ def compare_watch(at: Context) -> None:
 
 def watch_settings(at: Context) -> WatchSettings:
     """Return the settings of the watch, as the role gives them to its module."""
-    settings, account = at.settings, at.account
+    settings = at.settings
+    account = find_account(settings["watch_user"]) if settings["watch_user"] else at.account
+
+    def own_or(name: str, other: str) -> Any:
+        return settings[name if settings.is_given(name) else other]
+
     return WatchSettings(
         account.name,
         account.home,
         at.watch["host"],
-        settings["preflight_route_path"] or record_path(account.home),
-        settings["proxy_token_path"] or token_path(account.home),
+        settings["watch_route_path"] or record_path(account.home),
+        own_or("watch_token_path", "proxy_token_path") or token_path(account.home),
         settings["watch_interval"],
         settings["watch_timeout"],
         settings["watch_proof"],
         settings["watch_proof_interval"],
         settings["watch_close_proxy"],
         textfile_folder(at.machine, settings["watch_textfile"]),
-        settings["endpoint_ca_path"],
-        settings["endpoint_validate_certs"],
+        own_or("watch_ca_path", "endpoint_ca_path"),
+        own_or("watch_validate_certs", "endpoint_validate_certs"),
     )

@@ -73,6 +73,13 @@ def test_a_host_without_the_watch_gets_all_of_it(
             {"endpoint_ca_path": "/srv/ca", "endpoint_validate_certs": False},
             {"ca_path": "/srv/ca", "validate_certs": False},
         ),
+        (
+            {"watch_ca_path": "/srv/own", "endpoint_ca_path": "/srv/ca", "watch_validate_certs": False},
+            {"ca_path": "/srv/own", "validate_certs": False},
+        ),
+        ({"watch_token_path": "/srv/own", "proxy_token_path": "/srv/t"}, {"token_path": "/srv/own"}),
+        ({"watch_route_path": "/srv/own", "nemoclaw_route_path": "/srv/r"}, {"path": "/srv/own"}),
+        ({"watch_user": "daemon"}, {"user": "daemon"}),
     ],
 )
 def test_the_plan_and_the_module_want_the_same(
