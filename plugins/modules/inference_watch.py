@@ -169,7 +169,7 @@ from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.proxy.token import token_path
 from ..module_utils.route.record import record_path
 from ..module_utils.watch import layout
-from ..module_utils.watch.install import Difference, Host, compare, install, leftovers, refuse, remove
+from ..module_utils.watch.install import Difference, Host, checksum_of, compare, install, leftovers, refuse, remove
 from ..module_utils.watch.layout import WatchSettings
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -261,9 +261,14 @@ class Watch:
 
     def _diff(self, found: list[Difference], settings: WatchSettings) -> list[dict[str, str]]:
         texts = layout.render_files(settings)
+        before = {one.what: self.host.machine.read(one.what) or "" for one in found if one.what != layout.APP}
+        if any(one.what == layout.APP for one in found):
+            there = checksum_of(self.host, layout.APP)
+            before[layout.APP] = f"sha256 {there}\n" if there else ""
+            texts[layout.APP] = f"sha256 {self.params['checksum']}\n"
         return [
             {
-                "before": self.host.machine.read(one.what) or "",
+                "before": before[one.what],
                 "after": texts.get(one.what, ""),
                 "before_header": one.what,
                 "after_header": one.what,

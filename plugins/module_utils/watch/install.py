@@ -110,7 +110,7 @@ def compare(host: Host, settings: WatchSettings, checksum: str) -> list[Differen
     texts = layout.render_files(settings)
     # The settings first, and last when all is removed: where they are, something may be.
     found = [*_compare_texts(host, {layout.SETTINGS: texts.pop(layout.SETTINGS)})]
-    if not _is_ours(host, layout.APP, 0o755) or _checksum(host, layout.APP) != checksum:
+    if not _is_ours(host, layout.APP, 0o755) or checksum_of(host, layout.APP) != checksum:
         there = "is another release" if host.machine.exists(layout.APP) else "is not there"
         found.append(Difference("write", layout.APP, f"{layout.APP} {there}"))
     found += _compare_texts(host, texts)
@@ -294,7 +294,8 @@ def _is_link(host: Host, path: str) -> bool:
         return False
 
 
-def _checksum(host: Host, path: str) -> str | None:
+def checksum_of(host: Host, path: str) -> str | None:
+    """Return the SHA-256 of a file, None where it cannot be read."""
     try:
         return hashlib.sha256(read_file(host.machine.path(path))).hexdigest()
     except OSError:

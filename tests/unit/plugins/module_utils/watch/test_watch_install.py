@@ -19,6 +19,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import install, layout
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
+from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_watch
 
 PROGRAM = b"the program"
 SUM = hashlib.sha256(PROGRAM).hexdigest()
@@ -178,6 +179,16 @@ def test_what_a_host_needs_is_said_before_anything_is_written(host: install.Host
     with pytest.raises(Failure, match=r"it is Python 3\.6") as caught:
         install.refuse(host)
     assert caught.value.code == "watch_python_missing"
+    assert not host.machine.exists(layout.SETTINGS)
+
+
+def test_the_diff_shows_texts_and_of_the_program_its_checksum(host: install.Host) -> None:
+    params = {name: one.get("default") for name, one in inference_watch.ARGUMENT_SPEC.items()}
+    named = {"user": "root", "host": "lab1", "checksum": SUM}
+    shown = inference_watch.Watch({**params, **named}, host).present(check_mode=True)["diff"]
+    found = {one["after_header"]: (one["before"], one["after"]) for one in shown}
+    assert found[layout.APP] == ("", f"sha256 {SUM}\n")
+    assert '"host": "lab1"' in found[layout.SETTINGS][1]
     assert not host.machine.exists(layout.SETTINGS)
 
 
