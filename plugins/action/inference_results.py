@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         found: dict[str, Any] = {"changed": False, "hosts": outcomes, "bad": [], "exit_code": 0}
         if not outcomes:
             return {**found, "skipped": True}
-        bad = [host for host, one in outcomes.items() if results.is_bad(one, options["fail_on_change"])]
+        bad = results.bad_hosts(outcomes, options["fail_on_change"])
         found.update(bad=bad, exit_code=results.exit_code(outcomes, bad))
         lines = table(begun, outcomes) if playbook == "plan" else results.results_table(outcomes)
         self._display.display("\n".join(lines))
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
         for host in self._task_vars["ansible_play_hosts_all"]:
             of_host = self._task_vars["hostvars"].raw_get(host)
             begin, end = of_host.get(name) or {}, of_host.get("nemoclaw_ended") or {}
-            if not begin.get("skipped"):
+            if not begin.get("skipped") or (end.get("outcome") or {}).get("playbook") == playbook:
                 begun[host], outcomes[host] = begin, made.pick(playbook, begin, end, host in there)
         return begun, outcomes
 

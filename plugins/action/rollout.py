@@ -17,7 +17,7 @@ from ..module_utils.failure import Failure
 from ..modules.rollout import ARGUMENT_SPEC
 from ..plugin_utils import rollout_state as states
 from ..plugin_utils.outcome import UNPLANNED, pick
-from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, summary
+from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_names, summary
 from ..plugin_utils.rollout_waves import read_downloads, read_limit, read_seconds, read_waves
 
 
@@ -52,6 +52,7 @@ class ActionModule(ActionBase):
         for host in begun:
             read_downloads(self._task_vars["hostvars"][host].get("rollout_downloads", 0))
         there = set(self._task_vars["ansible_play_hosts"])
+        refuse_names(begun, self._task_vars["groups"])
         outcomes = {host: first_outcome(self._playbook, one, host in there) for host, one in begun.items()}
         marks = {host: self._mark(one) for host, one in begun.items()}
         if self._task.check_mode:
@@ -62,7 +63,8 @@ class ActionModule(ActionBase):
             with states.locked(path):
                 before = states.load(path)
                 self._refuse_second(before, by, path, options["take_over"])
-                start = begin(outcomes, marks, before, waves, self._limit, canaries, by_memory)
+                others = {*self._task_vars["groups"]["all"]} - {*begun}
+                start = begin(outcomes, marks, before, waves, self._limit, canaries, by_memory, others)
                 start.state.by = by
                 states.save(path, start.state)
         self._display.display("\n".join(start.lines))
@@ -82,7 +84,7 @@ class ActionModule(ActionBase):
             return {"stopped": "", "lines": []}
         try:
             state = self._mine(path)
-            judge(state, self._outcomes(self._batch()), self._limit, options["proof"])
+            judge(state, self._outcomes(self._batch()), self._limit, options["proof"], self._now()["hosts"])
             states.save(path, state)
         except Failure as failure:
             # No failure of a host: what was done is still to be told.

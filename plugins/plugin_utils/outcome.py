@@ -20,6 +20,8 @@ _LOOKING = frozenset(("plan", "status"))
 _PARTIAL = frozenset(("rotate_token", "unload"))
 
 UNREACHABLE = "unreachable"
+# A rollout's as well: no wave has reached the host.
+UNTOUCHED = "untouched"
 # "returned" is a rollout's: the host failed, and its previous route is in force.
 BAD = frozenset(("refused", "failed", "returned", "unhealthy", UNREACHABLE))
 
@@ -119,6 +121,9 @@ def _refusal(plan: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _unhealthy(status: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if status and status.get("unreachable"):
+        # A rollout goes on with a host that is lost, so that its wave is judged.
+        return gone_failure()
     if not status or status.get("healthy", True):
         return None
     first = next(one for one in status["checks"] if one["state"] not in _HEALTHY)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from .outcome import BAD, UNREACHABLE
+from .outcome import BAD, UNREACHABLE, UNTOUCHED
 from .rows import rows
 
 SCHEMA = 1
@@ -29,6 +29,16 @@ def is_bad(result: Mapping[str, Any], fail_on_change: bool = False) -> bool:
     if result["playbook"] == "plan" and result["state"] in ("refused", "planned"):
         return fail_on_change and not result["steady"]
     return result["state"] in BAD
+
+
+def bad_hosts(outcomes: Mapping[str, Mapping[str, Any]], fail_on_change: bool = False) -> list[str]:
+    """Return the hosts that end with an error.
+
+    What a rollout left untouched is none, beside the hosts that stopped it. Where nothing else says that it ended early, as when another
+    run took it over, it is.
+    """
+    bad = [host for host, one in outcomes.items() if is_bad(one, fail_on_change)]
+    return bad or [host for host, one in outcomes.items() if one["state"] == UNTOUCHED]
 
 
 def exit_code(outcomes: Mapping[str, Mapping[str, Any]], bad: list[str]) -> int:

@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils.failure import Failure
 from . import rollout_state as states
 from .outcome import (
     BAD,
     UNREACHABLE,
+    UNTOUCHED,
     gone_failure,
     outcome,
     pick,
@@ -24,12 +28,14 @@ from .rollout_state import State
 from .rollout_waves import Amount, cut, in_order, is_beyond
 
 # docs/fleet.md says what each state means.
-UNTOUCHED, OUT_OF_REACH = "untouched", UNREACHABLE
+OUT_OF_REACH = UNREACHABLE
 DONE = ("changed", "unchanged", "converged")
 _NOT_YET = "No wave has reached it."
 # What tells one route from another: the rest follows from it, or is measured.
 _ROUTE = ("provider", "model", "api", "base_url_host", "base_url_sandbox", "timeout")
 _ROLES = ("endpoint", "ollama", "vllm", "nim")
+# Signs of Ansible's patterns: an exclusion, an intersection, a regular expression, or a wildcard.
+_PATTERN = re.compile(r"^[!&~]|[*?\[]")
 # What a status is not bad for.
 HEALTHY = ("healthy", "not probed")
 
@@ -116,6 +122,21 @@ def route_settings(route: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def refuse_names(hosts: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse hosts that Ansible cannot choose by their name alone, since the next play names those that it reaches."""
+    wrong = [
+        host
+        for host in hosts
+        if list(groups.get(host, [host])) != [host] or split_host_pattern(host) != [host] or _PATTERN.search(host)
+    ]
+    if wrong:
+        raise Failure(
+            "rollout_settings",
+            f"The inventory has {_names(wrong)} as a name of a host, which Ansible reads as a group or a pattern, so that others would be "
+            "reached in its place. Nothing was changed. Give the host or the group another name.",
+        )
+
+
 def begin(
     outcomes: Mapping[str, Mapping[str, Any]],
     marks: Mapping[str, str],
@@ -124,6 +145,7 @@ def begin(
     limit: Amount,
     canaries: Sequence[str] = (),
     by_memory: bool = False,
+    others: Iterable[str] = (),
 ) -> Start:
     """Return the waves of a rollout, in which no host is that has nothing to change, or that cannot be changed.
 
@@ -138,10 +160,11 @@ def begin(
         limit: How many hosts may fail.
         canaries: Hosts that come first.
         by_memory: Whether a host is done because an earlier run says so, and not because the look finds it so, as with a new token.
+        others: Hosts of the inventory that are not in this run.
 
     """
     _check_canaries(outcomes, canaries)
-    resumed = before is not None and _is_same(before, marks)
+    resumed = before is not None and _is_same(before, marks) and _has_canary(before, outcomes)
     if before is not None and resumed and by_memory:
         outcomes = {host: _remembered(one, before.hosts.get(host, {})) for host, one in outcomes.items()}
     waiting = [host for host in in_order(outcomes, canaries) if outcomes[host]["state"] == UNTOUCHED]
@@ -150,12 +173,16 @@ def begin(
         known = {host for wave in before.waves for host in wave}
         late = [host for host in waiting if host not in known]
         state = State(before.id, before.started, [*before.waves[:-1], [*before.waves[-1], *late]])
+        # Of hosts that this run leaves out, the next one is to know.
+        state.hosts.update({host: one for host, one in before.hosts.items() if host in others})
         found[-1] += late
     else:
         found = cut(waiting, waves, len([host for host in waiting if host in canaries]))
         state = states.new(found)
     for host, one in outcomes.items():
-        state.hosts[host] = {**_kept(one), "fingerprint": marks.get(host, ""), "at": states.now()}
+        # Of a host that is down nobody knows what it is to be; it is what it was to be.
+        known_mark = before.hosts.get(host, {}).get("fingerprint", "") if before is not None and resumed else ""
+        state.hosts[host] = {**_kept(one), "fingerprint": marks.get(host) or known_mark, "at": states.now()}
     bad = [host for host, one in outcomes.items() if one["state"] in ("refused", "failed")]
     if waiting and is_beyond(limit, len(bad), len(outcomes)):
         state.stopped = f"{_count(bad)} cannot be changed ({_names(bad)}), and rollout_max_failures allows {limit}"
@@ -164,15 +191,29 @@ def begin(
     return start
 
 
-def judge(state: State, outcomes: Mapping[str, Mapping[str, Any]], limit: Amount, proof: str) -> None:
+def judge(
+    state: State,
+    outcomes: Mapping[str, Mapping[str, Any]],
+    limit: Amount,
+    proof: str,
+    hosts: Iterable[str] | None = None,
+) -> None:
     """Take what became of the hosts of a wave into the state, and stop the rollout where too many have failed.
 
     A wave in which every host failed stops it whatever the limit: what fails on every canary fails on the fleet.
+
+    Args:
+        state: Of the rollout.
+        outcomes: What became of each host of the wave.
+        limit: How many may fail.
+        proof: What they went through.
+        hosts: Those that this run changes, all of the waves by default: one that is down since an earlier run counts for nothing.
+
     """
     for host, one in outcomes.items():
         state.hosts[host] = {**state.hosts.get(host, {}), **_kept(one), "at": states.now()}
     failed = [host for host, one in outcomes.items() if one["state"] in BAD]
-    known = [host for wave in state.waves for host in wave if host in state.hosts]
+    known = [host for host in (hosts or [host for wave in state.waves for host in wave]) if host in state.hosts]
     so_far = [host for host in known if state.hosts[host]["state"] in BAD]
     reached = [host for host in known if state.hosts[host]["state"] != UNTOUCHED]
     number = next((index for index, wave in enumerate(state.waves, 1) if set(wave) & set(outcomes)), 0)
@@ -239,12 +280,19 @@ def _remembered(one: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[st
 
 def _is_same(before: State, marks: Mapping[str, str]) -> bool:
     """Tell whether the rollout is the one that is remembered, and not over."""
-    known = [host for wave in before.waves for host in wave if marks.get(host)]
+    known = [host for wave in before.waves for host in wave if marks.get(host) and host in before.hosts]
     return (
         bool(known)
         and not before.finished
-        and all(marks[host] == before.hosts.get(host, {}).get("fingerprint") for host in known)
+        and all(marks[host] == before.hosts[host].get("fingerprint") for host in known)
     )
+
+
+def _has_canary(before: State, outcomes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether the waves still begin with a host that stands for the others: one that did well, or that is to be tried now."""
+    states_of = {host: one["state"] for host, one in {**before.hosts, **outcomes}.items()}
+    done = any(states_of.get(host) in DONE for wave in before.waves for host in wave)
+    return done or any(host in outcomes and states_of[host] == UNTOUCHED for host in before.waves[0])
 
 
 def _lines(start: Start) -> list[str]:

@@ -149,7 +149,8 @@ def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None
     """A batch in which all hosts failed, or went away, would end the playbook before its table."""
     look, waves, end, ending = load(REPO / "playbooks" / f"{name}.yml")
     assert (look["tags"], waves["tags"], waves["ignore_unreachable"]) == ("always", "always", True)
-    assert "strategy" not in waves, "a wave is judged once all of it is done"
+    # By name, or a configuration with another one would judge a wave before all of it is done.
+    assert {look["strategy"], waves["strategy"]} == {"linear"}
     blocks = [task for task in waves["tasks"] if "block" in task]
     assert len(blocks) == 2
     assert {block["rescue"][0]["ansible.builtin.import_tasks"] for block in blocks} == {"tasks/failed.yml"}
@@ -157,6 +158,24 @@ def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None
     assert end["ansible.builtin.import_playbook"] == "plays/rollout_end.yml"
     assert ending["ansible.builtin.import_playbook"] == "plays/results.yml"
     assert {play["vars"]["outcome_of"] for play in (look, waves, end, ending)} == {told}
+
+
+def test_what_a_host_began_and_ended_with_is_overwritten_by_no_task_that_is_left_out() -> None:
+    """A task that its condition leaves out registers just that: the table would miss the host, and the exit status its failure."""
+
+    def walk(tasks: Any, has_condition: bool) -> list[str]:
+        found = []
+        for task in tasks:
+            is_conditional = has_condition or "when" in task
+            found += walk([one for part in ("block", "rescue") for one in task.get(part, [])], is_conditional)
+            if is_conditional and task.get("register") in ("inference_plan", "nemoclaw_begun", "nemoclaw_ended"):
+                found.append(task["name"])
+        return found
+
+    for path in sorted((REPO / "playbooks").rglob("*.yml")):
+        content = load(path)
+        plays = [one["tasks"] for one in content if "tasks" in one]
+        assert walk([task for tasks in plays for task in tasks] or content, has_condition=False) == [], path
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def plan_of(*steps: dict[str, str], **more: Any) -> dict[str, Any]:
         ("unload", {"failure": {**REFUSAL, "refused": True}}, ("refused", [], False, "gpu_missing")),
         ("site", {"failure": made.unreachable_failure("no")}, ("unreachable", [], False, "host_unreachable")),
         ("plan", {"plan": plan_of(LOAD), "is_done": False}, ("planned", ["model.load"], False, None)),
+        (
+            "rotate_token",
+            {"status": {"unreachable": True}, "changed": True},
+            ("unreachable", [], False, "host_unreachable"),
+        ),
         ("status", {"status": HEALTHY}, ("healthy", [], False, None)),
         ("status", {"status": SICK}, ("unhealthy", [], False, "server_error")),
         ("uninstall", {"route": ROUTE}, ("removed", [], True, None)),
@@ -211,6 +216,14 @@ def test_the_table_leaves_out_what_no_host_has() -> None:
 )
 def test_exit_code(playbook: str, given: dict[str, Any], fail_on_change: bool, code: int) -> None:
     outcomes = {"a": made.outcome(playbook, started=0.0, ended=0.0, **given)}
-    bad = [host for host, one in outcomes.items() if results.is_bad(one, fail_on_change)]
+    bad = results.bad_hosts(outcomes, fail_on_change)
     assert results.exit_code(outcomes, bad) == code
     assert results.document(playbook, outcomes, bad, False, "now")["hosts"][0]["host"] == "a"
+
+
+def test_a_rollout_that_ended_early_without_a_failure_ends_with_an_error() -> None:
+    """Another run took it over, or its file could not be written."""
+    done, failed = made.outcome("rollout", started=0.0, ended=0.0, plan=plan_of()), {"state": "failed"}
+    left = {**done, "state": made.UNTOUCHED}
+    assert results.bad_hosts({"a": done, "b": left}) == ["b"]
+    assert results.bad_hosts({"a": {**done, **failed}, "b": left}) == ["a"]

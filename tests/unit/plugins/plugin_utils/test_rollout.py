@@ -212,6 +212,52 @@ def test_a_new_token_is_remembered_and_not_made_twice() -> None:
     assert start(fleet(4), before).waves[0] == ["h1"], "a plan knows better than a memory"
 
 
+def test_a_run_of_some_hosts_forgets_nothing_of_the_others() -> None:
+    before = start(fleet(4)).state
+    rollout.judge(before, {"h1": CHANGED}, NONE, "the proof")
+    rollout.judge(before, {"h2": LEAK}, NONE, "the proof")
+    some = {"h3": TODO}
+    found = start(some, before, by_memory=True, others=["h1", "h2"]).state
+    assert {host: one["state"] for host, one in found.hosts.items()} == {
+        "h1": "changed",
+        "h2": "failed",
+        "h3": "untouched",
+    }, "h4 is no longer in the inventory"
+    rollout.judge(found, {"h3": CHANGED}, NONE, "the proof", ["h3"])
+    assert (found.stopped, rollout.is_over(found)) == ("", False), "h2 failed in another run, and is to be done yet"
+    again = start(fleet(4), found, by_memory=True)
+    assert (again.resumed, again.waves) == (True, [["h2"], ["h4"]]), "nobody gets a second token"
+
+
+def test_a_host_that_was_down_in_between_neither_counts_nor_begins_another_rollout() -> None:
+    before = start(fleet(4)).state
+    rollout.judge(before, {"h1": CHANGED}, NONE, "the proof")
+    hosts = fleet(4, h1=DONE, h4=DOWN)
+    second = rollout.begin(hosts, {**marks(hosts), "h4": ""}, before, PAGE, NONE)
+    rollout.judge(second.state, {"h2": CHANGED}, NONE, "the proof", [host for wave in second.waves for host in wave])
+    assert (second.resumed, second.state.stopped) == (True, "")
+    third = start(fleet(4, h1=DONE, h2=DONE), second.state)
+    assert (third.resumed, third.state.id) == (True, before.id)
+
+
+def test_a_canary_that_failed_and_is_away_leaves_its_place_to_the_next() -> None:
+    before = start(fleet(40)).state
+    rollout.judge(before, {"h1": LEAK}, NONE, "the proof")
+    assert start(fleet(40), before).waves[0] == ["h1"]
+    assert start(fleet(40, h1=DOWN), before).waves[0] == ["h2"], (
+        "and not the second wave, which nobody tried anything for"
+    )
+    assert start({"h2": TODO, "h3": TODO}, before, others=["h1"]).waves[0] == ["h2"]
+
+
+@pytest.mark.parametrize("name", ["a", "w*", "!x", "&x", "~x", "x[1]", "x,y", "x?"])
+def test_a_host_that_ansible_would_read_as_others_is_refused(name: str) -> None:
+    groups = {"a": ["b", "a"], "b": ["b"]}
+    rollout.refuse_names(["b", "c", "gpu-1.lab", "192.0.2.1", "2001:db8::1", "Mia's", "größe"], groups)
+    with pytest.raises(Failure, match="Nothing was changed"):
+        rollout.refuse_names(["c", name], groups)
+
+
 ENDED = {"playbook": "rollout", "state": "refused", "code": "gpu_missing", "message": "No GPU.", "started": 5.0}
 
 
