@@ -18,7 +18,8 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, proof
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Journal
@@ -236,7 +237,14 @@ def test_what_a_neighbour_has_stays_until_the_proof(
     wrong = Wanted(first.base_url, OTHER_KEY)
     assert refused(host, wrong, sandbox=SANDBOX).code == "sandbox_key_refused"
     assert refused(host, BROKEN, sandbox=SANDBOX, may_share=True).code == "sandbox_upstream_down"
-    assert host.give(second, sandbox=SANDBOX, may_share=True)["proved"]
+    host.cli("sandbox", "stop", "neighbour")
+    done = host.give(second, sandbox=SANDBOX, may_share=True, may_restart=True)
+    assert (done["proved"], done["actions"][-1]) == (True, f"restart the sandbox {SANDBOX}")
+    phases = {
+        one.name: one.phase
+        for one in list_sandboxes(find_openshell(host.machine, host.account, gateway="nemoclaw", ways=("attachment",)))
+    }
+    assert phases == {"neighbour": "Stopped", SANDBOX: "Ready"}, "what somebody stopped stays so"
     assert host.server.known()["sandboxes"] == {"neighbour": [PROVIDER], SANDBOX: [PROVIDER]}
     assert not host.give(second)["changed"]
     switched = Wanted(llama("good", api_key=OTHER_KEY).root_url, OTHER_KEY, provider="anthropicCompatible")

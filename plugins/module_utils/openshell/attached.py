@@ -34,6 +34,7 @@ class Seen:
         earlier: Other providers by which this sandbox had a route of ours, attached to it yet.
         sharing: Other sandboxes that have the route's own provider.
         kept: Those of C(earlier) that other sandboxes have as well, so that they stay.
+        idle: Those of C(sharing) that are not ready, such as one that was stopped: no process there has an older key.
 
     """
 
@@ -42,6 +43,12 @@ class Seen:
     earlier: tuple[str, ...] = ()
     sharing: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+    @property
+    def busy(self) -> list[str]:
+        """The other sandboxes whose processes have the key of the route's own provider."""
+        return [one for one in self.sharing if one not in self.idle]
 
     @property
     def is_interrupted(self) -> bool:
@@ -109,7 +116,8 @@ def see(cli: OpenShell, desired: Desired, sandboxes: Sequence[SandboxSeen]) -> S
     elsewhere = {one: attached_at(cli, one) for one in others}
     sharing = [one for one in others if name in elsewhere[one]]
     kept = [one for one in earlier if any(one in names for names in elsewhere.values())]
-    return Seen(lasting, staged, tuple(earlier), tuple(sharing), tuple(kept))
+    idle = [one.name for one in sandboxes if one.name in sharing and one.phase != READY]
+    return Seen(lasting, staged, tuple(earlier), tuple(sharing), tuple(kept), tuple(idle))
 
 
 def is_ours(cli: OpenShell, name: str) -> bool:
@@ -176,7 +184,7 @@ def decide(
         actions.append(Action("delete", f"delete the provider {name}{NEXT}"))
     gives_key = any(one in told for one in (f"create {name}", f"update {name}"))
     restarts = [own] if is_staged and (gives_key or f"attach {name}" in told) else []
-    restarts += seen.sharing if gives_key else ()
+    restarts += seen.busy if gives_key else []
     if desired.may_restart:
         actions += [Action("restart", f"restart the sandbox {one}") for one in restarts]
     return Decision(actions, told, is_staged, restarts)

@@ -239,7 +239,7 @@ class AttachedRoute:
                 one.do(f"update {one.desired.provider}")
             if found.attached and not check_mode:
                 one.do(f"wait for {one.desired.provider}")
-        restarts = [*([str(self.sandbox)] if seen.lasting.attached else []), *seen.sharing] if done.actions else []
+        restarts = [*([str(self.sandbox)] if seen.lasting.attached else []), *seen.busy] if done.actions else []
         if restarts and self._desired.may_restart:
             done.actions += [f"restart the sandbox {one}" for one in restarts]
             self._restart([] if check_mode else restarts)

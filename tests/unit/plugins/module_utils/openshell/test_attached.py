@@ -61,6 +61,14 @@ UPDATED = [f"update the provider {NAME}", f"wait until first has applied the pro
         (Seen(replace(HERE, state="pending"), GONE), NOW, UPDATED[1:], False, []),
         # Other sandboxes get the new key as well, and their processes keep the old one.
         (Seen(replace(HERE, knows_key=False), GONE, (), ("other",)), NOW, UPDATED, True, ["first", "other"]),
+        # One that was stopped has no processes, and is not started.
+        (
+            Seen(replace(HERE, knows_key=False), GONE, (), ("idle", "other"), (), ("idle",)),
+            NOW,
+            UPDATED,
+            True,
+            ["first", "other"],
+        ),
         # And where this sandbox has none yet, what they have stays until the rest was proved; but nothing is staged to attach it alone.
         (
             Seen(replace(HERE, knows_key=False, attached=False), GONE, (), ("other",)),
