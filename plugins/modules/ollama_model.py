@@ -28,6 +28,14 @@ options:
       - V(all) means every model in memory, for O(state=unloaded).
     type: str
     required: true
+  nemoclaw_profile:
+    description:
+      - Whose starter models O(name=auto) offers. The smallest, which is for every host, is C(qwen2.5:7b) with V(page), as on NVIDIA's page,
+        and C(qwen3.5:9b) with V(later), as NemoClaw has it by now.
+    type: str
+    choices: [page, later]
+    default: page
+    version_added: "0.2.0"
   state:
     description:
       - V(present) downloads the model where it is missing.
@@ -301,9 +309,11 @@ from ..module_utils.ollama.catalogue import Size
 from ..module_utils.ollama.daemon import Address, Daemon, parse_address
 from ..module_utils.ollama.model import Desired
 from ..module_utils.ollama.names import ModelName
+from ..module_utils.profiles import NEMOCLAW_PROFILES, PAGE
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
+    "nemoclaw_profile": {"type": "str", "choices": [*NEMOCLAW_PROFILES], "default": PAGE.name},
     "state": {"type": "str", "choices": ["present", "loaded", "unloaded", "absent"], "default": "present"},
     "host": {"type": "str", "default": "127.0.0.1:11434"},
     "allow_download": {"type": "bool", "default": False},

@@ -76,7 +76,11 @@ options:
     elements: str
     default: []
   listen:
-    description: Addresses that the auth proxy listens on, with IPv6 in brackets.
+    description:
+      - Addresses that the auth proxy listens on, with IPv6 in brackets.
+      - V(bridge) is the address of this host on the bridge that sandboxes come by. Docker is asked for it. That is the gateway of
+        OpenShell's network, or of Docker's own bridge while OpenShell has made none, with a warning. A host without Docker, and one whose
+        engine runs in a virtual machine or without root, has none, which is a warning too.
     type: list
     elements: str
     default: ["0.0.0.0"]
@@ -337,8 +341,9 @@ failure:
     - With O(gates[].serving) also C(backend_down), C(backend_refuses) or C(backend_unproved).
     - With O(state=loopback), O(state=present) and O(state=checked) C(engine_exposed), and those of
       M(nemoclaw.local_inference.ollama_service).
-    - With O(state=present) and O(state=checked) C(proxy_settings_invalid), C(systemd_missing), C(package_manager_missing) and
-      C(package_not_installed). With the states that change something C(proxy_config_refused), C(account_failed), C(gate_unwritable),
+    - With O(state=present) and O(state=checked) C(proxy_settings_invalid), C(proxy_bridge_unknown) (Docker does not tell the
+      address for V(bridge) in O(listen)), C(systemd_missing), C(package_manager_missing) and C(package_not_installed). With the states
+      that change something C(proxy_config_refused), C(account_failed), C(gate_unwritable),
       C(systemd_failed), C(root_needed), C(rotation_running) (another run changes the auth proxy at this moment) and C(proxy_missing).
   returned: on failure
   type: dict
@@ -350,8 +355,9 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.proxy import transaction
-from ..module_utils.proxy.configuration import ACCOUNT, PROBE_PATH, UNIT, Gate, ProxySettings
+from ..module_utils.proxy.configuration import ACCOUNT, PROBE_PATH, UNIT, Gate, ProxySettings, problems
 from ..module_utils.proxy.gate import compare_gates, prove_gates, upstream_ports
+from ..module_utils.proxy.listen import at_bridge
 from ..module_utils.proxy.ports import bring_to_loopback, free_ports
 from ..module_utils.proxy.probe import GATE_WORKS, SERVING
 
@@ -420,16 +426,23 @@ def main() -> None:
 
 def _act(params: dict[str, Any], account: Account, check_mode: bool) -> dict[str, Any] | None:
     """Return the result of a state of the whole auth proxy, None for one that looks at a part."""
-    settings = ProxySettings.of(_gates(params, check_mode), params)
-    desired = transaction.Desired(settings, account, params["path"], params["overlap"], params["timeout"])
+    settings, notes = ProxySettings.of(_gates(params, check_mode), params), list[str]()
     machine, state = Machine(), params["state"]
+    # What is wrong with the settings is said first, which needs no engine.
+    if state in ("checked", "present") and not problems(settings):
+        settings, notes = at_bridge(machine, account, settings)
+    desired = transaction.Desired(settings, account, params["path"], params["overlap"], params["timeout"])
     if state == "checked":
         transaction.foresee(machine, desired, may_install=True)
         return {"changed": False}
     if state == "absent":
         return transaction.remove(machine, params["timeout"], check_mode).as_result()
     work = {"present": transaction.ensure, "rotated": transaction.rotate, "committed": transaction.commit}.get(state)
-    return work(machine, desired, check_mode).as_result() if work else None
+    if work is None:
+        return None
+    report = work(machine, desired, check_mode)
+    report.warnings += notes
+    return report.as_result()
 
 
 def _look(params: dict[str, Any], account: Account, check_mode: bool) -> dict[str, Any]:

@@ -30,6 +30,14 @@ options:
       - A slug such as V(qwen3.6-27b) or a full Hugging Face id, in any case.
       - The default is the one of the host's profile. For O(state=absent) with O(remove_weights) it is the one that the container served.
     type: str
+  nemoclaw_profile:
+    description:
+      - Whose default, where O(model) is not given. It makes a difference on a DGX Spark alone.
+      - V(page) is C(Qwen/Qwen3.6-27B-FP8), as on NVIDIA's page. V(later) is C(nvidia/Qwen3.6-35B-A3B-NVFP4), as NemoClaw has it by now.
+    type: str
+    choices: [page, later]
+    default: page
+    version_added: "0.2.0"
   models:
     description:
       - Models beside the built-in ones, or fields of these that differ, by slug. A new one needs C(model) (the Hugging Face id) and
@@ -314,6 +322,7 @@ from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
+from ..module_utils.profiles import NEMOCLAW_PROFILES, PAGE
 from ..module_utils.vllm import lifecycle
 from ..module_utils.vllm.context import DEFAULT_NAME, Desired, Vllm, check_desired
 
@@ -322,6 +331,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **WAIT_OPTIONS,
     "name": {"type": "str", "default": DEFAULT_NAME},
     "model": {"type": "str"},
+    "nemoclaw_profile": {"type": "str", "choices": [*NEMOCLAW_PROFILES], "default": PAGE.name},
     "models": {"type": "dict", "default": {}},
     "extra_args": {"type": "list", "elements": "str", "default": []},
     "cache_dir": {"type": "str"},

@@ -192,4 +192,6 @@ def _container_options(role: str, recorded: Mapping[str, Any], settings: Setting
     if settings[f"{role}_make_room"]:
         found["instead_of"] = recorded.get("container") or ""
     found["keep_previous"] = True
+    if role == "vllm":
+        found["nemoclaw_profile"] = settings["vllm_profile"]
     return {name: value for name, value in found.items() if value not in ("", None)}

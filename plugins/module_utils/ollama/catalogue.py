@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..clock import Deadline
 from ..failure import Failure
+from ..profiles import LATER, PAGE, Profile
 from ..sizes import format_bytes
 from ..transport.client import Client
 from ..transport.url import parse_base_url
@@ -40,12 +41,17 @@ class Starter(NamedTuple):
     bytes: int
 
 
-# Best first; the last one is for every host (upstream-facts N12).
-STARTERS = (
+# Best first. One of the small ones is for every host, by nemoclaw_profile (upstream-facts N12).
+_LARGE = (
     Starter("qwen3.6:35b", 32_768, 26_000, 24_000_000_000),
     Starter("nemotron-3-nano:30b", 32_768, 22_000, 19_000_000_000),
-    Starter("qwen2.5:7b", 0, 0, 4_683_073_184),
 )
+_SMALL = {
+    PAGE.small_starter: Starter(PAGE.small_starter, 0, 0, 4_683_073_184),
+    LATER.small_starter: Starter(LATER.small_starter, 0, 0, 6_600_000_000),
+}
+# All that are known by their size.
+STARTERS = (*_LARGE, *_SMALL.values())
 # NemoClaw takes this one where it is installed (upstream-facts N12).
 _PREFERRED = "nemotron-3-nano:30b"
 
@@ -57,8 +63,17 @@ class Choice(NamedTuple):
     reason: str
 
 
+def starters(profile: Profile) -> tuple[Starter, ...]:
+    """Return what is offered, best first; the last one is for every host."""
+    return (*_LARGE, _SMALL[profile.small_starter])
+
+
 def choose(
-    installed: Sequence[dict[str, Any]], loaded: Sequence[dict[str, Any]], gpus: dict[str, Any], require_tools: bool
+    installed: Sequence[dict[str, Any]],
+    loaded: Sequence[dict[str, Any]],
+    gpus: dict[str, Any],
+    require_tools: bool,
+    profile: Profile = PAGE,
 ) -> Choice:
     """Return the model for a host.
 
@@ -69,15 +84,17 @@ def choose(
         gpus: C(nemoclaw_host.gpus): C(memory_total_mib), C(memory_available_mib), on unified memory the host's own. And
             C(host_available_mib), in which models run where there is no GPU; None where nobody knows it.
         require_tools: Leave out installed models that declare that they cannot use tools.
+        profile: Whose starter models.
 
     """
     total = gpus["memory_total_mib"] or 0
     free = gpus["memory_available_mib"]
     ours = sum(one["size_vram"] or 0 for one in loaded) // MIB
     available = min(total, free + ours) if free is not None else total
-    fitting = {one.name for one in STARTERS if total >= one.total_mib and available >= one.available_mib}
+    offered = starters(profile)
+    fitting = {one.name for one in offered if total >= one.total_mib and available >= one.available_mib}
     memory = f"{total} MiB of GPU memory, {available} MiB of it for a model" if total else "no GPU memory"
-    known = {one.name for one in STARTERS}
+    known = {one.name for one in offered}
     room: int | None = available
     if not total:
         room = gpus.get("host_available_mib")
@@ -93,7 +110,7 @@ def choose(
         return Choice(_PREFERRED, f"it is installed and fits ({memory})")
     if usable:
         return Choice(usable[0], f"it is the first of the installed models that fit and can be used ({memory})")
-    largest = next(one.name for one in STARTERS if one.name in fitting)
+    largest = next(one.name for one in offered if one.name in fitting)
     return Choice(largest, f"it is the largest starter model that fits this host ({memory})")
 
 

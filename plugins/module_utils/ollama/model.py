@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..failure import Failure
+from ..profiles import NEMOCLAW_PROFILES, PAGE
 from ..sizes import format_bytes
 from .catalogue import Size, choose, find_size
 from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
@@ -33,6 +34,7 @@ class Desired:
         timeout: Seconds for loading and for unloading.
         stall_timeout: Seconds without progress after which a download is given up.
         keep_alive: How long the model stays loaded without a request, as Ollama writes durations.
+        nemoclaw_profile: Whose starter models C(auto) offers.
 
     """
 
@@ -44,6 +46,7 @@ class Desired:
     timeout: float = 600
     stall_timeout: float = 120
     keep_alive: str = "15m"
+    nemoclaw_profile: str = PAGE.name
 
 
 @dataclass
@@ -105,7 +108,8 @@ def plan_model(
     if name is None:
         desires = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
         loaded = [] if planning else loaded_models(daemon)
-        chosen, reason = choose(desires, loaded, find_gpus(), desired.require_tools)
+        profile = NEMOCLAW_PROFILES[desired.nemoclaw_profile]
+        chosen, reason = choose(desires, loaded, find_gpus(), desired.require_tools, profile)
         name = parse_name(chosen)
     planned = _plan_presence(daemon, name, installed, desired, check_room)
     planned.result["choice_reason"] = reason

@@ -13,6 +13,7 @@ import io
 import ipaddress
 import re
 import secrets
+import socket
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ class Docker:
         if found is None:
             raise Unavailable(f"Docker has no network {wanted}, which OpenShell's gateway makes when it starts")
         subnet, gateway = _ipv4(list_of(object_of(found.get("IPAM")).get("Config")))
+        gateway = gateway or _first_address(subnet)
         bridge = (
             object_of(found.get("Options")).get("com.docker.network.bridge.name") or f"br-{str(found.get('Id'))[:12]}"
         )
@@ -270,6 +272,22 @@ def _ipv4(config: list[Any]) -> tuple[str | None, str | None]:
         gateway = str(entry.get("Gateway") or "")
         return str(subnet), gateway.partition("/")[0] or None
     return None, None
+
+
+def _first_address(subnet: str | None) -> str | None:
+    """Return the gateway that Docker gave its own bridge and does not tell before it was started anew (20.10); None where it is none."""
+    first = str(ipaddress.IPv4Network(subnet)[1]) if subnet else ""
+    return first if first and is_of_this_host(first) else None
+
+
+def is_of_this_host(address: str) -> bool:
+    """Tell whether an IPv4 address can be bound here, which the addresses of this host can."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _words(answer: CommandResult) -> str:

@@ -230,7 +230,7 @@ def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[s
     elif settings["ollama_windows_bind"] == "loopback" and not is_mirrored(host):
         yield Failure(
             "windows_loopback",
-            "ollama_windows_bind is loopback, and this WSL cannot reach the loopback of Windows, from where models are pulled and "
+            f"{_loopback_by(settings)}, and this WSL cannot reach the loopback of Windows, from where models are pulled and "
             f"proved: its networking mode is {host['wsl']['networking_mode'] or 'unknown'}. Set networkingMode=mirrored in .wslconfig "
             "on Windows and run wsl.exe --shutdown, or set ollama_windows_bind to all.",
         )
@@ -243,6 +243,11 @@ def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[s
             f"The Ollama of Windows has no model {model}, and a download needs consent: set nemoclaw_yes=true (NEMOCLAW_YES=1), or name "
             f"one that is there ({', '.join(there) or 'there is none'}).",
         )
+
+
+def _loopback_by(settings: Settings) -> str:
+    by_profile = "" if settings.is_given("ollama_windows_bind") else " (as nemoclaw_profile later has it)"
+    return f"ollama_windows_bind is loopback{by_profile}"
 
 
 def wanted_model(host: Host, settings: Settings) -> str:
@@ -399,7 +404,8 @@ def _model(host: Host, settings: Settings, role: str, provider: str) -> tuple[st
         return host["vllm"]["model"] or "", "the vLLM that runs here serves it"
     if provider == "install-vllm":
         name = settings["vllm_model"]
-        return name, "as nemoclaw_vllm_model says" if name else "the default of the host's profile"
+        default = f"the default of the host's profile (nemoclaw_profile {settings['vllm_profile']})"
+        return name, "as nemoclaw_vllm_model says" if name else default
     if provider == "nim":
         name = settings["nim_model"]
         return name, "as nemoclaw_model says" if name else "the largest that fits"

@@ -24,6 +24,7 @@ from ..proxy.configuration import (
 )
 from ..proxy.gate import compare_gates, find_own_proxies
 from ..proxy.keep import keep_token
+from ..proxy.listen import at_bridge
 from ..proxy.token import token_path
 from .refusals import gates, proxy_settings
 from .steps import MODEL, NEW_STREAMS, Context, Step, proxy_steps, step, verify
@@ -72,6 +73,9 @@ def _occupants(at: Context, servers: list[Gate]) -> list[Step]:
 
 def _gate(at: Context, servers: list[Gate]) -> list[Step]:
     proxy, path = at.host["proxy"], at.settings["proxy_token_path"]
+    settings = proxy_settings(at.settings, servers)
+    if os.geteuid() == 0:
+        settings, _notes = at_bridge(at.machine, at.account, settings)
     if not proxy["unit"]:
         return _first(at)
     if os.geteuid() != 0:
@@ -87,7 +91,6 @@ def _gate(at: Context, servers: list[Gate]) -> list[Step]:
         )
     elif kept.gate_changed:
         found.append(step("proxy", "reload", "the auth proxy has not read its newest files"))
-    settings = proxy_settings(at.settings, servers)
     texts = [
         {"path": CONFIG, "content": render_config(settings)},
         {"path": UNIT_PATH, "content": render_unit(settings, proxy["nginx"] or USUAL_NGINX)},

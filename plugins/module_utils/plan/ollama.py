@@ -86,6 +86,7 @@ def _model(at: Context, decision: Mapping[str, Any], is_there: bool) -> dict[str
         insecure_registry=settings["ollama_insecure_registry"],
         timeout=settings["ollama_load_timeout"],
         stall_timeout=settings["ollama_stall_timeout"],
+        nemoclaw_profile=settings["ollama_profile"],
     )
     daemon = Daemon(Address("127.0.0.1", settings["preflight_ollama_port"]))
     gpus = {**host["gpus"], "host_available_mib": host["memory"]["available_mib"]}

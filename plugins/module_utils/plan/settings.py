@@ -20,6 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..failure import Failure
+from ..profiles import NEMOCLAW_PROFILES, PAGE, Profile
 from ..route.route import ALIASES, PROVIDERS, SANDBOX_HOST
 
 AUTO = "auto"
@@ -48,6 +49,7 @@ class Setting:
         choices: What it may be, in any case; empty for anything.
         secret: Whether it may be shown nowhere.
         least: The smallest number that it may be.
+        by_profile: Whether the default follows from C(nemoclaw_profile); C(default) is the page's then.
 
     """
 
@@ -59,6 +61,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     secret: bool = False
     least: int | None = None
+    by_profile: bool = False
 
 
 def _wizard(name: str, kind: str = "str", default: Any = "", **more: Any) -> Setting:
@@ -74,6 +77,7 @@ WIZARD: dict[str, Setting] = {
     for one in (
         _wizard("nemoclaw_provider", default=AUTO, choices=PROVIDER_NAMES),
         _wizard("nemoclaw_user"),
+        _wizard("nemoclaw_profile", default=PAGE.name, choices=tuple(NEMOCLAW_PROFILES)),
         _wizard("nemoclaw_route_path"),
         _wizard("nemoclaw_ollama_port", "int", 11434),
         _wizard("nemoclaw_ollama_proxy_port", "int", 11435),
@@ -144,11 +148,12 @@ def refuse(one: Setting, variable: str, value: Any, error: ValueError) -> Failur
     return Failure(code, f"{variable} is {shown}, and {error}", variable=variable)
 
 
-def default_of(one: Setting) -> Any:
+def default_of(one: Setting, profile: Profile = PAGE) -> Any:
     """Return what it is where nobody sets it."""
     if one.kind == "dict":
         return {}
-    return list(one.default) if one.kind == "list" else one.default
+    default = getattr(profile, one.name) if one.by_profile else one.default
+    return list(default) if one.kind == "list" else default
 
 
 def clean(one: Setting, value: Any) -> Any:
@@ -220,6 +225,8 @@ _TOOLS = "nemoclaw_require_tools"
 _SANDBOX_URL = "nemoclaw_local_inference_sandbox_host_url"
 
 _ALL = (
+    # First: defaults of others follow from it.
+    WIZARD["nemoclaw_profile"],
     of_wizard("preflight_provider", "nemoclaw_provider"),
     of_wizard("preflight_user", "nemoclaw_user"),
     of_wizard("preflight_route_path", "nemoclaw_route_path"),
@@ -229,7 +236,7 @@ _ALL = (
     Setting("preflight_platforms", "list", ()),
     # Ollama.
     Setting("ollama_side", choices=(AUTO, "wsl", "windows"), default=AUTO),
-    Setting("ollama_windows_bind", choices=("all", "loopback"), default="all"),
+    Setting("ollama_windows_bind", choices=("all", "loopback"), default=PAGE.ollama_windows_bind, by_profile=True),
     Setting("ollama_windows_timeout", "int", 60, least=1),
     Setting("ollama_version", default="0.32.9"),
     Setting("ollama_minimum_version"),
@@ -243,6 +250,7 @@ _ALL = (
     Setting("ollama_environment", "dict"),
     Setting("ollama_context_length", "int", 0),
     of_wizard("ollama_model", "nemoclaw_model", default=AUTO),
+    of_wizard("ollama_profile", "nemoclaw_profile"),
     of_wizard("ollama_allow_download", "nemoclaw_yes"),
     Setting("ollama_insecure_registry", "bool", False),
     Setting("ollama_keep_alive"),
@@ -274,6 +282,7 @@ _ALL = (
     replace(WIZARD["VLLM_API_KEY"], name="vllm_api_key"),
     of_wizard("vllm_experimental", "nemoclaw_experimental"),
     of_wizard("vllm_model", "nemoclaw_vllm_model"),
+    of_wizard("vllm_profile", "nemoclaw_profile"),
     Setting("vllm_models", "dict"),
     Setting("vllm_image"),
     Setting("vllm_name", default="nemoclaw-vllm"),
@@ -327,7 +336,7 @@ _ALL = (
     # The auth proxy.
     Setting("proxy_token_path"),
     Setting("proxy_token_overlap", "int", 3600),
-    Setting("proxy_listen", "list", ("0.0.0.0",)),  # noqa: S104 - the page's own default
+    Setting("proxy_listen", "list", PAGE.proxy_listen, by_profile=True),
     Setting("proxy_paths", "list", ()),
     Setting("proxy_backends", "list", ()),
     Setting("proxy_max_body_size", default="512m"),
@@ -476,7 +485,8 @@ def read(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     """Return the settings with their defaults, and what is wrong with those that were given."""
     settings = Settings(given=dict(origins))
     for one in _ALL:
-        settings.values[one.name] = default_of(one)
+        chosen = NEMOCLAW_PROFILES[settings.values.get("nemoclaw_profile", PAGE.name)]
+        settings.values[one.name] = default_of(one, chosen)
         if one.name not in values or one.name not in origins:
             continue
         try:

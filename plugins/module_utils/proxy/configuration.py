@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ..host.machine import READ_LIMIT, Machine
+from ..profiles import BRIDGE
 
 # The system account that nginx runs as, and its group.
 ACCOUNT = "nemoclaw-proxy"
@@ -137,9 +138,9 @@ def _problems(settings: ProxySettings) -> Iterator[str]:
             "Each auth proxy needs a port of its own, and a different one than the servers behind them, or it would call itself; the ports "
             f"are {shown}. Correct nemoclaw_ollama_port, nemoclaw_ollama_proxy_port or proxy_backends."
         )
-    if not settings.listen or not all(_ADDRESS.fullmatch(one) for one in settings.listen):
+    if not settings.listen or not all(one == BRIDGE or _ADDRESS.fullmatch(one) for one in settings.listen):
         wrong = ", ".join(settings.listen) or "empty"
-        yield f"proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], and it is {wrong}."
+        yield f"proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], or the word {BRIDGE}, and it is {wrong}."
     for gate in settings.gates:
         if not _NAME.fullmatch(gate.name):
             yield f"The name {gate.name!r} in proxy_backends has to be made of lower-case letters, digits and underscores."

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ..failure import Failure
+from ..profiles import PAGE, Profile
 
 # What each field means, and what it is when it is not given, stands in catalogue.py (VllmModel).
 #
@@ -92,7 +93,7 @@ _DGX: dict[str, dict[str, Any]] = {
 # By the profile that inference_facts finds. C(gpu_names): the part of a GPU's name that picks it where C(gpus) is C(auto); a
 # Station has a second GPU for its screen (upstream-facts N27). None picks all.
 PROFILES: dict[str, dict[str, Any]] = {
-    "dgx-spark": {"model": "qwen3.6-27b", "images": _DGX, "gpu_names": None},
+    "dgx-spark": {"model": PAGE.spark_model, "images": _DGX, "gpu_names": None},
     "dgx-station": {"model": "qwen3.6-27b", "images": _DGX, "gpu_names": "GB300"},
     "linux-nvidia": {"model": "nemotron-3-nano-4b", "images": _GENERIC, "gpu_names": None},
 }
@@ -230,14 +231,20 @@ def find_model(name: str, catalogue: Mapping[str, VllmModel]) -> VllmModel:
     )
 
 
-def default_model(profile: str, catalogue: Mapping[str, VllmModel]) -> VllmModel:
-    """Return the model of a profile (the page, "Managed vLLM uses these profiles").
+def default_model(profile: str, catalogue: Mapping[str, VllmModel], of: Profile = PAGE) -> VllmModel:
+    """Return the model of a host's profile (the page, "Managed vLLM uses these profiles").
+
+    Args:
+        profile: C(nemoclaw_host.profile).
+        catalogue: The models by slug.
+        of: What C(nemoclaw_profile) says; it makes a difference on a DGX Spark.
 
     Raises:
         Failure: C(no_profile) for a host that has none.
 
     """
-    return catalogue[_profile(profile)["model"]]
+    slug = _profile(profile)["model"]
+    return catalogue[of.spark_model if profile == "dgx-spark" else slug]
 
 
 def find_image(profile: str, architecture: str, override: str | None = None) -> Image:

@@ -20,6 +20,7 @@ from ..containers.work import check_options
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..preconditions.gpus import Gpus, bounded_share, choose_gpus
+from ..profiles import NEMOCLAW_PROFILES, PAGE
 from ..registry.image import Access
 from ..registry.reference import parse_reference
 from ..transport.credentials import clean_key
@@ -173,6 +174,7 @@ class Desired:
     name: str = DEFAULT_NAME
     state: str = "started"
     model: str = ""
+    nemoclaw_profile: str = PAGE.name
     models: Mapping[str, Any] = field(default_factory=dict)
     image: str = ""
     port: int = 8000
@@ -217,7 +219,9 @@ class Vllm:
         self._key = clean_key(desired.ngc_api_key) or None
         catalogue = build_catalogue(desired.models)
         self.model: VllmModel = (
-            find_model(desired.model, catalogue) if desired.model else default_model(self.host.profile, catalogue)
+            find_model(desired.model, catalogue)
+            if desired.model
+            else default_model(self.host.profile, catalogue, NEMOCLAW_PROFILES[desired.nemoclaw_profile])
         )
         _require_no_key([*self.model.flags, *desired.extra_args], {**self.model.environment, **desired.environment})
         self.image: Image = (

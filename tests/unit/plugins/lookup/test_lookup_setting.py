@@ -106,6 +106,35 @@ def test_sources_and_defaults(resolve: Resolve) -> None:
     assert resolve(inventory, environment, *expressions) == list(cases.values())
 
 
+BY_PROFILE = [
+    f"lookup('nemoclaw.local_inference.profile', '{name}')"
+    for name in ("proxy_listen", "ollama_windows_bind", "proxy_paths")
+]
+LATER = [["127.0.0.1", "bridge"], "loopback"]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "environment", "values"),
+    [
+        ("", {}, [["0.0.0.0"], "all"]),
+        ("", {"NEMOCLAW_PROFILE": "later"}, LATER),
+        # The role's own variable is what is made of it, and is not looked at.
+        ("nemoclaw_profile: '{{ lab }}'\nlab: later\nproxy_listen: ['10.0.0.1']", {"NEMOCLAW_PROFILE": "page"}, LATER),
+    ],
+)
+def test_the_default_by_profile(
+    inventory: str, environment: dict[str, str], values: list[Any], resolve: Resolve
+) -> None:
+    *found, error = resolve(inventory, environment, *BY_PROFILE)
+    assert found == values
+    assert "says nothing of proxy_paths" in error["error"]
+
+
+def test_a_profile_that_is_none_has_no_default(resolve: Resolve) -> None:
+    (error,) = resolve("nemoclaw_profile: latest", {}, BY_PROFILE[0])
+    assert "nemoclaw_profile is 'latest'" in error["error"]
+
+
 def test_a_template_that_cannot_be_evaluated_is_an_error_and_not_the_default(resolve: Resolve) -> None:
     (found,) = resolve("nemoclaw_model: '{{ nothing }}'", {}, f"lookup({LOOKUP}, 'nemoclaw_model')")
     assert "'nothing' is undefined" in found["error"]

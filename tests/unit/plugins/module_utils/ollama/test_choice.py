@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import catalogue
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import STARTERS, choose
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import choose, starters
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_same, parse_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import PAGE
 
 TOOLS = ["completion", "tools"]
 
@@ -136,7 +137,7 @@ def test_a_second_run_finds_its_own_choice() -> None:
 
 
 def test_the_starters_are_those_of_the_page() -> None:
-    assert [(one.name, one.total_mib) for one in STARTERS] == [
+    assert [(one.name, one.total_mib) for one in starters(PAGE)] == [
         ("qwen3.6:35b", 32 * 1024),
         ("nemotron-3-nano:30b", 32 * 1024),
         ("qwen2.5:7b", 0),

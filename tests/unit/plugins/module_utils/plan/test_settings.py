@@ -23,6 +23,7 @@ NOT_YET = {"ollama_reinstall"}
 SHARED = {
     "compatible_api_key": "endpoint_api_key",
     "compatible_anthropic_api_key": "endpoint_api_key",
+    "nemoclaw_profile": "ollama_profile",
 }
 
 
@@ -43,11 +44,11 @@ def role_options(role: str) -> dict[str, Any]:
 def test_the_roles_have_the_same_settings(one: settings.Setting) -> None:
     if one.name in NOT_YET:
         return
-    option = role_options(one.name.split("_")[0] if one.name not in SHARED else "endpoint")[
-        SHARED.get(one.name, one.name)
-    ]
+    name = SHARED.get(one.name, one.name)
+    option = role_options(name.split("_")[0])[name]
     assert option["type"] == ("str" if one.kind == "host" else one.kind)
     assert bool(option.get("no_log")) == (one.secret and not one.name.endswith("_url"))
+    # The page's value is what a role has where nobody sets anything.
     if one.name == "ollama_minimum_version" or option.get("no_log"):
         return  # it follows from another one, or has none that is shown
     empty: Any = {"dict": {}, "list": []}.get(one.kind, "")

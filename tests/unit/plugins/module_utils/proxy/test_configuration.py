@@ -113,7 +113,7 @@ def test_one_value_of_a_role_is_one_field() -> None:
         (ProxySettings([OLLAMA, VLLM._replace(port=11435)]), "port of its own"),
         (
             replace(SETTINGS, listen=[]),
-            "proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], and it is empty.",
+            "proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], or the word bridge, and it is empty.",
         ),
         (replace(SETTINGS, listen=["localhost"]), "it is localhost"),
         (replace(SETTINGS, listen=["127.0.0.1;"]), "proxy_listen"),
