@@ -176,6 +176,15 @@ def test_the_container_of_the_record_makes_way() -> None:
     assert asked[0][1]["instead_of"] == "nemoclaw-vllm"
 
 
+@pytest.mark.parametrize("profile", ["page", "later"])
+def test_the_module_of_the_container_is_asked_for_the_same_default(profile: str) -> None:
+    ask, asked = answering(vllm_container={"changed": False, "actions": []})
+    settings = settings_of(nemoclaw_provider="install-vllm", nemoclaw_experimental=True, nemoclaw_profile=profile)
+    plan.complete(plan_of(consult=["vllm_container"]), settings, False, ask)
+    assert asked[0][1]["nemoclaw_profile"] == profile
+    assert "model" not in asked[0][1]
+
+
 @pytest.mark.parametrize(
     ("stderr", "stdout", "reason"),
     [

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import catalogue as ollama
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import choose
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import foresee
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import Context
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import NEMOCLAW_PROFILES
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import catalogue as vllm
 
@@ -130,3 +135,26 @@ def test_windows_on_loopback(
     assert [one.code for one in found] == ([code] if code else [])
     if code:
         assert ("as nemoclaw_profile later has it" in found[0].message) == (bind is None)
+
+
+@pytest.mark.parametrize(("profile", "code"), [("page", None), ("later", "proxy_bridge_unknown")])
+def test_the_plan_foresees_a_bridge_that_docker_does_not_tell(
+    profile: str,
+    code: str | None,
+    make_host: Make,
+    make_settings: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2; exit 1\n", encoding="utf-8")
+    docker.chmod(0o755)
+    monkeypatch.setattr(gate, "os", SimpleNamespace(geteuid=lambda: 0))
+    host, settings = make_host(), make_settings(nemoclaw_profile=profile, nemoclaw_provider="ollama")
+    machine = Machine(root=tmp_path, environ={"PATH": "/bin", "HOME": "/"})
+    at = Context(machine, find_account(), host, settings, choose(host, settings))
+    gate.compare_proxy(at)
+    assert [one.code for one in at.refusals] == ([code] if code else [])
+    if code:
+        assert "Cannot connect to the Docker daemon" in at.refusals[0].message

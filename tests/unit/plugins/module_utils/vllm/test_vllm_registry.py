@@ -62,6 +62,20 @@ def test_what_the_registry_is_shown(machine_named: Named, key: str, shown: list[
     assert KEY not in repr(vllm.desired)
 
 
+@pytest.mark.parametrize(
+    ("desired", "model", "share"),
+    [
+        ({}, "Qwen/Qwen3.6-27B-FP8", 0.7),
+        ({"nemoclaw_profile": "later"}, "nvidia/Qwen3.6-35B-A3B-NVFP4", 0.4),
+        ({"nemoclaw_profile": "later", "model": "qwen3.6-27b"}, "Qwen/Qwen3.6-27B-FP8", 0.7),
+    ],
+)
+def test_the_model_of_a_spark_by_profile(machine_named: Named, desired: Any, model: str, share: float) -> None:
+    vllm = wanted(machine_named("dgx-spark"), Registry(), **desired)
+    assert (vllm.model.model, vllm.model.gpu_memory_utilization) == (model, share)
+    assert model in vllm.spec.command
+
+
 def test_a_key_that_is_refused_costs_no_bandwidth(machine_named: Named) -> None:
     registry = Registry(refuses=True)
     vllm = wanted(machine_named("dgx-spark"), registry, ngc_api_key=KEY)
