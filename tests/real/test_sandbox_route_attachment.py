@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,15 @@ def test_a_token_is_rotated(host: Attached, llama: Llama) -> None:
         rotate(token, may_restart=True)
     assert caught.value.code == "sandbox_key_refused"
     assert "StopSandbox" in host.server.known()["calls"]
+
+    host.cli("sandbox", "stop", SANDBOX)
+    begun, started = time.monotonic(), host.server.known()["calls"].count("StartSandbox")
+    with pytest.raises(Failure) as caught:
+        rotate(rotated, may_restart=True)
+    assert caught.value.code == "sandbox_not_ready"
+    assert time.monotonic() - begun < 60, "nothing is waited for where nothing is applied"
+    assert host.server.known()["calls"].count("StartSandbox") == started
+    assert not rotate(rotated)["changed"]
 
 
 def test_what_is_not_ours_stays(host: Attached, first: Wanted) -> None:

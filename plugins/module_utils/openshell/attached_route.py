@@ -231,15 +231,20 @@ class AttachedRoute:
     def rotate(self, check_mode: bool) -> Plan:
         """See Backend."""
         done, seen = Plan(), self._seen
+        own = self._sandboxes.get(str(self.sandbox))
+        # One that is stopped applies nothing and has no processes with an older key; it is not started for that.
+        runs = own is not None and own.phase == READY
         for one, found in ((_known(self._lasting), seen.lasting), (_known(self._staged), seen.staged)):
             if found.provider is None or found.knows_key:
                 continue
             done.actions.append(f"update the provider {one.desired.provider}")
             if not check_mode:
                 one.do(f"update {one.desired.provider}")
-            if found.attached and not check_mode:
+            if found.attached and runs and not check_mode:
                 one.do(f"wait for {one.desired.provider}")
-        restarts = [*([str(self.sandbox)] if seen.lasting.attached else []), *seen.busy] if done.actions else []
+        restarts = (
+            [*([str(self.sandbox)] if seen.lasting.attached and runs else []), *seen.busy] if done.actions else []
+        )
         if restarts and self._desired.may_restart:
             done.actions += [f"restart the sandbox {one}" for one in restarts]
             self._restart([] if check_mode else restarts)
