@@ -151,6 +151,7 @@ def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None
     assert (look["tags"], waves["tags"], waves["ignore_unreachable"]) == ("always", "always", True)
     # By name, or a configuration with another one would judge a wave before all of it is done.
     assert {look["strategy"], waves["strategy"]} == {"linear"}
+    assert (look["any_errors_fatal"], waves["any_errors_fatal"]) == (False, False)
     blocks = [task for task in waves["tasks"] if "block" in task]
     assert len(blocks) == 2
     assert {block["rescue"][0]["ansible.builtin.import_tasks"] for block in blocks} == {"tasks/failed.yml"}
@@ -188,6 +189,7 @@ def test_every_playbook_refuses_tags_and_ends_with_its_results(path: Path) -> No
     if all("ansible.builtin.import_playbook" in play for play in load(path)):
         return  # those that it imports do
     play, ending = load(path)
+    assert play["any_errors_fatal"] is False
     block = play["tasks"][-1]
     imported = {task.get("ansible.builtin.import_tasks") for task in block["block"]}
     assert play.get("tags") == "always" or imported & {"tasks/plan.yml", "tasks/begin.yml"}
