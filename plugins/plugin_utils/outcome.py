@@ -166,6 +166,16 @@ def gone_failure() -> dict[str, Any]:
     }
 
 
+def left_out_failure() -> dict[str, Any]:
+    """Return the failure of a host on which nothing of the playbook has begun."""
+    return {
+        "code": "host_unreachable",
+        "message": "Nothing of this playbook has begun on this host: a play before it lost the host or failed there, or --start-at-task "
+        "passed it over. Look at what stands above, and run the playbook again.",
+        "unreachable": True,
+    }
+
+
 def remedy_of(message: str) -> str:
     """Return the last sentence that says what to do: messages of this collection end with it."""
     sentences = [one for one in _SENTENCES.split(message.strip()) if one not in _NO_REMEDY]
@@ -189,7 +199,9 @@ def pick(playbook: str, begin: Mapping[str, Any], end: Mapping[str, Any], is_the
     if first and first["playbook"] == playbook and (is_there or first["state"] == UNREACHABLE):
         return dict(first)
     started = begin.get("started", 0.0)
-    failure = failure_of(begin, {"name": "Begin"}) if begin.get("failed") else gone_failure()
+    failure = gone_failure() if begin else left_out_failure()
+    if begin.get("failed"):
+        failure = failure_of(begin, {"name": "Begin"})
     plan = begin if playbook not in UNPLANNED and "choice" in begin else None
     return outcome(playbook, started=started, ended=started, plan=plan, failure=failure, route=begin.get("route"))
 
