@@ -125,8 +125,8 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
     an auth proxy that is not there are three states (upstream-facts N38; NemoClaw #2553). NemoClaw's own Node proxy may hold
     Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
-    port = _port(route["base_url_sandbox"])
-    if route["provider"] in _ELSEWHERE or port == _port(route["base_url_host"]):
+    port = port_of(route["base_url_sandbox"])
+    if route["provider"] in _ELSEWHERE or port == port_of(route["base_url_host"]):
         return []
     check = Check("auth_proxy")
     try:
@@ -163,7 +163,7 @@ def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
     except Failure:
         return []  # the check of the server has said it
     port = server.port
-    has_gate = route["provider"] not in _ELSEWHERE and port != _port(route["base_url_sandbox"])
+    has_gate = route["provider"] not in _ELSEWHERE and port != port_of(route["base_url_sandbox"])
     if not server.is_loopback or not (has_gate or route.get("origin") == "managed"):
         return []
     try:
@@ -173,9 +173,13 @@ def check_exposure(machine: Machine, route: dict[str, Any]) -> list[Check]:
     return []
 
 
-def _port(url: str) -> int:
-    where = urlsplit(url)
-    return where.port or {"https": 443}.get(where.scheme, 80)
+def port_of(url: str) -> int:
+    """Return the port of a recorded URL; 0, where nothing listens, for what somebody edited until it was no URL."""
+    try:
+        where = urlsplit(url)
+        return where.port or {"https": 443}.get(where.scheme, 80)
+    except ValueError:
+        return 0
 
 
 def render(route: dict[str, Any] | None, checks: list[Check], last: dict[str, str] | None = None) -> list[str]:

@@ -32,6 +32,7 @@ from ..status.check import (
     check_exposure,
     check_proxy,
     check_server,
+    port_of,
     render,
     state_of,
 )
@@ -181,8 +182,8 @@ class Run:
         """Decide whether the auth proxy is to be closed now, and remember that it was until somebody has opened it again."""
         if not self.route or not proxy:
             return
-        port = urlsplit(self.route["base_url_sandbox"]).port
-        is_open = any(one["user"] == ACCOUNT for one in find_listeners(machine, {port} if port else set()))
+        listeners = find_listeners(machine, {port_of(self.route["base_url_sandbox"])})
+        is_open = any(one["user"] == ACCOUNT for one in listeners)
         if exposure and is_open and self.settings.close_proxy:
             self.close = True
             self.closed = {"at": self.now, "why": exposure[0].detail}

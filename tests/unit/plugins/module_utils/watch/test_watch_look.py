@@ -201,6 +201,16 @@ def test_a_host_without_a_record_is_not_configured(place: Place, server: Server)
     assert server.asked == []
 
 
+@pytest.mark.parametrize("url", ["http://x:99999/v1", "http://[x/v1", ""])
+def test_a_record_that_somebody_edited_is_seen_by_its_checks(place: Place, url: str) -> None:
+    place.record("ollama")
+    record = json.loads((place.folder / "record.json").read_text())
+    (place.folder / "record.json").write_text(json.dumps({**record, "base_url_sandbox": url}))
+    last = place.run()
+    assert (states(last)["backend"], last["healthy"]) == ("healthy", False)
+    assert states(last)["auth_proxy"] != "healthy"
+
+
 @pytest.mark.parametrize(
     ("entry", "known", "why"),
     [
