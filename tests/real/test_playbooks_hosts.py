@@ -15,8 +15,9 @@ import pytest
 PROXY = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.proxy"}}
 CONFIG = "/etc/nemoclaw-ollama-proxy.conf"
 UNIT = "nemoclaw-ollama-proxy.service"
-# What is the proxy's own, or changes by itself while a host runs.
+# What is the proxy's own, or changes by itself while a host runs; and where Ansible puts files before they are in their place.
 OURS = "/run|/proc|/sys|/dev|/tmp|/var/tmp|/var/log/journal|/var/lib/nemoclaw-ollama-proxy|/var/lib/private|/etc/nemoclaw-ollama-proxy.*"
+OURS += "|/home/lab/.ansible"
 # Owner and mode of every file and folder of the host.
 OWNERS = rf"find / -regextype egrep -regex '({OURS})(/.*)?' -prune -o -printf '%u:%g %m %p\n' | sort"
 # Stands for Ollama, which nothing of this file is about: it listens where OLLAMA_HOST says, answers what tells it apart, and has a
