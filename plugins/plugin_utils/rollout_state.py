@@ -27,6 +27,8 @@ from typing import Any
 from ..module_utils.failure import Failure
 
 VERSION = 1
+# What tells who works on a rollout.
+_BY = frozenset(("user", "host", "pid", "boot", "process_started", "since"))
 
 
 @dataclass
@@ -111,7 +113,10 @@ def load(path: Path) -> State | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("version") != VERSION:
             raise ValueError("another version of this collection wrote it")
-        return State(**content)
+        state = State(**content)
+        if not _is_whole(state):
+            raise ValueError("it lacks what a rollout has")
+        return state
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -122,6 +127,17 @@ def load(path: Path) -> State | None:
             f"The state of the rollout in {path} cannot be read: {error}. Nothing was changed. Remove the file to begin a new rollout: "
             "hosts that are as they have to be are not changed again.",
         ) from None
+
+
+def _is_whole(state: State) -> bool:
+    """Tell whether the parts that others go by have their shape: somebody may have edited the file."""
+    return (
+        isinstance(state.waves, list)
+        and all(isinstance(wave, list) and wave for wave in state.waves)
+        and isinstance(state.hosts, dict)
+        and all(isinstance(one, dict) and {"state", "at"} <= one.keys() for one in state.hosts.values())
+        and (state.by is None or (isinstance(state.by, dict) and state.by.keys() >= _BY))
+    )
 
 
 def save(path: Path, state: State) -> None:

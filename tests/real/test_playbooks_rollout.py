@@ -214,6 +214,7 @@ def test_a_host_that_fails_its_second_proof_returns_by_itself(fleet: Fleet, llam
     assert list(fleet.states().values()) == ["returned", "untouched", "untouched", "untouched"]
     assert f"The previous route, scripted at {good}, is in force and answers." in fleet.state["hosts"]["h1"]["message"]
     assert "1 returned, 3 untouched" in fleet.output
+    assert fleet.record("h1").with_name("local-inference.last.json").exists(), "the host remembers why it returned"
 
 
 def test_no_site_has_more_hosts_at_a_download_than_it_may(fleet: Fleet) -> None:

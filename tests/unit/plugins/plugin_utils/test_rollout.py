@@ -376,7 +376,17 @@ def test_the_file_is_private_and_replaced_at_once(tmp_path: Path) -> None:
     assert sorted(one.name for one in path.parent.iterdir()) == ["rollout.json", "rollout.json.lock"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": 9}', '{"version": 1, "more": 1}'])
+WHOLE = '{"version": 1, "id": "a", "started": "b", "waves": '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", '{"version": 9}', '{"version": 1, "more": 1}'),
+        *(f"{WHOLE}{rest}" for rest in ("null}", "[[]]}", '[], "hosts": null}', '[], "hosts": {"h1": {}}}')),
+        *(f'{WHOLE}[], "by": {by}}}' for by in ("{}", '{"pid": 1}', "5")),
+    ],
+)
 def test_a_file_that_is_no_state_is_refused_with_the_remedy(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rollout.json"
     path.write_text(content, encoding="utf-8")
