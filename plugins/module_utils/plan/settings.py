@@ -392,7 +392,6 @@ OTHER_NAMES = (
     # What the playbooks register.
     "nemoclaw_begun",
     "nemoclaw_ended",
-    "nemoclaw_outcome",
     "nemoclaw_results",
 )
 KNOWN_NAMES = frozenset((*OTHER_NAMES, *(name for name in WIZARD if name.startswith(_PREFIX))))
