@@ -42,7 +42,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 
 from ..module_utils.plan.settings import SETTINGS, default_of
-from ..module_utils.profiles import NEMOCLAW_PROFILES
+from ..module_utils.profiles import BY_NAME
 from . import setting
 
 
@@ -52,7 +52,7 @@ class LookupModule(setting.LookupModule):
     def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         """Return the default of each variable."""
         self.set_options(var_options=variables, direct=kwargs)
-        chosen = NEMOCLAW_PROFILES[self._value("nemoclaw_profile", variables or {}, {})]
+        chosen = BY_NAME[self._value("nemoclaw_profile", variables or {}, {})]
         unknown = [one for one in terms if one not in SETTINGS or not SETTINGS[one].by_profile]
         if unknown:
             raise AnsibleLookupError(f"nemoclaw_profile says nothing of {', '.join(unknown)}.")

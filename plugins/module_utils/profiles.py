@@ -46,4 +46,4 @@ LATER = Profile(
     ollama_windows_bind="loopback",
     proxy_listen=("127.0.0.1", BRIDGE),
 )
-NEMOCLAW_PROFILES = {one.name: one for one in (PAGE, LATER)}
+BY_NAME = {one.name: one for one in (PAGE, LATER)}

@@ -309,11 +309,11 @@ from ..module_utils.ollama.catalogue import Size
 from ..module_utils.ollama.daemon import Address, Daemon, parse_address
 from ..module_utils.ollama.model import Desired
 from ..module_utils.ollama.names import ModelName
-from ..module_utils.profiles import NEMOCLAW_PROFILES, PAGE
+from ..module_utils.profiles import BY_NAME, PAGE
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
-    "nemoclaw_profile": {"type": "str", "choices": [*NEMOCLAW_PROFILES], "default": PAGE.name},
+    "nemoclaw_profile": {"type": "str", "choices": [*BY_NAME], "default": PAGE.name},
     "state": {"type": "str", "choices": ["present", "loaded", "unloaded", "absent"], "default": "present"},
     "host": {"type": "str", "default": "127.0.0.1:11434"},
     "allow_download": {"type": "bool", "default": False},

@@ -322,7 +322,7 @@ from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
-from ..module_utils.profiles import NEMOCLAW_PROFILES, PAGE
+from ..module_utils.profiles import BY_NAME, PAGE
 from ..module_utils.vllm import lifecycle
 from ..module_utils.vllm.context import DEFAULT_NAME, Desired, Vllm, check_desired
 
@@ -331,7 +331,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **WAIT_OPTIONS,
     "name": {"type": "str", "default": DEFAULT_NAME},
     "model": {"type": "str"},
-    "nemoclaw_profile": {"type": "str", "choices": [*NEMOCLAW_PROFILES], "default": PAGE.name},
+    "nemoclaw_profile": {"type": "str", "choices": [*BY_NAME], "default": PAGE.name},
     "models": {"type": "dict", "default": {}},
     "extra_args": {"type": "list", "elements": "str", "default": []},
     "cache_dir": {"type": "str"},

@@ -203,8 +203,14 @@ def streams():
     for thread in followers:
         thread.join()
     expect("streams that came to their end", len(ended), 32)
-    late = sorted(delays)[int(len(delays) * 0.99)] if delays else 60
-    expect(f"99 % of {len(delays)} events came within 0.5 s (they took {late:.3f} s)", late < 0.5, True)
+    # A proxy that buffers keeps most of them for seconds; a machine that is busy, some of them for a moment.
+    for share, limit_s in ((0.5, 0.5), (0.99, 5)):
+        late = sorted(delays)[int(len(delays) * share)] if delays else 60
+        expect(
+            f"{share:.0%} of {len(delays)} events came within {limit_s} s (they took {late:.3f} s)",
+            late < limit_s,
+            True,
+        )
 
 
 {test.__name__: test for test in (closed, opened, paths, valid, both, down, streams)}[TEST]()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..failure import Failure
-from ..profiles import NEMOCLAW_PROFILES, PAGE
+from ..profiles import BY_NAME, PAGE
 from ..sizes import format_bytes
 from .catalogue import Size, choose, find_size
 from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
@@ -108,7 +108,7 @@ def plan_model(
     if name is None:
         desires = [{**one, "capabilities": capabilities(daemon, one["name"])} for one in installed]
         loaded = [] if planning else loaded_models(daemon)
-        profile = NEMOCLAW_PROFILES[desired.nemoclaw_profile]
+        profile = BY_NAME[desired.nemoclaw_profile]
         chosen, reason = choose(desires, loaded, find_gpus(), desired.require_tools, profile)
         name = parse_name(chosen)
     planned = _plan_presence(daemon, name, installed, desired, check_room)

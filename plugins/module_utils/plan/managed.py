@@ -17,7 +17,7 @@ from ..failure import Failure
 from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..nim import catalogue as nim_catalogue
 from ..preconditions.gpus import choose_gpus
-from ..profiles import NEMOCLAW_PROFILES
+from ..profiles import BY_NAME
 from ..vllm import catalogue as vllm_catalogue
 from .choice import Choice, Host
 from .refusals import may_consult
@@ -59,7 +59,7 @@ def _vllm_model(at: Wanted) -> None:
     settings, host = at.settings, at.host
     known = vllm_catalogue.build_catalogue(settings["vllm_models"])
     named, profile = settings["vllm_model"], host["profile"]
-    of = NEMOCLAW_PROFILES[settings["vllm_profile"]]
+    of = BY_NAME[settings["vllm_profile"]]
     model = vllm_catalogue.find_model(named, known) if named else vllm_catalogue.default_model(profile, known, of)
     # With the weights in the cache it would start all the same, which only the engine's own look tells.
     if not may_consult(host, settings, "vllm"):

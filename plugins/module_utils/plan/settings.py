@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..failure import Failure
-from ..profiles import NEMOCLAW_PROFILES, PAGE, Profile
+from ..profiles import BY_NAME, PAGE, Profile
 from ..route.route import ALIASES, PROVIDERS, SANDBOX_HOST
 
 AUTO = "auto"
@@ -77,7 +77,7 @@ WIZARD: dict[str, Setting] = {
     for one in (
         _wizard("nemoclaw_provider", default=AUTO, choices=PROVIDER_NAMES),
         _wizard("nemoclaw_user"),
-        _wizard("nemoclaw_profile", default=PAGE.name, choices=tuple(NEMOCLAW_PROFILES)),
+        _wizard("nemoclaw_profile", default=PAGE.name, choices=tuple(BY_NAME)),
         _wizard("nemoclaw_route_path"),
         _wizard("nemoclaw_ollama_port", "int", 11434),
         _wizard("nemoclaw_ollama_proxy_port", "int", 11435),
@@ -484,7 +484,7 @@ def read(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
     """Return the settings with their defaults, and what is wrong with those that were given."""
     settings = Settings(given=dict(origins))
     for one in _ALL:
-        chosen = NEMOCLAW_PROFILES[settings.values.get("nemoclaw_profile", PAGE.name)]
+        chosen = BY_NAME[settings.values.get("nemoclaw_profile", PAGE.name)]
         settings.values[one.name] = default_of(one, chosen)
         if one.name not in values or one.name not in origins:
             continue

@@ -20,7 +20,7 @@ from ..containers.work import check_options
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..preconditions.gpus import Gpus, bounded_share, choose_gpus
-from ..profiles import NEMOCLAW_PROFILES, PAGE
+from ..profiles import BY_NAME, PAGE
 from ..registry.image import Access
 from ..registry.reference import parse_reference
 from ..transport.credentials import clean_key
@@ -221,7 +221,7 @@ class Vllm:
         self.model: VllmModel = (
             find_model(desired.model, catalogue)
             if desired.model
-            else default_model(self.host.profile, catalogue, NEMOCLAW_PROFILES[desired.nemoclaw_profile])
+            else default_model(self.host.profile, catalogue, BY_NAME[desired.nemoclaw_profile])
         )
         _require_no_key([*self.model.flags, *desired.extra_args], {**self.model.environment, **desired.environment})
         self.image: Image = (

@@ -17,7 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choi
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import foresee
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import Context
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import NEMOCLAW_PROFILES
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import BY_NAME
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import catalogue as vllm
 
 Make = Callable[..., Any]
@@ -77,7 +77,7 @@ def test_a_wrong_value_is_refused_once_and_nothing_follows_from_it(make_settings
     ],
 )
 def test_the_model_of_vllm(profile: str, host: str, slug: str) -> None:
-    assert vllm.default_model(host, vllm.build_catalogue(), NEMOCLAW_PROFILES[profile]).slug == slug
+    assert vllm.default_model(host, vllm.build_catalogue(), BY_NAME[profile]).slug == slug
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -102,7 +102,7 @@ def test_the_plan_says_whose_default_it_is(profile: str, make_host: Make, make_s
 )
 def test_the_starter_model(profile: str, total: int, name: str) -> None:
     memory = {"memory_total_mib": total, "memory_available_mib": None}
-    assert ollama.choose([], [], memory, True, NEMOCLAW_PROFILES[profile]).name == name
+    assert ollama.choose([], [], memory, True, BY_NAME[profile]).name == name
 
 
 @pytest.mark.parametrize(("profile", "other"), [("page", "qwen3.5:9b"), ("later", "qwen2.5:7b")])
@@ -110,7 +110,7 @@ def test_an_installed_starter_of_the_other_profile_is_taken(profile: str, other:
     """It is there, and counts as any installed model."""
     memory = {"memory_total_mib": 8_192, "memory_available_mib": 8_000}
     installed = [{"name": other, "size": 5 * 10**9, "capabilities": ["completion", "tools"]}]
-    assert ollama.choose(installed, [], memory, True, NEMOCLAW_PROFILES[profile]).name == other
+    assert ollama.choose(installed, [], memory, True, BY_NAME[profile]).name == other
 
 
 @pytest.mark.parametrize(
