@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.failure import Failure
 from ..module_utils.plan import settings as known
+from ..module_utils.plan import sources
 from ..module_utils.plan.choice import ROLES, choose
 from ..module_utils.plan.refusals import (
     foresee_host,
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):
         return {"choice": choice.as_result(), "packages": package_names(host, missing)}
 
     def _settings(self, options: Mapping[str, Any]) -> known.Settings:
-        return known.read(*known.collect({**self._task_vars, **options["settings"]}, os.environ, self._evaluate))
+        return known.read(*sources.collect({**self._task_vars, **options["settings"]}, os.environ, self._evaluate))
 
     def _evaluate(self, _name: str, raw: Any) -> Any:
         try:

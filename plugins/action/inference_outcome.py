@@ -14,7 +14,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.plan import settings as known
+from ..module_utils.plan import sources
+from ..module_utils.plan.settings import SETTINGS
 from ..module_utils.transport.credentials import mask
 from ..modules.inference_outcome import ARGUMENT_SPEC
 from ..plugin_utils import outcome as made
@@ -112,8 +113,8 @@ class ActionModule(ActionBase):
 
     def _masked(self, text: str) -> str:
         """Return what a task said without the secrets that the settings hold: it may quote one."""
-        secret = {name for name, one in known.SETTINGS.items() if one.secret}
-        values, _origins = known.collect(self._task_vars, os.environ, self._evaluate)
+        secret = {name for name, one in SETTINGS.items() if one.secret}
+        values, _origins = sources.collect(self._task_vars, os.environ, self._evaluate)
         for name in secret & values.keys():
             value = str(values[name]).strip()
             if len(value) >= _LEAST_SECRET:

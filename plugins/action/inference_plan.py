@@ -19,6 +19,7 @@ from ansible.release import __version__
 
 from ..module_utils.failure import Failure
 from ..module_utils.plan import settings as known
+from ..module_utils.plan import sources
 from ..module_utils.plan.choice import Choice
 from ..module_utils.plan.refusals import endpoint_api
 from ..module_utils.status import document
@@ -115,15 +116,15 @@ class ActionModule(ActionBase):
             return {"skipped": True, "changed": False, "converged": False, "proceed": False}
         variables = self._variables(options)
         self._unresolved: list[str] = []
-        values, origins = known.collect(variables, os.environ, self._evaluate)
+        values, origins = sources.collect(variables, os.environ, self._evaluate)
         self._secrets = [str(values[name]) for name, one in known.SETTINGS.items() if one.secret and name in values]
-        known.prefer(options["default_provider"], values, origins)
+        sources.prefer(options["default_provider"], values, origins)
         settings = known.read(values, origins)
         self._owner = settings["preflight_user"]
         self._route_path = settings["preflight_route_path"]
         settings.problems += refuse_core(__version__)
         settings.problems += unwanted
-        settings.problems += known.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
+        settings.problems += sources.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
         settings.problems += self._check_url(settings)
         if settings.problems:
             plan = _refused(settings.problems)
@@ -216,7 +217,7 @@ class ActionModule(ActionBase):
             # Nobody asks it, so nobody has looked whether it holds a password.
             sent.pop("endpoint_url", None)
         sent.update({name: _GIVEN for name in values if name in secret and name not in (*_SENT, *_LINKS)})
-        apart = [name for name in known.APART if self._is_apart(name, settings)]
+        apart = [name for name in sources.APART if self._is_apart(name, settings)]
         arguments = {
             "settings": sent,
             "secrets": {name: str(values[name]) for name in _SENT if name in values},

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.host.machine import replace_file
+from ..module_utils.host.replace import replace_file
 from ..modules.inference_results import ARGUMENT_SPEC
 from ..plugin_utils import outcome as made
 from ..plugin_utils import results

@@ -63,7 +63,8 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils.plan.settings import WIZARD, clean, default_of, find, refuse
+from ..module_utils.plan.settings import WIZARD, clean, default_of, refuse
+from ..module_utils.plan.sources import find
 
 
 class LookupModule(LookupBase):

@@ -154,8 +154,8 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
-from ..module_utils.route.last import keep_last, last_path, read_last
-from ..module_utils.route.record import read_record, record_path
+from ..module_utils.route.record import last_path, read_last, read_record, record_path
+from ..module_utils.route.write import keep_last
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["begun", "done", "failed", "judged"], "required": True},

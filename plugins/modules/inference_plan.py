@@ -330,6 +330,7 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.plan.make import make_plan
+from ..module_utils.plan.prove import ask_route
 from ..module_utils.plan.settings import read
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -374,9 +375,6 @@ def main() -> None:
             watch=params["watch"],
         )
         if params["collect"]:
-            # Here, because a run of site would pay for the import.
-            from ..module_utils.plan.collect import ask_route
-
             plan["asked"] = ask_route(machine, account, settings, plan)
     except Failure as failure:
         fail(module, failure)

@@ -164,7 +164,7 @@ from ..module_utils.base import LINK_OPTION, create_module, fail
 from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT, DIALECTS
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
-from ..module_utils.route import record
+from ..module_utils.route import record, write
 from ..module_utils.route.route import SANDBOX_HOST, build_route
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -196,7 +196,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     wanted = None
     if params["state"] == "present":
         wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
-    change = record.bring(path, owner, wanted, check_mode)
+    change = write.bring(path, owner, wanted, check_mode)
     return {
         "changed": change.changed,
         "route": wanted,

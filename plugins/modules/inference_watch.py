@@ -169,7 +169,8 @@ from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.proxy.token import token_path
 from ..module_utils.route.record import record_path
 from ..module_utils.watch import layout
-from ..module_utils.watch.install import Difference, Host, checksum_of, compare, install, leftovers, refuse, remove
+from ..module_utils.watch.compare import Difference, Host, checksum_of, compare, refuse
+from ..module_utils.watch.install import install, leftovers, remove
 from ..module_utils.watch.layout import WatchSettings
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

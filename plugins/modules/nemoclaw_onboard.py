@@ -231,7 +231,7 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import WAIT_OPTIONS, create_module, fail
+from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.job import Job
@@ -239,6 +239,7 @@ from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
 from ..module_utils.nemoclaw.onboard import Onboarding
 from ..module_utils.nemoclaw.program import find_nemoclaw
 from ..module_utils.nemoclaw.records import GATEWAY
+from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

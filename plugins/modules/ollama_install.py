@@ -355,12 +355,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils.base import (
-    LINK_OPTION,
-    WAIT_OPTIONS,
-    create_module,
-    fail,
-)
+from ..module_utils.base import LINK_OPTION, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.facts import check_ports
 from ..module_utils.host.machine import Account, Machine, find_account
@@ -370,6 +365,7 @@ from ..module_utils.ollama.archive import DEFAULT_VERSION, Desired, name_variabl
 from ..module_utils.ollama.installation import Installation
 from ..module_utils.ollama.unit_file import PATH as UNIT_PATH
 from ..module_utils.ollama.unit_file import remove_installation
+from ..module_utils.options import WAIT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},

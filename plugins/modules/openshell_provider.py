@@ -176,15 +176,12 @@ failure:
 import re
 from typing import Any
 
-from ..module_utils.base import (
-    OPENSHELL_OPTIONS,
-    create_module,
-    fail,
-)
+from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.changes import delete_provider, ensure_provider
-from ..module_utils.openshell.cli import open_cli
-from ..module_utils.openshell.provider import Desired, as_result
+from ..module_utils.openshell.changes import delete_provider, ensure_provider, provider_result
+from ..module_utils.openshell.opened import open_cli
+from ..module_utils.openshell.provider import Desired
+from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -228,7 +225,7 @@ def main() -> None:
         fail(module, failure)
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**as_result(outcome, desired), release=str(cli.release))
+    module.exit_json(**provider_result(outcome, desired), release=str(cli.release))
 
 
 if __name__ == "__main__":

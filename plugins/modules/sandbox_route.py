@@ -272,18 +272,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base import WAIT_OPTIONS, create_module, fail
+from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.jobs.progress import Report
 from ..module_utils.openshell.probe import DEFAULT_IMAGE
 from ..module_utils.openshell.route import Desired
+from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.proxy.token import read_token, token_path
 from ..module_utils.route import backends
-from ..module_utils.route.record import Journal, read_record, record_path
-from ..module_utils.route.route import check_route
+from ..module_utils.route.given import check_route
+from ..module_utils.route.record import read_record, record_path
 from ..module_utils.route.transaction import PathProbe, Transaction
+from ..module_utils.route.write import Journal
 from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

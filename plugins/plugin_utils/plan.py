@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..module_utils.failure import Failure
-from ..module_utils.plan import steps
+from ..module_utils.plan import consulted, steps
 from ..module_utils.plan.choice import WINDOWS, Choice, choose, choose_side, install_reasons, refuse_side
+from ..module_utils.plan.consulted import foresee_managed
 from ..module_utils.plan.make import finish, keep_what_is_recorded
-from ..module_utils.plan.managed import foresee_managed
 from ..module_utils.plan.settings import Settings
 from .ollama import look_at_windows
 
@@ -126,13 +126,13 @@ def _consult(name: str, plan: dict[str, Any], settings: Settings, choice: Choice
     if name == "ollama_install":
         as_root = settings["ollama_install_mode"] == "system"
         result = ask(name, _install_options(settings, plan["host"]), as_root)
-        found = [] if result.get("failed") else steps.install_steps(result)
+        found = [] if result.get("failed") else consulted.install_steps(result)
         if not found:
             reason = "; ".join(install_reasons(plan["host"], choice, settings))
             found = [] if result.get("failed") else steps.verify("ollama", reason)
     else:
         result = ask(name, _container_options(choice.role, plan["recorded"] or {}, settings), False)
-        found = [] if result.get("failed") else steps.container_steps(result, _container_reason(plan, result))
+        found = [] if result.get("failed") else consulted.container_steps(result, _container_reason(plan, result))
         if not result.get("failed"):
             found += _server_steps(plan, result)
     plan["steps"] += [one.as_result() for one in found]

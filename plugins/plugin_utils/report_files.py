@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..module_utils.failure import Failure
-from ..module_utils.host.machine import replace_file
+from ..module_utils.host.replace import replace_file
 from ..module_utils.status import document
 from .report import (
     as_json,

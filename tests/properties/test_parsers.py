@@ -15,15 +15,11 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import gpus, sockets
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
-    LINE_LIMIT,
-    cause_of,
-    text_of,
-)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import (
     find_recorded,
     recorded_names,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.run import LINE_LIMIT, cause_of, text_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text

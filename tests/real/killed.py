@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable, TypeVar
 
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference, onboard
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes as openshell_changes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import write
 from route_host import Host, Wanted
 
 _Made = TypeVar("_Made", bound=Host)
@@ -72,11 +72,12 @@ def _kill_at(number: int) -> None:
         setattr(owner, name, call)
 
     between(OpenShell, "attempt", lambda _cli, *words: " ".join(words).startswith(_CHANGES))
-    between(NemoClaw, "run")
-    between(record, "write_record")
-    between(provider, "write_state")
-    between(record.Journal, "write")
-    between(record.Journal, "remove")
+    between(inference, "run_nemoclaw")
+    between(onboard, "run_nemoclaw")
+    between(write, "write_record")
+    between(openshell_changes, "write_state")
+    between(write.Journal, "write")
+    between(write.Journal, "remove")
 
 
 def break_off(

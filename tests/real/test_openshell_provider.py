@@ -152,7 +152,7 @@ def test_what_is_kept_says_nothing(openshell: OpenShell, gateway: openshell_part
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert "lab-secret-1" not in path.read_text(encoding="utf-8")
-    assert "lab-secret-1" not in json.dumps(provider.as_result(outcome, DESIRED))
+    assert "lab-secret-1" not in json.dumps(changes.provider_result(outcome, DESIRED))
     assert "lab-secret-1" not in repr((outcome, DESIRED, openshell))
     path.write_text("{", encoding="utf-8")
     assert have(openshell).changed, "a broken file remembers nothing"
@@ -205,14 +205,14 @@ def test_what_was_given_and_cannot_be_remembered_is_given_again(
     openshell: OpenShell, gateway: openshell_parts.Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No error: there would be nothing to lead back. A disk that fills up between two writes, which nothing else makes happen."""
-    write, tries = provider.write_state, itertools.count()
+    write, tries = changes.write_state, itertools.count()
 
     def full(path: str, remembered: provider.Remembered) -> None:
         if next(tries) == 1:
             raise Failure("openshell_state_unwritable", "it cannot be written: No space left on device.")
         write(path, remembered)
 
-    monkeypatch.setattr(provider, "write_state", full)
+    monkeypatch.setattr(changes, "write_state", full)
     outcome = have(openshell)
     assert outcome.changed
     assert "No space left" in outcome.warnings[0]

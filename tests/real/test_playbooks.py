@@ -26,11 +26,8 @@ import model_registry
 import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
-    Daemon,
-    identify,
-    parse_address,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, identify
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from conftest import Llama

@@ -294,7 +294,7 @@ def test_a_record_that_fails_last(led: Host, second: Wanted, monkeypatch: pytest
         raise Failure("route_record_unwritable", "The disk is full.")
 
     monkeypatch.setattr(
-        "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record.write_record", full
+        "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write.write_record", full
     )
     failure = refused(led, second, sandbox=SANDBOX)
     assert (
@@ -310,7 +310,7 @@ def test_a_first_record_that_fails(host: Host, first: Wanted, monkeypatch: pytes
         raise Failure("route_record_unwritable", "The disk is full.")
 
     monkeypatch.setattr(
-        "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record.write_record", full
+        "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write.write_record", full
     )
     with pytest.raises(Failure, match="The gateway could not be routed back to nothing"):
         host.give(first)

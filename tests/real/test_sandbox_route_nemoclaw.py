@@ -124,7 +124,7 @@ def test_another_model_without_another_onboarding(
         raise Failure("route_record_unwritable", "The disk is full.")
 
     with monkeypatch.context() as patched:
-        name = "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record.write_record"
+        name = "ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write.write_record"
         patched.setattr(name, full)
         said = failing(host, second).message
     assert f"NemoClaw was told of scripted by {PROVIDER} again" in said

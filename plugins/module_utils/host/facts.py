@@ -15,8 +15,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..proxy.configuration import find_gate
-from ..route.last import last_path, read_last
-from ..route.record import read_record, record_path
+from ..route.record import last_path, read_last, read_record, record_path
 from ..vllm.attach import find_vllm
 from .docker_engine import find_engine, unreachable_engine
 from .gpus import Memory, describe_gpus, find_gpus, parse_meminfo

@@ -4,7 +4,7 @@
 # PRIVATE to this collection: may change in any release.
 """The host as everything here sees it: whose it is, programs that run on it, files that others may touch as well.
 
-Whoever reads a file sees the old content or the new, never a part. What lies in a folder of a user is written and read with that
+What lies in a folder of a user is written and read with that
 user's rights: root that looked first and wrote then could be sent anywhere by a link that is put there in between.
 """
 
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import pwd
-import re
 import selectors
 import signal
 import stat
@@ -258,60 +256,6 @@ def read_file(path: str | Path, limit: int = READ_LIMIT) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
         return file.read(limit)
-
-
-def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) -> None:
-    """Write C(text) beside C(path) and move it there; what was there stays until then.
-
-    Args:
-        path: The file; its folder has to be there.
-        text: Its new content.
-        mode: Its permissions; it never has wider ones on the way.
-        uid: Its owner; -1 is the user of this process.
-        gid: Its group; -1 is that of this process.
-
-    Raises:
-        OSError: Nothing was changed.
-
-    """
-    folder, name = os.path.split(path)
-    _remove_leftovers(folder, name)
-    handle, temporary = _open_beside(folder, name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if (uid, gid) != (-1, -1):  # a service may be forbidden to ask for it at all
-                os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-
-
-def _open_beside(folder: str, name: str) -> tuple[int, str]:
-    """Make a file that is locked for as long as it is open, so that others can tell it from what a run has left that was killed."""
-    while True:
-        handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
-            return handle, path
-        os.close(handle)  # somebody was faster than the lock, and took it for a leftover
-
-
-def _remove_leftovers(folder: str, name: str) -> None:
-    """Remove what runs have left beside a file that were killed while they wrote it; a token may be in it."""
-    wanted = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")
-    for path in [one for one in Path(folder).iterdir() if wanted.fullmatch(one.name)]:
-        with contextlib.suppress(OSError):
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-            finally:
-                os.close(handle)
 
 
 # Ansible's non-login shells often come without these, and tools are installed there.

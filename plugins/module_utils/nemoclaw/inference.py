@@ -20,22 +20,11 @@ from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..transport.credentials import quote
+from .abilities import API_SINCE, can_change_api, dotted, has_own_proxy, too_old
 from .desired import NO_KEY, keep_route
-from .program import NemoClaw, last_words
-from .records import (
-    API_SINCE,
-    ENDPOINTS,
-    OLLAMA,
-    VLLM,
-    Recorded,
-    can_change_api,
-    changes_api,
-    checks_local_servers,
-    dotted,
-    find_recorded,
-    has_own_proxy,
-    too_old,
-)
+from .program import NemoClaw
+from .records import ENDPOINTS, OLLAMA, VLLM, Recorded, changes_api, checks_local_servers, find_recorded
+from .run import last_words, run_nemoclaw
 
 # It writes a file in the sandbox by OpenShell; a sandbox that hangs must not hold the play up.
 _SILENCE_S = 120.0
@@ -221,7 +210,7 @@ def _tell(nemoclaw: NemoClaw, desired: Desired, words: list[str], own: dict[str,
         if _UNWRITTEN.search(line):
             unwritten.append(line)
 
-    ended = nemoclaw.run(["inference", "set", *words], own, _SILENCE_S, hear)
+    ended = run_nemoclaw(nemoclaw, ["inference", "set", *words], own, _SILENCE_S, hear)
     logs = [quote(line, desired.credential, 300) for line in ended.lines]
     if ended.code == 0 and unwritten:
         raise Failure(

@@ -18,9 +18,11 @@ from ..openshell.cli import OpenShell
 from ..openshell.look import READY, find_sandbox
 from ..transport.credentials import quote
 from ..transport.url import parse_base_url, resolve
+from .abilities import API_SINCE, can_change_api, too_old
 from .desired import NO_KEY, ONBOARD, TRUSTED_HOSTS, Desired, check, environment, find_gateway, keep_route, trust
-from .program import Ended, NemoClaw, is_heartbeat, last_words
-from .records import API_SINCE, ENDPOINTS, Recorded, can_change_api, changes_api, find_recorded, too_old
+from .program import NemoClaw
+from .records import ENDPOINTS, Recorded, changes_api, find_recorded
+from .run import Ended, is_heartbeat, last_words, run_nemoclaw
 
 # "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")
@@ -116,7 +118,7 @@ class Onboarding:
         previous = openshell_route.route_as_dict(kept.route)
         step = _Step(report, desired.name, float(desired.ready_timeout + desired.stall_timeout))
         started = time.monotonic()
-        ended = self._nemoclaw.run(ONBOARD, self._settings(), step.silence, step.take)
+        ended = run_nemoclaw(self._nemoclaw, ONBOARD, self._settings(), step.silence, step.take)
         elapsed = round(time.monotonic() - started, 1)
         try:
             self._check_end(ended, step)

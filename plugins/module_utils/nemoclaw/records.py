@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What NemoClaw has recorded of its sandboxes, and what a release of it can (upstream-facts N37, N39, N40; decision 0028).
+"""What NemoClaw has recorded of its sandboxes, and by which provider that routes a sandbox (upstream-facts N37, N39, N40; decision 0028).
 
 The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes. An entry that a failed onboarding
 left as a reservation is no sandbox (upstream-facts N42): nothing runs there, and NemoClaw changes nothing of it.
@@ -112,30 +112,9 @@ Release = tuple[int, ...]
 
 # From here on "inference set" asks the port of Ollama or vLLM itself, without a key, before it takes them. No flag tells of it.
 LOCAL_CHECK_SINCE: Release = (0, 0, 66)
-# From here on it takes an address, and the API with it.
-API_SINCE: Release = (0, 0, 69)
-_API_FLAG = "--inference-api"
 
 OLLAMA, VLLM = "ollama-local", "vllm-local"
 _LOCAL = (OLLAMA, VLLM)
-# NemoClaw's own proxy for Ollama leaves it where it was started (upstream-facts N39).
-_OWN_PROXY = "ollama-auth-proxy.pid"
-
-
-def dotted(release: Release | None) -> str:
-    """Return a release as people write it."""
-    return ".".join(map(str, release)) if release else "of a release that it does not tell"
-
-
-def too_old(nemoclaw: NemoClaw, since: Release, purpose: str, otherwise: str) -> Failure:
-    """Return the failure that names the release that can do it, and the one that is there."""
-    there = nemoclaw.release()
-    return Failure(
-        "nemoclaw_too_old",
-        f"{purpose} takes NemoClaw {dotted(since)} or later, and {nemoclaw.path} is {dotted(there)}. Update it. {otherwise}",
-        needed=dotted(since),
-        release=dotted(there),
-    )
 
 
 def changes_api(recorded: Recorded, route: Mapping[str, Any]) -> bool:
@@ -144,28 +123,10 @@ def changes_api(recorded: Recorded, route: Mapping[str, Any]) -> bool:
     return known and recorded.api != route["api"]
 
 
-def set_flags(nemoclaw: NemoClaw) -> frozenset[str]:
-    """Return the flags of C(nemoclaw inference set).
-
-    Without a provider and a model NemoClaw takes it for a command of OpenShell's. No provider has that name.
-    """
-    return nemoclaw.flags("inference", "set", "--provider", "help", "--model", "help")
-
-
-def can_change_api(nemoclaw: NemoClaw) -> bool:
-    """Tell whether it changes the API of a sandbox that runs."""
-    return _API_FLAG in set_flags(nemoclaw)
-
-
 def checks_local_servers(nemoclaw: NemoClaw) -> bool:
     """Tell whether it asks a local server itself, without a key. A release that does not tell which it is counts as new."""
     release = nemoclaw.release()
     return release is None or release >= LOCAL_CHECK_SINCE
-
-
-def has_own_proxy(nemoclaw: NemoClaw) -> bool:
-    """Tell whether NemoClaw runs its own proxy for Ollama here, or did."""
-    return Path(nemoclaw.account.home, STATE_DIRECTORY, _OWN_PROXY).exists()
 
 
 def routed(nemoclaw: NemoClaw, sandbox: str, route: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,15 +20,12 @@ from ..transport.credentials import quote
 from ..untrusted import count_of, list_of, object_of, parse_json
 from .names import is_same
 
-DEFAULT_PORT = 11434
 # Seconds to connect, and for a question that needs no model: upstream-facts N5 and N16.
 CONNECT_LIMIT = 3.0
 QUESTION_LIMIT = 5.0
 # /api/show carries the model's licences and template: tens of kB. /api/tags has 400 bytes a model.
 BODY_LIMIT = 8 * 1024 * 1024
 _LINE_LIMIT = 65_536
-
-_HOST = re.compile(r"(?:http://)?(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?/?")
 
 
 class Address(NamedTuple):
@@ -47,24 +44,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """Return the address of C(HOST), C(HOST:PORT), C([IPV6]:PORT), with or without C(http://) before it.
-
-    Raises:
-        Failure: C(ollama_host_invalid).
-
-    """
-    found = _HOST.fullmatch(text.strip())
-    port = int((found and found["port"]) or DEFAULT_PORT)
-    if not found or not 1 <= port <= 65_535:
-        raise Failure(
-            "ollama_host_invalid",
-            f"The address {text!r} of the Ollama daemon cannot be read. Write it like 127.0.0.1:11434: a host name or an IP "
-            "address, and a port from 1 to 65535. Ollama's own API is plain HTTP without a path.",
-        )
-    return Address(found["six"] or found["name"], port)
 
 
 class Answer(NamedTuple):

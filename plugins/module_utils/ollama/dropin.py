@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..failure import Failure
-from ..host.machine import Machine, replace_file
+from ..host.machine import Machine
 from .systemd import UnitState, parse_environment
 
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)
@@ -244,33 +243,6 @@ def find(machine: Machine) -> dict[str, str]:
     folders = [f"{_UNITS}/{name}" for name in machine.names(_UNITS) if name.endswith(".service.d")]
     texts = {f"{folder}/{FILE_NAME}": machine.read(f"{folder}/{FILE_NAME}") for folder in folders}
     return {path: text for path, text in texts.items() if text and text.startswith(_SIGN)}
-
-
-def write(machine: Machine, path: str, text: str | None) -> None:
-    """Replace the drop-in in one step, or remove it (None).
-
-    Raises:
-        Failure: C(drop_in_unwritable), when the folder is read-only or we are not root.
-
-    """
-    target = machine.path(path)
-    try:
-        if text is None:
-            target.unlink()
-            with contextlib.suppress(OSError):  # somebody else's files are in it
-                target.parent.rmdir()
-            return
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(str(target), text, 0o644)
-    except FileNotFoundError:
-        if text is not None:
-            raise
-    except OSError as error:
-        raise Failure(
-            "drop_in_unwritable",
-            f"The drop-in {path} cannot be written: {error.strerror}. Run the task as root (become: true), on a file system that is "
-            "not read-only. Nothing was changed.",
-        ) from error
 
 
 def foresee(machine: Machine, state: UnitState, path: str, wanted: Mapping[str, str]) -> UnitState:

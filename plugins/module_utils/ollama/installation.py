@@ -18,6 +18,7 @@ from ..host.tools import ask_ollama_daemon, find_ollama_client
 from ..jobs.progress import Position, Report
 from . import archive, layout, unit_file, upgrade
 from .archive import SYSTEM_PREFIX, Desired, Result, check_place, foresee
+from .manifest import copy_manifest, write_manifest
 from .names import is_older
 from .presence import UNIT
 from .systemd import Systemd, UnitState
@@ -300,8 +301,8 @@ class Installation:
             archive.prove_program(machine, account, staging.tree, sources, self._version)
             try:
                 with acting_as(account):
-                    layout.write_manifest(staging.tree, self._version, sources[0].sha256)
-                    layout.copy_manifest(staging.tree)
+                    write_manifest(staging.tree, self._version, sources[0].sha256)
+                    copy_manifest(staging.tree)
                     staging.swap()
                 if needs_unit:
                     unit_file.make(machine, self._prefix)
@@ -344,8 +345,8 @@ class Installation:
                     result.warnings.append(f"The script wrote over {unit_file.PATH}, which was put back as it was.")
                     self._reload()
                 self._prove_script(source, running)
-                layout.write_manifest(self._place, self._version, None)
-                layout.copy_manifest(self._place)
+                write_manifest(self._place, self._version, None)
+                copy_manifest(self._place)
             except BaseException:  # Ctrl-C as well: what was kept is removed below
                 self._undo_script(kept, before, running)
                 raise

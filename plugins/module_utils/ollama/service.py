@@ -6,15 +6,44 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ..failure import Failure
 from ..host.machine import Account, Machine
+from ..host.replace import replace_file
 from . import dropin, presence, processes
 from .presence import UNIT, Found, exposed_to, look, named_holder, remedy_for
 from .processes import ProcessStart, UnitStart, wait_until_answering
 from .service_plan import Desired, ProcessPlan, Report, UnitPlan, begin, plan_process, plan_unit
 from .systemd import Systemd, UnitState
+
+
+def write_drop_in(machine: Machine, path: str, text: str | None) -> None:
+    """Replace the drop-in in one step, or remove it (None).
+
+    Raises:
+        Failure: C(drop_in_unwritable), when the folder is read-only or we are not root.
+
+    """
+    target = machine.path(path)
+    try:
+        if text is None:
+            target.unlink()
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                target.parent.rmdir()
+            return
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(str(target), text, 0o644)
+    except FileNotFoundError:
+        if text is not None:
+            raise
+    except OSError as error:
+        raise Failure(
+            "drop_in_unwritable",
+            f"The drop-in {path} cannot be written: {error.strerror}. Run the task as root (become: true), on a file system that is "
+            "not read-only. Nothing was changed.",
+        ) from error
 
 
 def prove(machine: Machine, found: Found, port: int) -> None:
@@ -48,7 +77,7 @@ def _start_unit(
     systemd, own = Systemd(machine), found.own
     wanted, write = planned.wanted, planned.writes
     if write:
-        dropin.write(machine, report.path or "", report.after)
+        write_drop_in(machine, report.path or "", report.after)
     if write or unit.stale:
         systemd.do("daemon-reload")
     _check_files(machine, systemd, unit.name, wanted, report, write)
@@ -71,7 +100,7 @@ def _go_back(
     machine: Machine, systemd: Systemd, unit: str, desired: Desired, report: Report, failure: Failure
 ) -> Failure:
     """Have the service run again as it did, on loopback, and return the failure with that in its sentence."""
-    dropin.write(machine, report.path or "", report.before or None)
+    write_drop_in(machine, report.path or "", report.before or None)
     try:
         systemd.do("daemon-reload")
         systemd.do("restart", unit)
@@ -96,7 +125,7 @@ def _check_files(
         )
     if failure:
         if wrote:
-            dropin.write(machine, report.path or "", report.before or None)
+            write_drop_in(machine, report.path or "", report.before or None)
             systemd.do("daemon-reload")
         raise failure
 
@@ -180,7 +209,7 @@ def _remove(machine: Machine, check_mode: bool) -> Report:
                 f"{unit} keeps its address until its next start, which follows the user's own settings again."
             )
         if not check_mode:
-            dropin.write(machine, path, None)
+            write_drop_in(machine, path, None)
     if found and systemd and not check_mode:
         systemd.do("daemon-reload")
     return report

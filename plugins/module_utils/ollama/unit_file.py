@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 
 from ..failure import Failure
-from ..host.machine import READ_LIMIT, Account, Machine, acting_as, replace_file
+from ..host.machine import READ_LIMIT, Account, Machine, acting_as
+from ..host.replace import replace_file
 from ..host.tools import find_ollama_client
 from . import presence
 from .archive import SYSTEM_PREFIX, Desired, Result

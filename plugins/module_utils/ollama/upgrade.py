@@ -28,7 +28,8 @@ from ..fetch.download import Source
 from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
 from ..host.tools import ask_ollama_daemon
 from . import presence, processes
-from .layout import PARTS, PREVIOUS_VERSION, copy_manifest
+from .layout import PARTS, PREVIOUS_VERSION
+from .manifest import copy_manifest
 from .names import is_older
 from .presence import UNIT, Found, look, named_holder
 from .processes import UnitStart, reason_in

@@ -219,12 +219,3 @@ def _held(wanted: attachment.Desired, others: tuple[str, ...]) -> Failure:
         f"sandboxes have it: {named}. Nothing was changed. Detach it there (openshell sandbox provider detach), and run this again.",
         sandboxes=list(others),
     )
-
-
-def restart_words(sandboxes: list[str]) -> str:
-    """Return the warning about processes that keep an older key."""
-    named = ", ".join(sandboxes)
-    return (
-        f"Processes that run in {named} keep the key that they began with: OpenShell 0.1 gives a new one to new processes alone. Restart "
-        "the agent there, or have the sandbox stopped and started with sandbox_restart=true."
-    )

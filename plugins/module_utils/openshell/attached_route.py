@@ -17,14 +17,14 @@ from ..endpoint.report import Report as ProbeReport
 from ..failure import Failure
 from ..jobs.progress import Report
 from . import attachment, changes, proof
-from .attached import NAMES, Decision, Seen, decide, is_ours, position_of, restart_words, see, wanted_of
-from .attaching import Attachment, delete
-from .attachment import attached_at, exported, is_labelled, profile_id, provider_of
+from .attached import NAMES, Decision, Seen, decide, is_ours, position_of, see, wanted_of
+from .attaching import Attachment, delete, provider_of
+from .attachment import attached_at, exported, is_labelled, profile_id
 from .cli import ATTACHMENT, OpenShell
-from .gateway_route import STAYS
+from .gateway_route import STAYS, Proof
 from .look import READY, DesiredSandbox, SandboxSeen, find_provider, list_sandboxes
 from .provider import check_desired
-from .route import DONE, NEEDED, NEXT, Desired, Plan, Position, Proof, own_sandbox
+from .route import DONE, NEEDED, NEXT, Desired, Plan, Position, own_sandbox
 
 
 class AttachedRoute:
@@ -284,3 +284,12 @@ def _known(value: Any) -> Any:
     if value is None:
         raise RuntimeError("look() and plan() come first")
     return value
+
+
+def restart_words(sandboxes: list[str]) -> str:
+    """Return the warning about processes that keep an older key."""
+    named = ", ".join(sandboxes)
+    return (
+        f"Processes that run in {named} keep the key that they began with: OpenShell 0.1 gives a new one to new processes alone. Restart "
+        "the agent there, or have the sandbox stopped and started with sandbox_restart=true."
+    )

@@ -29,7 +29,6 @@ from .attachment import (
     host_of,
     profile_id,
     profile_of,
-    provider_of,
     see,
 )
 from .cli import OpenShell, check_name
@@ -238,3 +237,10 @@ class Attachment:
             "they began "
             "with. Restart the agent there, or allow that the sandbox is stopped and started with restart: true."
         )
+
+
+def provider_of(desired: Desired) -> DesiredProvider:
+    """Return the provider that is wanted."""
+    return DesiredProvider(
+        desired.provider, profile_id(desired.provider), {desired.credential_name: desired.credential}
+    )

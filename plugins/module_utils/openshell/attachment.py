@@ -24,7 +24,6 @@ from ..transport.url import parse_base_url
 from . import look, provider, text
 from .cli import OpenShell, reading
 from .look import ProviderSeen, SandboxSeen, read_pages
-from .provider import Desired as DesiredProvider
 
 # What the rename of the program changes: the name by which a sandbox knows the gateway's host, by the program's own name.
 HOSTS = {"openshell": "host.openshell.internal", "ryno": "host.ryno.internal"}
@@ -146,13 +145,6 @@ def attached_at(cli: OpenShell, name: str) -> list[str]:
     words = ("sandbox", "provider", "list", name, "-o", "json")
     with reading(cli, *words):
         return [one["name"] for one in read_pages(cli, *words)]
-
-
-def provider_of(desired: Desired) -> DesiredProvider:
-    """Return the provider that is wanted."""
-    return DesiredProvider(
-        desired.provider, profile_id(desired.provider), {desired.credential_name: desired.credential}
-    )
 
 
 def same_profile(seen: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ ready may come with exit status 1 (upstream-facts O7). The list of sandboxes dec
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import acting_as
+from ..host.replace import replace_file
 from ..jobs.progress import Position, Report, silent
 from . import provider, text
 from .cli import ROUTE, OpenShell, check_name
@@ -38,8 +40,52 @@ from .look import (
     list_sandboxes,
     not_ready,
 )
-from .provider import Desired, Outcome, check_desired, compare, recall
+from .provider import Desired, Outcome, Remembered, check_desired, compare, recall
 from .route import DesiredRoute, RouteOutcome, check_route, compare_route, in_words, route_as_dict
+
+
+def write_state(path: str, remembered: Remembered) -> None:
+    """Replace the file in one step.
+
+    Raises:
+        Failure: C(openshell_state_unwritable).
+
+    """
+    content = json.dumps({"schema": 1, "key": remembered.key, "providers": remembered.providers}, indent=2) + "\n"
+    try:
+        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+        replace_file(path, content, 0o600)
+    except OSError as error:
+        raise Failure(
+            "openshell_state_unwritable",
+            f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
+            "Check the folder's owner and the room on the disk.",
+            path=path,
+        ) from error
+
+
+def provider_result(outcome: Outcome, desired: Desired) -> dict[str, Any]:
+    """Return the module's result with its diff: names and fingerprints, never a value that may be secret."""
+    after = {**_shown(outcome.after, outcome.fingerprint_after), "config": dict(desired.config)} if desired.type else {}
+    if outcome.changed and desired.type:
+        after.update(type=desired.type, credential_keys=sorted(desired.credentials), config_keys=sorted(desired.config))
+    before = _shown(outcome.before, outcome.fingerprint_before)
+    return {
+        "changed": outcome.changed,
+        "actions": outcome.actions,
+        "known_values": outcome.known_values,
+        "provider": None if outcome.after is None else vars(outcome.after),
+        "diff": {"before": before, "after": after} if outcome.changed else {"before": {}, "after": {}},
+    }
+
+
+def _shown(seen: ProviderSeen | None, fingerprint: str | None) -> dict[str, Any]:
+    if seen is None and fingerprint is None:
+        return {}
+    shown: dict[str, Any] = {"fingerprint": (fingerprint or "unknown")[:16]}
+    if seen is not None:
+        shown.update(type=seen.type, credential_keys=seen.credential_keys, config_keys=seen.config_keys)
+    return shown
 
 
 def ensure_provider(cli: OpenShell, desired: Desired, check_mode: bool) -> Outcome:
@@ -61,7 +107,7 @@ def ensure_provider(cli: OpenShell, desired: Desired, check_mode: bool) -> Outco
     # Before the gateway: where this cannot be kept, nothing may change.
     try:
         with acting_as(cli.account):
-            provider.write_state(path, remembered)
+            write_state(path, remembered)
     except Failure as failure:
         raise Failure(failure.code, f"{failure.message} The gateway is as it was.", **failure.details) from failure
     if before is not None and len(outcome.actions) == 2:
@@ -79,7 +125,7 @@ def ensure_provider(cli: OpenShell, desired: Desired, check_mode: bool) -> Outco
     }
     try:
         with acting_as(cli.account):
-            provider.write_state(path, remembered)
+            write_state(path, remembered)
     except Failure as failure:
         # The gateway has the values, so nothing is to be restored. The next run gives them once more.
         outcome.warnings.append(f"The provider {desired.name} has its values, but {failure.message}")
@@ -140,7 +186,7 @@ def delete_provider(cli: OpenShell, desired: Desired, check_mode: bool) -> Outco
     outcome.after = None
     if remembered.providers.pop(before.id, None) is not None:
         with acting_as(cli.account):
-            provider.write_state(path, remembered)
+            write_state(path, remembered)
             if not remembered.providers:
                 Path(path).unlink()
     return outcome

@@ -14,10 +14,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ..failure import Failure
-from ..host.machine import Account, CommandResult, Machine, find_account
+from ..host.machine import Account, CommandResult, Machine
 from ..route.record import ATTACHMENT, ROUTE
 from ..transport.credentials import quote
 from . import text
@@ -429,24 +428,6 @@ def reading(cli: OpenShell, *words: str) -> Iterator[None]:
         raise cli.trouble(
             words, "Error: its answer has not the shape that this release of OpenShell has", None
         ) from error
-
-
-def open_cli(params: Mapping[str, Any], secret: str = "", ways: tuple[str, ...] = (ROUTE,)) -> OpenShell:
-    """Return the CLI that the options C(gateway), C(gateway_endpoint), C(executable) and C(user) mean.
-
-    Raises:
-        Failure: C(user_unknown), or one of find_openshell.
-
-    """
-    return find_openshell(
-        Machine(),
-        find_account(params["user"]),
-        gateway=params["gateway"],
-        endpoint=params["gateway_endpoint"],
-        executable=params["executable"],
-        secret=secret,
-        ways=ways,
-    )
 
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")

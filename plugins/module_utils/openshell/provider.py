@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.machine import acting_as, read_file, replace_file
+from ..host.machine import acting_as, read_file
 from ..route.record import record_path
 from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
@@ -149,26 +149,6 @@ def read_state(path: str) -> Remembered:
     return Remembered(key, {name: entry for name, entry in providers.items() if isinstance(entry, dict)})
 
 
-def write_state(path: str, remembered: Remembered) -> None:
-    """Replace the file in one step.
-
-    Raises:
-        Failure: C(openshell_state_unwritable).
-
-    """
-    content = json.dumps({"schema": 1, "key": remembered.key, "providers": remembered.providers}, indent=2) + "\n"
-    try:
-        Path(path).parent.mkdir(mode=0o700, exist_ok=True)
-        replace_file(path, content, 0o600)
-    except OSError as error:
-        raise Failure(
-            "openshell_state_unwritable",
-            f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
-            "Check the folder's owner and the room on the disk.",
-            path=path,
-        ) from error
-
-
 @dataclass
 class Outcome:
     """What was found and what came of it."""
@@ -226,27 +206,3 @@ def _refuse_other_type(desired: Desired, before: ProviderSeen) -> None:
         "that: replace: true for the module, sandbox_replace_provider: true for the role.",
         type=before.type,
     )
-
-
-def as_result(outcome: Outcome, desired: Desired) -> dict[str, Any]:
-    """Return the module's result with its diff: names and fingerprints, never a value that may be secret."""
-    after = {**_shown(outcome.after, outcome.fingerprint_after), "config": dict(desired.config)} if desired.type else {}
-    if outcome.changed and desired.type:
-        after.update(type=desired.type, credential_keys=sorted(desired.credentials), config_keys=sorted(desired.config))
-    before = _shown(outcome.before, outcome.fingerprint_before)
-    return {
-        "changed": outcome.changed,
-        "actions": outcome.actions,
-        "known_values": outcome.known_values,
-        "provider": None if outcome.after is None else vars(outcome.after),
-        "diff": {"before": before, "after": after} if outcome.changed else {"before": {}, "after": {}},
-    }
-
-
-def _shown(seen: ProviderSeen | None, fingerprint: str | None) -> dict[str, Any]:
-    if seen is None and fingerprint is None:
-        return {}
-    shown: dict[str, Any] = {"fingerprint": (fingerprint or "unknown")[:16]}
-    if seen is not None:
-        shown.update(type=seen.type, credential_keys=seen.credential_keys, config_keys=seen.config_keys)
-    return shown

@@ -2,12 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The sandboxes' route: what its backends have to do (decision 0022), and what a gateway's one is to become (upstream-facts O6).
-
-A backend, in this order: look, plan; where there is something to do: stage, route, prove, adopt; then the route is recorded, then commit.
-What fails up to the record is followed by restore. What fails in commit restores nothing, since what was proved is in force by then.
-
-Each method compares before it acts, so it may be called again after a run that was killed in it: that run's successor converges.
+"""The sandboxes' route: what is wanted, what a gateway has, and what has to be done (upstream-facts O6). Looks only.
 
 Nobody can read the key of a provider. So where the provider in use has to change, what is new gets a provider of its own beside it
 (NAME-next), and the one in use is changed once that was proved and recorded.
@@ -17,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ..failure import Failure
-from ..jobs.progress import Report
 from . import look, provider
 from .cli import OpenShell
 from .look import ProviderSeen, SandboxSeen, list_sandboxes
@@ -92,80 +86,6 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The sandbox that was asked and what its tool call was; where nothing was proved, why."""
-
-    sandbox: str | None = None
-    tool_calling: str | None = None
-    reason: str | None = None
-
-
-class Backend(Protocol):
-    """One path.
-
-    Attributes:
-        gateway: For the record: its name, None where it was used by its address.
-        sandbox: For the record: the sandbox that the route is for, None for none.
-        others: The other sandboxes that get the route as well.
-        way: How this release routes sandboxes to a model, for the record as well.
-        restart: C(needed) where processes go on with an older key, C(done) where their sandboxes were restarted, else empty.
-
-    """
-
-    gateway: str | None
-    sandbox: str | None
-    others: list[str]
-    way: str
-    restart: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return what the agent's own configuration has to have, empty where it needs nothing."""
-
-    def look(self) -> None:
-        """Ask what is there. Changes nothing."""
-
-    def position(self) -> Position | None:
-        """Return where the sandboxes are routed, as look() saw it; None for nowhere."""
-
-    def in_words(self, position: Position) -> str:
-        """Return a position as people read it."""
-
-    def plan(self, previous: Position | None) -> Plan:
-        """Return what is to be done by what look() saw, or raise the Failure by which nothing may be.
-
-        C(previous) is position(), or that before a run that was killed.
-        """
-
-    def stage(self, report: Report) -> None:
-        """Put what is new beside what is in use: make the sandbox, and the provider, under another name where one in use has to change."""
-
-    def route(self) -> None:
-        """Route the sandboxes there. From here on they may get answers of the new server."""
-
-    def prove(self) -> Proof:
-        """Ask the model from inside a sandbox."""
-
-    def adopt(self) -> None:
-        """Do what follows the proof and may still be refused."""
-
-    def commit(self) -> None:
-        """Give everything its lasting name, and remove what was staged. The route is recorded by now."""
-
-    def restore(self, previous: Position | None) -> list[str]:
-        """Restore the previous route of the sandboxes, remove what was staged, and return what became of it, in sentences."""
-
-    def rotate(self, check_mode: bool) -> Plan:
-        """Give the provider of the route the credential where it is there and has another, and return what was, or would be, done.
-
-        The previous credential still opens the server meanwhile, so nothing is staged.
-        """
-
-    def remove(self, check_mode: bool) -> Plan:
-        """Look, remove the recorded route and the providers that have a key of ours, and return what was, or would be, removed."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..proxy.configuration import (
     render_unit,
 )
 from ..proxy.gate import compare_gates, find_own_proxies
-from ..proxy.keep import keep_token
+from ..proxy.kept import bring
 from ..proxy.listen import at_bridge
 from ..proxy.token import token_path
 from .refusals import gates, proxy_settings
@@ -81,7 +81,7 @@ def _gate(at: Context, servers: list[Gate]) -> list[Step]:
     if os.geteuid() != 0:
         return verify("proxy", "only root can compare the auth proxy, and this look was not root's")
     overlap = at.settings["proxy_token_overlap"]
-    kept = keep_token(at.account, "present", path or None, overlap, TOKENS, ACCOUNT, CONFIG, LOADED, check_mode=True)
+    kept = bring(at.account, "present", path or None, overlap, TOKENS, ACCOUNT, CONFIG, LOADED)
     found = []
     if kept.changed:
         found.append(step("token", "write", f"the token files beside {kept.path} are not as they have to be"))

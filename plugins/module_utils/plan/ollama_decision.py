@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..endpoint.models import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import SANDBOX_HOST
 from .choice import (
-    WINDOWS_PROVIDERS,
     Choice,
     Host,
     install_reasons,
@@ -122,19 +120,6 @@ def container_host(settings: Settings) -> str:
     """Return by which name a container of Docker Desktop reaches Windows and its loopback (upstream-facts N8)."""
     name = str(settings["ollama_sandbox_host"])
     return "host.docker.internal" if name == SANDBOX_HOST else name
-
-
-def previous(host: Host, port: int) -> dict[str, Any]:
-    """Return what the recorded route uses of Ollama: its model, None without such a route, and where that Ollama is."""
-    route, windows = ollama_route(host), host["ollama"]["windows"] or {}
-    was_windows = route.get("provider") in WINDOWS_PROVIDERS
-    address = f"127.0.0.1:{port}"
-    # Behind NAT, Windows has another address after each start, and the facts of now know it.
-    if was_windows and windows.get("host"):
-        address = windows["host"]
-    elif route.get("base_url_host"):
-        address = urlsplit(route["base_url_host"]).netloc
-    return {"model": route.get("model"), "is_windows": was_windows, "address": address}
 
 
 def _versions(host: Host) -> list[str]:

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..endpoint.models import CONTEXT_FLOOR
 from ..ollama.names import is_older
 from ..route.route import build_route
 from ..sizes import format_bytes
-from .choice import BLIND_CODES, Host, ollama_route
-from .ollama_decision import context_remedy, previous, route_fields, short_context
+from .choice import BLIND_CODES, WINDOWS_PROVIDERS, Host, ollama_route
+from .ollama_decision import context_remedy, route_fields, short_context
 
 # How long a model stays in memory where nobody says it: NVIDIA's page.
 _KEEP_ALIVE = "15m"
 
 Result = Mapping[str, Any]
+
+
+def previous(host: Host, port: int) -> dict[str, Any]:
+    """Return what the recorded route uses of Ollama: its model, None without such a route, and where that Ollama is."""
+    route, windows = ollama_route(host), host["ollama"]["windows"] or {}
+    was_windows = route.get("provider") in WINDOWS_PROVIDERS
+    address = f"127.0.0.1:{port}"
+    # Behind NAT, Windows has another address after each start, and the facts of now know it.
+    if was_windows and windows.get("host"):
+        address = windows["host"]
+    elif route.get("base_url_host"):
+        address = urlsplit(route["base_url_host"]).netloc
+    return {"model": route.get("model"), "is_windows": was_windows, "address": address}
 
 
 class Outcome:

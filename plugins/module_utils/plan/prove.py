@@ -2,16 +2,18 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The validation of a server as in the roles, the route that follows from it, and the status lines of a host that is as it has to be."""
+"""The validation of a server as in the roles, the route that follows from it, and the status of the route."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..endpoint import expect
 from ..endpoint.report import Report
 from ..endpoint.validate import Demands, Endpoint, validate
 from ..failure import Failure
+from ..host.machine import Account, Machine
 from ..host.platform import reach_windows
 from ..proxy.token import token_path
 from ..route import record
@@ -20,9 +22,15 @@ from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server
 from ..transport.url import parse_base_url
 from .choice import MANAGED
 from .refusals import endpoint_api, endpoint_key
-from .steps import Context, route_steps, verify
+from .settings import Settings
+from .steps import Context, as_user, route_steps, verify
+
+if TYPE_CHECKING:
+    from ..status.look import Access
 
 LADDER, COMPLETION = "ladder", "completion"
+# Seconds for the questions to the server, as of the playbook status.
+_STATUS_TIMEOUT = 60
 
 
 def endpoint_of(at: Context, url: str, api: str, key: str) -> Endpoint:
@@ -156,3 +164,46 @@ def _proved(at: Context) -> list[Check]:
 
 def _token_file(at: Context) -> str:
     return at.settings["sandbox_token_path"] or at.settings["proxy_token_path"] or token_path(at.account.home)
+
+
+def ask_route(machine: Machine, account: Account, settings: Settings, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a collector wants to know beside the plan: the checks of the route, asked by a process of the account.
+
+    A host that is as it has to be was asked by its plan.
+    """
+    if plan["checks"]:
+        return list(plan["checks"])
+    # Here, because a run of site would pay for the import.
+    from ..status.look import look_at_route
+
+    path = settings["preflight_route_path"] or record.record_path(account.home)
+
+    def work() -> dict[str, Any]:
+        return {"checks": [one.as_result() for one in look_at_route(machine, account, path, access(settings))[1]]}
+
+    checks: list[dict[str, Any]] = as_user(account, work)["checks"]
+    return checks
+
+
+def access(settings: Settings) -> Access:
+    """Return how a recorded server is asked, by the settings of its role."""
+    from ..status.gateway import Wanted
+    from ..status.look import Access
+
+    own = settings["endpoint_api_key"]
+    backend = settings["sandbox_backend"]
+    return Access(
+        credentials={
+            "COMPATIBLE_API_KEY": own or settings["compatible_api_key"],
+            "COMPATIBLE_ANTHROPIC_API_KEY": own or settings["compatible_anthropic_api_key"],
+            # Of a vLLM that was started with a key; Ollama is asked where it wants none.
+            "OPENAI_API_KEY": settings["vllm_api_key"],
+        },
+        timeout=_STATUS_TIMEOUT,
+        ca_path=settings["endpoint_ca_path"] or None,
+        validate_certs=settings["endpoint_validate_certs"],
+        token_path=settings["sandbox_token_path"] or settings["proxy_token_path"] or None,
+        wanted=None
+        if backend == "none"
+        else Wanted(backend, settings["sandbox_gateway"] or None, settings["sandbox_name"] or None),
+    )

@@ -13,7 +13,7 @@ from ..openshell.cli import ATTACHMENT, ROUTE, OpenShell, find_openshell
 from ..openshell.look import DesiredSandbox, find_usable, has_to_be_made
 from ..openshell.route import Decision, Desired, Seen, decide, position_of, see
 from ..proxy.token import read_token, token_path
-from ..route.record import Journal, Note, record_path
+from ..route.record import Note, read_note, record_path
 from ..status.check import NOT_PROBED, Check
 from ..status.gateway import Wanted, check_gateway
 from .choice import NEMOCLAW, OPENSHELL
@@ -80,7 +80,7 @@ def _compare(at: Context, cli: OpenShell, backend: str, gateway: str) -> list[Ch
         may_restart=bool(settings["sandbox_restart"]),
         binaries=tuple(settings["sandbox_binaries"]),
     )
-    note = Journal(settings["preflight_route_path"] or record_path(at.account.home), at.account).read()
+    note = read_note(settings["preflight_route_path"] or record_path(at.account.home), at.account)
     if cli.way == ROUTE:
         _gateway_route(at, cli, backend, desired, note)
     else:

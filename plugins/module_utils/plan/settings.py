@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The settings that decide what is done on a host: where each comes from, what it may hold, and all of them for the plan.
-
-The variable of the inventory wins, then the environment of the controller, then the default. The lookup plugin C(setting) and the plan read
-by these functions, and nothing else knows the names of the environment's variables.
+"""The settings that decide what is done on a host: what each may hold, and all of them for the plan.
 
 The roles' defaults read the same ones by the lookup plugin C(setting), for those who use one role alone; tests/unit compares the two. Here
 they are read on the controller without a template for each, and what is wrong is said by the name that the user wrote.
@@ -14,9 +11,8 @@ they are read on the controller without a template for each, and what is wrong i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from ..failure import Failure
@@ -112,35 +108,6 @@ def of_wizard(name: str, wizard: str, **more: Any) -> Setting:
     return replace(WIZARD[wizard], name=name, **more)
 
 
-def find(
-    one: Setting,
-    inventory: Mapping[str, Any],
-    environment: Mapping[str, str],
-    evaluate: Callable[[str, Any], Any],
-) -> tuple[Any, str]:
-    """Return what somebody set, and the name of the variable that it was set by; no name where nobody did.
-
-    Args:
-        one: The setting.
-        inventory: The variables of the host, templates not evaluated.
-        environment: The environment of the controller.
-        evaluate: Returns the value of a variable, called for those alone that are set and looked at.
-
-    """
-    for name in dict.fromkeys((one.name, one.wizard)):
-        if name and name in inventory:
-            value = evaluate(name, inventory[name])
-            if not _is_empty(value):
-                return value, name
-    return next(
-        ((environment[name], name) for name in one.environment if not _is_empty(environment.get(name))), (None, "")
-    )
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def refuse(one: Setting, variable: str, value: Any, error: ValueError) -> Failure:
     """Return the failure for a value that L(clean) refused, by the name that the user wrote."""
     shown = "(a secret)" if one.secret else repr(value)
@@ -219,7 +186,6 @@ def _number(one: Setting, value: Any) -> int:
     return number
 
 
-_PREFIX = "nemoclaw_"
 _TIMEOUT = "nemoclaw_local_inference_timeout"
 _TOOLS = "nemoclaw_require_tools"
 _SANDBOX_URL = "nemoclaw_local_inference_sandbox_host_url"
@@ -379,28 +345,6 @@ _ALL = (
 )
 SETTINGS: dict[str, Setting] = {one.name: one for one in _ALL}
 
-# What the playbooks and the modules read or set beside these. ``nemoclaw_host`` and ``nemoclaw_route`` are facts, which Ansible may
-# put among the variables.
-OTHER_NAMES = (
-    "nemoclaw_hosts",
-    "nemoclaw_drop_previous_token",
-    "nemoclaw_extra_names",
-    "nemoclaw_host",
-    "nemoclaw_route",
-    "nemoclaw_strategy",
-    "nemoclaw_results_path",
-    # What the playbooks register.
-    "nemoclaw_begun",
-    "nemoclaw_ended",
-    "nemoclaw_results",
-)
-KNOWN_NAMES = frozenset((*OTHER_NAMES, *(name for name in WIZARD if name.startswith(_PREFIX))))
-
-# Variables by which a role acts as another user, or keeps another record, than the plan looks for.
-APART = tuple(
-    f"{role}_{name}" for role in ("ollama", "endpoint", "vllm", "nim", "sandbox") for name in ("user", "route_path")
-)
-
 
 @dataclass
 class Settings:
@@ -423,61 +367,6 @@ class Settings:
     def is_given(self, name: str) -> bool:
         """Tell whether somebody set it."""
         return name in self.given
-
-
-def collect(
-    inventory: Mapping[str, Any], environment: Mapping[str, str], evaluate: Callable[[str, Any], Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the values that somebody set, and the name of the variable that each was set by.
-
-    Args:
-        inventory: The variables of the host, templates not evaluated.
-        environment: The environment of the controller.
-        evaluate: Returns the value of a variable, called for those alone that are set and looked at.
-
-    """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for one in _ALL:
-        value, origin = find(one, inventory, environment, evaluate)
-        if origin:
-            values[one.name], origins[one.name] = value, origin
-    return values, origins
-
-
-def prefer(provider: str, values: dict[str, Any], origins: dict[str, str]) -> None:
-    """Take a playbook's own provider where nobody names one, nor a server of one's own."""
-    if provider != AUTO and "preflight_provider" not in values and "endpoint_url" not in values:
-        values["preflight_provider"], origins["preflight_provider"] = provider, "the playbook"
-
-
-def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failure]:
-    """Return a refusal for each name that nothing reads, with the nearest that something does.
-
-    Args:
-        names: The variables of a host.
-        extra: Those that the user's own roles read, or another collection; C(*) stands for anything.
-
-    """
-    found = []
-    patterns = list(extra)
-    for name in sorted(names):
-        if name.startswith(_PREFIX) and name not in KNOWN_NAMES and not any(fnmatchcase(name, one) for one in patterns):
-            # Without the part that all have in common, which would make any two of them look alike.
-            own = {known[len(_PREFIX) :]: known for known in sorted(KNOWN_NAMES)}
-            near = difflib.get_close_matches(name[len(_PREFIX) :], own, n=1)
-            nearest = own[near[0]] if near else None
-            meant = f" Did you mean {nearest}?" if nearest else ""
-            found.append(
-                Failure(
-                    "setting_unknown",
-                    f"The inventory sets {name}, and nothing in this collection reads it.{meant} Correct the name, or take it out. "
-                    "Where something else reads it, list it in nemoclaw_extra_names.",
-                    variable=name,
-                    nearest=nearest,
-                )
-            )
-    return found
 
 
 def read(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:

@@ -99,32 +99,6 @@ def verify(component: str, reason: str) -> list[Step]:
     return [step(component, "verify", reason)]
 
 
-def install_steps(result: Mapping[str, Any]) -> list[Step]:
-    """Return the steps of C(ollama_install), by its result in check mode."""
-    if not result.get("changed"):
-        return []
-    found, actions = [], list(result["actions"])
-    before = result.get("previous_version")
-    reason = f"Ollama {before} is too old" if before else "Ollama is not installed"
-    if before and before == result.get("version"):
-        reason = "the daemon still runs an older release than the program"
-    restarts = bool(result.get("daemon_restarted"))
-    for action in actions:
-        verb = action.split(" ", 1)[0]
-        found.append(
-            step(
-                "ollama",
-                {"run": "install", "put": "restore"}.get(verb, verb),
-                f"{reason}: {action}",
-                before=before and f"Ollama {before}",
-                after=f"Ollama {result.get('version')}",
-                download_bytes=result.get("size") if verb in ("install", "run") else 0,
-                interrupts=MODEL if verb == "restart" or (restarts and verb == "install") else NOTHING,
-            )
-        )
-    return found
-
-
 def service_steps(actions: Iterable[str], before: str, after: str, exposed: bool) -> list[Step]:
     """Return the steps of C(ollama_service), by the actions that it plans."""
     found = []
@@ -158,30 +132,6 @@ def model_steps(result: Mapping[str, Any]) -> list[Step]:
                 download_bytes=size,
             )
         )
-    return found
-
-
-def container_steps(result: Mapping[str, Any], reason: str) -> list[Step]:
-    """Return the steps of C(vllm_container) or C(nim_container), by its result in check mode."""
-    found = []
-    container = (result.get("container") or {}).get("name")
-    for action in result.get("actions") or []:
-        verb = action.split(" ", 1)[0]
-        fetches = verb in ("pull", "download")
-        size = result.get("image_bytes") if verb == "pull" else None
-        stops = verb in ("replace", "stop", "update")
-        found.append(
-            step(
-                "container",
-                verb,
-                f"{reason}: {action}",
-                after=str(result.get("model") or container),
-                download_bytes=size if fetches else 0,
-                interrupts=MODEL if stops else NOTHING,
-            )
-        )
-    if not found and result.get("phase") != "ready":
-        found = verify("container", f"{container} does not answer yet")
     return found
 
 

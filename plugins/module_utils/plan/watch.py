@@ -12,7 +12,7 @@ from ..failure import Failure
 from ..host.machine import find_account
 from ..proxy.token import token_path
 from ..route.record import record_path
-from ..watch.install import Host, compare, refuse
+from ..watch.compare import Host, compare, refuse
 from ..watch.layout import WatchSettings, textfile_folder
 from .steps import Context, step
 

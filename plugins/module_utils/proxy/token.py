@@ -19,12 +19,11 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..failure import Failure
-from ..host.machine import replace_file
 from ..route.record import REFUSED_HOMES, STATE_DIRECTORY
 
 TOKEN_NAME = "ollama-proxy-token"  # noqa: S105 - a file's name
@@ -126,84 +125,19 @@ def _unreadable(path: str, reason: str | None) -> Failure:
     )
 
 
-def write_token(path: str, token: str) -> None:
-    """Replace the token file, which is what a rotation does.
-
-    Raises:
-        Failure: C(token_unwritable); the old file is then still in place.
-
-    """
-    with _writing(path):
-        own_folder(path)
-        replace_file(path, token + "\n", 0o600)
-
-
-def create_token(path: str, token: str) -> str:
-    """Write the first token of the host, and return the one that counts.
-
-    Another process (NemoClaw's own wizard) may make one at the same moment: the first one stays, whoever made it.
-    """
-    # Where this is interrupted, the next run takes it for a token that was prepared, and removes it.
-    candidate = path + NEXT_SUFFIX
-    with _writing(path):
-        own_folder(path)
-        replace_file(candidate, token + "\n", 0o600)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            os.link(candidate, path)
-        Path(candidate).unlink(missing_ok=True)
-        winner = read_token(path)
-    return winner.value if winner else token
-
-
-def remove_file(path: str) -> None:
-    """Remove a file of tokens; absent is fine."""
-    with _writing(path):
-        Path(path).unlink(missing_ok=True)
-
-
 def permissions_are_right(path: str) -> bool:
     """Tell whether nobody but the owner can reach the token file and its folder; absent is not wrong."""
     file = Path(path)
-    for place in [file, file.parent] if _is_state_folder(path) else [file]:
+    for place in [file, file.parent] if is_state_folder(path) else [file]:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_IMODE(place.stat().st_mode) & 0o077:
                 return False
     return True
 
 
-def tighten(path: str) -> None:
-    """Close the token file and its folder to everybody but the owner."""
-    with _writing(path):
-        own_folder(path)
-        with contextlib.suppress(FileNotFoundError):
-            Path(path).chmod(0o600)
-
-
-def own_folder(path: str) -> None:
-    """Make the state folder with mode 0700; one with another name is the user's own business."""
-    folder = Path(path).parent
-    if not _is_state_folder(path):
-        return
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        folder.chmod(0o700)
-
-
-def _is_state_folder(path: str) -> bool:
+def is_state_folder(path: str) -> bool:
+    """Tell whether the file lies in NemoClaw's own folder; one with another name is the user's own business."""
     return Path(path).parent.name == STATE_DIRECTORY
-
-
-@contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Failure(
-            "token_unwritable",
-            f"The token file {path} cannot be written: {error.strerror or error}. What was there is untouched. Check that "
-            "the folder exists and belongs to the user whose inference this is, and that the file system has room.",
-            path=path,
-        ) from error
 
 
 def render_gate_file(tokens: Iterable[str]) -> str:
@@ -244,28 +178,7 @@ def gate_file_is_right(path: str, text: str, gid: int | None) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError) as error:
-        raise _gate_unwritable(path, error) from error
-
-
-def write_gate_file(path: str, text: str, gid: int) -> None:
-    """Replace the file in one step.
-
-    Raises:
-        Failure: C(gate_unwritable); the old file is then still in place.
-
-    """
-    try:
-        replace_file(path, text, GATE_FILE_MODE, -1, gid)
-    except OSError as error:
-        raise _gate_unwritable(path, error) from error
-
-
-def remove_gate_file(path: str) -> None:
-    """Remove the file; absent is fine."""
-    try:
-        Path(path).unlink(missing_ok=True)
-    except OSError as error:
-        raise _gate_unwritable(path, error) from error
+        raise gate_unwritable(path, error) from error
 
 
 def changed_since(stamp: str, paths: Iterable[str]) -> bool:
@@ -285,7 +198,8 @@ def changed_since(stamp: str, paths: Iterable[str]) -> bool:
     )
 
 
-def _gate_unwritable(path: str, error: Exception) -> Failure:
+def gate_unwritable(path: str, error: Exception) -> Failure:
+    """Return the failure for a file of tokens that cannot be kept."""
     return Failure(
         "gate_unwritable",
         f"The tokens of the auth proxy cannot be kept in {path}: {error}. What was there is untouched. Run the task as root "

@@ -24,7 +24,8 @@ from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
-from ..host.machine import Account, Machine, replace_file
+from ..host.machine import Account, Machine
+from ..host.replace import replace_file
 from ..host.sockets import find_listeners, tell_openness
 from ..host.tools import find_package_manager
 from ..ollama.systemd import Systemd

@@ -18,10 +18,10 @@ from ..nemoclaw.desired import DEFAULT_SANDBOX
 from ..nemoclaw.program import find_nemoclaw
 from ..nemoclaw.records import GATEWAY, routed
 from ..openshell.cli import find_openshell
-from ..openshell.gateway_route import GatewayRoute
+from ..openshell.gateway_route import Backend, GatewayRoute
 from ..openshell.provider import read_state, state_path
-from ..openshell.route import DONE, NEEDED, Backend, Desired, Plan, own_sandbox
-from .record import ATTACHMENT, ROUTE, Journal
+from ..openshell.route import DONE, NEEDED, Desired, Plan, own_sandbox
+from .record import ATTACHMENT, ROUTE, read_note
 from .route import PROVIDERS
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
@@ -191,7 +191,7 @@ def remove(
 
 def _left_something(account: Account, path: str) -> bool:
     """Tell whether a run gave a provider a key, or began to, on a host without a record."""
-    if path and Journal(path, account).read() is not None:
+    if path and read_note(path, account) is not None:
         return True
     with acting_as(account):
         return bool(read_state(state_path(account.home)).providers)

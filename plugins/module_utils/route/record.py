@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The route record, what status, switch, report, drift and uninstall read; and the note of a change of the route that is under way.
+"""The route record, what status, switch, report, drift and uninstall read, and the note of a change of the route that is under way.
 
 One JSON object per host, C(~/.nemoclaw/local-inference.json), mode 0600, written atomically; never a secret in it
 (decision 0002). The directory is NemoClaw's own, mode 0700 (upstream-facts N37).
 
 The note lies beside the record while sandboxes may get answers of a server that is not recorded yet. A run that was killed leaves it
 behind, and by it the next run knows which route is the one that was proved (decision 0022). No secret is in it.
+
+The last failure of the host is kept beside them until a later run ends well: when, code, message; never a secret in it.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.machine import Account, read_file, replace_file, working_on
+from ..host.machine import Account, read_file, working_on
 from ..untrusted import object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
@@ -129,7 +131,7 @@ def render(route: dict[str, Any]) -> str:
 def permissions_are_right(path: str, uid: int) -> bool:
     """Tell whether the file is the user's own with mode 0600, and so is the state directory with mode 0700."""
     wanted = [(Path(path), 0o600)]
-    if _is_state_directory(Path(path).parent):
+    if is_state_directory(Path(path).parent):
         wanted.append((Path(path).parent, 0o700))
     try:
         found = [(place.stat(), mode) for place, mode in wanted]
@@ -138,100 +140,11 @@ def permissions_are_right(path: str, uid: int) -> bool:
     return all(status.st_uid == uid and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
 
 
-def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1) -> None:
-    """Replace the record in one step: a reader sees the old route or the new one, never a part.
-
-    Args:
-        path: The record. Its folder is touched with the rights that this process has: see working_on().
-        route: What is recorded.
-        uid: Who owns the file; -1 is the user of this process.
-        gid: Its group, likewise.
-
-    Raises:
-        Failure: C(route_record_unwritable); the old record is then still in place.
-
-    """
-    directory = Path(path).parent
-    try:
-        close_directory(directory)
-        replace_file(path, render(route), 0o600, uid, gid)
-    except OSError as error:
-        raise Failure(
-            "route_record_unwritable",
-            f"The route record {path} cannot be written: {error}. The previous record is untouched. "
-            "Check that the file system has room and that the user owns the directory.",
-        ) from error
-
-
-def remove_record(path: str) -> None:
-    """Remove the record; absent is fine."""
-    try:
-        Path(path).unlink()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
-
-
-@dataclass(frozen=True)
-class Change:
-    """What became of a record: its text before and after."""
-
-    path: str
-    before: str
-    after: str
-    changed: bool
-
-    @property
-    def diff(self) -> dict[str, str]:
-        """What a module's result has as diff."""
-        return {"before": self.before, "after": self.after, "before_header": self.path, "after_header": self.path}
-
-
-def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: bool) -> Change:
-    """Make the record what is wanted, None for no record, unless only checking. One that cannot be read is replaced.
-
-    Raises:
-        Failure: C(route_record_unwritable).
-
-    """
-    with working_on(path, owner) as as_owner:
-        try:
-            found = read_record(path)
-            before = render(found) if found else ""
-        except Failure:
-            found, before = None, "(a record that cannot be read)\n"
-        after = render(wanted) if wanted else ""
-        changed = after != before if wanted is None else found != wanted or not permissions_are_right(path, owner.uid)
-        if changed and not check_mode:
-            if wanted is None:
-                remove_record(path)
-            elif as_owner:
-                write_record(path, wanted)
-            else:
-                write_record(path, wanted, owner.uid, owner.gid)
-    return Change(path, before, after, changed)
-
-
-def _is_state_directory(directory: Path) -> bool:
+def is_state_directory(directory: Path) -> bool:
     """Tell whether the directory is NemoClaw's: a path such as /etc/route.json must not close /etc to everybody."""
     return directory.name == STATE_DIRECTORY
 
 
-def close_directory(directory: Path) -> None:
-    """Make the state directory with mode 0700; one that was there under another name stays as it is."""
-    if directory.exists() and not _is_state_directory(directory):
-        return
-    directory.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if stat.S_IMODE(os.fstat(handle).st_mode) != 0o700:
-            os.fchmod(handle, 0o700)
-    finally:
-        os.close(handle)
-
-
-_SUFFIX = ".change"
 Position = dict[str, Any]
 
 
@@ -247,59 +160,45 @@ class Note:
         return now is not None and _essence(now) in [_essence(one) for one in self.positions]
 
 
-class Journal:
-    """The note beside a record.
+def note_path(record: str) -> str:
+    """Return where the note lies beside a record."""
+    return record + ".change"
 
-    Args:
-        record: The path of the record.
-        owner: Whose it is.
 
-    """
-
-    def __init__(self, record: str, owner: Account) -> None:
-        self._path, self._owner = record + _SUFFIX, owner
-
-    def read(self) -> Note | None:
-        """Return the note of an interrupted run, None where there is none that can be read."""
-        with working_on(self._path, self._owner):
-            try:
-                content = object_of(parse_json(read_file(self._path).decode("utf-8")))
-            except (OSError, ValueError):
-                return None
-        previous, positions = content.get("previous"), content.get("positions")
-        if not isinstance(positions, list) or not (previous is None or _is_position(previous)):
+def read_note(record: str, owner: Account) -> Note | None:
+    """Return the note of an interrupted run beside a record, None where there is none that can be read."""
+    path = note_path(record)
+    with working_on(path, owner):
+        try:
+            content = object_of(parse_json(read_file(path).decode("utf-8")))
+        except (OSError, ValueError):
             return None
-        return Note(previous, [one for one in positions if isinstance(one, dict)])
+    previous, positions = content.get("previous"), content.get("positions")
+    if not isinstance(positions, list) or not (previous is None or _is_position(previous)):
+        return None
+    return Note(previous, [one for one in positions if isinstance(one, dict)])
 
-    def write(self, note: Note) -> None:
-        """Replace the note.
 
-        Raises:
-            Failure: C(route_record_unwritable); nothing was changed.
+# Characters of a message that are kept: more than any sentence of ours, and less than the output of a program that a task quotes.
+MESSAGE_LIMIT = 2000
+_LAST_FIELDS = ("when", "playbook", "code", "message")
 
-        """
-        text = json.dumps({"previous": note.previous, "positions": note.positions}, indent=2) + "\n"
-        with working_on(self._path, self._owner) as as_owner:
-            owner = (-1, -1) if as_owner else (self._owner.uid, self._owner.gid)
-            try:
-                close_directory(Path(self._path).parent)
-                replace_file(self._path, text, 0o600, *owner)
-            except OSError as error:
-                raise Failure(
-                    "route_record_unwritable",
-                    f"{self._path}, beside the route record, cannot be written: {error}. Nothing was changed. Check that the file system "
-                    "has room and that the user owns the directory.",
-                ) from error
 
-    def remove(self) -> None:
-        """Remove the note; absent is fine."""
-        with working_on(self._path, self._owner):
-            try:
-                Path(self._path).unlink()
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                raise Failure("route_record_unwritable", f"{self._path} cannot be removed: {error}.") from error
+def last_path(record: str) -> str:
+    """Return where the last failure lies beside a record: C(local-inference.last.json) beside C(local-inference.json)."""
+    path = Path(record)
+    return str(path.with_name(f"{path.stem if path.suffix == '.json' else path.name}.last.json"))
+
+
+def read_last(path: str) -> dict[str, str] | None:
+    """Return the last failure; None where there is none, or none that can be read: it is no reason to stop anything."""
+    try:
+        content = object_of(parse_json(read_file(path, 16 * MESSAGE_LIMIT).decode("utf-8")))
+    except (OSError, ValueError):
+        return None
+    if not all(isinstance(content.get(name), str) for name in _LAST_FIELDS):
+        return None
+    return {name: content[name][:MESSAGE_LIMIT] for name in _LAST_FIELDS}
 
 
 def _essence(position: Position) -> tuple[Any, ...]:

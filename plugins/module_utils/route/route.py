@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +68,6 @@ def canonical_provider(name: str) -> str:
 
 # Inside the sandbox, localhost is the sandbox: OpenShell gives the host this name (decision 0021, D10; NemoClaw #5744).
 SANDBOX_HOST = "host.openshell.internal"
-_NEEDED = ("provider", "base_url_host", "base_url_sandbox", "model", "api", "timeout")
 
 
 def build_route(
@@ -138,46 +136,3 @@ def build_route(
         "sandbox": sandbox,
         "way": ROUTE,
     }
-
-
-def check_route(route: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a route that was built before and went through a user's hands.
-
-    Raises:
-        Failure: C(route_incomplete), or one of build_route.
-
-    """
-    missing = [name for name in _NEEDED if not route.get(name)]
-    if missing:
-        raise Failure(
-            "route_incomplete",
-            f"The route for the sandboxes lacks {', '.join(missing)}. Run the role of a provider first, which gives its own, or give what "
-            "inference_route returns as route (sandbox_route).",
-        )
-    texts = [name for name in _NEEDED if name != "timeout" and not isinstance(route[name], str)]
-    if texts:
-        raise Failure(
-            "route_incomplete",
-            f"The route for the sandboxes has {', '.join(texts)} as something else than text: quote it.",
-        )
-    optional = {name: route[name] for name in ("container", "origin") if route.get(name)}
-    optional.update({name: _whole(name, route[name]) for name in ("context_window",) if route.get(name)})
-    return build_route(
-        provider=route["provider"],
-        base_url=route["base_url_host"],
-        base_url_sandbox=route["base_url_sandbox"],
-        model=route["model"],
-        api=route["api"],
-        timeout=_whole("timeout", route["timeout"]),
-        **optional,
-    )
-
-
-def _whole(name: str, value: Any) -> int:
-    """Return a number that templates and C(-e) may have made a text of."""
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise Failure(
-            "route_incomplete", f"The route for the sandboxes has {name} {value!r}, which is no whole number."
-        ) from None

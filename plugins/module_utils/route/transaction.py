@@ -18,12 +18,14 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Position as Progress
 from ..jobs.progress import Report, silent
+from ..openshell.gateway_route import Backend, Proof
 from ..openshell.probe import BLOCKED, DEFAULT_IMAGE, UNAVAILABLE, probe
 from ..openshell.probe import Desired as DesiredProbe
-from ..openshell.route import DONE, NEEDED, Backend, Desired, Plan, Position, Proof
+from ..openshell.route import DONE, NEEDED, Desired, Plan, Position
 from ..transport.url import parse_base_url
-from . import record
-from .record import Journal, Note
+from . import write
+from .record import Note
+from .write import Journal
 
 # Steps that change something, with what a progress line says of them.
 _STEPS = {
@@ -87,7 +89,7 @@ class Transaction:
             self._plan = backend.plan(self._previous)
             self._probe_path(check_mode)
         if check_mode:
-            return self._result(record.bring(self._path, self._owner, self._route(), True))
+            return self._result(write.bring(self._path, self._owner, self._route(), True))
         return None if self._plan.actions else self.work(silent)
 
     def work(self, report: Report) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Transaction:
             if self._backend is not None:
                 self._change(self._backend, report)
             self._at("record")
-            change = record.bring(self._path, self._owner, self._route(), False)
+            change = write.bring(self._path, self._owner, self._route(), False)
             self._at("recorded")
         except Failure as failure:
             raise self._returned(failure) from failure
@@ -193,7 +195,7 @@ class Transaction:
             return {**self._desired.route, "gateway": None, "sandbox": None}
         return {**self._desired.route, "gateway": backend.gateway, "sandbox": backend.sandbox, "way": backend.way}
 
-    def _result(self, change: record.Change) -> dict[str, Any]:
+    def _result(self, change: write.Change) -> dict[str, Any]:
         proof, backend, route = self._proof, self._backend, self._route()
         return {
             "changed": bool(self._plan.actions) or change.changed,
@@ -215,7 +217,7 @@ class Transaction:
             "ansible_facts": {"nemoclaw_route": route},
         }
 
-    def _diff(self, change: record.Change) -> list[dict[str, str]]:
+    def _diff(self, change: write.Change) -> list[dict[str, str]]:
         before, backend = self._previous, self._backend
         leads = f"{backend.in_words(before)}\n" if before and backend is not None else ""
         done = "".join(f"{action}\n" for action in self._plan.actions)

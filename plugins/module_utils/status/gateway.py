@@ -102,20 +102,84 @@ def check_gateway(
     return [check]
 
 
+_AGAIN = "Run the playbook nemoclaw.local_inference.site."
+# What is not unhealthy, but absent or another one.
+_ATTACHMENT_STATES = {
+    "sandbox_name_missing": NOT_CONFIGURED,
+    "attachment_missing": NOT_CONFIGURED,
+    "provider_foreign": DIFFERS,
+    "gateway_route_differs": DIFFERS,
+}
+
+
 def _check_attached(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float) -> list[Check]:
     # Here, because a module is compiled anew on each call: most hosts need the other one alone.
     from ..openshell.attachment import called_at, host_of
-    from .attachment import STATES, check_attachment
 
     url = called_at(route["base_url_sandbox"], route["api"], host_of(cli.path))
     check = Check("gateway", HEALTHY, url=url)
     try:
-        check.detail = check_attachment(cli, route, wanted)
+        check.detail = _check_attachment(cli, route, wanted)
     except Failure as failure:
-        check.state = STATES.get(failure.code) or _STATES.get(failure.code, UNHEALTHY)
+        check.state = _ATTACHMENT_STATES.get(failure.code) or _STATES.get(failure.code, UNHEALTHY)
         check.code, check.detail = failure.code, failure.message
         return [check]
     return [check, _check_sandbox(cli, route, wanted, timeout, url)]
+
+
+def _check_attachment(cli: OpenShell, route: dict[str, Any], sandbox: str | None) -> str:
+    """Return what is attached, in words, once it is what the record has.
+
+    Raises:
+        Failure: C(sandbox_name_missing), C(sandbox_not_ready), C(attachment_missing), C(provider_foreign), C(gateway_route_differs),
+            C(attachment_not_ready), or one of the CLI.
+
+    """
+    from ..openshell.attached import is_ours, wanted_of
+    from ..openshell.attachment import READY, attached_at, host_of, profile_of, same_profile, see
+    from ..openshell.look import READY as SANDBOX_READY
+    from ..openshell.look import find_provider, find_sandbox
+    from ..openshell.route import Desired
+
+    name = route["provider_name"]
+    if not sandbox:
+        raise Failure(
+            "sandbox_name_missing",
+            f"OpenShell {cli.release} attaches a server to one sandbox, and the record names none. Set nemoclaw_sandbox_name. {_AGAIN}",
+        )
+    found = find_sandbox(cli, sandbox)
+    if found is None or found.phase != SANDBOX_READY:
+        phase = f"is {found.phase}" if found else "is not there"
+        raise Failure(
+            "sandbox_not_ready",
+            f"The sandbox {sandbox}, which the route is for, {phase}. With nemoclaw_sandbox_name site makes one that is missing.",
+        )
+    attached = attached_at(cli, sandbox)
+    if name not in attached:
+        there = "which the gateway has" if find_provider(cli, name) else "which the gateway has not got either"
+        raise Failure(
+            "attachment_missing", f"The sandbox {sandbox} has not got the provider {name} attached, {there}. {_AGAIN}"
+        )
+    if not is_ours(cli, name):
+        raise Failure(
+            "provider_foreign",
+            f"The sandbox {sandbox} has a provider {name} attached that did not get its key from here. {_AGAIN} One of another profile it "
+            "replaces with sandbox_replace_provider=true alone.",
+        )
+    wanted = wanted_of(Desired(route, "", route, sandbox=sandbox), cli, name)
+    seen = see(cli, wanted, found, attached)
+    granted, endpoints = seen.profile or {}, profile_of(wanted, host_of(cli.path))["endpoints"]
+    if not same_profile({"endpoints": granted.get("endpoints")}, {"endpoints": endpoints}):
+        raise Failure(
+            "gateway_route_differs",
+            f"The profile of {name} does not grant {wanted.base_url}, which the record has. {_AGAIN}",
+        )
+    if seen.state != READY:
+        raise Failure(
+            "attachment_not_ready",
+            f"The sandbox {sandbox} has not applied the provider {name} yet: {seen.state}. Look at openshell logs {sandbox}.",
+        )
+    return f"{name} is attached to {sandbox}"
 
 
 def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, timeout: float, url: str = _URL) -> Check:

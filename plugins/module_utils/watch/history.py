@@ -15,7 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..host.machine import read_file, replace_file
+from ..host.machine import read_file
+from ..host.replace import replace_file
 from ..status.check import Check
 from ..untrusted import list_of, object_of, parse_json
 from .layout import HISTORY, LAST, METRICS

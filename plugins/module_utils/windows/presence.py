@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..failure import Failure
-from ..host.machine import Account, acting_as, read_file, replace_file
+from ..host.machine import Account, acting_as, read_file
+from ..host.replace import replace_file
 from ..route.record import STATE_DIRECTORY, record_path
 from ..untrusted import list_of, object_of, parse_json
 

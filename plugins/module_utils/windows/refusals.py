@@ -12,8 +12,9 @@ from typing import Any
 from ..failure import Failure
 from ..fetch.download import Source, parse_source
 from ..host.facts import check_ports
+from ..ollama.address import parse_address
 from ..ollama.archive import check_version
-from ..ollama.daemon import Address, parse_address
+from ..ollama.daemon import Address
 from ..ollama.names import is_older
 from . import presence
 from .presence import Found

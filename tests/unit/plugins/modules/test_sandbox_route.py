@@ -14,7 +14,8 @@ import pytest
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Plan, Proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import Proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.modules import sandbox_route
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import make, steps
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.sources import collect
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import plan, plan_lines, tags
 
 GPU = {

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import exposed, open_listeners
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import write_drop_in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import kept_environment
 
 LOOPBACK, ANY, BRIDGE = ({"scope": scope} for scope in ("loopback", "any", "address"))
@@ -74,8 +75,8 @@ def test_the_variables_of_our_drop_in_are_kept(tmp_path: Path) -> None:
     machine = Machine(root=tmp_path)
     set_before = {"OLLAMA_HOST": "127.0.0.1:1", "OLLAMA_MODELS": '/a "b" 10%\\', "OLLAMA_CONTEXT_LENGTH": "16384"}
     assert kept_environment(machine) == {}
-    dropin.write(machine, dropin.path_for("ollama.service"), dropin.render(set_before))
+    write_drop_in(machine, dropin.path_for("ollama.service"), dropin.render(set_before))
     assert kept_environment(machine) == {name: value for name, value in set_before.items() if name != "OLLAMA_HOST"}
     # What was taken over from a daemon started by hand stays by its mark, and is not turned into a setting.
-    dropin.write(machine, dropin.path_for("ollama.service"), dropin.render(set_before, {"OLLAMA_DEBUG": "1"}))
+    write_drop_in(machine, dropin.path_for("ollama.service"), dropin.render(set_before, {"OLLAMA_DEBUG": "1"}))
     assert "OLLAMA_DEBUG" not in kept_environment(machine)

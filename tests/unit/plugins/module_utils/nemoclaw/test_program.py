@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import (
-    Ended,
-    NemoClaw,
-    find_nemoclaw,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw, find_nemoclaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.run import Ended, run_nemoclaw
 
 
 def nemoclaw(folder: Path, script: str, **environ: str) -> NemoClaw:
@@ -29,7 +26,7 @@ def nemoclaw(folder: Path, script: str, **environ: str) -> NemoClaw:
 
 def run(program: NemoClaw, silence: float = 30.0, **own: str) -> tuple[Ended, list[str]]:
     heard: list[str] = []
-    return program.run(["onboard"], own, silence, heard.append), heard
+    return run_nemoclaw(program, ["onboard"], own, silence, heard.append), heard
 
 
 def test_lines_come_without_colours_and_without_blanks(tmp_path: Path) -> None:
@@ -135,7 +132,7 @@ def test_waiting_for_the_same_does_not_keep_it_alive(tmp_path: Path) -> None:
 def test_what_it_does_may_take_longer(tmp_path: Path) -> None:
     heard: list[str] = []
     program = nemoclaw(tmp_path, "echo quick; sleep 0.8; echo slow; exit 0")
-    ended = program.run(["onboard"], {}, lambda: 20.0 if heard else 0.2, heard.append)
+    ended = run_nemoclaw(program, ["onboard"], {}, lambda: 20.0 if heard else 0.2, heard.append)
     assert (ended.code, heard) == (0, ["quick", "slow"])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import News, cause_of
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.run import News, cause_of
 
 RECORDED = Path(__file__).parents[3] / "fixtures" / "nemoclaw"
 

@@ -17,7 +17,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, Holder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.processes import reason_in
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge, prove
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import (
+    converge,
+    prove,
+    write_drop_in,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
     Systemd,
@@ -202,18 +206,18 @@ def test_the_line_that_says_why(lines: list[str], said: str | None) -> None:
 def test_the_drop_in_is_written_beside_others(tmp_path: Path) -> None:
     machine, path = Machine(root=tmp_path), dropin.path_for("ollama.service")
     mine = put(tmp_path, f"{FOLDER}/override.conf", "mine")
-    dropin.write(machine, path, "text")
+    write_drop_in(machine, path, "text")
     assert (dropin.read(machine, path), machine.read(mine)) == ("text", "mine")
     assert machine.path(path).stat().st_mode & 0o777 == 0o644
-    dropin.write(machine, path, None)
-    dropin.write(machine, path, None)
+    write_drop_in(machine, path, None)
+    write_drop_in(machine, path, None)
     assert machine.names(FOLDER) == ["override.conf"]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     put(tmp_path, "/etc/systemd/system", "a file where the folder should be")
     with pytest.raises(Failure) as failed:
-        dropin.write(Machine(root=tmp_path), dropin.path_for("ollama.service"), "text")
+        write_drop_in(Machine(root=tmp_path), dropin.path_for("ollama.service"), "text")
     assert failed.value.code == "drop_in_unwritable"
     assert "become: true" in failed.value.message
 

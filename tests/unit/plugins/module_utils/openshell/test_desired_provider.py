@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import provider
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import (
     Desired,
     check_desired,
@@ -90,7 +90,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = str(tmp_path / ".nemoclaw" / "state.json")
     remembered = provider.Remembered()
     remembered.providers["id-1"] = {"name": "lab", "resource_version": 3, "fingerprint": "f" * 64}
-    provider.write_state(path, remembered)
+    changes.write_state(path, remembered)
     found = provider.read_state(path)
     assert found == remembered
     assert found.holds("id-1", 3, "f" * 64)
@@ -103,7 +103,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / ".nemoclaw").write_text("", encoding="utf-8")
     with pytest.raises(Failure, match="Check the folder's owner") as caught:
-        provider.write_state(str(tmp_path / ".nemoclaw" / "state.json"), provider.Remembered())
+        changes.write_state(str(tmp_path / ".nemoclaw" / "state.json"), provider.Remembered())
     assert caught.value.code == "openshell_state_unwritable"
 
 

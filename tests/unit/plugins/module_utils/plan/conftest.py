@@ -10,7 +10,8 @@ from typing import Any, Callable
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, collect, read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import Settings, read
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.sources import collect
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_plan
 
 MakeHost = Callable[..., "dict[str, Any]"]

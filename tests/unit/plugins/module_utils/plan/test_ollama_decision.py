@@ -11,9 +11,10 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_decision import decide, previous
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_decision import decide
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.ollama_outcome import (
     Outcome,
+    previous,
     restored_in_words,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.ollama import decide_ollama

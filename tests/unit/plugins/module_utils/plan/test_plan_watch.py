@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.sy
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import watch
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import Context
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.install import Host
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.compare import Host
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_watch
 
 Make = Callable[..., Any]

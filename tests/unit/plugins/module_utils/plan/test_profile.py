@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import catalogue as ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.consulted import foresee_managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import foresee
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import Context
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import BY_NAME

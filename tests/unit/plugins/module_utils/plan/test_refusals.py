@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.managed import foresee_managed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.consulted import foresee_managed
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.refusals import (
     foresee,
     gates,

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import sources
 
-ONE = settings.of_wizard("vllm_hf_token", "hf_token")
+ONE = known.of_wizard("vllm_hf_token", "hf_token")
 
 
 @pytest.mark.parametrize(
@@ -31,13 +32,13 @@ ONE = settings.of_wizard("vllm_hf_token", "hf_token")
 def test_the_first_source_that_holds_something_counts(
     inventory: dict[str, Any], environment: dict[str, str], found: tuple[Any, str]
 ) -> None:
-    assert settings.find(ONE, inventory, environment, lambda _name, value: value) == found
+    assert sources.find(ONE, inventory, environment, lambda _name, value: value) == found
 
 
 def test_only_what_is_set_is_evaluated() -> None:
     asked = []
     inventory = {"hf_token": "{{ a }}", "other": "{{ b }}"}
-    settings.find(ONE, inventory, {}, lambda name, value: asked.append((name, value)))
+    sources.find(ONE, inventory, {}, lambda name, value: asked.append((name, value)))
     assert asked == [("hf_token", "{{ a }}")]
 
 
@@ -59,7 +60,7 @@ def test_only_what_is_set_is_evaluated() -> None:
     ],
 )
 def test_a_value_becomes_what_its_kind_is(name: str, value: Any, clean: Any) -> None:
-    found = settings.clean(settings.WIZARD[name], value)
+    found = known.clean(known.WIZARD[name], value)
     assert (found, type(found)) == (clean, type(clean))
 
 
@@ -85,20 +86,20 @@ def test_a_value_becomes_what_its_kind_is(name: str, value: Any, clean: Any) -> 
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_that_was_used(name: str, value: Any, code: str, said: str) -> None:
-    one = settings.WIZARD[name]
+    one = known.WIZARD[name]
     with pytest.raises(ValueError, match=r"\w") as raised:
-        settings.clean(one, value)
-    failure = settings.refuse(one, one.environment[0], value, raised.value)
+        known.clean(one, value)
+    failure = known.refuse(one, one.environment[0], value, raised.value)
     assert failure.code == code
     assert said in failure.message
 
 
 def test_a_refused_secret_is_not_repeated() -> None:
-    secret = settings.Setting("pin", "int", secret=True)
-    assert "canary" not in settings.refuse(secret, "PIN", "canary", ValueError("it has to be a whole number.")).message
+    secret = known.Setting("pin", "int", secret=True)
+    assert "canary" not in known.refuse(secret, "PIN", "canary", ValueError("it has to be a whole number.")).message
 
 
-@pytest.mark.parametrize("name", sorted(settings.WIZARD))
+@pytest.mark.parametrize("name", sorted(known.WIZARD))
 def test_the_environment_has_the_same_name(name: str) -> None:
-    assert settings.WIZARD[name].environment[0] == name.upper()
-    assert settings.WIZARD[name].secret == name.lower().endswith(("_key", "_token"))
+    assert known.WIZARD[name].environment[0] == name.upper()
+    assert known.WIZARD[name].secret == name.lower().endswith(("_key", "_token"))

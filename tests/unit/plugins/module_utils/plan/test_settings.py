@@ -12,11 +12,12 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import settings as known
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import sources
 
-MakeSettings = Callable[..., settings.Settings]
+MakeSettings = Callable[..., known.Settings]
 
-REPO = Path(settings.__file__).resolve().parents[3]
+REPO = Path(known.__file__).resolve().parents[3]
 # Settings that a role gets from the plan's own look, or will get.
 NOT_YET = {"ollama_reinstall"}
 # Settings of the controller's environment that a role reads under a name of another role, or not at all.
@@ -40,8 +41,8 @@ def role_options(role: str) -> dict[str, Any]:
     return options
 
 
-@pytest.mark.parametrize("one", settings.SETTINGS.values(), ids=lambda one: one.name)
-def test_the_roles_have_the_same_settings(one: settings.Setting) -> None:
+@pytest.mark.parametrize("one", known.SETTINGS.values(), ids=lambda one: one.name)
+def test_the_roles_have_the_same_settings(one: known.Setting) -> None:
     if one.name in NOT_YET:
         return
     name = SHARED.get(one.name, one.name)
@@ -56,8 +57,8 @@ def test_the_roles_have_the_same_settings(one: settings.Setting) -> None:
     assert (default or empty) == (option.get("default", empty) or empty)
 
 
-@pytest.mark.parametrize("one", settings.SETTINGS.values(), ids=lambda one: one.name)
-def test_the_roles_read_it_from_the_same_places(one: settings.Setting) -> None:
+@pytest.mark.parametrize("one", known.SETTINGS.values(), ids=lambda one: one.name)
+def test_the_roles_read_it_from_the_same_places(one: known.Setting) -> None:
     if one.name in NOT_YET or one.name in SHARED:
         return
     defaults = role_file(one.name.split("_")[0], "defaults/main.yml")
@@ -81,7 +82,7 @@ def test_every_variable_that_something_reads_is_known() -> None:
     }
     # Modules of that name, and facts.
     modules = {path.stem for path in (REPO / "plugins" / "modules").glob("nemoclaw_*.py")}
-    assert found - modules - settings.KNOWN_NAMES == set()
+    assert found - modules - sources.KNOWN_NAMES == set()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_every_variable_that_something_reads_is_known() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str | None) -> None:
-    (failure,) = settings.unknown_names([name, "ansible_host", "nemoclaw_yes", "my_nemoclaw_thing"])
+    (failure,) = sources.unknown_names([name, "ansible_host", "nemoclaw_yes", "my_nemoclaw_thing"])
     assert failure.code == "setting_unknown"
     assert failure.details["nearest"] == nearest
     assert f"sets {name}," in failure.message
@@ -103,7 +104,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str | N
 
 def test_a_name_of_something_else_is_left_alone() -> None:
     names = ["nemoclaw_dashboard_port", "nemoclaw_lab_a", "nemoclaw_lab_b", "nemoclaw_provdier"]
-    (failure,) = settings.unknown_names(names, ["nemoclaw_dashboard_port", "nemoclaw_lab_*"])
+    (failure,) = sources.unknown_names(names, ["nemoclaw_dashboard_port", "nemoclaw_lab_*"])
     assert failure.details["variable"] == "nemoclaw_provdier"
     assert "nemoclaw_extra_names" in failure.message
 
@@ -119,7 +120,7 @@ def test_a_name_of_something_else_is_left_alone() -> None:
 )
 def test_the_provider_of_a_playbook_is_for_those_who_name_nothing(values: dict[str, Any], provider: str | None) -> None:
     origins = dict.fromkeys(values, "x")
-    settings.prefer("ollama", values, origins)
+    sources.prefer("ollama", values, origins)
     assert values.get("preflight_provider") == provider
     assert ("preflight_provider" in origins) == ("preflight_provider" in values)
 
@@ -181,8 +182,8 @@ def test_where_a_value_comes_from(
 
 
 def test_a_secret_is_never_shown() -> None:
-    one = settings.SETTINGS["vllm_api_key"]
-    made = settings.read({"vllm_api_key": "canary", "nemoclaw": 1}, {"vllm_api_key": "VLLM_API_KEY"})
+    one = known.SETTINGS["vllm_api_key"]
+    made = known.read({"vllm_api_key": "canary", "nemoclaw": 1}, {"vllm_api_key": "VLLM_API_KEY"})
     assert one.secret
     assert made["vllm_api_key"] == "canary"
     assert "canary" not in repr(made.problems)

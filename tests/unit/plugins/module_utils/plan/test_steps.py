@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import steps
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import consulted, steps
 
 ROUTE = {"model": "m", "base_url_host": "http://127.0.0.1:1/v1", "timeout": 180}
 CONFIG, UNIT = "/etc/c.conf", "/etc/u.service"
@@ -50,7 +50,7 @@ def shown(found: list[steps.Step]) -> list[tuple[str, int | None, str]]:
     ],
 )
 def test_an_installation(result: dict[str, Any], wanted: list[Any]) -> None:
-    assert shown(steps.install_steps(result)) == wanted
+    assert shown(consulted.install_steps(result)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_the_model(result: dict[str, Any], wanted: list[Any], drift: bool) -> No
     ],
 )
 def test_a_container(result: dict[str, Any], wanted: list[Any]) -> None:
-    assert shown(steps.container_steps(result, "it is wanted")) == wanted
+    assert shown(consulted.container_steps(result, "it is wanted")) == wanted
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import replace
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Account, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import keep, token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import kept, token, token_files
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
 
 OLD = "0123456789abcdef" * 3
@@ -168,13 +168,13 @@ def test_a_rotation_that_breaks_off_leaves_the_token_of_everybody(home: Home, mo
 
     def full_disk(path: str, *arguments: Any) -> None:
         if path == str(home.gate):
-            machine.replace_file(path, *arguments)
+            replace.replace_file(path, *arguments)
             return
         written.append(path)
         if path == str(home.token):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(token, "replace_file", full_disk)
+    monkeypatch.setattr(token_files, "replace_file", full_disk)
     with pytest.raises(Failure) as stopped:
         home.keep("rotated")
     assert stopped.value.code == "token_unwritable"
@@ -195,9 +195,9 @@ def test_a_gate_that_cannot_be_written_leaves_the_token_of_everybody(
     def read_only(path: str, *arguments: Any) -> None:
         if path == str(home.gate):
             raise OSError(30, "Read-only file system")
-        machine.replace_file(path, *arguments)
+        replace.replace_file(path, *arguments)
 
-    monkeypatch.setattr(token, "replace_file", read_only)
+    monkeypatch.setattr(token_files, "replace_file", read_only)
     before = home.files()
     with pytest.raises(Failure) as stopped:
         home.keep(state, overlap=overlap)
@@ -218,7 +218,7 @@ def test_the_gate_takes_the_token_of_the_file_at_every_step(home: Home, monkeypa
 
         return step
 
-    monkeypatch.setattr(token, "replace_file", watched(token.replace_file))
+    monkeypatch.setattr(token_files, "replace_file", watched(token_files.replace_file))
     for overlap in (3600, 0):
         home.keep("rotated", overlap=overlap)
         home.keep("prepared")
@@ -308,7 +308,7 @@ def test_whoever_comes_first_has_made_the_token(home: Home, monkeypatch: pytest.
         home.put(OLD)
         return made
 
-    monkeypatch.setattr(keep, "new_token", new_token)
+    monkeypatch.setattr(kept, "new_token", new_token)
     assert home.keep().token == OLD
     assert home.valid() == [OLD]
     assert made not in "".join(home.files().values())

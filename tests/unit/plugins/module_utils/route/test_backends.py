@@ -18,7 +18,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.bac
     summary,
     why_absent,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route, check_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.given import check_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 LOCAL = "http://127.0.0.1:11434/v1"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Journal, Note
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Note
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import Journal
 
 PREVIOUS = {"provider": "a", "model": "m", "timeout": 180}
 TARGET = {"provider": "b", "model": "m"}

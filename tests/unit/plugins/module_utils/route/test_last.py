@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.last import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import (
     MESSAGE_LIMIT,
-    keep_last,
     last_path,
     read_last,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import keep_last
 
 FAILURE = {"when": "2026-11-30T14:05:09Z", "playbook": "site", "code": "auth_failed", "message": "No."}
 

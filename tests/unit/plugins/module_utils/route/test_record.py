@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record, write
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 ROUTE = build_route(
@@ -40,7 +40,7 @@ def written(path: Path, content: str) -> str:
 
 
 def test_what_was_written_is_read(path: Path) -> None:
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert record.read_record(str(path)) == ROUTE
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
     assert record.permissions_are_right(str(path), UID)
@@ -55,7 +55,7 @@ def test_a_record_of_before_names_no_sandbox(path: Path) -> None:
 def test_the_umask_makes_no_difference(path: Path) -> None:
     before = os.umask(0)
     try:
-        record.write_record(str(path), ROUTE)
+        write.write_record(str(path), ROUTE)
     finally:
         os.umask(before)
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
@@ -69,17 +69,17 @@ def test_the_text_is_for_people_too(path: Path) -> None:
 
 
 def test_a_record_that_is_open_is_closed(path: Path) -> None:
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     path.chmod(0o644)
     path.parent.chmod(0o755)
     assert not record.permissions_are_right(str(path), UID)
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
 
 
 @pytest.mark.parametrize(("file", "directory"), [(0o644, 0o700), (0o600, 0o755), (0o400, 0o700)])
 def test_permissions_that_are_wrong(path: Path, file: int, directory: int) -> None:
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     path.chmod(file)
     path.parent.chmod(directory)
     assert not record.permissions_are_right(str(path), UID)
@@ -87,7 +87,7 @@ def test_permissions_that_are_wrong(path: Path, file: int, directory: int) -> No
 
 def test_somebody_elses_record_and_none_at_all(path: Path) -> None:
     assert not record.permissions_are_right(str(path), UID)
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert not record.permissions_are_right(str(path), UID + 1)
 
 
@@ -96,19 +96,19 @@ def test_a_directory_of_the_users_own_choice_keeps_its_mode(tmp_path: Path) -> N
     shared.mkdir()
     shared.chmod(0o755)
     path = shared / "route.json"
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert (mode(path), mode(shared)) == (0o600, 0o755), "/etc/route.json must not close /etc"
     assert record.permissions_are_right(str(path), UID)
 
 
 def test_a_directory_that_it_makes_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "new" / "route.json"
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert mode(path.parent) == 0o700
 
 
 def test_a_write_that_fails_leaves_the_old_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     before = path.read_bytes()
 
     # A double: a file system that is full cannot be had without being root.
@@ -117,7 +117,7 @@ def test_a_write_that_fails_leaves_the_old_record(path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Failure) as failed:
-        record.write_record(str(path), OTHER)
+        write.write_record(str(path), OTHER)
     assert failed.value.code == "route_record_unwritable"
     assert "No space left" in failed.value.message
     assert path.read_bytes() == before
@@ -125,9 +125,9 @@ def test_a_write_that_fails_leaves_the_old_record(path: Path, monkeypatch: pytes
 
 
 def test_a_reader_sees_the_old_route_or_the_new_one(path: Path) -> None:
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     with path.open(encoding="utf-8") as reader:
-        record.write_record(str(path), OTHER)
+        write.write_record(str(path), OTHER)
         assert json.load(reader)["model"] == "m", "the file was changed in place"
     assert record.read_record(str(path)) == OTHER
 
@@ -137,7 +137,7 @@ def test_a_linked_record_is_replaced_and_not_followed(path: Path, tmp_path: Path
     victim.write_text("precious", encoding="utf-8")
     path.parent.mkdir()
     path.symlink_to(victim)
-    record.write_record(str(path), ROUTE)
+    write.write_record(str(path), ROUTE)
     assert victim.read_text(encoding="utf-8") == "precious"
     assert not path.is_symlink()
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_written_is_said(path: Path, obstacle: str) -> None:
     else:
         target = path.parent / "missing" / "deeper" / path.name
     with pytest.raises(Failure) as failed:
-        record.write_record(str(target), ROUTE)
+        write.write_record(str(target), ROUTE)
     assert failed.value.code == "route_record_unwritable"
     assert str(target) in failed.value.message
     if path.parent.is_dir():
@@ -170,7 +170,7 @@ def test_what_cannot_be_written_is_said(path: Path, obstacle: str) -> None:
 
 def test_no_record_is_no_route(path: Path) -> None:
     assert record.read_record(str(path)) is None
-    record.remove_record(str(path))
+    write.remove_record(str(path))
 
 
 GOOD = {"schema": 1, **ROUTE}
@@ -222,12 +222,12 @@ def test_what_a_later_release_adds_is_ignored(path: Path) -> None:
 
 
 def test_remove(path: Path) -> None:
-    record.write_record(str(path), ROUTE)
-    record.remove_record(str(path))
+    write.write_record(str(path), ROUTE)
+    write.remove_record(str(path))
     assert not path.exists()
     path.mkdir()
     with pytest.raises(Failure) as failed:
-        record.remove_record(str(path))
+        write.remove_record(str(path))
     assert failed.value.code == "route_record_unwritable"
 
 

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import install, layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import compare, install, layout
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_watch
 
@@ -50,12 +50,12 @@ class Systemd:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> install.Host:
+def host(tmp_path: Path) -> compare.Host:
     for folder in ("etc/systemd/system", "usr/local/lib", "var/lib", "usr/bin"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "usr/bin/python3.11").touch()
     (tmp_path / "usr/bin/python3").symlink_to("python3.11")
-    return install.Host(Machine(tmp_path), Systemd(tmp_path), os.geteuid())
+    return compare.Host(Machine(tmp_path), Systemd(tmp_path), os.geteuid())
 
 
 def wanted(**more: object) -> WatchSettings:
@@ -63,16 +63,16 @@ def wanted(**more: object) -> WatchSettings:
     return WatchSettings.of({**own, **more})
 
 
-def put(host: install.Host, settings: WatchSettings, program: bytes = PROGRAM) -> list[str]:
+def put(host: compare.Host, settings: WatchSettings, program: bytes = PROGRAM) -> list[str]:
     """Install, and return what was done; nothing is to be done after it."""
     checksum = hashlib.sha256(program).hexdigest()
-    found = install.compare(host, settings, checksum)
+    found = compare.compare(host, settings, checksum)
     install.install(host, settings, found, program)
-    assert install.compare(host, settings, checksum) == []
+    assert compare.compare(host, settings, checksum) == []
     return [f"{one.action} {Path(one.what).name}" for one in found]
 
 
-def test_installed_twice_is_installed_once(host: install.Host) -> None:
+def test_installed_twice_is_installed_once(host: compare.Host) -> None:
     assert put(host, wanted()) == [
         "write nemoclaw-watch.json",
         "write watch.pyz",
@@ -85,7 +85,7 @@ def test_installed_twice_is_installed_once(host: install.Host) -> None:
     assert put(host, wanted()) == []
 
 
-def test_each_drift_is_found_by_itself_and_mended(host: install.Host) -> None:
+def test_each_drift_is_found_by_itself_and_mended(host: compare.Host) -> None:
     put(host, wanted())
     app, timer = host.machine.path(layout.APP), host.machine.path(layout.unit_path(layout.TIMER))
     app.chmod(0o777)
@@ -103,7 +103,7 @@ def test_each_drift_is_found_by_itself_and_mended(host: install.Host) -> None:
     assert put(host, wanted(interval=30, proof=False)) == ["write nemoclaw-watch.json"]
 
 
-def test_the_units_that_close_come_and_go(host: install.Host) -> None:
+def test_the_units_that_close_come_and_go(host: compare.Host) -> None:
     done = put(host, wanted(close_proxy=True))
     assert {"write nemoclaw-watch-close.path", "write nemoclaw-watch-close.service"} <= set(done)
     assert layout.CLOSE_PATH in host.systemd.active
@@ -115,7 +115,7 @@ def test_the_units_that_close_come_and_go(host: install.Host) -> None:
     assert (host.systemd.active, host.systemd.enabled) == ({layout.TIMER}, {layout.TIMER})
 
 
-def test_the_link_for_the_node_exporter_follows_its_folder(host: install.Host, tmp_path: Path) -> None:
+def test_the_link_for_the_node_exporter_follows_its_folder(host: compare.Host, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     put(host, wanted(textfile="/one"))
@@ -130,13 +130,13 @@ def test_the_link_for_the_node_exporter_follows_its_folder(host: install.Host, t
 @pytest.mark.parametrize(
     ("setting", "folder"), [("auto", layout.TEXTFILE_FOLDER), ("none", ""), ("/srv/own", "/srv/own")]
 )
-def test_where_the_node_exporter_looks(host: install.Host, setting: str, folder: str) -> None:
+def test_where_the_node_exporter_looks(host: compare.Host, setting: str, folder: str) -> None:
     assert layout.textfile_folder(host.machine, "auto") == ""
     host.machine.path(layout.TEXTFILE_FOLDER).mkdir(parents=True)
     assert layout.textfile_folder(host.machine, setting) == folder
 
 
-def test_all_of_it_is_removed_and_nothing_else(host: install.Host, tmp_path: Path) -> None:
+def test_all_of_it_is_removed_and_nothing_else(host: compare.Host, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     put(host, wanted(close_proxy=True))
     state = host.machine.path(layout.STATE)
@@ -149,7 +149,7 @@ def test_all_of_it_is_removed_and_nothing_else(host: install.Host, tmp_path: Pat
     assert install.leftovers(host) == []
 
 
-def test_a_removal_that_broke_off_is_finished(host: install.Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_that_broke_off_is_finished(host: compare.Host, monkeypatch: pytest.MonkeyPatch) -> None:
     put(host, wanted())
     unlink = Path.unlink
 
@@ -168,21 +168,21 @@ def test_a_removal_that_broke_off_is_finished(host: install.Host, monkeypatch: p
     assert install.leftovers(host) == []
 
 
-def test_what_a_host_needs_is_said_before_anything_is_written(host: install.Host, tmp_path: Path) -> None:
-    install.refuse(host)
+def test_what_a_host_needs_is_said_before_anything_is_written(host: compare.Host, tmp_path: Path) -> None:
+    compare.refuse(host)
     with pytest.raises(Failure, match="cron") as caught:
-        install.refuse(install.Host(host.machine, None, host.uid))
+        compare.refuse(compare.Host(host.machine, None, host.uid))
     assert caught.value.code == "systemd_missing"
     (tmp_path / "usr/bin/python3").unlink()
     (tmp_path / "usr/bin/python3.6").touch()
     (tmp_path / "usr/bin/python3").symlink_to("python3.6")
     with pytest.raises(Failure, match=r"it is Python 3\.6") as caught:
-        install.refuse(host)
+        compare.refuse(host)
     assert caught.value.code == "watch_python_missing"
     assert not host.machine.exists(layout.SETTINGS)
 
 
-def test_the_diff_shows_texts_and_of_the_program_its_checksum(host: install.Host) -> None:
+def test_the_diff_shows_texts_and_of_the_program_its_checksum(host: compare.Host) -> None:
     params = {name: one.get("default") for name, one in inference_watch.ARGUMENT_SPEC.items()}
     named = {"user": "root", "host": "lab1", "checksum": SUM}
     shown = inference_watch.Watch({**params, **named}, host).present(check_mode=True)["diff"]
@@ -192,9 +192,9 @@ def test_the_diff_shows_texts_and_of_the_program_its_checksum(host: install.Host
     assert not host.machine.exists(layout.SETTINGS)
 
 
-def test_only_root_installs(host: install.Host) -> None:
-    stranger = install.Host(host.machine, host.systemd, host.uid + 1)
-    found = install.compare(stranger, wanted(), SUM)
+def test_only_root_installs(host: compare.Host) -> None:
+    stranger = compare.Host(host.machine, host.systemd, host.uid + 1)
+    found = compare.compare(stranger, wanted(), SUM)
     with pytest.raises(Failure) as caught:
         install.install(stranger, wanted(), found, PROGRAM)
     assert caught.value.code == "root_needed"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What stands against a managed vLLM or a NIM as far as facts and settings tell it.
+"""What the controller adds to a plan: what stands against a managed vLLM or a NIM, and steps by what other modules say in check mode.
 
 The controller asks it, with the facts that the host returned: the catalogues need not travel, and a bare host has no Docker SDK by which
 the modules of the containers could say it themselves.
@@ -10,8 +10,9 @@ the modules of the containers could say it themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..failure import Failure
 from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
@@ -22,6 +23,7 @@ from ..vllm import catalogue as vllm_catalogue
 from .choice import Choice, Host
 from .refusals import may_consult
 from .settings import Settings
+from .steps import MODEL, NOTHING, Step, step, verify
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,53 @@ def _several(*looks: Callable[[Wanted], None], at: Wanted) -> Iterator[Failure]:
             look(at)
         except Failure as failure:
             yield failure
+
+
+def install_steps(result: Mapping[str, Any]) -> list[Step]:
+    """Return the steps of C(ollama_install), by its result in check mode."""
+    if not result.get("changed"):
+        return []
+    found, actions = [], list(result["actions"])
+    before = result.get("previous_version")
+    reason = f"Ollama {before} is too old" if before else "Ollama is not installed"
+    if before and before == result.get("version"):
+        reason = "the daemon still runs an older release than the program"
+    restarts = bool(result.get("daemon_restarted"))
+    for action in actions:
+        verb = action.split(" ", 1)[0]
+        found.append(
+            step(
+                "ollama",
+                {"run": "install", "put": "restore"}.get(verb, verb),
+                f"{reason}: {action}",
+                before=before and f"Ollama {before}",
+                after=f"Ollama {result.get('version')}",
+                download_bytes=result.get("size") if verb in ("install", "run") else 0,
+                interrupts=MODEL if verb == "restart" or (restarts and verb == "install") else NOTHING,
+            )
+        )
+    return found
+
+
+def container_steps(result: Mapping[str, Any], reason: str) -> list[Step]:
+    """Return the steps of C(vllm_container) or C(nim_container), by its result in check mode."""
+    found = []
+    container = (result.get("container") or {}).get("name")
+    for action in result.get("actions") or []:
+        verb = action.split(" ", 1)[0]
+        fetches = verb in ("pull", "download")
+        size = result.get("image_bytes") if verb == "pull" else None
+        stops = verb in ("replace", "stop", "update")
+        found.append(
+            step(
+                "container",
+                verb,
+                f"{reason}: {action}",
+                after=str(result.get("model") or container),
+                download_bytes=size if fetches else 0,
+                interrupts=MODEL if stops else NOTHING,
+            )
+        )
+    if not found and result.get("phase") != "ready":
+        found = verify("container", f"{container} does not answer yet")
+    return found

@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection: may change in any release.
+"""The route record, the note of a change and the last failure beside it: written or removed, and what became of the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..failure import Failure
+from ..host.machine import Account, working_on
+from ..host.replace import replace_file
+from .record import (
+    MESSAGE_LIMIT,
+    Note,
+    is_state_directory,
+    note_path,
+    permissions_are_right,
+    read_note,
+    read_record,
+    render,
+)
+
+
+def close_directory(directory: Path) -> None:
+    """Make the state directory with mode 0700; one that was there under another name stays as it is."""
+    if directory.exists() and not is_state_directory(directory):
+        return
+    directory.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) != 0o700:
+            os.fchmod(handle, 0o700)
+    finally:
+        os.close(handle)
+
+
+def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1) -> None:
+    """Replace the record in one step: a reader sees the old route or the new one, never a part.
+
+    Args:
+        path: The record. Its folder is touched with the rights that this process has: see working_on().
+        route: What is recorded.
+        uid: Who owns the file; -1 is the user of this process.
+        gid: Its group, likewise.
+
+    Raises:
+        Failure: C(route_record_unwritable); the old record is then still in place.
+
+    """
+    directory = Path(path).parent
+    try:
+        close_directory(directory)
+        replace_file(path, render(route), 0o600, uid, gid)
+    except OSError as error:
+        raise Failure(
+            "route_record_unwritable",
+            f"The route record {path} cannot be written: {error}. The previous record is untouched. "
+            "Check that the file system has room and that the user owns the directory.",
+        ) from error
+
+
+def remove_record(path: str) -> None:
+    """Remove the record; absent is fine."""
+    try:
+        Path(path).unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a record: its text before and after."""
+
+    path: str
+    before: str
+    after: str
+    changed: bool
+
+    @property
+    def diff(self) -> dict[str, str]:
+        """What a module's result has as diff."""
+        return {"before": self.before, "after": self.after, "before_header": self.path, "after_header": self.path}
+
+
+def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: bool) -> Change:
+    """Make the record what is wanted, None for no record, unless only checking. One that cannot be read is replaced.
+
+    Raises:
+        Failure: C(route_record_unwritable).
+
+    """
+    with working_on(path, owner) as as_owner:
+        try:
+            found = read_record(path)
+            before = render(found) if found else ""
+        except Failure:
+            found, before = None, "(a record that cannot be read)\n"
+        after = render(wanted) if wanted else ""
+        changed = after != before if wanted is None else found != wanted or not permissions_are_right(path, owner.uid)
+        if changed and not check_mode:
+            if wanted is None:
+                remove_record(path)
+            elif as_owner:
+                write_record(path, wanted)
+            else:
+                write_record(path, wanted, owner.uid, owner.gid)
+    return Change(path, before, after, changed)
+
+
+class Journal:
+    """The note beside a record.
+
+    Args:
+        record: The path of the record.
+        owner: Whose it is.
+
+    """
+
+    def __init__(self, record: str, owner: Account) -> None:
+        self._path, self._owner = note_path(record), owner
+        self._record = record
+
+    def read(self) -> Note | None:
+        """Return the note of an interrupted run, None where there is none that can be read."""
+        return read_note(self._record, self._owner)
+
+    def write(self, note: Note) -> None:
+        """Replace the note.
+
+        Raises:
+            Failure: C(route_record_unwritable); nothing was changed.
+
+        """
+        text = json.dumps({"previous": note.previous, "positions": note.positions}, indent=2) + "\n"
+        with working_on(self._path, self._owner) as as_owner:
+            owner = (-1, -1) if as_owner else (self._owner.uid, self._owner.gid)
+            try:
+                close_directory(Path(self._path).parent)
+                replace_file(self._path, text, 0o600, *owner)
+            except OSError as error:
+                raise Failure(
+                    "route_record_unwritable",
+                    f"{self._path}, beside the route record, cannot be written: {error}. Nothing was changed. Check that the file system "
+                    "has room and that the user owns the directory.",
+                ) from error
+
+    def remove(self) -> None:
+        """Remove the note; absent is fine."""
+        with working_on(self._path, self._owner):
+            try:
+                Path(self._path).unlink()
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise Failure("route_record_unwritable", f"{self._path} cannot be removed: {error}.") from error
+
+
+def keep_last(path: str, owner: Account, failure: dict[str, str] | None, check_mode: bool) -> bool:
+    """Keep the failure, None for none any more, unless only checking, and tell whether that is a change.
+
+    Raises:
+        Failure: C(last_failure_unwritable).
+
+    """
+    try:
+        with working_on(path, owner) as as_owner:
+            exists = Path(path).is_file()
+            if failure is None:
+                if exists and not check_mode:
+                    Path(path).unlink()
+                return exists
+            if not check_mode:
+                close_directory(Path(path).parent)
+                shown = {**failure, "message": failure["message"][:MESSAGE_LIMIT]}
+                owned = (-1, -1) if as_owner else (owner.uid, owner.gid)
+                replace_file(path, json.dumps(shown, indent=2) + "\n", 0o600, *owned)
+            return True
+    except OSError as error:
+        raise Failure(
+            "last_failure_unwritable",
+            f"The last failure of this host cannot be kept in {path}: {error}. The route and its record are untouched. "
+            "Check that the file system has room and that the user owns the directory.",
+        ) from error
