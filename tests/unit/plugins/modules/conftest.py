@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Callable
 
 import pytest
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -17,12 +18,15 @@ RunModule = Callable[[ModuleType, "dict[str, Any]"], "tuple[int, dict[str, Any]]
 
 
 @pytest.fixture
-def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+def run_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunModule:
     """Return a function C(run_module(module, args)) that calls the module's main() and returns (exit code, result).
 
     Check mode is the argument C(_ansible_check_mode), diff mode C(_ansible_diff). A module that ends without
     exit_json or fail_json, or prints anything else, fails the test.
     """
+
+    # A test of the controller's side, in the same process, has warnings printed and not returned.
+    monkeypatch.setattr(_internal, "is_controller", False)
 
     def run(module: ModuleType, args: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
