@@ -234,7 +234,7 @@ import os, pathlib, sys
 sys.path.insert(0, "/opt/collections")
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import working_on
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import write_record
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import write_record
 make = pathlib.Path.mkdir
 def flip(self, *args, **words):
     if self.name == ".nemoclaw":
