@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 
 
-def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) -> None:
-    """Write C(text) beside C(path) and move it there; what was there stays until then.
+def replace_file(path: str, content: str | bytes, mode: int, uid: int = -1, gid: int = -1) -> None:
+    """Write C(content) beside C(path) and move it there; what was there stays until then.
 
     Args:
         path: The file; its folder has to be there.
-        text: Its new content.
+        content: What it holds then; text as UTF-8.
         mode: Its permissions; it never has wider ones on the way.
         uid: Its owner; -1 is the user of this process.
         gid: Its group; -1 is that of this process.
@@ -32,11 +32,11 @@ def replace_file(path: str, text: str, mode: int, uid: int = -1, gid: int = -1) 
     _remove_leftovers(folder, name)
     handle, temporary = _open_beside(folder, name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "wb") as file:
             if (uid, gid) != (-1, -1):  # a service may be forbidden to ask for it at all
                 os.fchown(file.fileno(), uid, gid)
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def _mend(host: Host, one: Difference, texts: dict[str, str], program: bytes | N
     path = host.machine.path(one.what)
     if one.what == layout.APP:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _replace(path, program or b"")
+        replace_file(str(path), program or b"", 0o755)
     elif one.action == "write":
         replace_file(str(path), texts[one.what], 0o644)
     elif one.action == "remove":
@@ -131,17 +130,3 @@ def remove(host: Host) -> None:
         for unit in (layout.SERVICE, layout.CLOSE_SERVICE):
             with contextlib.suppress(Failure):  # where it has not failed
                 host.systemd.do("reset-failed", unit)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o755)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
