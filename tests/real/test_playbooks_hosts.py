@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 
+import idle_ollama
 import lab_host
 import pytest
 
@@ -20,32 +21,6 @@ OURS = "/run|/proc|/sys|/dev|/tmp|/var/tmp|/var/log/journal|/var/lib/nemoclaw-ol
 OURS += "|/home/lab/.ansible"
 # Owner and mode of every file and folder of the host.
 OWNERS = rf"find / -regextype egrep -regex '({OURS})(/.*)?' -prune -o -printf '%u:%g %m %p\n' | sort"
-# Stands for Ollama, which nothing of this file is about: it listens where OLLAMA_HOST says, answers what tells it apart, and has a
-# model in memory that says one word.
-OLLAMA = """
-import http.server, os, socket
-host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        answers = {
-            "/api/version": b'{"version": "0.32.15"}',
-            "/api/tags": b'{"models": []}',
-            "/api/ps": b'{"models": [{"name": "m:latest", "expires_at": "2318-01-01T00:00:00Z"}]}',
-            "/v1/models": b'{"object": "list", "data": [{"id": "m", "object": "model"}]}',
-        }
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(answers.get(self.path, b"{}"))
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.end_headers()
-        said = b'{"role": "assistant", "content": "hello"}'
-        self.wfile.write(b'{"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop", "message": ' + said + b'}]}')
-class Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-Server((host.strip("[]"), int(port)), Handler).serve_forever()
-"""
 # Holds the lock of the packages until the role is about to install one, which is when it masks the service of that, and some seconds more.
 HOLD_LOCK = """
 import fcntl, os, pathlib, time
@@ -55,14 +30,6 @@ pathlib.Path("/run/locked").touch()
 while not os.path.islink("/etc/systemd/system/nginx.service"):
     time.sleep(0.1)
 time.sleep(15)
-"""
-OLLAMA_UNIT = """
-[Service]
-ExecStart=/usr/local/bin/ollama /opt/ollama.py
-User=ollama
-Environment=OLLAMA_HOST=127.0.0.1:11434
-[Install]
-WantedBy=multi-user.target
 """
 OVERRIDE = "/etc/systemd/system/ollama.service.d/override.conf"
 
@@ -88,10 +55,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab_host.LabHost]
     if "LAB_FIREWALL_IMAGE" not in os.environ:
         pytest.skip("LAB_FIREWALL_IMAGE names no image made by tests/lab_firewalls/build")
     with lab_host.booted(os.environ["LAB_FIREWALL_IMAGE"], tmp_path_factory.mktemp("hosts")) as made:
-        made.put("/opt/ollama.py", OLLAMA)
-        made.put("/etc/systemd/system/ollama.service", OLLAMA_UNIT)
-        made.sh("useradd --system ollama && install $(readlink -f /usr/bin/python3) /usr/local/bin/ollama")
-        made.sh("systemctl enable --now ollama.service")
+        idle_ollama.install(made)
         # A host as it is: no package lists, a source of somebody else's that is signed by nobody, and unattended upgrades at work.
         made.put("/etc/apt/sources.list.d/other.list", "deb http://127.0.0.1:9/debian nowhere main\n")
         made.put("/opt/upgrades.py", HOLD_LOCK)

@@ -79,11 +79,13 @@ def serving(
     cache_dir: Path | None = None,
     python: str | None = None,
     model: Path | None = None,
+    bind: str = "127.0.0.1",
 ) -> Iterator[Server]:
     """
     Serve a behaviour of scripted_model.py until the block ends.
 
     model: a file of real weights to serve instead. tls: certificate and key file (PEM). n_ctx: tokens.
+    bind: an address of this machine by which others reach it.
     RuntimeError with the server's log where it does not start.
     """
     python = python or os.environ.get("SCRIPTED_SERVERS_PYTHON") or sys.executable
@@ -92,7 +94,7 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="llama-server-") as scratch:
         ready, log = Path(scratch, "url"), Path(scratch, "log")
         command = [python, str(HERE / "llama_server.py"), "--model", str(model), "--alias", alias]
-        command += ["--n-ctx", str(n_ctx), "--ready-file", str(ready)]
+        command += ["--n-ctx", str(n_ctx), "--ready-file", str(ready), "--bind", bind]
         if tls:
             command += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
         environment = {name: value for name, value in os.environ.items() if name != "LLAMA_API_KEY"}
@@ -136,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
     params.verbosity = 4 if options.verbose else 1  # 1: errors only
     params.model.path = str(options.model)
     params.model_alias = {options.alias}
-    params.hostnames = ["127.0.0.1"]
+    params.hostnames = [options.bind]
     params.port = 0 if options.tls_cert else options.port
     params.n_ctx = options.n_ctx
     params.n_parallel = 1
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--alias", default="scripted", help="model name to serve (default: scripted)")
     parser.add_argument("--api-key-file", type=Path, help="default: environment LLAMA_API_KEY; neither: no key needed")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--n-ctx", type=int, default=CONTEXT_LENGTH, help="context length in tokens")
     parser.add_argument("--ready-file", type=Path, help="gets the base URL once the server is healthy")
     parser.add_argument("--tls-cert", type=Path)
