@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ _ELSEWHERE = {
     "the route of sandboxes": "real/test_sandbox_route_killed.py",
 }
 _HEAD = ("work", "fault", "steps", "next run", "third run", "the one before")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hears_ctrl_c() -> None:
+    """A shell has its jobs in the background ignore SIGINT, and whatever the tests start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
