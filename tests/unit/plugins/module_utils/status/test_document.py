@@ -174,22 +174,22 @@ def _anything(rng: random.Random, depth: int = 0) -> Any:
     if kind == 4:
         return None
     if kind < 7:
-        return [_anything(rng, depth + 1) for _ in range(rng.choice((0, 2, 9)))]
-    return {"".join(rng.choices(string.ascii_letters, k=5)): _anything(rng, depth + 1) for _ in range(5)}
+        return [_anything(rng, depth + 1) for _number in range(rng.choice((0, 2, 9)))]
+    return {"".join(rng.choices(string.ascii_letters, k=5)): _anything(rng, depth + 1) for _number in range(5)}
 
 
 @pytest.mark.parametrize("seed", range(16))
 def test_whatever_a_host_says_the_document_stays_in_its_bounds(seed: int) -> None:
     rng = random.Random(seed)  # the same in each run
     found = plan_of(
-        [dict.fromkeys(FINE, _anything(rng)) for _ in range(rng.choice((1, 300)))],
+        [dict.fromkeys(FINE, _anything(rng)) for _number in range(rng.choice((1, 300)))],
         dict.fromkeys(FAILURE, _anything(rng)),
     )
     for name in ("host", "recorded", "choice", "steps", "drift"):
         if rng.random() < 0.6:
             found[name] = _anything(rng)
-    found["steps"] = [dict.fromkeys(STEP, _anything(rng)) for _ in range(rng.choice((0, 99)))]
-    found["host"] = {**HOST, "gpus": {"devices": [dict.fromkeys(GPU, _anything(rng)) for _ in range(70)]}}
+    found["steps"] = [dict.fromkeys(STEP, _anything(rng)) for _number in range(rng.choice((0, 99)))]
+    found["host"] = {**HOST, "gpus": {"devices": [dict.fromkeys(GPU, _anything(rng)) for _number in range(70)]}}
     made = build(found)
     text = document.render(made).encode()
     assert len(text) <= document.LIMIT
