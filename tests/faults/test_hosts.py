@@ -171,13 +171,13 @@ def test_a_server_elsewhere(table: Table, host: lab_host.LabHost) -> None:
     with contextlib.ExitStack() as held:
         one, other = (held.enter_context(llama_server.serving(bind=bridge)).base_url for _ in range(2))
         for playbook, url, known, before in (
-            ("site", one, {None, one}, "there was none"),
-            ("switch_model", other, {one, other}, "answered"),
+            ("site", one, (None, one), "there was none"),
+            ("switch_model", other, (one, other), "answered"),
         ):
             settings = {"NEMOCLAW_PROVIDER": "custom", "NEMOCLAW_ENDPOINT_URL": url, "NEMOCLAW_MODEL": "scripted"}
             words = ("-e", "sandbox_backend=none")
 
-            def has_one_that_was_proved(known: set[str | None] = known) -> None:
+            def has_one_that_was_proved(known: tuple[str | None, ...] = known) -> None:
                 assert recorded(host) in known
 
             fell = breaks(host, playbook, has_one_that_was_proved, *words, **settings)
