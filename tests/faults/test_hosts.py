@@ -169,7 +169,7 @@ def test_a_server_elsewhere(table: Table, host: lab_host.LabHost) -> None:
     """Set up, and switched to another: the record has a route that was proved, whole, all the while."""
     bridge = re.findall(r"default via (\S+)", host.sh("ip -4 route"))[0]
     with contextlib.ExitStack() as held:
-        one, other = (held.enter_context(llama_server.serving(bind=bridge)).base_url for _ in range(2))
+        one, other = (held.enter_context(llama_server.serving(bind=bridge)).base_url for _number in range(2))
         for playbook, url, known, before in (
             ("site", one, (None, one), "there was none"),
             ("switch_model", other, (one, other), "answered"),
