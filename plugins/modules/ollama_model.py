@@ -297,12 +297,12 @@ from ..module_utils.host.gpus import find_gpus, parse_meminfo
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.host.platform import read_platform
 from ..module_utils.host.sockets import find_listeners
-from ..module_utils.host.tools import find_ollama_client
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama import model_work
 from ..module_utils.ollama.address import parse_address
 from ..module_utils.ollama.catalogue import Size
+from ..module_utils.ollama.client import find_ollama_client
 from ..module_utils.ollama.daemon import Address, Daemon
 from ..module_utils.ollama.model import Desired
 from ..module_utils.ollama.names import ModelName

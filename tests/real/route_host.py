@@ -23,10 +23,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import read_record
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.transaction import PathProbe, Transaction
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route.transaction import (
+    PathProbe,
+    Transaction,
+)
 
 GATEWAY = "nemoclaw"
 PROVIDER = "compatible-endpoint"

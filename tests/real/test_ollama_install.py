@@ -19,12 +19,12 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import (
     ask_ollama_daemon,
     find_ollama_client,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 

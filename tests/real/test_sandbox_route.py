@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, gateway_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from conftest import KEY, Certificates, Llama
 from route_host import PROVIDER, Host, Wanted, register, wrapped
 

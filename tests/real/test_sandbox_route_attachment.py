@@ -22,8 +22,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import Journal
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted as Status
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
 from conftest import KEY, Llama

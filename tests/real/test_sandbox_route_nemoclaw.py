@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from conftest import KEY, Llama
 from nemoclaw_double import Double
 from route_host import PROVIDER, Host, Wanted

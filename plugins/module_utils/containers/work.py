@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.facts import check_ports
+from ..host.sockets import check_ports
 from ..jobs.job import Job
 from ..jobs.progress import Report
 

@@ -56,6 +56,22 @@ class Listener(NamedTuple):
     inode: int
 
 
+def check_ports(ports: Iterable[int]) -> None:
+    """Refuse what cannot be a TCP port.
+
+    Raises:
+        Failure: C(port_invalid), naming the value.
+
+    """
+    for port in ports:
+        if not 1 <= port <= 65_535:
+            raise Failure(
+                "port_invalid",
+                f"Asked to look at the port {port}, but TCP ports are numbered 1 to 65535. Correct the option.",
+                port=port,
+            )
+
+
 def parse_table(text: str | None) -> list[Listener]:
     """Return the listeners of a /proc/net/tcp or /proc/net/tcp6 text; lines that are no socket are skipped."""
     listeners = []

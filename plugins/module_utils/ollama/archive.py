@@ -25,7 +25,8 @@ from ..fetch.staging import check_writable
 from ..host.machine import Account, Machine
 from ..host.packages import install
 from ..host.platform import normalise_architecture
-from ..host.tools import NO_DAEMON, find_package_manager, parse_ollama_client_version
+from ..host.tools import find_package_manager
+from .client import NO_DAEMON, parse_ollama_client_version
 from .layout import LIBRARY, PROGRAM
 from .names import version_key
 

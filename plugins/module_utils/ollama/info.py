@@ -12,7 +12,7 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners
-from ..host.tools import find_ollama_client
+from .client import find_ollama_client
 from .daemon import QUESTION_LIMIT, Address, Daemon, capabilities, identify, loaded_models
 
 # Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.

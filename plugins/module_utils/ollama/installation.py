@@ -14,10 +14,10 @@ from ..failure import Failure
 from ..fetch import download
 from ..fetch.staging import Staging
 from ..host.machine import Account, Machine, acting_as
-from ..host.tools import ask_ollama_daemon, find_ollama_client
 from ..jobs.progress import Position, Report
 from . import archive, layout, unit_file, upgrade
 from .archive import SYSTEM_PREFIX, Desired, Result, check_place, foresee
+from .client import ask_ollama_daemon, find_ollama_client
 from .manifest import copy_manifest, write_manifest
 from .names import is_older
 from .presence import UNIT

@@ -23,10 +23,10 @@ from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine, acting_as, find_account
 from ..host.platform import read_platform
 from ..host.sockets import find_peers
-from ..host.tools import find_ollama_client
 from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import STARTERS
+from .client import find_ollama_client
 from .daemon import Address, Daemon, identify, loaded_models, model_details
 from .names import is_same
 from .presence import UNIT, Found, Holder, look, named_holder, refuse_what_is_not_ours

@@ -14,9 +14,9 @@ from pathlib import Path
 from ..failure import Failure
 from ..host.machine import READ_LIMIT, Account, Machine, acting_as
 from ..host.replace import replace_file
-from ..host.tools import find_ollama_client
 from . import presence
 from .archive import SYSTEM_PREFIX, Desired, Result
+from .client import find_ollama_client
 from .layout import MANIFEST_COPY, PARTIAL, PARTS, PREVIOUS_VERSION, PROGRAM
 from .presence import UNIT, program_of
 from .systemd import Systemd

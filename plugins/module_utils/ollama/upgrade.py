@@ -26,8 +26,8 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..fetch.download import Source
 from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
-from ..host.tools import ask_ollama_daemon
 from . import presence, processes
+from .client import ask_ollama_daemon
 from .layout import PARTS, PREVIOUS_VERSION
 from .manifest import copy_manifest
 from .names import is_older

@@ -17,9 +17,9 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..host.platform import WINDOWS_HOST
 from ..host.sockets import find_listeners
-from ..windows.presence import firewall_commands, hyper_v_command
+from ..host.windows_firewall import firewall_commands, hyper_v_command
+from ..host.wsl import WINDOWS_HOST
 from .bridge import SANDBOX_NAMES, Network, Unavailable, find_docker
 
 _LIMIT_S = 5.0

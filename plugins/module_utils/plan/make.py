@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..facts import gather
 from ..failure import Failure
-from ..host.facts import gather
 from ..host.machine import Account, Machine
 from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
 from .refusals import foresee, may_consult, missing_libraries

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ..clock import Deadline
-from ..containers.images import REMEDIES, meaning
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture
@@ -28,6 +27,7 @@ from ..transport.url import parse_base_url
 from ..untrusted import list_of, object_of, parse_json
 from .logins import NGC_USER, Credential, Login, find_login, ngc_login
 from .reference import DOCKER_HUB, Reference
+from .refusals import REMEDIES, meaning
 
 # For all questions together: a size is good to know and not worth waiting for.
 LIMIT_S = 10.0

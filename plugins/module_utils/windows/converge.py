@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, NamedTuple
 
 from ..failure import Failure
+from ..host.windows_firewall import firewall_commands, hyper_v_command
 from ..ollama.daemon import Address, Daemon
 from ..untrusted import object_of
 from . import presence, refusals
@@ -112,19 +113,19 @@ def check_way(found: Found, desired: Desired, reachable: bool) -> list[str]:
             "alone: a probe from a container can tell."
         ]
     port = desired.address.port
-    command = presence.firewall_commands(port)[-1]
+    command = firewall_commands(port)[-1]
     if not desired.require_reachable:
         return [
             f"WSL gets no answer from {desired.address}, which the Windows firewall may keep from it. A probe from a container can tell "
             f"whether containers do. This opens the port for WSL, in PowerShell as administrator: {command} (with mirrored "
-            f"networking: {presence.hyper_v_command(port)})."
+            f"networking: {hyper_v_command(port)})."
         ]
     raise Failure(
         "windows_firewall",
         f"Ollama answers on Windows and listens on {presence.holders(found.daemons)}, and WSL gets no answer from {desired.address}. The "
         "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
         "command failure.firewall_command (with mirrored networking, by the last one of failure.diagnosis), and run the play again.",
-        diagnosis=[*presence.commands(port), *presence.firewall_commands(port), presence.hyper_v_command(port)],
+        diagnosis=[*presence.commands(port), *firewall_commands(port), hyper_v_command(port)],
         firewall_command=command,
     )
 

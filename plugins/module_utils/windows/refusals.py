@@ -11,7 +11,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..fetch.download import Source, parse_source
-from ..host.facts import check_ports
+from ..host.sockets import check_ports
 from ..ollama.address import parse_address
 from ..ollama.archive import check_version
 from ..ollama.daemon import Address

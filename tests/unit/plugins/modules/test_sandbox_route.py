@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import Proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Plan
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.modules import sandbox_route
 
 RunModule = Callable[..., tuple[int, dict[str, Any]]]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.facts import run_together
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import run_together
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
     MAX_OUTPUT_BYTES,
     Machine,

@@ -22,11 +22,13 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     find_account,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import (
-    ask_ollama_daemon,
-    find_ollama,
     find_python_libraries,
     find_tool,
     first_version,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import (
+    ask_ollama_daemon,
+    find_ollama,
     parse_ollama_client_version,
 )
 

@@ -11,12 +11,14 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
-    Side,
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import (
     default_gateway,
-    find_windows_ollama,
     reach_windows,
     read_wsl,
+)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.windows_side import (
+    Side,
+    find_windows_ollama,
     tell_sides_apart,
 )
 

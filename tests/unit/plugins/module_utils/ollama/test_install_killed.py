@@ -18,9 +18,9 @@ from typing import Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.tools import find_ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import layout
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import find_ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
 
 OLD, NEW = "0.31.1", "0.32.9"

@@ -21,8 +21,8 @@ from ..openshell.cli import find_openshell
 from ..openshell.gateway_route import Backend, GatewayRoute
 from ..openshell.provider import read_state, state_path
 from ..openshell.route import DONE, NEEDED, Desired, Plan, own_sandbox
-from .record import ATTACHMENT, ROUTE, read_note
-from .route import PROVIDERS
+from ..route.record import ATTACHMENT, ROUTE, read_note
+from ..route.route import PROVIDERS
 
 CHOICES = ("auto", "nemoclaw", "openshell", "none")
 # A server elsewhere has no auth proxy of ours before it.

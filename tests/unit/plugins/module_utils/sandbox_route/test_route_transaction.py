@@ -15,11 +15,14 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import Proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired, Plan
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import Note
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.transaction import PathProbe, Transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import Journal
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import transaction
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route.transaction import (
+    PathProbe,
+    Transaction,
+)
 
 ROUTE = build_route(
     provider="ollama", base_url="http://127.0.0.1:11434/v1", model="m", api="openai-completions", timeout=180

@@ -9,31 +9,30 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..failure import Failure
-from ..proxy.configuration import find_gate
-from ..route.record import last_path, read_last, read_record, record_path
-from ..vllm.attach import find_vllm
-from .docker_engine import find_engine, unreachable_engine
-from .gpus import Memory, describe_gpus, find_gpus, parse_meminfo
-from .machine import Account, Machine
-from .platform import (
+from .failure import Failure
+from .host.docker_engine import find_engine, unreachable_engine
+from .host.gpus import Memory, describe_gpus, find_gpus, parse_meminfo
+from .host.machine import Account, Machine
+from .host.platform import (
     KERNEL_RELEASE,
-    Side,
-    find_windows_ollama,
     normalise_architecture,
     parse_os_release,
     read_platform,
-    read_wsl,
     refine_by_gpu_names,
-    tell_sides_apart,
     vllm_profile,
 )
-from .sockets import find_listeners
-from .tools import find_ollama, find_package_manager, find_python_libraries, find_tool
+from .host.sockets import find_listeners
+from .host.tools import find_package_manager, find_python_libraries, find_tool
+from .host.wsl import read_wsl
+from .ollama.client import find_ollama
+from .ollama.windows_side import Side, find_windows_ollama, tell_sides_apart
+from .proxy.configuration import find_gate
+from .route.record import last_path, read_last, read_record, record_path
+from .vllm.attach import find_vllm
 
 
 def run_together(probes: Mapping[str, Callable[[], Any]], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
@@ -76,22 +75,6 @@ def run_together(probes: Mapping[str, Callable[[], Any]], limit_s: float) -> tup
 
 # Above the slowest probe's own limit (nvidia-smi, 10 s), so that each can state its own reason.
 _LIMIT_S = 15.0
-
-
-def check_ports(ports: Iterable[int]) -> None:
-    """Refuse what cannot be a TCP port.
-
-    Raises:
-        Failure: C(port_invalid), naming the value.
-
-    """
-    for port in ports:
-        if not 1 <= port <= 65_535:
-            raise Failure(
-                "port_invalid",
-                f"Asked to look at the port {port}, but TCP ports are numbered 1 to 65535. Correct the option.",
-                port=port,
-            )
 
 
 def gather(

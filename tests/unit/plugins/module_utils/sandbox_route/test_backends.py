@@ -12,14 +12,14 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import backends
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.backends import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.given import check_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route.backends import (
     is_gated,
     summary,
     why_absent,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.given import check_route
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
 LOCAL = "http://127.0.0.1:11434/v1"
 

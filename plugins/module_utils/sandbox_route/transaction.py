@@ -22,10 +22,10 @@ from ..openshell.gateway_route import Backend, Proof
 from ..openshell.probe import BLOCKED, DEFAULT_IMAGE, UNAVAILABLE, probe
 from ..openshell.probe import Desired as DesiredProbe
 from ..openshell.route import DONE, NEEDED, Desired, Plan, Position
+from ..route import write
+from ..route.record import Note
+from ..route.write import Journal
 from ..transport.url import parse_base_url
-from . import write
-from .record import Note
-from .write import Journal
 
 # Steps that change something, with what a progress line says of them.
 _STEPS = {

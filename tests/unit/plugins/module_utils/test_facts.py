@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils import facts
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.facts import gather
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import facts
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.facts import check_ports, gather
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
     Account,
     Machine,
     find_account,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
