@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import powershell_double
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import (
     Account,
+    CommandResult,
     Machine,
     find_account,
+    run_command,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import Windows
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.presence import Keeper
@@ -41,10 +46,21 @@ def desired(**options: Any) -> Desired:
     return make_desired({**OPTIONS, **options})
 
 
-class Laptop:
-    """A WSL host, the Windows around it, and the home of its user."""
+def _in_this_process(argv: Sequence[str], _limit_s: float, _environ: Mapping[str, str]) -> CommandResult:
+    """Ask the stand-in as C(run_command) does, without a start of Python for each of hundreds of calls."""
+    said = io.BytesIO()
+    output = io.TextIOWrapper(said, encoding="utf-8")
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = powershell_double.powershell(argv[1:], Path(argv[0]).parent)
+    output.flush()
+    return CommandResult(code, said.getvalue().decode("utf-8", "replace"))
 
-    def __init__(self, folder: Path) -> None:
+
+class Laptop:
+    """A WSL host, the Windows around it, and the home of its user; by_process: PowerShell is a process, as it is there."""
+
+    def __init__(self, folder: Path, by_process: bool = False) -> None:
+        self._runner = run_command if by_process else _in_this_process
         self.root = folder / "root"
         self.home = folder / "home"
         self.home.mkdir()
@@ -66,7 +82,7 @@ class Laptop:
         return self.connect()
 
     def connect(self, port: int = 11434, timeout: float = 60) -> Windows:
-        return Windows(self.machine, port, timeout)
+        return Windows(self.machine, port, timeout, self._runner)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -27,6 +27,9 @@ sys.path.insert(0, str(REPO))
 
 from plugins.module_utils.plan.settings import WIZARD
 
+# In Python, reading the specifications would be most of what this takes; libyaml is not everywhere.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 START, END = "<!-- variables:start -->", "<!-- variables:end -->"
 
 # ansible-doc's markup: one or two capitals, then the text in parentheses, where a backslash takes away a meaning.
@@ -134,7 +137,7 @@ def load_specs(repo: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER) or {}
 
 
 def role_tables(entry_points: dict[str, Any]) -> str:

@@ -264,10 +264,10 @@ _INSTALL_AIR_S = 60.0
 class Windows:
     """The Windows side of this WSL host, its port of Ollama and the limit of a call."""
 
-    def __init__(self, machine: Machine, port: int, timeout: float) -> None:
+    def __init__(self, machine: Machine, port: int, timeout: float, runner: Runner = run_command) -> None:
         self.port = port
         self._machine = machine
-        self._shell = PowerShell(machine)
+        self._shell = PowerShell(machine, runner)
         self._timeout = timeout
 
     def look(self) -> presence.Found:

@@ -350,7 +350,8 @@ def test_the_result_tells_the_truth_in_both_modes(laptop: Laptop, ollama: int) -
     assert any("Get-NetTCPConnection" in command for command in done["diagnosis"])
 
 
-def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(laptop: Laptop, ollama: int) -> None:
+def test_the_stand_in_runs_what_a_laboratory_hangs_on_it(tmp_path: Path, ollama: int) -> None:
+    laptop = Laptop(tmp_path, by_process=True)
     told = laptop.root / "told"
     laptop.boot(
         "bare", hook=f"echo $WINDOWS_EVENT $OLLAMA_HOST >> '{told}'; /bin/sleep 60 & echo $!; [ ! -e '{told}.no' ]"

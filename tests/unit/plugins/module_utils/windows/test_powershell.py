@@ -34,6 +34,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.s
 from wsl_laptop import Laptop
 
 
+@pytest.fixture
+def laptop(tmp_path: Path) -> Laptop:
+    return Laptop(tmp_path, by_process=True)
+
+
 @pytest.mark.parametrize(
     ("output", "answer"),
     [
