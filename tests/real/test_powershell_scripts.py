@@ -16,7 +16,14 @@ import pytest
 import tree_sitter_powershell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import windows_firewall
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import presence
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import CHILD, SCRIPTS
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import (
+    CHILD,
+    INSTALL,
+    LOOK,
+    SET_VARIABLE,
+    START,
+    STOP,
+)
 from tree_sitter import Language, Parser
 
 COMMON = {"-ErrorAction"}
@@ -67,6 +74,7 @@ PROGRAMS = {"taskkill.exe"}
 # Whatever is only in PowerShell 7.
 NEWER = {"&&", "||", "??", "??=", "?.", "?["}
 
+SCRIPTS = {"look": LOOK, "set_variable": SET_VARIABLE, "stop": STOP, "start": START, "install": INSTALL}
 TEXTS = {
     **SCRIPTS,
     "the installer's child": CHILD,

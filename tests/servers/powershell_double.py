@@ -69,10 +69,11 @@ def install(folder: Path, state: dict[str, Any], hook: str | None = None, python
     # A clone that lies below no ansible_collections has the collection on PYTHONPATH.
     homes = [folder.parent for folder in Path(__file__).absolute().parents if folder.name == "ansible_collections"]
     sys.path[:0] = [str(home) for home in homes[:1]]
-    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import SCRIPTS
+    from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import scripts
 
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"hook": hook, "scripts": {_digest(text): name for name, text in SCRIPTS.items()}}
+    known = {_digest(getattr(scripts, name.upper())): name for name in PARAMETERS}
+    settings = {"hook": hook, "scripts": known}
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     (folder / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
     inside = Path(__file__).with_name("windows_machine.py").read_text(encoding="utf-8")

@@ -346,6 +346,3 @@ LOOK = frame(r"""
         machine_variable = [Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'Machine')
     }
 """)
-
-
-SCRIPTS = {"look": LOOK, "set_variable": SET_VARIABLE, "stop": STOP, "start": START, "install": INSTALL}
