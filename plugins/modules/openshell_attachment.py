@@ -73,7 +73,9 @@ options:
     type: bool
     default: false
   replace:
-    description: Whether a provider of that name and another profile may be deleted and made anew.
+    description:
+      - Whether a provider of that name and another profile may be deleted and made anew, and whether a profile of that name that was not
+        made from here may be replaced.
     type: bool
     default: false
   timeout:
@@ -143,7 +145,7 @@ restart_needed:
   returned: success
   type: bool
 restarted:
-  description: Whether the sandbox was stopped and started.
+  description: Whether the sandbox was stopped and started, or would be.
   returned: success
   type: bool
 release:
@@ -162,7 +164,7 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
-from ..module_utils.openshell.attaching import Attachment, Outcome
+from ..module_utils.openshell.attaching import Attachment
 from ..module_utils.openshell.attachment import BINARIES, Desired
 from ..module_utils.openshell.cli import ATTACHMENT
 from ..module_utils.openshell.opened import open_cli
@@ -208,7 +210,7 @@ def main() -> None:
             outcome = attachment.remove(module.check_mode)
         else:
             attachment.look()
-            outcome = Outcome(attachment.plan()) if module.check_mode else attachment.apply()
+            outcome = attachment.apply(module.check_mode)
     except Failure as failure:
         fail(module, failure)
     for warning in outcome.warnings:

@@ -26,7 +26,8 @@ options:
     description:
       - V(present) gives the sandboxes O(route) and records it.
       - V(rotated) gives the provider of the recorded route the token that the auth proxy has now, and proves it. Only a provider that is
-        there is changed; a route without an auth proxy is left alone. The previous token still opens the auth proxy meanwhile.
+        there is changed; a route without an auth proxy is left alone. The previous token still opens the auth proxy meanwhile, and where
+        the proof fails the provider gets it again. With O(restart) the proof comes before the restart, and once more after it.
       - V(absent) removes the recorded route from the gateway, with the providers that have a key from here. The record and the sandboxes
         stay, and so does all that NemoClaw made.
     type: str
@@ -45,6 +46,13 @@ options:
   token_path:
     description: The file of that token. By default C(~/.nemoclaw/ollama-proxy-token).
     type: path
+  token_changes:
+    description:
+      - Whether the token is rotated before O(state=rotated) in the same play. In check mode nothing has rotated it yet, so the provider is
+        compared with a token that is still to be made. A real run reads the one that is there by then.
+    type: bool
+    default: false
+    version_added: "0.2.0"
   path:
     description: The route record. By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
     type: path
@@ -81,7 +89,9 @@ options:
     type: bool
     default: false
   replace_provider:
-    description: Whether a provider of the same name and another type, which OpenShell cannot change, is deleted and made anew.
+    description:
+      - Whether a provider of the same name and another type, which OpenShell cannot change, is deleted and made anew.
+      - With OpenShell 0.1 also whether a provider profile of that name that was not made from here is replaced.
     type: bool
     default: false
   accept_third_party_software:
@@ -234,7 +244,7 @@ restart_needed:
   type: bool
   sample: false
 restarted:
-  description: Whether their sandboxes were stopped and started.
+  description: Whether their sandboxes were stopped and started, or would be.
   returned: when finished, with O(state=present) or O(state=rotated)
   type: bool
   sample: false
@@ -257,8 +267,8 @@ ansible_facts:
 failure:
   description:
     - What stopped it, with C(code) and C(message), and what became of the previous route.
-    - The code is C(sandbox_path_blocked), C(route_shared), C(sandbox_name_missing), C(route_record_unwritable) or C(token_missing), besides
-      those of
+    - The code is C(sandbox_path_blocked), C(route_shared), C(sandbox_name_missing), C(profile_foreign), C(route_record_unwritable) or
+      C(token_missing), besides those of
       M(nemoclaw.local_inference.openshell_provider), M(nemoclaw.local_inference.openshell_inference),
       M(nemoclaw.local_inference.openshell_sandbox), M(nemoclaw.local_inference.sandbox_proof),
       M(nemoclaw.local_inference.nemoclaw_onboard) and M(nemoclaw.local_inference.nemoclaw_inference).
@@ -280,7 +290,7 @@ from ..module_utils.jobs.progress import Report
 from ..module_utils.openshell.probe import DEFAULT_IMAGE
 from ..module_utils.openshell.route import Desired
 from ..module_utils.options import WAIT_OPTIONS
-from ..module_utils.proxy.token import read_token, token_path
+from ..module_utils.proxy.token import PREVIOUS_SUFFIX, read_token, token_path
 from ..module_utils.route.given import check_route
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.route.write import Journal
@@ -294,6 +304,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "credential": {"type": "str", "no_log": True},
     "behind_gate": {"type": "bool", "default": False},
     "token_path": {"type": "path", "no_log": False},
+    "token_changes": {"type": "bool", "default": False, "no_log": False},
     "path": {"type": "path"},
     "backend": {"type": "str", "choices": list(backends.CHOICES), "default": "auto"},
     "gateway": {"type": "str"},
@@ -315,6 +326,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 # OpenShell makes no provider without a credential, also for a server that wants no key.
 _NO_KEY = "dummy"
+_TO_BE_MADE = "token-still-to-be-made"
 
 
 def main() -> None:
@@ -376,11 +388,13 @@ def _rotate(module: AnsibleModule, account: Account, path: str) -> dict[str, Any
     if not backends.is_gated(recorded):
         return {"changed": False, "backend": "none", "actions": [], "proved": False, "summary": [], "finished": True}
     params = module.params
-    token = _token(module, account)
+    token, previous = _token(module, account), _previous_token(module, account)
+    if module.check_mode and params["token_changes"]:
+        token = _TO_BE_MADE
     known = {**params, "gateway": params["gateway"] or recorded.get("gateway"), "require_tools": False}
     known["sandbox"] = params["sandbox"] or recorded.get("sandbox")
     desired = _desired(known, recorded, recorded, token)
-    done = backends.rotate(params["backend"], Machine(), account, desired, module.check_mode)
+    done = backends.rotate(params["backend"], Machine(), account, desired, module.check_mode, previous)
     return {**done, "finished": True}
 
 
@@ -439,12 +453,23 @@ def _token(module: AnsibleModule, account: Account) -> str:
         module.no_log_values.add(stored.value)
         return stored.value
     if module.check_mode:
-        return "token-still-to-be-made"
+        return _TO_BE_MADE
     raise Failure(
         "token_missing",
         f"The server stands behind the auth proxy, and its token file {path} is not there. Run the role proxy, which makes it, or correct "
         "token_path (sandbox_token_path).",
     )
+
+
+def _previous_token(module: AnsibleModule, account: Account) -> str:
+    """Return the token before that, while the auth proxy takes it; empty where none is kept."""
+    path = module.params["token_path"] or token_path(account.home)
+    with contextlib.suppress(Failure):
+        stored = read_token(path + PREVIOUS_SUFFIX)
+        if stored is not None:
+            module.no_log_values.add(stored.value)
+            return stored.value
+    return ""
 
 
 def _recorded(path: str) -> dict[str, Any] | None:

@@ -31,7 +31,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.changes import Making, SandboxOutcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import DesiredSandbox
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -283,6 +286,12 @@ def open_cli(tmp_path: Path) -> OpenCli:
 @pytest.fixture
 def openshell(gateway: openshell_parts.Gateway, open_cli: OpenCli) -> OpenShell:
     return open_cli(gateway)
+
+
+def make_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool = False) -> SandboxOutcome:
+    """Have a sandbox of that name that is ready, within this call."""
+    making = Making(cli, desired)
+    return making.plan(check_mode) or making.work(silent)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
-from conftest import CHAT, KEY, MESSAGES, Llama, OpenCli, url
+from conftest import CHAT, KEY, MESSAGES, Llama, OpenCli, make_sandbox, url
 
 NEW_KEY = "canary-2a6c5e9b17"
 
@@ -42,7 +42,7 @@ def cli(gateway: openshell_parts.Gateway, open_cli: OpenCli, monkeypatch: pytest
     monkeypatch.setattr(changes, "_POLL_S", 0.1)
     found = open_cli(gateway, ways=(ROUTE, ATTACHMENT))
     assert (found.way, str(found.release)) == (ATTACHMENT, "0.1.5")
-    changes.ensure_sandbox(found, look.DesiredSandbox("first", "lab/ready:1", timeout=20), False)
+    make_sandbox(found, look.DesiredSandbox("first", "lab/ready:1", timeout=20))
     return found
 
 
@@ -54,7 +54,7 @@ def desired_for(base_url: str, **changed: Any) -> Desired:
 def attach(cli: OpenShell, desired: Desired) -> Outcome:
     attachment = Attachment(cli, desired)
     attachment.look()
-    return attachment.apply()
+    return attachment.apply(False)
 
 
 def prove(cli: OpenShell, desired: Desired, **changed: Any) -> Report:
@@ -109,10 +109,16 @@ def test_check_mode_says_what_the_run_does(cli: OpenShell, gateway: openshell_pa
     before = gateway.known()["calls"]
     planned = Attachment(cli, desired)
     planned.look()
-    words = planned.plan()
+    words = planned.apply(True).actions
     assert not {"ImportProviderProfiles", "CreateProvider", "AttachSandboxProvider"} & set(gateway.known()["calls"])
     assert len(gateway.known()["calls"]) > len(before)
     assert attach(cli, desired).actions == words
+    other = Attachment(cli, replace(desired, credential=NEW_KEY))
+    other.look()
+    foreseen = other.apply(True)
+    assert (foreseen.actions, foreseen.restart_needed) == (["update ollama-local", "wait for ollama-local"], True)
+    assert gateway.known()["providers"]["ollama-local"][1] == {"OPENAI_API_KEY": KEY}
+    assert other.apply(False) == foreseen
 
 
 def test_another_server_updates_the_profile(cli: OpenShell, gateway: openshell_parts.Gateway, llama: Llama) -> None:
@@ -131,7 +137,7 @@ def test_a_profile_that_somebody_else_changed_meanwhile(cli: OpenShell, gateway:
     attachment = Attachment(cli, desired_for("http://127.0.0.1:10/v1"))
     attachment.look()
     attach(cli, desired_for("http://127.0.0.1:11/v1"))
-    failure = failure_of(attachment.apply)
+    failure = failure_of(attachment.apply, False)
     assert (failure.code, "resource_version mismatch" in failure.message) == ("openshell_profile_invalid", True)
     assert gateway.known()["profiles"]["ollama-local"] == [2, ["host.openshell.internal:11/v1/**"]]
 
@@ -156,14 +162,15 @@ def test_a_new_key_needs_a_new_process(cli: OpenShell, gateway: openshell_parts.
 def test_several_pages(cli: OpenShell, llama: Llama) -> None:
     """The stand-in's lists have two entries a page."""
     for name in ("second", "third", "fourth", "fifth"):
-        changes.ensure_sandbox(cli, look.DesiredSandbox(name, "lab/ready:1", timeout=20), False)
+        make_sandbox(cli, look.DesiredSandbox(name, "lab/ready:1", timeout=20))
     assert [one.name for one in list_sandboxes(cli)] == ["fifth", "first", "fourth", "second", "third"]
     desired = desired_for(llama("good", api_key=KEY).base_url, sandbox="fifth")
     attach(cli, desired)
     attach(cli, replace(desired, sandbox="first"))
-    kept = Attachment(cli, desired).remove(False)
-    assert kept.actions == ["detach ollama-local"]
-    assert "attached to sandbox(es): first" in kept.warnings[0]
+    for check_mode in (True, False):
+        kept = Attachment(cli, desired).remove(check_mode)
+        assert kept.actions == ["detach ollama-local"]
+        assert kept.warnings == ["Provider and profile stay, since other sandboxes have them too: first."]
 
 
 def test_what_cannot_be_attached(cli: OpenShell, gateway: openshell_parts.Gateway) -> None:
@@ -186,7 +193,7 @@ def test_what_cannot_be_attached(cli: OpenShell, gateway: openshell_parts.Gatewa
 
 
 def test_a_sandbox_that_never_applies_it(cli: OpenShell) -> None:
-    changes.ensure_sandbox(cli, look.DesiredSandbox("old", "lab/old-supervisor:1", timeout=20), False)
+    make_sandbox(cli, look.DesiredSandbox("old", "lab/old-supervisor:1", timeout=20))
     desired = desired_for("http://127.0.0.1:11435/v1", sandbox="old", timeout=1)
     failure = failure_of(attach, cli, desired)
     assert (failure.code, failure.details["state"]) == ("attachment_not_ready", "pending")

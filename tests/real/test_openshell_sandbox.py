@@ -17,6 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import find_sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
+from conftest import make_sandbox
 
 DESIRED = look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20)
 
@@ -32,21 +33,21 @@ def creations(gateway: openshell_parts.Gateway) -> int:
 
 def failure_of(cli: OpenShell, desired: look.DesiredSandbox) -> Failure:
     with pytest.raises(Failure) as caught:
-        changes.ensure_sandbox(cli, desired, False)
+        make_sandbox(cli, desired)
     assert caught.value.message.isprintable()
     return caught.value
 
 
 def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    planned = changes.ensure_sandbox(openshell, DESIRED, True)
+    planned = make_sandbox(openshell, DESIRED, True)
     assert (planned.changed, planned.sandbox) == (True, None)
     assert creations(gateway) == 0
-    first = changes.ensure_sandbox(openshell, DESIRED, False)
+    first = make_sandbox(openshell, DESIRED)
     assert first.changed
     assert first.as_result()["phase"] == "Ready"
     assert gateway.known()["sandboxes"]["my-assistant"]["image"] == "lab/ready:1"
     for check_mode in (True, False):
-        again = changes.ensure_sandbox(openshell, DESIRED, check_mode)
+        again = make_sandbox(openshell, DESIRED, check_mode)
         assert not again.changed
         assert again.sandbox == first.sandbox
     assert creations(gateway) == 1
@@ -54,7 +55,7 @@ def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway)
 
 def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     changes.ensure_provider(openshell, Provider("lab", "openai", {"OPENAI_API_KEY": "dummy"}), False)
-    changes.ensure_sandbox(openshell, replace(DESIRED, image=None, providers=("lab",)), False)
+    make_sandbox(openshell, replace(DESIRED, image=None, providers=("lab",)))
     assert gateway.known()["sandboxes"]["my-assistant"]["providers"] == ["lab"]
 
 
@@ -62,7 +63,7 @@ def test_one_that_somebody_else_makes_is_waited_for(openshell: OpenShell, gatewa
     other = changes.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
     while find_sandbox(openshell, DESIRED.name) is None:
         assert not other.ended(0.05)
-    outcome = changes.ensure_sandbox(openshell, DESIRED, False)
+    outcome = make_sandbox(openshell, DESIRED)
     assert not outcome.changed
     assert outcome.as_result()["phase"] == "Ready"
     assert creations(gateway) == 1
@@ -107,18 +108,18 @@ def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_
     openshell.call("provider", "delete", "lab")
     for check_mode in (True, False):
         with pytest.raises(Failure, match="provider lab, and somebody deleted") as caught:
-            changes.ensure_sandbox(openshell, DESIRED, check_mode)
+            make_sandbox(openshell, DESIRED, check_mode)
         assert caught.value.code == "route_dangling"
     assert creations(gateway) == 0
     changes.ensure_provider(openshell, lab, False)
-    assert changes.ensure_sandbox(openshell, DESIRED, False).changed
+    assert make_sandbox(openshell, DESIRED).changed
 
 
 def test_stop_and_start(openshell: OpenShell) -> None:
     with pytest.raises(Failure) as caught:
         changes.restart_sandbox(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_not_ready"
-    changes.ensure_sandbox(openshell, DESIRED, False)
+    make_sandbox(openshell, DESIRED)
     assert changes.restart_sandbox(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
     if str(openshell.release) != "0.0.111":
         with pytest.raises(Failure, match=f"OpenShell {openshell.release} has no .*0.0.106") as caught:
@@ -128,7 +129,7 @@ def test_stop_and_start(openshell: OpenShell) -> None:
     assert changes.restart_sandbox(openshell, DESIRED, False).as_result()["phase"] == "Ready"
     openshell.call("sandbox", "stop", DESIRED.name)
     with pytest.raises(Failure) as caught:
-        changes.ensure_sandbox(openshell, DESIRED, False)
+        make_sandbox(openshell, DESIRED)
     assert caught.value.code == "sandbox_stopped"
     assert changes.restart_sandbox(openshell, DESIRED, False).actions == ["start my-assistant"]
 
@@ -159,7 +160,7 @@ def test_what_cannot_be_made(
 
 def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert not changes.remove_sandbox(openshell, DESIRED, False).changed
-    changes.ensure_sandbox(openshell, DESIRED, False)
+    make_sandbox(openshell, DESIRED)
     assert changes.remove_sandbox(openshell, DESIRED, True).changed
     assert find_sandbox(openshell, DESIRED.name) is not None
     outcome = changes.remove_sandbox(openshell, DESIRED, False)

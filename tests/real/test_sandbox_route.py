@@ -368,11 +368,16 @@ def test_a_token_is_rotated(host: Host, llama: Llama) -> None:
     assert backends.is_gated(recorded)
     host.add_sandbox("neighbour")
 
-    def rotate(key: str) -> dict[str, object]:
+    def rotate(key: str, previous: str = "", *, check_mode: bool = False) -> dict[str, object]:
         desired = Desired(recorded, key, recorded, "nemoclaw", require_tools=False)
-        return backends.rotate("auto", host.machine, host.account, desired, False)
+        return backends.rotate("auto", host.machine, host.account, desired, check_mode, previous)
 
-    assert rotate(rotated)["proved"]
+    foreseen = rotate(rotated, check_mode=True)
+    assert host.provider("ollama-local")["credentials"] == {"OPENAI_API_KEY": token}
+    done = rotate(rotated)
+    assert (done["proved"], done["actions"]) == (True, foreseen["actions"])
+    with pytest.raises(Failure, match="The provider ollama-local has the previous one again"):
+        rotate(token, rotated)
     assert host.provider("ollama-local")["credentials"] == {"OPENAI_API_KEY": rotated}
     assert not rotate(rotated)["changed"]
     with pytest.raises(Failure, match="The previous one still opens the auth proxy") as caught:

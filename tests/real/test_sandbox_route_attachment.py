@@ -285,7 +285,7 @@ def test_a_sandbox_that_does_not_come_up(host: Attached, first: Wanted) -> None:
     assert (host.record.exists(), host.notes()) == (False, [])
 
 
-def test_a_token_is_rotated(host: Attached, llama: Llama) -> None:
+def test_a_token_is_rotated(host: Attached, llama: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
     token, rotated = secrets.token_hex(24), secrets.token_hex(24)
     # In the place of the auth proxy: it takes the token that comes after the first, and that alone.
     proxy = llama("good", api_key=rotated, alias="qwen2.5:7b").base_url
@@ -293,33 +293,70 @@ def test_a_token_is_rotated(host: Attached, llama: Llama) -> None:
     elsewhere = {"base_url_sandbox": proxy.replace("127.0.0.1", "host.openshell.internal")}
     host.give(wanted, sandbox=SANDBOX, route=elsewhere, proof=False)
     recorded = host.recorded()
+    update = "update the provider ollama-local"
 
-    def rotate(key: str, **options: Any) -> dict[str, Any]:
+    def rotate(key: str, previous: str = "", *, check_mode: bool = False, **options: Any) -> dict[str, Any]:
         desired = Desired(recorded, key, recorded, "nemoclaw", SANDBOX, require_tools=False, **options)
-        return backends.rotate("auto", host.machine, host.account, desired, False)
+        return backends.rotate("auto", host.machine, host.account, desired, check_mode, previous)
 
-    done = rotate(rotated)
-    assert (done["actions"], done["proved"], done["restart_needed"]) == (
-        ["update the provider ollama-local"],
-        True,
-        True,
-    )
+    def calls(since: int = 0) -> list[str]:
+        kinds = ("UpdateProvider", "ExecSandbox", "StopSandbox", "StartSandbox")
+        found = [one for one in host.server.known()["calls"][since:] if one in kinds]
+        return [one for at, one in enumerate(found) if at == 0 or found[at - 1] != one]
+
+    def key() -> str:
+        found: str = host.server.known()["providers"]["ollama-local"][1]["OPENAI_API_KEY"]
+        return found
+
+    for may_restart in (False, True):
+        foreseen = rotate(rotated, check_mode=True, may_restart=may_restart)
+        assert (foreseen["restart_needed"], foreseen["restarted"]) == (not may_restart, may_restart)
+        assert foreseen["diff"]["after"] == "".join(f"{one}\n" for one in foreseen["actions"])
+    assert (calls(), key()) == ([], token)
+
+    done = rotate(rotated, token)
+    assert (done["actions"], done["proved"], done["restart_needed"]) == ([update], True, True)
     assert "sandbox_restart=true" in done["warnings"][0]
-    assert "StopSandbox" not in host.server.known()["calls"]
+    assert calls() == ["UpdateProvider", "ExecSandbox"]
     assert not rotate(rotated)["changed"]
-    with pytest.raises(Failure, match="The previous one still opens the auth proxy") as caught:
-        rotate(token, may_restart=True)
+
+    # What a new process finds wrong is found before anything is restarted.
+    since = len(host.server.known()["calls"])
+    with pytest.raises(Failure, match=r"The provider ollama-local has the previous one again\. The previous") as caught:
+        rotate(token, rotated, may_restart=True)
     assert caught.value.code == "sandbox_key_refused"
-    assert "StopSandbox" in host.server.known()["calls"]
+    assert (calls(since), key()) == (["UpdateProvider", "ExecSandbox", "UpdateProvider"], rotated)
+    with pytest.raises(Failure, match="The provider ollama-local has the new one"):
+        rotate(token)
+    assert key() == token
+
+    since = len(host.server.known()["calls"])
+    done = rotate(rotated, token, may_restart=True)
+    assert (done["actions"], done["restarted"]) == (foreseen["actions"], True)
+    assert done["actions"] == [update, f"restart the sandbox {SANDBOX}"]
+    restart = ["StopSandbox", "StartSandbox"]
+    assert calls(since) == ["UpdateProvider", "ExecSandbox", *restart, "ExecSandbox"]
+
+    # The sandbox was well with the new one before its restart, and is not afterwards.
+    def prove(cli: OpenShell, name: str, spec: proof.Desired, report: Any) -> None:
+        if calls(since)[-1] == "StartSandbox":
+            raise Failure("sandbox_proof_failed", "The sandbox does not answer.")
+
+    since = len(host.server.known()["calls"])
+    with monkeypatch.context() as patched:
+        patched.setattr(proof, "prove", prove)
+        with pytest.raises(Failure, match="has the previous one again, and its sandboxes were stopped and started"):
+            rotate(token, rotated, may_restart=True)
+    assert (calls(since), key()) == (["UpdateProvider", *restart, "UpdateProvider", *restart], rotated)
 
     host.cli("sandbox", "stop", SANDBOX)
-    begun, started = time.monotonic(), host.server.known()["calls"].count("StartSandbox")
-    with pytest.raises(Failure) as caught:
-        rotate(rotated, may_restart=True)
-    assert caught.value.code == "sandbox_not_ready"
+    begun, since = time.monotonic(), len(host.server.known()["calls"])
+    with pytest.raises(Failure, match="The provider ollama-local has the new one") as caught:
+        rotate(token, rotated, may_restart=True)
+    assert (caught.value.code, key()) == ("sandbox_not_ready", token), "who was not asked says nothing against it"
     assert time.monotonic() - begun < 60, "nothing is waited for where nothing is applied"
-    assert host.server.known()["calls"].count("StartSandbox") == started
-    assert not rotate(rotated)["changed"]
+    assert calls(since) == ["UpdateProvider"], "what somebody stopped is not started"
+    assert not rotate(token)["changed"]
 
 
 def test_what_is_not_ours_stays(host: Attached, first: Wanted) -> None:
@@ -332,15 +369,43 @@ def test_what_is_not_ours_stays(host: Attached, first: Wanted) -> None:
     assert (list(known["profiles"]), known["sandboxes"]) == (["mine"], {SANDBOX: ["vllm-local"]})
 
 
-def attach_of_another(host: Attached, name: str) -> None:
-    """Attach a provider that a user made with a profile of his own."""
+def test_a_profile_of_the_user_is_not_changed_unasked(host: Attached, first: Wanted, second: Wanted) -> None:
+    """Also where a run would only stage something under that name."""
+    host.add_sandbox(SANDBOX)
+    import_profile(host, PROVIDER)
+    for act in (host.check, host.give):
+        with pytest.raises(Failure, match=f"a profile {PROVIDER} that was not made from here") as caught:
+            act(first, sandbox=SANDBOX)
+        assert caught.value.code == "profile_foreign"
+        assert "sandbox_replace_provider: true" in caught.value.message
+    known = host.server.known()
+    assert (known["profiles"][PROVIDER], known["providers"], host.record.exists()) == (FOREIGN, {}, False)
+    assert host.give(first, sandbox=SANDBOX, may_replace=True)["proved"]
+    import_profile(host, NEXT)
+    assert not host.give(first)["changed"]
+    assert refused(host, second).code == "profile_foreign"
+    remove(host)
+    known = host.server.known()
+    assert (known["profiles"], known["providers"]) == ({NEXT: FOREIGN}, {})
+
+
+FOREIGN = [1, ["192.0.2.1:80"]]
+
+
+def import_profile(host: Attached, name: str) -> None:
+    """Import a profile that a user wrote."""
     profile = host.home / "profile.json"
-    content: dict[str, Any] = {"id": "mine", "display_name": "Mine", "category": "inference"}
+    content: dict[str, Any] = {"id": name, "display_name": "Mine", "category": "inference"}
     content["binaries"] = ["/usr/bin/curl"]
     content["credentials"] = [{"name": "key", "env_vars": ["MINE"]}]
     content["endpoints"] = [{"host": "192.0.2.1", "port": 80, "access": "read-only", "enforcement": "enforce"}]
     profile.write_text(json.dumps(content), encoding="utf-8")
     host.cli("provider", "profile", "import", "-f", str(profile))
+
+
+def attach_of_another(host: Attached, name: str) -> None:
+    """Attach a provider that a user made with a profile of his own."""
+    import_profile(host, "mine")
     host.cli("provider", "create", "--name", name, "--type", "mine", "--credential", "MINE=of-another")
     host.cli("sandbox", "provider", "attach", SANDBOX, name, "--wait")
 

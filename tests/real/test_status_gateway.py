@@ -28,7 +28,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     render,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
-from conftest import CHAT, KEY, Llama
+from conftest import CHAT, KEY, Llama, make_sandbox
 
 RECORD = {
     "provider_name": "ollama-local",
@@ -89,9 +89,9 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
     lead(good)
     changes.ensure_route(openshell, openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b", 180), False)
     assert becomes("not probed", None), "no sandbox, no question"
-    changes.ensure_sandbox(openshell, openshell_look.DesiredSandbox("bare", "lab/bare:1", timeout=20), False)
+    make_sandbox(openshell, openshell_look.DesiredSandbox("bare", "lab/bare:1", timeout=20))
     assert becomes("not probed", "sandbox_command_missing"), "nor from one without curl"
-    changes.ensure_sandbox(openshell, openshell_look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20), False)
+    make_sandbox(openshell, openshell_look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20))
     assert becomes("not probed", "sandbox_command_missing"), "the first is asked, where none is named"
     for _gateway, check in (
         look(openshell, gateway.endpoint, wanted=Wanted(sandbox="my-assistant")),

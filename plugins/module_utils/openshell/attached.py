@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..failure import Failure
 from ..route.route import PROVIDERS
 from . import attachment
-from .attachment import attached_at, called_at, exported, host_of, is_labelled, profile_id, same_profile
+from .attachment import attached_at, called_at, exported, host_of, is_labelled, profile_id, refuse_foreign, same_profile
 from .cli import OpenShell
-from .look import DELETING, READY, SandboxSeen, find_provider
+from .look import DELETING, READY, RESTING, SandboxSeen, find_provider
 from .provider import recall
 from .route import NEXT, Desired, Position, own_sandbox
 
@@ -34,7 +34,7 @@ class Seen:
         earlier: Other providers by which this sandbox had a route of ours, attached to it yet.
         sharing: Other sandboxes that have the route's own provider.
         kept: Those of C(earlier) that other sandboxes have as well, so that they stay.
-        idle: Those of C(sharing) that are not ready, such as one that was stopped: no process there has an older key.
+        idle: Those of C(sharing) that rest, such as one that was stopped: no process there goes on with an older key.
 
     """
 
@@ -52,8 +52,8 @@ class Seen:
 
     @property
     def is_interrupted(self) -> bool:
-        """Tell whether a run left something of the provider beside it."""
-        return bool(self.staged.provider or self.staged.profile)
+        """Tell whether a run left something of the provider beside it. The profile is made first, and deleted last."""
+        return is_labelled(self.staged.profile)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def wanted_of(desired: Desired, cli: OpenShell, name: str) -> attachment.Desired
         route["api"],
         desired.binaries or attachment.BINARIES,
         max(desired.ready_timeout, 1),
-        may_replace=desired.may_replace or is_staged,
+        may_replace=desired.may_replace,
     )
 
 
@@ -110,14 +110,18 @@ def see(cli: OpenShell, desired: Desired, sandboxes: Sequence[SandboxSeen]) -> S
     )
     # That of the record, and where a run was interrupted between the record and its end, all that got their key from here. What a user
     # attached beside the route stays.
-    known = NAMES if staged.provider else (desired.recorded.get("provider_name"),)
+    known = NAMES if is_labelled(staged.profile) else (desired.recorded.get("provider_name"),)
     earlier = [one for one in known if one != name and one in attached and is_ours(cli, one)]
     others = [one.name for one in sandboxes if one.name != own] if lasting.provider or earlier else []
     elsewhere = {one: attached_at(cli, one) for one in others}
     sharing = [one for one in others if name in elsewhere[one]]
     kept = [one for one in earlier if any(one in names for names in elsewhere.values())]
-    idle = [one.name for one in sandboxes if one.name in sharing and one.phase != READY]
-    return Seen(lasting, staged, tuple(earlier), tuple(sharing), tuple(kept), tuple(idle))
+    return Seen(lasting, staged, tuple(earlier), tuple(sharing), tuple(kept), idle_of(sandboxes, sharing))
+
+
+def idle_of(sandboxes: Sequence[SandboxSeen], names: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the names whose sandbox rests. One that is on its way, such as Starting, may have begun with an older key."""
+    return tuple(one.name for one in sandboxes if one.name in names and one.phase in RESTING)
 
 
 def is_ours(cli: OpenShell, name: str) -> bool:
@@ -131,7 +135,7 @@ def is_ours(cli: OpenShell, name: str) -> bool:
 
 def position_of(seen: Seen, name: str, own: str | None) -> Position | None:
     """Return where the sandbox is routed: by the provider beside the route's own, where a run was interrupted, else by another of ours."""
-    names = [name + NEXT] if seen.staged.attached else []
+    names = [name + NEXT] if seen.is_interrupted and seen.staged.attached else []
     names += [*seen.earlier, *([name] if seen.lasting.attached else [])]
     return {"provider": names[0], "sandbox": own} if names else None
 
@@ -175,6 +179,9 @@ def decide(
     # What other sandboxes have stays as well until the rest was proved.
     keeps = ("wait ",) if previous is not None else ("wait ", "attach ")
     is_staged = bool(previous is not None or seen.sharing) and any(not one.startswith(keeps) for one in told)
+    if is_staged:
+        beside = name + NEXT
+        refuse_foreign(replace(wanted, provider=beside), seen.staged, profile_id(beside), differs=True)
     actions = [Action("create", f"create the sandbox {own}")] if makes_sandbox else []
     actions += [Action(one.split(" ")[0], _in_words(one, own)) for one in told]
     for one in seen.earlier:

@@ -22,7 +22,7 @@ from .attaching import Attachment, delete, provider_of
 from .attachment import attached_at, exported, is_labelled, profile_id
 from .cli import ATTACHMENT, OpenShell
 from .gateway_route import STAYS, Proof
-from .look import READY, DesiredSandbox, SandboxSeen, find_provider, list_sandboxes
+from .look import READY, RESTING, DesiredSandbox, SandboxSeen, find_provider, list_sandboxes
 from .provider import check_desired
 from .route import DONE, NEEDED, NEXT, Desired, Plan, Position, own_sandbox
 
@@ -49,6 +49,8 @@ class AttachedRoute:
         self._staged: Attachment | None = None
         self._seen = Seen()
         self._decision: Decision | None = None
+        # The sandboxes whose processes go on with an older key.
+        self._stale: list[str] = []
 
     @property
     def _name(self) -> str:
@@ -89,7 +91,8 @@ class AttachedRoute:
         decision = self._decision = decide(
             self._desired, lasting.desired, lasting.profile, self._seen, previous, makes_sandbox=makes_sandbox
         )
-        self.restart = NEEDED if decision.restarts else ""
+        self._stale = decision.restarts
+        self.restart = self._foreseen()
         plan = Plan([one.words for one in decision.actions])
         if decision.restarts and not self._desired.may_restart:
             plan.warnings.append(restart_words(decision.restarts))
@@ -177,7 +180,7 @@ class AttachedRoute:
                 self._at(name).remove(False)
             if decision.is_staged or self._seen.is_interrupted:
                 self._at(self._name + NEXT).remove(False)
-            self._restart(decision.restarts)
+            self.renew()
         except Failure as failure:
             raise Failure(
                 failure.code,
@@ -186,12 +189,18 @@ class AttachedRoute:
                 **failure.details,
             ) from failure
 
-    def _restart(self, names: list[str]) -> None:
-        if not names or not self._desired.may_restart:
-            return
+    def renew(self) -> bool:
+        """See Backend."""
+        names = self._stale if self._desired.may_restart else []
         for name in names:
             changes.restart_sandbox(self._cli, DesiredSandbox(name, timeout=self._desired.ready_timeout), False)
-        self.restart = DONE
+        return bool(names)
+
+    def _foreseen(self) -> str:
+        """Return what becomes of processes with an older key."""
+        if not self._stale:
+            return ""
+        return DONE if self._desired.may_restart else NEEDED
 
     def restore(self, previous: Position | None) -> list[str]:
         """See Backend."""
@@ -232,7 +241,7 @@ class AttachedRoute:
         """See Backend."""
         done, seen = Plan(), self._seen
         own = self._sandboxes.get(str(self.sandbox))
-        # One that is stopped applies nothing and has no processes with an older key; it is not started for that.
+        # One that is not ready applies nothing, so nothing is waited for there.
         runs = own is not None and own.phase == READY
         for one, found in ((_known(self._lasting), seen.lasting), (_known(self._staged), seen.staged)):
             if found.provider is None or found.knows_key:
@@ -242,15 +251,13 @@ class AttachedRoute:
                 one.do(f"update {one.desired.provider}")
             if found.attached and runs and not check_mode:
                 one.do(f"wait for {one.desired.provider}")
-        restarts = (
-            [*([str(self.sandbox)] if seen.lasting.attached and runs else []), *seen.busy] if done.actions else []
-        )
-        if restarts and self._desired.may_restart:
-            done.actions += [f"restart the sandbox {one}" for one in restarts]
-            self._restart([] if check_mode else restarts)
-        elif restarts:
-            self.restart = NEEDED
-            done.warnings.append(restart_words(restarts))
+        is_stale = seen.lasting.attached and own is not None and own.phase not in RESTING
+        self._stale = [*([str(self.sandbox)] if is_stale else []), *seen.busy] if done.actions else []
+        self.restart = self._foreseen()
+        if self.restart == NEEDED:
+            done.warnings.append(restart_words(self._stale))
+        elif self._stale:
+            done.actions += [f"restart the sandbox {one}" for one in self._stale]
         return done
 
     def remove(self, check_mode: bool) -> Plan:

@@ -27,6 +27,7 @@ from .attachment import (
     attached_at,
     decide,
     host_of,
+    is_labelled,
     profile_id,
     profile_of,
     see,
@@ -34,6 +35,7 @@ from .attachment import (
 from .cli import OpenShell, check_name
 from .look import list_sandboxes
 from .provider import Desired as DesiredProvider
+from .provider import check_desired
 
 
 @dataclass
@@ -93,28 +95,30 @@ class Attachment:
         """Return what apply() would do, by what look() saw. Pure."""
         return decide(self.desired, self._seen, self.profile)
 
-    def apply(self) -> Outcome:
-        """Do it.
+    def apply(self, check_mode: bool) -> Outcome:
+        """Do it, or say what would be done.
 
         Raises:
             Failure: C(openshell_profile_invalid), C(attachment_not_ready), or one of changes.py and of the CLI.
 
         """
         desired = self.desired
-        outcome = Outcome(self.plan(), READY)
-        for action in outcome.actions:
+        check_desired(provider_of(desired))
+        outcome = Outcome(state=READY)
+        for action in self.plan():
             if not action.startswith("restart "):
-                self.do(action)
+                outcome.actions.append(action)
+                if not check_mode:
+                    self.do(action)
             elif desired.may_restart:
-                changes.restart_sandbox(
-                    self._cli, look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60)), False
-                )
+                outcome.actions.append(action)
                 outcome.restarted = True
+                if not check_mode:
+                    spec = look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60))
+                    changes.restart_sandbox(self._cli, spec, False)
             else:
                 outcome.restart_needed = True
                 outcome.warnings.append(self._keeps_the_old_key())
-        if not outcome.restarted:
-            outcome.actions = [one for one in outcome.actions if not one.startswith("restart ")]
         return outcome
 
     def do(self, action: str) -> None:
@@ -145,26 +149,26 @@ class Attachment:
             self._cli.call("sandbox", "provider", "detach", self.desired.sandbox, self.desired.provider)
 
     def remove(self, check_mode: bool) -> Outcome:
-        """Detach the provider, and delete it and its profile unless other sandboxes have it too."""
+        """Detach the provider, and delete it and its profile unless other sandboxes have it too; a user's profile stays."""
         cli, desired = self._cli, self.desired
         seen = self.look()
-        outcome = Outcome()
-        outcome.actions += [f"detach {desired.provider}"] if seen.attached else []
-        outcome.actions += [f"delete {desired.provider}"] if seen.provider else []
-        outcome.actions += [f"delete profile {profile_id(desired.provider)}"] if seen.profile else []
+        outcome = Outcome([f"detach {desired.provider}"] if seen.attached else [])
+        names = [one.name for one in list_sandboxes(cli)] if seen.provider else []
+        others = [one for one in names if one != desired.sandbox and desired.provider in attached_at(cli, one)]
+        has_profile = is_labelled(seen.profile)
+        if others:
+            outcome.warnings.append(
+                f"Provider and profile stay, since other sandboxes have them too: {', '.join(others)}."
+            )
+        else:
+            outcome.actions += [f"delete {desired.provider}"] if seen.provider else []
+            outcome.actions += [f"delete profile {profile_id(desired.provider)}"] if has_profile else []
         if check_mode:
             return outcome
         if seen.attached:
             self.detach()
-        try:
-            delete(cli, desired.provider, has_profile=seen.profile is not None)
-        except Failure as failure:
-            if failure.code != "provider_attached":
-                raise
-            outcome.actions = outcome.actions[: 1 if seen.attached else 0]
-            outcome.warnings.append(
-                f"Provider and profile stay, since other sandboxes have them too: {failure.details['server_message']}."
-            )
+        if not others:
+            delete(cli, desired.provider, has_profile=has_profile)
         return outcome
 
     def _put_profile(self, verb: str) -> None:

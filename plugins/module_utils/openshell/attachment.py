@@ -212,7 +212,7 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
     """Return what has to be done, as verb and object. Pure.
 
     Raises:
-        Failure: C(sandbox_not_ready), C(provider_type_differs).
+        Failure: C(sandbox_not_ready), C(profile_foreign), C(provider_type_differs).
 
     """
     if seen.sandbox is None or seen.sandbox.phase != look.READY:
@@ -229,15 +229,9 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         actions.append(f"import profile {wanted['id']}")
     elif not same_profile(seen.profile, wanted):
         actions.append(f"update profile {wanted['id']}")
+    refuse_foreign(desired, seen, wanted["id"], differs=bool(actions))
     foreign = seen.provider is not None and seen.provider.type != wanted["id"]
-    if foreign and seen.provider is not None:
-        if not desired.may_replace:
-            raise Failure(
-                "provider_type_differs",
-                f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted['id']} is wanted. "
-                "OpenShell changes no type. Give another name, or allow that it is deleted and made anew with replace: true.",
-                type=seen.provider.type,
-            )
+    if foreign:
         actions += [f"detach {desired.provider}"] if seen.attached else []
         actions += [f"delete {desired.provider}"]
     if seen.provider is None or foreign:
@@ -254,3 +248,30 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
     ):
         actions.append(f"restart {desired.sandbox}")
     return actions
+
+
+def refuse_foreign(desired: Desired, seen: Seen, wanted: str, *, differs: bool) -> None:
+    """Refuse to change what somebody else made under the names of the provider and of its profile, unless it may be replaced.
+
+    Raises:
+        Failure: C(profile_foreign), C(provider_type_differs).
+
+    """
+    if desired.may_replace:
+        return
+    remedy = "replace: true for the module, sandbox_replace_provider: true for the role"
+    if differs and seen.profile is not None and not is_labelled(seen.profile):
+        raise Failure(
+            "profile_foreign",
+            f"The gateway has a profile {wanted} that was not made from here, and it does not grant {desired.base_url} as it is wanted. "
+            f"Nothing was changed. Keep it under another id (openshell provider profile export {wanted}, import it as that, delete this "
+            f"one), or allow that it is replaced: {remedy}.",
+            profile=wanted,
+        )
+    if seen.provider is not None and seen.provider.type != wanted:
+        raise Failure(
+            "provider_type_differs",
+            f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted} is wanted. OpenShell changes "
+            f"no type. Delete it, or allow that it is deleted and made anew: {remedy}.",
+            type=seen.provider.type,
+        )

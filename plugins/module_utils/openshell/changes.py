@@ -367,17 +367,6 @@ class Making:
         return outcome
 
 
-def ensure_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -> SandboxOutcome:
-    """Have a sandbox of that name that is ready, within this call.
-
-    Raises:
-        Failure: Those of Making.
-
-    """
-    making = Making(cli, desired)
-    return making.plan(check_mode) or making.work(silent)
-
-
 def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -> SandboxOutcome:
     """Stop the sandbox and start it again, and wait until it is ready. One that is stopped is only started.
 
@@ -401,6 +390,9 @@ def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -
     outcome = SandboxOutcome(found, changed=True, actions=[f"{verb} {desired.name}" for verb in verbs])
     if check_mode:
         return outcome
+    if found.phase in PASSING:
+        # What it was begun with is not known, and nobody knows what a gateway makes of a stop meanwhile.
+        _wait_until_ready(cli, desired, None, deadline, silent)
     for verb in verbs:
         answer = cli.attempt("sandbox", verb, desired.name, limit_s=desired.timeout)
         if answer.code == _WRONG_USAGE:

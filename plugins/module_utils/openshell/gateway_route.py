@@ -59,7 +59,7 @@ class Backend(Protocol):
         sandbox: For the record: the sandbox that the route is for, None for none.
         others: The other sandboxes that get the route as well.
         way: How this release routes sandboxes to a model, for the record as well.
-        restart: C(needed) where processes go on with an older key, C(done) where their sandboxes were restarted, else empty.
+        restart: C(needed) where processes go on with an older key, C(done) where their sandboxes are restarted, else empty.
 
     """
 
@@ -109,8 +109,11 @@ class Backend(Protocol):
     def rotate(self, check_mode: bool) -> Plan:
         """Give the provider of the route the credential where it is there and has another, and return what was, or would be, done.
 
-        The previous credential still opens the server meanwhile, so nothing is staged.
+        The previous credential still opens the server meanwhile, so nothing is staged, and nothing is restarted before it was proved.
         """
+
+    def renew(self) -> bool:
+        """Restart the sandboxes whose processes go on with an older key, as far as that is allowed, and tell whether there were any."""
 
     def remove(self, check_mode: bool) -> Plan:
         """Look, remove the recorded route and the providers that have a key of ours, and return what was, or would be, removed."""
@@ -271,6 +274,10 @@ class GatewayRoute:
                 self._changed |= given.changed
                 done.actions += [f"update the provider {seen.name}"] if given.changed else []
         return done
+
+    def renew(self) -> bool:
+        """See Backend. Sandboxes read the route anew, key included."""
+        return False
 
     def remove(self, check_mode: bool) -> Plan:
         """See Backend."""

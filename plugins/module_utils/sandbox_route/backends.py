@@ -114,32 +114,72 @@ def is_gated(route: Mapping[str, Any]) -> bool:
     return urlsplit(route["base_url_host"]).port != urlsplit(route["base_url_sandbox"]).port
 
 
-def rotate(wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool) -> dict[str, Any]:
+def rotate(
+    wanted: str, machine: Machine, account: Account, desired: Desired, check_mode: bool, previous: str = ""
+) -> dict[str, Any]:
     """Give the provider of the recorded route the credential, and prove it from inside a sandbox.
+
+    A new process in the sandbox has the credential at once, so it is proved before anything is restarted, and once more afterwards.
+
+    Args:
+        wanted: The backend, as for choose().
+        machine: The host.
+        account: Whose gateway it is.
+        desired: The recorded route, with the credential.
+        check_mode: Whether nothing is changed.
+        previous: What the provider gets again where the proof fails; empty where nobody knows it.
 
     Raises:
         Failure: As of choose(); with C(auto), a host without OpenShell is no error. Those of the proof.
 
     """
     result: dict[str, Any] = {"changed": False, "backend": "none", "actions": [], "proved": False, "summary": []}
+    is_given = restarts = False
     try:
         result["backend"], backend, _why = choose(wanted, machine, account, desired)
         if backend is None:
             return result
         backend.look()
+        is_given = not check_mode
         done = backend.rotate(check_mode)
         result.update(changed=bool(done.actions), actions=done.actions, warnings=done.warnings)
         result.update(restart_needed=backend.restart == NEEDED, restarted=backend.restart == DONE)
+        result["diff"] = {"before": "", "after": "".join(f"{action}\n" for action in done.actions)}
         if done.actions and not check_mode:
             result["proved"] = backend.prove().reason is None
+            restarts = backend.restart == DONE
+            if backend.renew():
+                backend.prove()
     except Failure as failure:
+        now = "Nothing was changed."
+        if is_given:
+            # A sandbox that could not be asked says nothing against the new one.
+            known = "" if failure.code == "sandbox_not_ready" else previous
+            now = _give_back(wanted, machine, account, replace(desired, credential=known), restarts)
         raise Failure(
             failure.code,
-            f"{failure.message} So the sandboxes were not proved to have the new token. The previous one still opens the auth proxy for a "
-            "while: set that right, and run the playbook site before it ends.",
+            f"{failure.message} So the sandboxes were not proved to have the new token. {now} The previous one still opens the auth proxy "
+            "for a while: set that right, and run the playbook site before it ends.",
             **failure.details,
         ) from failure
     return result
+
+
+def _give_back(wanted: str, machine: Machine, account: Account, desired: Desired, restarts: bool) -> str:
+    """Give the provider the previous credential, and the processes of sandboxes that were restarted too; return what it has now."""
+    provider = f"The provider {desired.route['provider_name']}"
+    if not desired.credential:
+        return f"{provider} has the new one."
+    try:
+        backend = choose(wanted, machine, account, desired)[1]
+        if backend is None:
+            return f"{provider} may have the new one."
+        backend.look()
+        backend.rotate(False)
+        restarted = ", and its sandboxes were stopped and started" if restarts and backend.renew() else ""
+    except Failure as again:
+        return f"{provider} could not be given the previous one again: {again.message}"
+    return f"{provider} has the previous one again{restarted}."
 
 
 def remove(

@@ -15,7 +15,7 @@ from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import Proof
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Plan
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired, Plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.modules import sandbox_route
 
@@ -90,6 +90,43 @@ def test_a_route_that_is_only_recorded_needs_no_token(
     monkeypatch.setattr(backends, "choose", lambda *_options: ("openshell", Slow(), ""))
     code, result = run_module(sandbox_route, {**given, "backend": "openshell"})
     assert (code, result["failure"]["code"]) == (1, "token_missing")
+
+
+TOKENS = {"": "a" * 48, ".previous": "b" * 48}
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({}, TOKENS[""]),
+        ({"token_changes": True}, TOKENS[""]),
+        ({"_ansible_check_mode": True}, TOKENS[""]),
+        # The run will find another one, which nobody has made yet.
+        ({"_ansible_check_mode": True, "token_changes": True}, "token-still-to-be-made"),
+    ],
+)
+def test_which_token_a_rotation_gives(
+    run_module: RunModule,
+    args: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    given: str,
+) -> None:
+    for suffix, token in TOKENS.items():
+        Path(args["token_path"] + suffix).write_text(f"{token}\n", encoding="utf-8")
+    recorded = {**ROUTE, "provider_name": "ollama-local", "timeout": 90}
+    monkeypatch.setattr(sandbox_route, "_recorded", lambda _path: recorded)
+
+    def rotate(
+        _wanted: str, _machine: object, _account: object, desired: Desired, _check_mode: bool, previous: str
+    ) -> dict[str, Any]:
+        assert (desired.credential, previous) == (given, TOKENS[".previous"])
+        return {"changed": False, "warnings": [], "summary": [desired.credential, previous]}
+
+    monkeypatch.setattr(backends, "rotate", rotate)
+    code, result = run_module(sandbox_route, {**args, "state": "rotated", **options})
+    assert code == 0
+    assert not any(token in json.dumps(result) for token in TOKENS.values())
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -14,6 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attached import (
     Seen,
     decide,
+    idle_of,
     position_of,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import ProviderSeen, SandboxSeen
@@ -32,12 +33,18 @@ SANDBOX = SandboxSeen("id", "first", "Ready")
 PROVIDER = ProviderSeen("id", NAME, NAME, 1, ["OPENAI_API_KEY"], [])
 HERE = attachment.Seen(SANDBOX, PROFILE, PROVIDER, knows_key=True, attached=True, state="ready")
 GONE = attachment.Seen(SANDBOX)
-STAGED = attachment.Seen(SANDBOX, PROFILE, PROVIDER, attached=True, state="ready")
+BESIDE = f"{NAME}-next"
+STAGED = attachment.Seen(
+    SANDBOX, {**PROFILE, "id": BESIDE}, replace(PROVIDER, name=BESIDE, type=BESIDE), attached=True, state="ready"
+)
+# Profiles that a user made by hand.
+MINE = {**OTHER, "description": "My own"}
+MINE_BESIDE = replace(STAGED, profile={**MINE, "id": BESIDE})
 NOW = {"provider": NAME, "sandbox": "first"}
 BEFORE = {"provider": "vllm-local", "sandbox": "first"}
 MADE = [f"import the profile {NAME}", f"create the provider {NAME}", f"attach the provider {NAME} to first"]
 AWAY = ["detach the provider vllm-local from first", "delete the provider vllm-local"]
-UNSTAGED = f"delete the provider {NAME}-next"
+UNSTAGED = f"delete the provider {BESIDE}"
 UPDATED = [f"update the provider {NAME}", f"wait until first has applied the provider {NAME}"]
 
 
@@ -83,8 +90,10 @@ UPDATED = [f"update the provider {NAME}", f"wait until first has applied the pro
         # Runs that were killed: before the record, and at several points after it.
         (Seen(HERE, STAGED), NOW, [UNSTAGED], False, []),
         (Seen(GONE, replace(STAGED, provider=None, attached=False)), None, [*MADE, UNSTAGED], False, []),
-        (Seen(GONE, STAGED), {**NOW, "provider": f"{NAME}-next"}, [*MADE, UNSTAGED], True, ["first"]),
+        (Seen(GONE, STAGED), {**NOW, "provider": BESIDE}, [*MADE, UNSTAGED], True, ["first"]),
         (Seen(HERE, STAGED, ("vllm-local",)), NOW, [*AWAY, UNSTAGED], False, []),
+        # What a user made under the name of the one beside it is not left of a run, and stays.
+        (Seen(HERE, MINE_BESIDE), NOW, [], False, []),
     ],
 )
 def test_what_has_to_be_done(
@@ -109,12 +118,31 @@ def test_a_sandbox_that_is_made() -> None:
         (Seen(replace(HERE, profile=OTHER), GONE, (), ("other",)), WANTED, "route_shared"),
         (Seen(replace(HERE, sandbox=None), GONE), WANTED, "sandbox_not_ready"),
         (Seen(replace(HERE, provider=replace(PROVIDER, type="openai")), GONE), WANTED, "provider_type_differs"),
+        (Seen(replace(HERE, profile=MINE), GONE), WANTED, "profile_foreign"),
+        (Seen(replace(HERE, knows_key=False), MINE_BESIDE), WANTED, "profile_foreign"),
+        (
+            Seen(replace(HERE, knows_key=False), replace(STAGED, provider=replace(PROVIDER, type="openai"))),
+            WANTED,
+            "provider_type_differs",
+        ),
     ],
 )
 def test_what_is_refused(seen: Seen, wanted: attachment.Desired, code: str) -> None:
     with pytest.raises(Failure) as caught:
         decide(DESIRED, wanted, PROFILE, seen, NOW)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("phase", "rests"),
+    [
+        *((phase, False) for phase in ("Ready", "Provisioning", "Starting", "Unknown", "Unspecified", "Resuming")),
+        *((phase, True) for phase in ("Stopped", "Stopping", "Completed", "Deleting", "Error")),
+    ],
+)
+def test_which_neighbours_have_processes(phase: str, rests: bool) -> None:
+    sandboxes = [SandboxSeen("1", "other", phase), SandboxSeen("2", "without", "Stopped")]
+    assert idle_of(sandboxes, ["other"]) == (("other",) if rests else ())
 
 
 def test_others_follow_where_that_is_allowed() -> None:
@@ -135,7 +163,8 @@ def test_a_provider_that_others_have_is_not_made_anew() -> None:
         (Seen(GONE, GONE), None),
         (Seen(HERE, GONE), NAME),
         (Seen(GONE, GONE, ("vllm-local",)), "vllm-local"),
-        (Seen(HERE, STAGED, ("vllm-local",)), f"{NAME}-next"),
+        (Seen(HERE, STAGED, ("vllm-local",)), BESIDE),
+        (Seen(HERE, MINE_BESIDE), NAME),
     ],
 )
 def test_where_the_sandbox_is_routed(seen: Seen, provider: str | None) -> None:

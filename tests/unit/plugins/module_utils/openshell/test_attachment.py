@@ -57,6 +57,16 @@ def test_a_provider_of_another_profile() -> None:
     assert decide(allowed, replace(seen, attached=False), PROFILE) == ["delete lab", "create lab", "attach lab"]
 
 
+def test_a_profile_that_a_user_made() -> None:
+    seen = replace(WELL, profile={**OLD, "description": "My own"})
+    with pytest.raises(Failure, match="a profile lab that was not made from here") as caught:
+        decide(DESIRED, seen, PROFILE)
+    assert caught.value.code == "profile_foreign"
+    assert decide(replace(DESIRED, may_replace=True), seen, PROFILE) == ["update profile lab", "wait for lab"]
+    # One that says what is wanted is used as it is.
+    assert decide(DESIRED, replace(WELL, profile={**PROFILE, "description": ""}), PROFILE) == []
+
+
 @pytest.mark.parametrize("phase", ["", "Provisioning", "Error", "Stopped"])
 def test_a_sandbox_that_is_not_ready(phase: str) -> None:
     found = SandboxSeen("id", "first", phase) if phase else None

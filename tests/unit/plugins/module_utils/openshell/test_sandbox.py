@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 
@@ -35,6 +36,7 @@ case "$1 $2" in
   "sandbox list") n=$(cat count 2>/dev/null || echo 0); cat list.$n; [ -e list.$((n + 1)) ] && echo $((n + 1)) >count; exit 0 ;;
   "sandbox create") echo "$@" >created; exit 0 ;;
   "sandbox delete") exit 0 ;;
+  "sandbox stop" | "sandbox start") echo "$2 at list $(cat count 2>/dev/null || echo 0)" >>restarted; exit 0 ;;
   "inference get") printf 'Inference:\\n\\n  Not configured\\n' ;;
   "logs lab") echo "a line" ;;
   *) echo "this stand-in knows no openshell $*" >&2; exit 99 ;;
@@ -45,6 +47,12 @@ esac
     program.chmod(0o755)
     account = find_account()._replace(home=str(folder))
     return OpenShell(Machine(environ={"PATH": "/usr/bin:/bin"}), account, str(program), Release(number))
+
+
+def ensure(cli: OpenShell, desired: look.DesiredSandbox, check_mode: bool) -> changes.SandboxOutcome:
+    """Have the sandbox ready within this call."""
+    making = changes.Making(cli, desired)
+    return making.plan(check_mode) or making.work(silent)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +66,27 @@ esac
     ],
 )
 def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: bool) -> None:
-    outcome = changes.ensure_sandbox(openshell(tmp_path, phases), DESIRED, False)
+    outcome = ensure(openshell(tmp_path, phases), DESIRED, False)
     assert outcome.changed == changed
     assert outcome.as_result()["phase"] == "Ready"
     assert (tmp_path / "created").exists() == changed
+
+
+@pytest.mark.parametrize(
+    ("phases", "calls"),
+    [
+        (["Ready"], ["stop at list 0", "start at list 0"]),
+        # What it began with is not known, so it is stopped once it is up.
+        (["Starting", "Starting", "Ready"], ["stop at list 2", "start at list 2"]),
+        (["Stopped", "Ready"], ["start at list 1"]),
+    ],
+)
+def test_a_restart(tmp_path: Path, phases: list[str], calls: list[str]) -> None:
+    cli = openshell(tmp_path, phases)
+    assert changes.restart_sandbox(cli, DESIRED, True).actions == [f"{call.split()[0]} lab" for call in calls]
+    (tmp_path / "count").unlink(missing_ok=True)
+    assert changes.restart_sandbox(cli, DESIRED, False).as_result()["phase"] == "Ready"
+    assert (tmp_path / "restarted").read_text(encoding="utf-8").splitlines() == calls
 
 
 def test_it_tells_that_it_waits(tmp_path: Path) -> None:
@@ -76,9 +101,9 @@ def test_it_tells_that_it_waits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("phase", "code"), [("Error", "sandbox_error"), ("Stopped", "sandbox_stopped")])
 def test_check_mode_says_what_the_run_would(tmp_path: Path, phase: str, code: str) -> None:
     with pytest.raises(Failure) as caught:
-        changes.ensure_sandbox(openshell(tmp_path, [phase]), DESIRED, True)
+        ensure(openshell(tmp_path, [phase]), DESIRED, True)
     assert caught.value.code == code
-    assert not changes.ensure_sandbox(openshell(tmp_path, ["Provisioning"]), DESIRED, True).changed
+    assert not ensure(openshell(tmp_path, ["Provisioning"]), DESIRED, True).changed
 
 
 @pytest.mark.parametrize(
@@ -94,7 +119,7 @@ def test_check_mode_says_what_the_run_would(tmp_path: Path, phase: str, code: st
 )
 def test_phases_that_lead_nowhere(tmp_path: Path, phases: list[str], code: str, last_state: str) -> None:
     with pytest.raises(Failure) as caught:
-        changes.ensure_sandbox(openshell(tmp_path, phases), DESIRED, False)
+        ensure(openshell(tmp_path, phases), DESIRED, False)
     assert (caught.value.code, caught.value.details["last_state"]) == (code, last_state)
     if code in ("sandbox_timeout", "sandbox_stopped"):
         assert caught.value.details["last_logs"] == ["a line"]
