@@ -34,7 +34,7 @@ class Seen:
         earlier: Other providers by which this sandbox had a route of ours, attached to it yet.
         sharing: Other sandboxes that have the route's own provider.
         kept: Those of C(earlier) that other sandboxes have as well, so that they stay.
-        idle: Those of C(sharing) that rest, such as one that was stopped: no process there goes on with an older key.
+        idle: Those of C(sharing) that rest, such as one that was stopped: no process there has an older key.
 
     """
 
@@ -120,7 +120,7 @@ def see(cli: OpenShell, desired: Desired, sandboxes: Sequence[SandboxSeen]) -> S
 
 
 def idle_of(sandboxes: Sequence[SandboxSeen], names: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the names whose sandbox rests. One that is on its way, such as Starting, may have begun with an older key."""
+    """Return those of the names that rest; one that is Starting may have begun with an older key."""
     return tuple(one.name for one in sandboxes if one.name in names and one.phase in RESTING)
 
 
@@ -149,15 +149,7 @@ def decide(
     *,
     makes_sandbox: bool = False,
 ) -> Decision:
-    """Return what has to be done. Pure.
-
-    Args:
-        desired: The route.
-        wanted: The attachment that it means.
-        profile: Of its provider.
-        seen: What the gateway has.
-        previous: Where the sandbox was routed before.
-        makes_sandbox: Whether the sandbox has to be made.
+    """Return what has to be done for a route, and the attachment that it means. Pure.
 
     Raises:
         Failure: C(sandbox_name_missing), C(route_shared), C(provider_attached), or one of C(attachment.decide).

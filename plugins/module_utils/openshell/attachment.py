@@ -174,15 +174,7 @@ def same_profile(seen: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
 
 
 def see(cli: OpenShell, desired: Desired, found: SandboxSeen | None, attached: Sequence[str]) -> Seen:
-    """Return what the gateway has of an attachment.
-
-    Args:
-        cli: The command line of the gateway.
-        desired: What is wanted.
-        found: The sandbox.
-        attached: The providers that it has.
-
-    """
+    """Return what the gateway has of an attachment, for a sandbox that has these providers."""
     name = desired.provider
     seen = look.find_provider(cli, name)
     has_it = name in attached
@@ -251,27 +243,21 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
 
 
 def refuse_foreign(desired: Desired, seen: Seen, wanted: str, *, differs: bool) -> None:
-    """Refuse to change what somebody else made under the names of the provider and of its profile, unless it may be replaced.
-
-    Raises:
-        Failure: C(profile_foreign), C(provider_type_differs).
-
-    """
+    """Raise C(profile_foreign) or C(provider_type_differs) for what somebody else made under our names, unless it may be replaced."""
     if desired.may_replace:
         return
-    remedy = "replace: true for the module, sandbox_replace_provider: true for the role"
+    remedy = "or allow that it is made anew: replace: true for the module, sandbox_replace_provider: true for the role."
     if differs and seen.profile is not None and not is_labelled(seen.profile):
         raise Failure(
             "profile_foreign",
             f"The gateway has a profile {wanted} that was not made from here, and it does not grant {desired.base_url} as it is wanted. "
-            f"Nothing was changed. Keep it under another id (openshell provider profile export {wanted}, import it as that, delete this "
-            f"one), or allow that it is replaced: {remedy}.",
+            f"Nothing was changed. Keep it under another id (openshell provider profile export, import, delete), {remedy}",
             profile=wanted,
         )
     if seen.provider is not None and seen.provider.type != wanted:
         raise Failure(
             "provider_type_differs",
             f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted} is wanted. OpenShell changes "
-            f"no type. Delete it, or allow that it is deleted and made anew: {remedy}.",
+            f"no type. Delete it, {remedy}",
             type=seen.provider.type,
         )

@@ -155,7 +155,7 @@ def find_standing_route(cli: OpenShell) -> RouteSeen | None:
 READY, DELETING = "Ready", "Deleting"
 # Phases that change by themselves.
 PASSING = ("Provisioning", "Starting", "Unspecified", "Unknown")
-# Phases without a process that goes on. One in Error cannot be started again: it has to be made anew.
+# Phases without a process that goes on; one in Error has to be made anew.
 RESTING = ("Stopped", "Stopping", "Completed", DELETING, "Error")
 _LOG_LINES = 50
 # 0.0.88 takes DNS labels of at most 19 characters without two hyphens in a row; checked for all, so that an upgrade works.
