@@ -68,7 +68,18 @@ def test_a_value_becomes_what_its_kind_is(name: str, value: Any, clean: Any) -> 
     ("name", "value", "code", "said"),
     [
         ("nemoclaw_yes", "perhaps", "setting_invalid", "NEMOCLAW_YES is 'perhaps', and it has to be true or false."),
-        ("nemoclaw_vllm_port", "x", "setting_invalid", "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number."),
+        (
+            "nemoclaw_local_inference_timeout",
+            "10m",
+            "setting_invalid",
+            "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT is '10m', and it has to be a whole number of seconds. Write it like 180.",
+        ),
+        (
+            "nemoclaw_vllm_port",
+            "x",
+            "setting_invalid",
+            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number. Write it like 8000.",
+        ),
         ("nemoclaw_vllm_port", 80, "setting_invalid", "and ports have to lie between 1024 and 65535."),
         ("nemoclaw_local_inference_timeout", "0", "timeout_invalid", "and it has to be 1 or more."),
         (
