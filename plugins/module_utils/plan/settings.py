@@ -178,7 +178,7 @@ def _number(one: Setting, value: Any) -> int:
         number = int(str(value).strip())
     except ValueError:
         unit = " of seconds" if one.name.endswith(("_timeout", "_interval", "_overlap")) else ""
-        raise ValueError(f"it has to be a whole number{unit}. Write it like {one.default or one.least or 1}.") from None
+        raise ValueError(f"it has to be a whole number{unit}, like {one.default or one.least or 1}.") from None
     if one.least is not None and number < one.least:
         raise TooSmall(f"it has to be {one.least} or more.")
     is_port = one.name.endswith("_port") and (number or one.default)

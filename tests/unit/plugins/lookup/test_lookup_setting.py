@@ -156,7 +156,7 @@ def test_a_value_of_a_vault(resolve: Resolve) -> None:
         (
             {"NEMOCLAW_VLLM_PORT": "x"},
             "nemoclaw_vllm_port",
-            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number. Write it like 8000.",
+            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number, like 8000.",
         ),
         ({}, "nemoclaw_modle", "There is no setting nemoclaw_modle. Did you mean nemoclaw_model?"),
     ],
