@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import traceback
 from collections.abc import Iterator
@@ -33,8 +34,8 @@ _CHANGES = (
 )
 
 
-def killed(host: Host, wanted: Wanted, number: int, **options: Any) -> bool:
-    """Run the transaction in a process that is killed at the number-th point, and tell whether it came that far."""
+def killed(run: Callable[[], Any], number: int) -> bool:
+    """Run something in a process that is killed at the number-th point, and tell whether it came that far."""
     child = os.fork()
     if child:
         code = os.WEXITSTATUS(os.waitpid(child, 0)[1])
@@ -42,7 +43,7 @@ def killed(host: Host, wanted: Wanted, number: int, **options: Any) -> bool:
         return code == 9
     try:
         _kill_at(number)
-        host.give(wanted, **options)
+        run()
         os._exit(0)
     finally:
         traceback.print_exc()
@@ -86,8 +87,21 @@ def break_off(
     """Give a host for each of the points at which a run can be killed, with what that run left behind."""
     for number in points:
         host = make(number)
-        if not killed(host, wanted, number, **options):
+        if not killed(functools.partial(host.give, wanted, **options), number):
             assert number > 5, "the run has to have changed something"
             return
+        yield host
+    raise AssertionError("the run does not end")
+
+
+def break_off_uninstall(make: Callable[[int], _Made]) -> Iterator[_Made]:
+    """Give a host for every third of the points at which an uninstall can be killed, with what a second one left behind."""
+    for number in range(2, 100, 3):
+        host = make(number)
+        if not killed(host.remove, number):
+            assert number > 3, "the run has to have changed something"
+            return
+        assert host.remove(check_mode=True)["actions"] == host.remove()["actions"]
+        assert not host.remove()["changed"]
         yield host
     raise AssertionError("the run does not end")

@@ -98,6 +98,12 @@ class Host:
     def check(self, wanted: Wanted, backend: str = "openshell", **options: Any) -> dict[str, Any]:
         return self.transaction(wanted, backend, **options).plan(True) or {}
 
+    def remove(self, check_mode: bool = False, backend: str = "auto") -> dict[str, Any]:
+        """Remove what the gateway has, as the module does with a record and without one."""
+        recorded = self.recorded() if self.record.exists() else {}
+        desired = Desired(recorded, "dummy", recorded, recorded.get("gateway") or "")
+        return backends.remove(backend, self.machine, self.account, desired, check_mode, str(self.record))
+
     def recorded(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
         return found

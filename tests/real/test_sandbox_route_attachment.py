@@ -27,7 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_r
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted as Status
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
 from conftest import KEY, Llama
-from killed import break_off
+from killed import break_off, break_off_uninstall, killed
 from route_host import PROVIDER, Host, Wanted
 
 OTHER_KEY = f"canary-{secrets.token_hex(16)}"
@@ -105,12 +105,6 @@ def refused(host: Attached, wanted: Wanted, **options: Any) -> Failure:
     return caught.value
 
 
-def remove(host: Attached, check_mode: bool = False) -> dict[str, Any]:
-    recorded = host.recorded()
-    desired = Desired(recorded, "dummy", recorded, recorded["gateway"])
-    return backends.remove("auto", host.machine, host.account, desired, check_mode)
-
-
 def test_from_nothing_to_another_model_and_back(host: Attached, first: Wanted, second: Wanted) -> None:
     planned = host.check(first, sandbox=SANDBOX)
     known = host.server.known()
@@ -160,9 +154,9 @@ def test_from_nothing_to_another_model_and_back(host: Attached, first: Wanted, s
     )
     assert (host.recorded()["model"], host.notes()) == ("second", [])
 
-    assert remove(host, check_mode=True)["changed"]
+    assert host.remove(check_mode=True)["changed"]
     assert host.answer() == answer(second)
-    removed = remove(host)
+    removed = host.remove()
     assert removed["actions"] == [
         f"detach the provider {PROVIDER} from {SANDBOX}",
         f"delete the provider {PROVIDER}",
@@ -170,7 +164,7 @@ def test_from_nothing_to_another_model_and_back(host: Attached, first: Wanted, s
     ]
     known = host.server.known()
     assert (known["profiles"], known["providers"], known["sandboxes"]) == ({}, {}, {SANDBOX: []})
-    assert not remove(host)["changed"]
+    assert not host.remove()["changed"]
 
 
 def test_another_provider_takes_the_place_of_the_first(host: Attached, first: Wanted, llama: Llama) -> None:
@@ -363,7 +357,7 @@ def test_what_is_not_ours_stays(host: Attached, first: Wanted) -> None:
     host.give(first, sandbox=SANDBOX)
     attach_of_another(host, "vllm-local")
     assert not host.give(first)["changed"], "what the user attached beside the route"
-    removed = remove(host)
+    removed = host.remove()
     assert f"The provider vllm-local of OpenShell stays, attached to {SANDBOX}" in removed["summary"][0]
     known = host.server.known()
     assert (list(known["profiles"]), known["sandboxes"]) == (["mine"], {SANDBOX: ["vllm-local"]})
@@ -384,7 +378,7 @@ def test_a_profile_of_the_user_is_not_changed_unasked(host: Attached, first: Wan
     import_profile(host, NEXT)
     assert not host.give(first)["changed"]
     assert refused(host, second).code == "profile_foreign"
-    remove(host)
+    host.remove()
     known = host.server.known()
     assert (known["profiles"], known["providers"]) == ({NEXT: FOREIGN}, {})
 
@@ -465,7 +459,9 @@ def test_killed_between_two_routes(
             with pytest.raises(Failure, match="previous route stays"):
                 host.give(BROKEN)
             assert (host.answer(), host.notes()) == (answer(OLD), [])
-        host.give(wanted)
+        if index % 4 == 1:
+            uninstalled(host)
+        host.give(wanted, sandbox=SANDBOX)
         converged(host, wanted, again=index % 4 == 0)
 
 
@@ -478,14 +474,38 @@ def test_killed_at_a_first_route(
     ):
         if number % 2 and not host.record.exists():
             # An uninstall finds what it left, also without a record.
-            desired = Desired({}, "dummy")
-            backends.remove("auto", host.machine, host.account, desired, False, str(host.record))
-            known = host.server.known()
-            assert (known["providers"], known["profiles"]) == ({}, {})
-            assert not any(known["sandboxes"].values())
-            Journal(str(host.record), host.account).remove()
+            uninstalled(host)
         host.give(OLD, sandbox=SANDBOX)
         converged(host, OLD, again=number % 4 == 0)
+
+
+def test_a_killed_uninstall(tmp_path: Path, server: openshell_parts.Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From two sandboxes, of a run that was killed between what it staged and its record."""
+    looked_up(monkeypatch, server)
+
+    def make(number: int) -> Attached:
+        host = Attached(tmp_path / str(number), server)
+        host.give(OLD, sandbox=SANDBOX)
+        host.add_sandbox("neighbour")
+        host.cli("sandbox", "provider", "attach", "neighbour", PROVIDER, "--wait")
+        host.cli("sandbox", "stop", "neighbour")
+        assert killed(lambda: host.give(MOVED, may_share=True), 5)
+        assert NEXT in host.server.known()["providers"]
+        return host
+
+    for host in break_off_uninstall(make):
+        known = host.server.known()
+        assert (known["providers"], known["profiles"]) == ({}, {})
+        assert known["sandboxes"] == {SANDBOX: [], "neighbour": []}
+
+
+def uninstalled(host: Attached) -> None:
+    """Uninstall, and find nothing left in the gateway."""
+    host.remove()
+    known = host.server.known()
+    assert (known["providers"], known["profiles"]) == ({}, {})
+    assert not any(known["sandboxes"].values())
+    Journal(str(host.record), host.account).remove()
 
 
 def converged(host: Attached, wanted: Wanted, *, again: bool) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
-from killed import break_off
+from killed import break_off, break_off_uninstall, killed
 from route_host import PROVIDER, Host, Wanted
 
 RELEASE = "0.0.83"
@@ -91,6 +91,19 @@ def test_a_first_route_with_its_sandbox(tmp_path: Path, server: openshell_parts.
         host.give(NEW, sandbox="my-assistant")
         assert (host.answer(), host.recorded()["sandbox"], host.notes()) == (answer(NEW), "my-assistant", [])
         assert not host.give(NEW, sandbox="my-assistant")["changed"]
+
+
+def test_an_uninstall(tmp_path: Path, server: openshell_parts.Gateway) -> None:
+    """Of a run that was killed between what it staged and its record."""
+
+    def make(number: int) -> Host:
+        host = Host(tmp_path / str(number), server)
+        host.give(OLD, sandbox="my-assistant")
+        assert killed(lambda: host.give(SWITCHED), 4)
+        return host
+
+    for host in break_off_uninstall(make):
+        assert host.server.known()["providers"] == {}, "this release deletes no route"
 
 
 def test_with_nemoclaw(tmp_path: Path, server: openshell_parts.Gateway) -> None:
