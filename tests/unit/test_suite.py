@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-from suite import paths, scheduler, venvs
+from suite import cpu, paths, scheduler, venvs
 from suite.model import Counts, Outcome, Stage, StageSkipped
 from suite.run import Run
 from suite.stages import STAGES, chosen
@@ -75,6 +75,28 @@ def test_stages_that_start(running: list[Stage], jobs: float, wanted: list[str])
     waiting = [stage("waits-1", 0.5), stage("waits-2", 0.5), stage("computes"), stage("later", 0.1, ("first",))]
     unfinished = [one for one in waiting if one.name != "later" or any(other.name == "first" for other in running)]
     assert [one.name for one in scheduler.startable(unfinished, running, jobs)] == wanted
+
+
+def test_an_idle_core_gets_one_more_than_the_loads_allow() -> None:
+    waiting = [stage("waits-for-x", 0.1, ("x",)), stage("next"), stage("last", 0.1)]
+    assert [one.name for one in scheduler.startable(waiting, [stage("x", 3)], 2, one_more=True)] == ["next"]
+    assert scheduler.startable(waiting, [stage("x", 3)], 2) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "busy", "idle"), [(14, 0, False), (15, 0, True), (20, 33, True), (20, 35, False), (20, 40, False)]
+)
+def test_a_core_is_idle_when_it_was_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, busy: float, idle: bool
+) -> None:
+    now = {"time": 100.0, "busy": 1000.0}
+    monkeypatch.setattr(cpu.time, "monotonic", lambda: now["time"])
+    monkeypatch.setattr(cpu, "busy_seconds", lambda: now["busy"])
+    meter = cpu.Meter(2)
+    now.update(time=100.0 + seconds, busy=1000.0 + busy)
+    assert meter.idle() is idle
+    # What was told is not told again.
+    assert meter.idle() is False
 
 
 def skips(run: Run) -> None:

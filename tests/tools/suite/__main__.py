@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 from . import environment
+from .cpu import busy_seconds
 from .model import Counts, Stage
 from .run import stop_all
 from .scheduler import run_all, table
@@ -26,7 +25,7 @@ def main() -> int:
         return 0
     environment.prepare_home()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine or by a hand: the same cleaning up
-    started, busy = time.monotonic(), _cpu_seconds()
+    started, busy = time.monotonic(), busy_seconds()
     try:
         # Who asks for a stage wants it to run: where it cannot, it has failed.
         outcomes = run_all(options.chosen, options.jobs, strict=options.quick or bool(options.stages))
@@ -38,20 +37,14 @@ def main() -> int:
     for outcome in outcomes:
         total.add(outcome.counts)
     print(f"\n{table(outcomes)}")
-    # All that ran on this machine: what containers and servers took is no child's.
-    print(f"\n{time.monotonic() - started:.0f} s, {_cpu_seconds() - busy:.0f} s of CPU, logs in .cache/test-logs")
+    # All that ran on this machine; containers and servers are no stage's commands.
+    used, counted = busy_seconds() - busy, sum(outcome.cpu_seconds for outcome in outcomes)
+    seconds = time.monotonic() - started
+    print(f"\n{seconds:.0f} s, {used:.0f} s of CPU ({counted:.0f} in the stages' commands), logs in .cache/test-logs")
     print(f"{total.passed} passed, {total.failed} failed" + (f", {total.skipped} skipped" if total.skipped else ""))
     if not total.passed:
         print("nothing was tested", file=sys.stderr)
     return 0 if total.passed and not total.failed else 1
-
-
-def _cpu_seconds() -> float:
-    """Return how long the cores of this machine have been busy since it started."""
-    user, nice, system, _idle, _waiting, interrupts, soft, *_others = map(
-        int, Path("/proc/stat").read_text(encoding="ascii").split()[1:9]
-    )
-    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def _parse() -> argparse.Namespace:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Collection, Sequence
 
 from . import paths
+from .cpu import SETTLED_S, Meter
 from .environment import in_ci
 from .model import Counts, Outcome, Stage, StageFailed, StageSkipped
 from .run import Run, exclusive, stop_all
@@ -30,13 +31,20 @@ def run_all(stages: Sequence[tuple[Stage, str]], jobs: float, strict: bool) -> l
     running: dict[concurrent.futures.Future[Outcome], Stage] = {}
     outcomes: list[Outcome] = []
     width = max(len(stage.name) for stage in waiting)
+    meter = Meter(jobs)
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(waiting)) as pool:
         try:
             while waiting or running:
-                for stage in startable(waiting, list(running.values()), jobs):
+                # Loads are what was measured once; where they leave a core idle, one more stage begins than they allow.
+                started = startable(waiting, list(running.values()), jobs, one_more=meter.idle())
+                for stage in started:
                     waiting.remove(stage)
                     running[pool.submit(run_one, stage, choices[stage.name], strict)] = stage
-                done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                done, _pending = concurrent.futures.wait(
+                    running, timeout=SETTLED_S / 3, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                if started or done:
+                    meter.restart()
                 for future in done:
                     del running[future]
                     outcomes.append(future.result())
@@ -47,14 +55,17 @@ def run_all(stages: Sequence[tuple[Stage, str]], jobs: float, strict: bool) -> l
     return outcomes
 
 
-def startable(waiting: Sequence[Stage], running: Collection[Stage], jobs: float) -> list[Stage]:
-    """Return the stages to start now, first come, first served: those that wait for no other, while there is a core for them."""
+def startable(waiting: Sequence[Stage], running: Collection[Stage], jobs: float, one_more: bool = False) -> list[Stage]:
+    """Return the stages to start now, first come, first served: those that wait for no other, while there is a core for them.
+
+    one_more: whether the first of them starts in any case, since a core is idle.
+    """
     unfinished = {stage.name for stage in [*waiting, *running]}
     busy = sum(stage.load for stage in running)
     started: list[Stage] = []
     for stage in waiting:
-        alone = not running and not started
-        if not unfinished.intersection(stage.needs) and (alone or busy + stage.load <= jobs + SLACK):
+        anyway = not started and (one_more or not running)
+        if not unfinished.intersection(stage.needs) and (anyway or busy + stage.load <= jobs + SLACK):
             started.append(stage)
             busy += stage.load
     return started
