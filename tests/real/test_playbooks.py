@@ -24,6 +24,7 @@ from typing import Any
 
 import model_registry
 import ollama_server
+import payloads
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
@@ -82,6 +83,7 @@ class Controller:
             "ANSIBLE_PIPELINING": "true",
             "TMPDIR": str(self.folder),
             "NEMOCLAW_ROUTE_PATH": str(self.record),
+            **payloads.environment(),
             **self.environment,
             **settings,
         }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import payloads
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
 
 COLLECTIONS = Path(failure.__file__).parents[5]
@@ -26,6 +27,7 @@ def play(folder: Path, inventory: str, *words: str) -> subprocess.CompletedProce
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
+        **payloads.environment(),
     }
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", inventory, "-c", "local"]
     command += ["-e", f"ansible_python_interpreter={sys.executable}", *words]

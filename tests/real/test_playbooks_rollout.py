@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import payloads
 import pytest
 import yaml
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
@@ -90,6 +91,7 @@ class Fleet:
             "ANSIBLE_HOME": str(self.folder / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
             "COMPATIBLE_API_KEY": KEY,
+            **payloads.environment(),
         }
         settings = {
             "ansible_python_interpreter": sys.executable,

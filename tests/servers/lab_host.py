@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import payloads
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
 
 COLLECTIONS = Path(failure.__file__).parents[5]
@@ -85,6 +86,7 @@ class LabHost:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            **payloads.environment(),
             **environment,
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook")), name, "-i", f"{self.address},"]

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
+import payloads
 from suite import cpu, paths, scheduler, venvs
 from suite.model import Counts, Outcome, Stage, StageSkipped
 from suite.run import Run
@@ -136,6 +138,23 @@ def test_the_table_says_what_went_over() -> None:
     assert [line.split()[0] for line in lines] == ["stage", "a", "b"]
     assert ["over budget" in line for line in lines] == [False, True, False]
     assert lines[1].split()[1:4] == ["61", "60", "7"]
+
+
+def test_what_is_packed_of_modules_is_kept_for_the_same_sources_alone(tmp_path: Path) -> None:
+    plugins, cache = tmp_path / "plugins", tmp_path / "cache"
+    (plugins / "modules").mkdir(parents=True)
+    source = plugins / "modules" / "a.py"
+    source.write_text("1\n")
+    before = payloads.folder(cache, plugins)
+    assert payloads.folder(cache, plugins) == before
+    source.write_text("2\n")
+    changed = payloads.folder(cache, plugins)
+    source.rename(source.with_name("b.py"))
+    assert len({before, changed, payloads.folder(cache, plugins)}) == 3
+    os.utime(before, (0, 0))
+    payloads.folder(cache, plugins)
+    assert (before.exists(), changed.exists()) == (False, True)
+    assert payloads.environment(str(changed))["SHARED_PAYLOADS"] == str(changed)
 
 
 def test_an_environment_is_removed_when_nobody_has_used_it_for_long(

@@ -68,7 +68,14 @@ def newest_core() -> str:
 
 
 def sanity_newest(run: Run) -> None:
-    _sanity(run, "core-2.21")
+    """Run sanity tests with the newest core, those of several Pythons on the oldest and the newest."""
+    ansible_test = AnsibleTest(run, "core-2.21")
+    ignores = sorted(path.name for path in (ansible_test.root / "tests" / "sanity").glob("ignore-*.txt"))
+    run.verdict("no sanity ignore files", not ignores, f"found {', '.join(ignores)}")
+    ends = (pythons.TESTED[0], pythons.TESTED[-1])
+    _sanity(run, ansible_test, ends, "--skip-test", "pylint")
+    # As users get it: the tarball has neither tests nor scenarios. Those ruff reads, by what it has of pylint's rules.
+    _sanity(run, ansible_test, ends[-1:], "--test", "pylint", "--exclude", "tests/", "--exclude", "molecule/")
 
 
 # What reads the same files by the same rules with either core, pylint for more than half of the time of all others.
@@ -76,7 +83,9 @@ _SAME_WITH_EITHER = ("compile", "pep8", "pylint", "shellcheck", "yamllint")
 
 
 def sanity_oldest(run: Run) -> None:
-    _sanity(run, "core-2.19", *(word for name in _SAME_WITH_EITHER for word in ("--skip-test", name)))
+    """Run what depends on the core with the oldest core, on its own Python."""
+    skipped = (word for name in _SAME_WITH_EITHER for word in ("--skip-test", name))
+    _sanity(run, AnsibleTest(run, "core-2.19"), ("default",), *skipped)
 
 
 def units(run: Run) -> None:
@@ -197,12 +206,11 @@ def _integration(run: Run, targets: set[str]) -> None:
         raise StageFailed(f"ansible-test integration ended with exit {status}")
 
 
-def _sanity(run: Run, core: str, *options: str) -> None:
-    ansible_test = AnsibleTest(run, core)
-    ignores = sorted(path.name for path in (ansible_test.root / "tests" / "sanity").glob("ignore-*.txt"))
-    run.verdict("no sanity ignore files", not ignores, f"found {', '.join(ignores)}")
+def _sanity(run: Run, ansible_test: AnsibleTest, versions: Sequence[str], *options: str) -> None:
+    """Run sanity tests; versions: the Pythons on which those run that are for what runs on hosts."""
     start = run.position()
-    status = ansible_test.execute("sanity", "--venv", *options)
+    hosts = [word for version in versions for word in ("--target-python", f"venv/{version}")]
+    status = ansible_test.execute("sanity", "--controller", "origin:python=venv/default", *hosts, *options)
     printed = run.printed_since(start)
     tests = re.findall(r"^Running sanity test \"", printed, re.MULTILINE)
     # The closing list has one line a failed test: "pylint", or "import --python 3.9".

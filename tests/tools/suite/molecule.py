@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Callable
 
-from . import containers, lab, nim_lab, paths, tree, venvs
+from . import containers, lab, nim_lab, paths, servers, tree, venvs
 from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
@@ -52,7 +52,9 @@ def _molecule(run: Run, scenarios: list[str]) -> None:
         if not chosen:
             return
         test = ["test", *chosen, "--report", "--no-command-borders"]
-        status = run.execute([tools / "molecule", *test], cwd=root, env=made.environment(tools))
+        shared = servers.shared_payloads(made.collections / paths.COLLECTION_FOLDER / "plugins")
+        env = {**made.environment(tools), **shared}
+        status = run.execute([tools / "molecule", *test], cwd=root, env=env)
     _count(run, status)
     log = run.printed_since(0)
     for host, key in zip(made.hosts, made.keys):

@@ -145,6 +145,8 @@ def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> 
     folders = [tree.collections_path(root), *(str(root / "tests" / name) for name in ("servers", "tools"))]
     env["PYTHONPATH"] = ":".join(folders)
     env["SCRIPTED_SERVERS_PYTHON"] = str(python)
+    # Each play that a test starts asks for it (tests/servers/payloads.py).
+    env["SHARED_PAYLOADS"] = servers.shared_payloads(root / "plugins")["SHARED_PAYLOADS"]
     home = servers.ollama_home(run)
     if home:
         env["OLLAMA_TEST_HOME"] = str(home)

@@ -21,6 +21,13 @@ from .run import Run, exclusive
 sys.path.insert(0, str(paths.REPO / "tests" / "servers"))
 
 
+def shared_payloads(plugins: Path) -> dict[str, str]:
+    """Return what makes plays share what Ansible packs of these plugins' modules."""
+    import payloads
+
+    return payloads.environment(str(payloads.folder(paths.PAYLOADS, plugins)))
+
+
 @dataclass(frozen=True)
 class ModelServer:
     """A llama.cpp server that runs: base_url ends with /v1, root_url has no path."""

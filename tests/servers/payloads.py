@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Ansible packs of each module for a host, kept from one play to the next: packing is a quarter of the CPU that a play takes.
+
+Ansible itself keeps it for one run of ansible-playbook, in its temporary folder. What is packed follows from the sources alone, so a
+folder of the suite stands in its place, one for each state of the sources. Without C(SHARED_PAYLOADS) each play packs for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+CALLBACKS = Path(__file__).with_name("callback")
+# Each state of the sources that a developer tests takes 30 MB.
+_UNUSED_SECONDS = 24 * 3600.0
+
+
+def folder(cache: Path, plugins: Path) -> Path:
+    """Return the folder for these sources, and remove those that nobody has used for a day."""
+    digest = hashlib.sha256()
+    for path in sorted(plugins.rglob("*.py")):
+        digest.update(f"{path.relative_to(plugins)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    found = cache / digest.hexdigest()[:12]
+    found.mkdir(parents=True, exist_ok=True)
+    os.utime(found)
+    for other in cache.iterdir():
+        if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+            shutil.rmtree(other)
+    return found
+
+
+def environment(shared: str | None = None) -> dict[str, str]:
+    """Return what makes ansible-playbook use the folder, by default that of this process; nothing where there is none."""
+    shared = shared or os.environ.get("SHARED_PAYLOADS")
+    if not shared:
+        return {}
+    return {"ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS), "SHARED_PAYLOADS": shared}
