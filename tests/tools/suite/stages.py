@@ -49,6 +49,7 @@ STAGES = (
         )
         for shard in range(1, ansible_test.SHARDS + 1)
     ),
+    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=180),
     Stage(
         "real",
         "the modules' code against real model servers",
@@ -95,7 +96,6 @@ STAGES = (
         budget=150,
     ),
     Stage("units-3.13", "unit tests on the newest Python, for the coverage", pytests.units_newest, budget=90),
-    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=180),
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest, budget=120),
     Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=90),
     Stage("docs", "documentation, changelog, README tables", checks.docs, budget=45),
