@@ -209,7 +209,7 @@ def _integration(run: Run, targets: set[str]) -> None:
 def _sanity(run: Run, ansible_test: AnsibleTest, versions: Sequence[str], *options: str) -> None:
     """Run sanity tests; versions: the Pythons on which those run that are for what runs on hosts."""
     start = run.position()
-    hosts = [word for version in versions for word in ("--target-python", f"venv/{version}")]
+    hosts = [word for version in versions for word in ("--target-python", version)]
     status = ansible_test.execute("sanity", "--controller", "origin:python=venv/default", *hosts, *options)
     printed = run.printed_since(start)
     tests = re.findall(r"^Running sanity test \"", printed, re.MULTILINE)
