@@ -312,6 +312,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         certificate_pem, key_pem = authority.issue()
         (folder / f"{name}.crt").write_bytes(certificate_pem)
         (folder / f"{name}.key").write_bytes(key_pem)
+    (folders[-1] / "ca-of-its-own.crt").write_bytes(foreign.certificate)
     return Certificates(*folders)
 
 

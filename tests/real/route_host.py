@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +59,9 @@ class Wanted:
 class Host:
     """One host; all that a run leaves behind is in its folder or in the gateway."""
 
-    def __init__(self, folder: Path, server: openshell_parts.Gateway, path: str = "") -> None:
+    def __init__(
+        self, folder: Path, server: openshell_parts.Gateway, path: str = "", *, is_registered: bool = True
+    ) -> None:
         server.forget()
         self.server, self.home = server, folder / "home"
         self.home.mkdir(parents=True)
@@ -68,7 +69,7 @@ class Host:
         self.environ = {
             "HOME": str(self.home),
             "PATH": f"{path}{server.cli.parent}:{os.environ['PATH']}",
-            "XDG_CONFIG_HOME": register(folder / "config", server),
+            "XDG_CONFIG_HOME": register(folder / "config", server) if is_registered else str(folder / "config"),
         }
         self.record = self.home / ".nemoclaw" / "local-inference.json"
 
@@ -150,12 +151,9 @@ class Host:
         assert name in self.server.known()["sandboxes"]
 
 
-def register(config: Path, server: openshell_parts.Gateway, certificates: Path | None = None) -> str:
+def register(config: Path, server: openshell_parts.Gateway) -> str:
     """Register the gateway as its user does, in a folder of settings of one's own, which is returned."""
-    home = config / "openshell" / "gateways" / GATEWAY
-    home.mkdir(parents=True)
-    if certificates:
-        shutil.copytree(certificates, home / "mtls")
+    (config / "openshell" / "gateways" / GATEWAY).mkdir(parents=True)
     words = ["gateway", "add", server.endpoint, "--local", "--name", GATEWAY]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(config), "OPENSHELL_NO_BROWSER": "1"}
     subprocess.run([server.cli, *words], env=environment, check=True, capture_output=True, timeout=60)

@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import openshell_parts
 import pytest
 import record_openshell
+from conftest import Certificates
 
 REAL = record_openshell.FIXTURES / "real"
 # Cases that begin before a gateway is there.
@@ -71,6 +73,52 @@ def test_the_gateway_answers_as_a_real_one(openshell_home: Path, release: str, t
             )
             said, real = plain(ended.stdout), plain(case["output"])
             assert (name, said, ended.returncode) == (name, real, case["code"])
+
+
+def test_tls_fails_as_with_a_real_one(openshell_home: Path, certificates: Certificates, tmp_path: Path) -> None:
+    recorded = json.loads((REAL / "tls.json").read_text(encoding="utf-8"))["answers"]
+    registered = tmp_path / "openshell" / "gateways" / "openshell"
+    registered.mkdir(parents=True)
+
+    def same(case: str, *words: str) -> None:
+        ended = subprocess.run(
+            [str(gateway.cli), "-g", "openshell", *words],
+            env={"PATH": os.environ["PATH"], "XDG_CONFIG_HOME": str(tmp_path), "OPENSHELL_NO_BROWSER": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (case, plain(ended.stdout)) == (case, plain(recorded[case][1]))
+
+    def show(**files: Path) -> None:
+        shutil.rmtree(registered / "mtls", ignore_errors=True)
+        shutil.copytree(certificates.client, registered / "mtls")
+        for name, path in files.items():
+            shutil.copy(path, registered / "mtls" / name.replace("_", "."))
+
+    with openshell_parts.serving("0.0.111", openshell_home, tls=certificates.server) as gateway:
+        address = ("gateway", "add", gateway.endpoint, "--local", "--name", "openshell")
+        port = gateway.endpoint.rpartition(":")[2]
+        recorded["no-certificates"][1] = recorded["no-certificates"][1].replace("18443", port)
+        same("no-certificates", *address[:-2])
+        show()
+        subprocess.run([str(gateway.cli), *address], env={"XDG_CONFIG_HOME": str(tmp_path)}, check=True, timeout=60)
+        stranger = certificates.stranger
+        show(tls_crt=stranger / "tls.crt", tls_key=stranger / "tls.key")
+        same("foreign-client-certificate", "status")
+        same("foreign-client-certificate-in-a-call", "sandbox", "list")
+        show(ca_crt=stranger / "ca-of-its-own.crt")
+        same("foreign-authority", "status")
+        same("foreign-authority-in-a-call", "sandbox", "list")
+    with openshell_parts.serving("0.0.111", openshell_home) as gateway:
+        show()
+        metadata = registered / "metadata.json"
+        content = metadata.read_text(encoding="utf-8").replace(port, gateway.endpoint.rpartition(":")[2])
+        metadata.write_text(content, encoding="utf-8")
+        same("https-to-a-plaintext-port", "status")
 
 
 class _Odd(http.server.BaseHTTPRequestHandler):

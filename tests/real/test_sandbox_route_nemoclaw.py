@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
-from conftest import KEY, Llama
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted as Status
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from conftest import KEY, Certificates, Llama
 from nemoclaw_double import Double
 from route_host import PROVIDER, Host, Wanted
 
@@ -225,6 +228,50 @@ def test_a_gateway_that_is_down_makes_no_second_sandbox(host: Host, nemoclaw: Do
     host.environ["OPENSHELL_GATEWAY_ENDPOINT"] = "http://127.0.0.1:9"
     assert failing(host, first).code == "nemoclaw_gateway_down"
     assert (onboardings(nemoclaw), host.record.exists()) == ([], False)
+
+
+def test_a_gateway_that_asks_for_a_certificate(
+    tmp_path: Path, openshell_home: Path, certificates: Certificates, first: Wanted, llama: Llama
+) -> None:
+    """As that of newer releases does: NemoClaw starts it and puts the certificate where the user's registration is."""
+    with openshell_parts.serving("0.0.111", openshell_home, tls=certificates.server) as server:
+        nemoclaw = nemoclaw_double.install(tmp_path / "double", "2026-08")
+        host = Host(tmp_path, server, f"{nemoclaw.program.parent}:", is_registered=False)
+
+        # One that it takes from elsewhere: the onboarding ends before there is a provider, and the next run does not begin another.
+        nemoclaw.own(server.endpoint, certificates.stranger)
+        for _run in range(2):
+            failure = failing(host, first)
+            assert failure.code == "openshell_gateway_tls", failure.message
+            assert "client certificate" in failure.message
+        assert (len(onboardings(nemoclaw)), server.known()["providers"], host.record.exists()) == (1, {}, False)
+        shown = Path(host.environ["XDG_CONFIG_HOME"], "openshell", "gateways", "nemoclaw", "mtls")
+        shutil.rmtree(shown.parent)
+
+        nemoclaw.own(server.endpoint, certificates.client)
+        done = give(host, first)
+        assert (done["proved"], done["gateway"], recorded(host)["provider"]) == (True, "nemoclaw", PROVIDER)
+        assert not give(host, first)["changed"]
+        second = Wanted(llama("good", api_key=KEY, alias="second").base_url, KEY, "second")
+        assert give(host, second)["proved"]
+        assert (host.route(), len(onboardings(nemoclaw))) == ([PROVIDER, "second", 90], 2)
+
+        before = host.state()
+        kept = {path: path.read_bytes() for path in shown.iterdir()}
+        for name, source, words in (
+            ("tls.crt", certificates.stranger / "tls.crt", "client certificate"),
+            ("ca.crt", certificates.stranger / "tls.crt", "no authority that the user"),
+        ):
+            for path, content in kept.items():
+                path.write_bytes(content)
+            shutil.copy(source, shown / name)
+            if name == "tls.crt":
+                shutil.copy(certificates.stranger / "tls.key", shown)
+            failure = failing(host, first)
+            assert (failure.code, words in failure.message) == ("openshell_gateway_tls", True)
+            (seen,) = check_gateway(host.machine, host.account, host.recorded(), Status(), 20)
+            assert (seen.name, seen.code) == ("gateway", "openshell_gateway_tls")
+        assert (host.state(), len(onboardings(nemoclaw))) == (before, 2)
 
 
 def test_the_terms_are_the_users_to_accept(host: Host, nemoclaw: Double, first: Wanted) -> None:

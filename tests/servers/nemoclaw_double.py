@@ -11,6 +11,8 @@ It stands for the releases of nemoclaw_releases.py, whose real ones were recorde
 test_nemoclaw_double.py compares it with them. All that it does to OpenShell it does by the real command line on PATH. It refuses every
 command, flag and setting that it does not know, and ends with 1 or 2 as NemoClaw does.
 
+FOLDER/gateway says where its own gateway listens and where that keeps its clients' certificates; without it OpenShell is asked as it is.
+
 FOLDER/behaviour makes it fail: one of ENDS; provider, not-ready, hang, heartbeats (it waits for ever and says so), silent (ends well and
 has made nothing), unwell (ends well, and its agent does not answer), unwritten (C(inference set) ends well, without the sandbox's own
 settings), set (once, when all but those is done). FOLDER/calls has a line of JSON for each run, with its arguments and the variables that
@@ -24,6 +26,7 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -102,6 +105,11 @@ class Double:
 
     def behave(self, behaviour: str) -> None:
         (self.folder / "behaviour").write_text(behaviour, encoding="utf-8")
+
+    def own(self, endpoint: str, certificates: Path | None = None) -> None:
+        """Have it start a gateway, which is somewhere already, and take its clients' certificates from there."""
+        started = {"endpoint": endpoint, "certificates": str(certificates or "")}
+        (self.folder / "gateway").write_text(json.dumps(started), encoding="utf-8")
 
     def calls(self) -> list[dict[str, Any]]:
         """Return what it was asked since it was installed: C(words) and C(settings)."""
@@ -187,7 +195,7 @@ def check_settings() -> None:
         stop(f"nemoclaw double: unknown settings {', '.join(sorted(unknown))}")
 
 
-def onboard(words: list[str], behaviour: str, release: Release) -> None:
+def onboard(words: list[str], behaviour: str, folder: Path, release: Release) -> None:
     rest, name = list(words), os.environ.get("NEMOCLAW_SANDBOX_NAME", "my-assistant")
     for flag in FLAGS_WITH_VALUE:
         while flag in rest:
@@ -211,7 +219,7 @@ def onboard(words: list[str], behaviour: str, release: Release) -> None:
     state = State()
     state.take_lock()
     try:
-        _Onboarding(name, PROVIDERS[chosen], behaviour, state, release).run()
+        _Onboarding(name, PROVIDERS[chosen], behaviour, state, release, folder / "gateway").run()
     finally:
         state.lock.unlink()
 
@@ -223,6 +231,7 @@ class _Onboarding:
     behaviour: str
     state: State
     release: Release
+    started: Path
 
     def run(self) -> None:
         if self.behaviour == "silent":
@@ -230,6 +239,8 @@ class _Onboarding:
         say("\nNemoClaw Onboarding\n(non-interactive mode)\n===================")
         self._step(1, "Preflight checks")
         self._step(2, "Starting OpenShell gateway")
+        if self.started.exists():
+            _register(self.release, **json.loads(self.started.read_text(encoding="utf-8")))
         must(openshell("status"))
         self._step(3, "Configuring inference provider")
         model, url, key = self._endpoint()
@@ -336,6 +347,20 @@ def _validate(url: str, model: str, key: str, kind: str) -> None:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=2).close()
     except (urllib.error.URLError, OSError) as error:
         stop("Other endpoint validation failed.", str(error))
+
+
+def _register(release: Release, endpoint: str, certificates: str) -> None:
+    """Register the gateway, in the place of an older registration, with what it gives its clients to show."""
+    if bool(certificates) != release.wants_certificates:
+        stop(f"nemoclaw double: the gateway of {release.version} does not ask for certificates, or does")
+    openshell("gateway", "remove", "nemoclaw")
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path(os.environ["HOME"], ".config"))
+    if certificates:
+        own = home / "openshell" / "gateways" / "nemoclaw" / "mtls"
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.copytree(certificates, own)
+    must(openshell("gateway", "add", endpoint, "--local", "--name", "nemoclaw"))
+    must(openshell("gateway", "select", "nemoclaw"))
 
 
 def _set_provider(name: str, kind: str, key_name: str, key: str, config: str) -> None:
@@ -518,7 +543,7 @@ def main() -> int:
         return 0
     check_settings()
     if words[:1] == ["onboard"]:
-        onboard(words[1:], behaviour, release)
+        onboard(words[1:], behaviour, folder, release)
     elif words[:2] == ["inference", "set"]:
         inference_set(words[2:], behaviour, folder, release)
     elif words == ["list", "--json"]:

@@ -23,6 +23,7 @@ class Release:
         guards_private: Whether it refuses private addresses (0.0.78).
         reserves: Whether it lists a sandbox before it is made, and leaves that there after a failure.
         advises: Whether it says how to resume.
+        wants_certificates: Whether its gateway asks for a client certificate.
 
     """
 
@@ -32,13 +33,14 @@ class Release:
     guards_private: bool = False
     reserves: bool = False
     advises: bool = False
+    wants_certificates: bool = False
 
 
 RELEASES = {
     "0.0.58": Release("0.0.58"),
     "0.0.70": Release("0.0.70", checks_local=True, takes_endpoints=True),
     # The main branch of 21 August 2026, which calls itself by the tag before it.
-    "2026-08": Release("0.0.97", True, True, True, True, True),
+    "2026-08": Release("0.0.97", True, True, True, True, True, True),
 }
 
 PROVIDER_NAMES = (

@@ -31,6 +31,7 @@ from typing import Any
 import grpc
 from openshell_sandboxes import Refusal, Sandboxes, Status
 from openshell_supervisor import DEFAULT_TIMEOUT, Route, RouteDanglingError
+from tls_front import TlsFront
 
 # inference.rs, resolve_provider_route: other types carry no route.
 _ROUTE_TYPES = ("openai", "anthropic", "nvidia", "deepinfra")
@@ -341,9 +342,9 @@ def serve(options: argparse.Namespace) -> None:
     server.add_generic_rpc_handlers(tuple(gateway.handlers()))
     address = f"127.0.0.1:{options.port}"
     if options.tls:
-        pem = {name: (options.tls / name).read_bytes() for name in ("ca.crt", "server.crt", "server.key")}
-        credentials = grpc.ssl_server_credentials([(pem["server.key"], pem["server.crt"])], pem["ca.crt"], True)
-        port = server.add_secure_port(address, credentials)
+        plain, files = server.add_insecure_port("127.0.0.1:0"), options.tls
+        front = TlsFront(plain, files / "server.crt", files / "server.key", options.port, files / "ca.crt")
+        port = front.server_address[1]
     else:
         port = server.add_insecure_port(address)
     ended = threading.Event()

@@ -42,7 +42,7 @@ FAILURE_CODES = {
     r"(?i)sandbox\b.*\b(?:entered|is in|reached|reported)\b.*\berror\b|phase:? error": "nemoclaw_sandbox_error",
     r"SSRF preflight": "nemoclaw_endpoint_refused",
     r"x509: certificate signed by unknown authority": "nemoclaw_registry_untrusted",
-    r"received fatal alert|invalid peer certificate": "openshell_gateway_tls",
+    r"received fatal alert|invalid peer certificate|close_notify|mTLS certificates for gateway": "openshell_gateway_tls",
     r"InvalidContentType": "openshell_gateway_plaintext",
     r"gateway port is held|Gateway port \d+ is occupied": "nemoclaw_gateway_port_taken",
     r"Nonexistent flag|Unknown onboard option": "nemoclaw_too_old",

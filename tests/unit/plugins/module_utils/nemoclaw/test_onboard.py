@@ -123,7 +123,15 @@ def test_the_terms_come_first(tmp_path: Path, check_mode: bool) -> None:
             "nemoclaw_registry_untrusted",
             {},
         ),
-        ("echo '  received fatal alert: DecryptError'; exit 1", "openshell_gateway_tls", {}),
+        *(
+            (f"echo '  {said}'; exit 1", "openshell_gateway_tls", {})
+            for said in (
+                "received fatal alert: DecryptError",
+                "invalid peer certificate: UnknownIssuer",
+                "peer closed connection without sending TLS close_notify",
+                "mTLS certificates for gateway were not found.",
+            )
+        ),
         ("echo '  received corrupt message of type InvalidContentType'; exit 1", "openshell_gateway_plaintext", {}),
         ("echo \"Sandbox 'lab' entered phase Error.\"; exit 1", "nemoclaw_sandbox_error", {}),
         ("echo '  Gateway port 8080 is occupied by python (PID 131).'; exit 1", "nemoclaw_gateway_port_taken", {}),
