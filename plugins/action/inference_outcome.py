@@ -14,6 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ..module_utils.failure import Failure
 from ..module_utils.plan import sources
 from ..module_utils.plan.settings import SETTINGS
 from ..module_utils.transport.credentials import mask
@@ -21,10 +22,14 @@ from ..modules.inference_outcome import ARGUMENT_SPEC
 from ..plugin_utils import outcome as made
 from ..plugin_utils.plan import explain_silence
 from ..plugin_utils.tags import refuse_other_tags
+from ..plugin_utils.vault import refuse_locked, why_locked
 
 _MODULE = "nemoclaw.local_inference.inference_outcome"
 # Shorter ones are in ordinary words as well.
 _LEAST_SECRET = 6
+# Playbooks without a plan that ask the route, and the keys that they ask it with (tasks/status.yml).
+_ASKING = ("status", "rotate_token")
+_KEYS = ("endpoint_api_key", "compatible_api_key", "compatible_anthropic_api_key", "vllm_api_key")
 
 
 class ActionModule(ActionBase):
@@ -50,6 +55,7 @@ class ActionModule(ActionBase):
         problems, skip = refuse_other_tags(self._task, self._task_vars)
         if skip:
             return {**found, "skipped": True, "proceed": False}
+        problems += self._refuse_locked()
         failure: dict[str, Any] | None = None
         if problems:
             failure = {"code": problems[0].code, "message": problems[0].message, "refused": True}
@@ -120,6 +126,23 @@ class ActionModule(ActionBase):
             if len(value) >= _LEAST_SECRET:
                 text = mask(text, value)
         return text
+
+    def _refuse_locked(self) -> list[Failure]:
+        """Refuse a key that cannot be decrypted here: later it would fail between a change and its proof."""
+        locked: dict[str, str] = {}
+
+        def evaluate(name: str, raw: Any) -> Any:
+            try:
+                return self._templar.template(raw)
+            except AnsibleError as error:
+                if why := why_locked(error):
+                    locked[name] = why
+                return None
+
+        if self._options["playbook"] in _ASKING:
+            for name in _KEYS:
+                sources.find(SETTINGS[name], self._task_vars, os.environ, evaluate)
+        return refuse_locked(locked)
 
     def _evaluate(self, _name: str, raw: Any) -> Any:
         try:

@@ -32,6 +32,7 @@ from ..plugin_utils.plan import (
 )
 from ..plugin_utils.plan_lines import lines_of
 from ..plugin_utils.tags import refuse_other_tags
+from ..plugin_utils.vault import refuse_locked, why_locked
 from ..plugin_utils.version import collection_version
 from ..plugin_utils.watch_app import build
 
@@ -116,6 +117,7 @@ class ActionModule(ActionBase):
             return {"skipped": True, "changed": False, "converged": False, "proceed": False}
         variables = self._variables(options)
         self._unresolved: list[str] = []
+        self._locked: dict[str, str] = {}
         values, origins = sources.collect(variables, os.environ, self._evaluate)
         self._secrets = [str(values[name]) for name, one in known.SETTINGS.items() if one.secret and name in values]
         sources.prefer(options["default_provider"], values, origins)
@@ -123,6 +125,7 @@ class ActionModule(ActionBase):
         self._owner = settings["preflight_user"]
         self._route_path = settings["preflight_route_path"]
         settings.problems += refuse_core(__version__)
+        settings.problems += refuse_locked(self._locked)
         settings.problems += unwanted
         settings.problems += sources.unknown_names({*self._task_vars, *options["settings"]}, self._extra_names())
         settings.problems += self._check_url(settings)
@@ -187,9 +190,13 @@ class ActionModule(ActionBase):
     def _evaluate(self, name: str, raw: Any) -> Any:
         try:
             return self._templar.template(raw)
-        except AnsibleError:
-            # It is made of something that another task tells: site will know it, this look does not.
-            self._unresolved.append(name)
+        except AnsibleError as error:
+            locked = why_locked(error)
+            if locked:
+                self._locked[name] = locked
+            else:
+                # It is made of something that another task tells: site will know it, this look does not.
+                self._unresolved.append(name)
             return None
 
     def _check_url(self, settings: known.Settings) -> list[Failure]:

@@ -63,6 +63,9 @@ class ActionModule(ActionBase):
         found = []
         for host in task_vars["ansible_play_hosts_all"]:
             result = task_vars["hostvars"].raw_get(host).get(collected) or {}
+            if result.get("skipped"):
+                # The condition with which somebody imported the playbook leaves it out.
+                continue
             if "document" in result:
                 found.append(result["document"])
             elif result.get("unreachable"):

@@ -49,16 +49,19 @@ class ActionModule(ActionBase):
         return found
 
     def _gather(self, playbook: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what each host began with, and its outcome; nothing where the playbook was passed over."""
-        name = "nemoclaw_begun" if playbook in made.UNPLANNED else "inference_plan"
+        """Return what each host began with, and its outcome; nothing where the playbook was passed over on all of them."""
+        name = made.began_with(playbook)
         there = set(self._task_vars["ansible_play_hosts"])
-        begun, outcomes = {}, {}
+        begun, outcomes, is_asked = {}, {}, False
         for host in self._task_vars["ansible_play_hosts_all"]:
             of_host = self._task_vars["hostvars"].raw_get(host)
             begin, end = of_host.get(name) or {}, of_host.get("nemoclaw_ended") or {}
-            if not begin.get("skipped") or (end.get("outcome") or {}).get("playbook") == playbook:
-                begun[host], outcomes[host] = begin, made.pick(playbook, begin, end, host in there)
-        return begun, outcomes
+            begun[host] = begin
+            if begin.get("skipped") and (end.get("outcome") or {}).get("playbook") != playbook:
+                outcomes[host] = made.passed_over(playbook)
+            else:
+                outcomes[host], is_asked = made.pick(playbook, begin, end, host in there), True
+        return (begun, outcomes) if is_asked else ({}, {})
 
 
 def _write(path: str, content: dict[str, Any]) -> dict[str, Any]:

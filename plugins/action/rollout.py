@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.failure import Failure
 from ..modules.rollout import ARGUMENT_SPEC
 from ..plugin_utils import rollout_state as states
-from ..plugin_utils.outcome import UNPLANNED, pick
+from ..plugin_utils.outcome import UNPLANNED, began_with, pick
 from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_names, summary
 from ..plugin_utils.rollout_waves import read_downloads, read_limit, read_seconds, read_waves
 
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         self._task_vars = dict(task_vars or {})
         _result, options = self.validate_argument_spec(ARGUMENT_SPEC)
         self._playbook = options["playbook"]
-        self._begun = "nemoclaw_begun" if self._playbook in UNPLANNED else "inference_plan"
+        self._begun = began_with(self._playbook)
         step = {"started": self._start, "judged": self._judge, "ended": self._end}[options["state"]]
         try:
             self._soak = read_seconds("rollout_soak", options["soak"])
@@ -46,8 +46,9 @@ class ActionModule(ActionBase):
     def _start(self, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         waves, canaries, by_memory = read_waves(options["waves"]), options["canary"], self._playbook in UNPLANNED
         begun = {host: self._variable(host, self._begun) for host in self._task_vars["ansible_play_hosts_all"]}
-        if any(one.get("skipped") for one in begun.values()):
-            # A playbook of the user's own, which imports ours, runs with tags for other parts of it.
+        # A playbook of the user's own imports ours, with a condition or for hosts that meet it; or runs with tags for other parts of it.
+        begun = {host: one for host, one in begun.items() if not one.get("skipped")}
+        if not begun:
             return {"skipped": True, "id": "", "hosts": [], "batches": [], "outcomes": {}, "stopped": "", "lines": []}
         for host in begun:
             read_downloads(self._task_vars["hostvars"][host].get("rollout_downloads", 0))
@@ -97,12 +98,13 @@ class ActionModule(ActionBase):
         try:
             state = self._mine(path)
             state.by = None
-            state.finished = states.now() if is_over(state) else ""
+            hosts = self._task_vars["ansible_play_hosts_all"]
+            state.finished = states.now() if is_over(state, hosts) else ""
             states.save(path, state)
         except Failure as failure:
             self._display.display(failure.message)
             return {"stopped": failure.message, "lines": [failure.message]}
-        lines = summary(state)
+        lines = summary(state, hosts)
         self._display.display("\n".join(lines))
         return {"id": state.id, "stopped": state.stopped, "lines": lines}
 
@@ -125,7 +127,7 @@ class ActionModule(ActionBase):
         return state
 
     def _now(self) -> dict[str, Any]:
-        """Return what tasks/rollout_start.yml kept of the start."""
+        """Return what plays/rollout_begin.yml kept of the start."""
         found: dict[str, Any] = self._task_vars["hostvars"]["localhost"]["rollout_now"]
         return found
 

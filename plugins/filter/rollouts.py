@@ -2,14 +2,15 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the playbook rollout makes of a route that was recorded before it, and of a host that failed."""
+"""What the playbook rollout makes of a route that was recorded before it, and of a host that failed; which hosts a play begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..plugin_utils.rollout import is_same_route, last_outcome, route_settings
+from ..plugin_utils.outcome import began_with
+from ..plugin_utils.rollout import is_plain_name, is_same_route, last_outcome, route_settings
 from ..plugin_utils.rollout_waves import read_downloads
 
 
@@ -24,12 +25,30 @@ def downloads_at_once(plan: Mapping[str, Any], limit: Any) -> int:
     return read_downloads(limit) if is_download else 0
 
 
+def asked_first(
+    pattern: Any, hosts: Sequence[str], variables: Any, groups: Mapping[str, Sequence[str]], playbook: str
+) -> Any:
+    """Return the pattern with those hosts first that the playbook was not passed over for, as it is where they are first anyway."""
+    name = began_with(playbook)
+    asked, passed_over = [], False
+    for host in hosts:
+        begun = variables.raw_get(host).get(name) or {}
+        passed_over = passed_over or bool(begun.get("skipped"))
+        if begun and not begun.get("skipped"):
+            if not passed_over:
+                return pattern
+            if is_plain_name(host, groups):
+                asked.append(host)
+    return [*asked, *([pattern] if isinstance(pattern, str) else pattern)] if asked else pattern
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
         return {
+            "asked_first": asked_first,
             "downloads_at_once": downloads_at_once,
             "rollout_outcome": last_outcome,
             "rollout_returns": rollout_returns,

@@ -20,15 +20,31 @@ _LOOKING = frozenset(("plan", "status"))
 _PARTIAL = frozenset(("rotate_token", "unload"))
 
 UNREACHABLE = "unreachable"
+# The playbook was imported with a condition that this host does not meet.
+SKIPPED = "skipped"
 # A rollout's as well: no wave has reached the host.
 UNTOUCHED = "untouched"
 # "returned" is a rollout's: the host failed, and its previous route is in force.
 BAD = frozenset(("refused", "failed", "returned", "unhealthy", UNREACHABLE))
 
 _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+# What a sentence of our messages begins with that says what to do. One that begins with a condition ("Where ...", "If ...", "To ...") is
+# the second advice wherever there is another one.
+_REMEDIES = re.compile(
+    r"Did you mean|(?:Accept|Add|Ask|Boot|Build|Call|Change|Check|Choose|Convert|Copy|Correct|Create|Delete|Detach|Free|Give|Have|"
+    r"Install|Let|Limit|Look|Lower|Make|Name|Open|Prove|Put|Quit|Raise|Read|Register|Remove|Repair|Restart|Run|Set|Shorten|Start|Stop|"
+    r"Switch|Take|Try|Unload|Unset|Update|Upgrade|Use|Wait|Write)\b"
+)
 # Sentences at the end of a message that say what is, and not what to do.
 _NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host before that is set right.")
 _HEALTHY = ("healthy", "not probed")
+
+
+def began_with(playbook: str) -> str:
+    """Return the variable that tells what a host began with: its plan, its contact, or what was collected of it."""
+    if playbook == "collect":
+        return "inference_collected"
+    return "nemoclaw_begun" if playbook in UNPLANNED else "inference_plan"
 
 
 def outcome(
@@ -177,9 +193,10 @@ def left_out_failure() -> dict[str, Any]:
 
 
 def remedy_of(message: str) -> str:
-    """Return the last sentence that says what to do: messages of this collection end with it."""
+    """Return the first sentence that says what to do: the one after what was tried and what came back; the last one where none is known."""
     sentences = [one for one in _SENTENCES.split(message.strip()) if one not in _NO_REMEDY]
-    return sentences[-1] if sentences else message
+    known = [one for one in sentences[1:] if _REMEDIES.match(one)]
+    return next(iter([*known, *sentences[-1:]]), message)
 
 
 def pick(playbook: str, begin: Mapping[str, Any], end: Mapping[str, Any], is_there: bool) -> dict[str, Any]:
@@ -204,6 +221,12 @@ def pick(playbook: str, begin: Mapping[str, Any], end: Mapping[str, Any], is_the
         failure = failure_of(begin, {"name": "Begin"})
     plan = begin if playbook not in UNPLANNED and "choice" in begin else None
     return outcome(playbook, started=started, ended=started, plan=plan, failure=failure, route=begin.get("route"))
+
+
+def passed_over(playbook: str) -> dict[str, Any]:
+    """Return the outcome of a host that does not meet the condition with which somebody imported the playbook."""
+    message = "The condition of the import leaves this host out."
+    return {**outcome(playbook, started=0.0, ended=0.0, is_done=False), "state": SKIPPED, "message": message}
 
 
 def remember(

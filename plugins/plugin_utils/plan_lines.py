@@ -68,7 +68,7 @@ def _interrupts(plan: Mapping[str, Any]) -> str:
 def table(plans: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
     """Return one line for each host, with a head, and a line that sums them up."""
     content: list[tuple[str, ...]] = [_HEAD]
-    counts = {"converged": 0, "to change": 0, "refused": 0, "no plan": 0}
+    counts = {"converged": 0, "to change": 0, "refused": 0, "no plan": 0, "skipped": 0}
     for host in hosts:
         plan = plans.get(host)
         state, row = _row(host, plan)
@@ -78,6 +78,8 @@ def table(plans: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
 
 
 def _row(host: str, plan: Mapping[str, Any] | None) -> tuple[str, tuple[str, ...]]:
+    if plan and plan.get("skipped"):
+        return "skipped", (host, "-", "skipped", "-", "-", "-")
     if not plan or "refusals" not in plan:
         said = str((plan or {}).get("msg") or "unreachable, or the look failed")
         return "no plan", (host, "-", "no plan", "-", "-", said.splitlines()[0][:100])

@@ -122,13 +122,14 @@ def route_settings(route: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_plain_name(host: str, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Tell whether Ansible chooses this host, and no other one, by its name."""
+    return list(groups.get(host, [host])) == [host] and split_host_pattern(host) == [host] and not _PATTERN.search(host)
+
+
 def refuse_names(hosts: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:
     """Refuse hosts that Ansible cannot choose by their name alone, since the next play names those that it reaches."""
-    wrong = [
-        host
-        for host in hosts
-        if list(groups.get(host, [host])) != [host] or split_host_pattern(host) != [host] or _PATTERN.search(host)
-    ]
+    wrong = [host for host in hosts if not is_plain_name(host, groups)]
     if wrong:
         raise Failure(
             "rollout_settings",
@@ -228,21 +229,50 @@ def judge(
         )
 
 
-def summary(state: State) -> list[str]:
-    """Return how a rollout ended, for the line below the table of its hosts."""
+def summary(state: State, hosts: Iterable[str] | None = None) -> list[str]:
+    """Return how a rollout ended, for the line below the table of its hosts.
+
+    Args:
+        state: Of the rollout.
+        hosts: Those of this run, all by default.
+
+    """
     left = [host for host, one in state.hosts.items() if one["state"] == UNTOUCHED]
     if state.stopped:
         rest = f" {_count(left)} untouched." if left else ""
         return [f"Stopped: {state.stopped}.{rest} Set it right, and the same command goes on from here."]
-    bad = [host for host, one in state.hosts.items() if one["state"] in BAD]
+    without = _left_out(state, hosts)
+    bad = [host for host, one in state.hosts.items() if one["state"] in BAD and host not in without]
     if bad or left:
-        return [f"Ended with {_count([*bad, *left])} not as they are to be: the same command tries them again."]
+        away = [host for host in bad if state.hosts[host]["state"] == OUT_OF_REACH]
+        found = f"Ended with {_count([*bad, *left])} not as they are to be ({_names([*bad, *left])}): the same command tries them again"
+        if not away:
+            return [f"{found}."]
+        limit = ",".join(["all", *(f"!{host}" for host in away)])
+        return [
+            f"{found}, and leaves the others as they are. Where {_names(away)} stays away, end this rollout without: --limit '{limit}'."
+        ]
+    if without:
+        return [
+            f"Every host of this run is as it is to be. Without {_names(without)}, which did not answer: run this with --limit "
+            f"{','.join(without)} once that is back."
+        ]
     return ["Every host is as it is to be."]
 
 
-def is_over(state: State) -> bool:
-    """Tell whether every host is as it is to be, so that the next start is another rollout."""
-    return not state.stopped and all(one["state"] in DONE for one in state.hosts.values())
+def is_over(state: State, hosts: Iterable[str] | None = None) -> bool:
+    """Tell whether every host is as it is to be, so that the next start is another rollout.
+
+    One that stays down would keep it from ever ending, and a new token from ever being made: whoever leaves that host out, ends it without.
+    """
+    without = _left_out(state, hosts)
+    return not state.stopped and all(one["state"] in DONE or host in without for host, one in state.hosts.items())
+
+
+def _left_out(state: State, hosts: Iterable[str] | None) -> list[str]:
+    """Return the hosts that did not answer in an earlier run, and that this one leaves out."""
+    these = state.hosts if hosts is None else {*hosts}
+    return [host for host, one in state.hosts.items() if host not in these and one["state"] == OUT_OF_REACH]
 
 
 def _check_canaries(outcomes: Mapping[str, Mapping[str, Any]], canaries: Sequence[str]) -> None:

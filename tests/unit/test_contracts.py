@@ -136,8 +136,7 @@ PLAYBOOKS = sorted((REPO / "playbooks").glob("*.yml"))
 
 @pytest.mark.parametrize("name", _REPORTS)
 def test_a_report_runs_with_any_tags(name: str) -> None:
-    (play,) = load(REPO / "playbooks" / f"{name}.yml")
-    assert play["tags"] == "always"
+    assert {play["tags"] for play in load(REPO / "playbooks" / f"{name}.yml")} == {"always"}
 
 
 # Playbooks that change a fleet in waves, and whose outcomes they tell.
@@ -147,7 +146,8 @@ WAVES = {"rollout": "rollout", "rollout_token": "rotate_token"}
 @pytest.mark.parametrize(("name", "told"), WAVES.items())
 def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None:
     """A batch in which all hosts failed, or went away, would end the playbook before its table."""
-    look, waves, end, ending = load(REPO / "playbooks" / f"{name}.yml")
+    look, begin, waves, end, ending = load(REPO / "playbooks" / f"{name}.yml")
+    assert begin["ansible.builtin.import_playbook"] == "plays/rollout_begin.yml"
     assert (look["tags"], waves["tags"], waves["ignore_unreachable"]) == ("always", "always", True)
     # By name, or a configuration with another one would judge a wave before all of it is done.
     assert {look["strategy"], waves["strategy"]} == {"linear"}
@@ -158,7 +158,26 @@ def test_in_waves_no_host_fails_before_the_results(name: str, told: str) -> None
     assert waves["tasks"][-1]["ansible.builtin.import_tasks"] == "tasks/rollout_judge.yml"
     assert end["ansible.builtin.import_playbook"] == "plays/rollout_end.yml"
     assert ending["ansible.builtin.import_playbook"] == "plays/results.yml"
-    assert {play["vars"]["outcome_of"] for play in (look, waves, end, ending)} == {told}
+    assert {play["vars"]["outcome_of"] for play in (look, begin, waves, end, ending)} == {told}
+
+
+def test_what_is_done_once_is_done_for_a_host_that_meets_the_condition_of_the_import() -> None:
+    """Ansible asks the first host of the play for all of them, so where that one is left out, nobody would get a table."""
+
+    def is_once(tasks: Any, folder: Path) -> bool:
+        imported = [folder / task.get("ansible.builtin.import_tasks", "") for task in tasks]
+        return any(task.get("run_once") for task in tasks) or any(
+            is_once(load(path), path.parent) for path in imported if path.is_file()
+        )
+
+    found = {}
+    for path in sorted((REPO / "playbooks").glob("*.yml")) + sorted((REPO / "playbooks" / "plays").glob("*.yml")):
+        for play in load(path):
+            if is_once(play.get("tasks", []), path.parent):
+                found[play["name"]] = play["hosts"]
+    assert len(found) == 6, found
+    # Those of the waves met it, or they would be in none.
+    assert [name for name, hosts in found.items() if "asked_first" not in hosts and "rollout_now" not in hosts] == []
 
 
 def test_what_a_host_began_and_ended_with_is_overwritten_by_no_task_that_is_left_out() -> None:

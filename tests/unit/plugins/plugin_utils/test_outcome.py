@@ -82,6 +82,19 @@ def test_provider_and_model(given: dict[str, Any], expected: tuple[Any, ...]) ->
         ("It refuses the key. Correct COMPATIBLE_API_KEY.", "Correct COMPATIBLE_API_KEY."),
         ("A port is taken. Stop it, e.g. by systemctl. Nothing was changed.", "Stop it, e.g. by systemctl."),
         ("Set OLLAMA_HOST to 127.0.0.1", "Set OLLAMA_HOST to 127.0.0.1"),
+        # Not the second advice, which is for the rarer case.
+        (
+            "nemoclaw_modle is unknown. Did you mean nemoclaw_model? Where something else reads it, list it in nemoclaw_extra_names.",
+            "Did you mean nemoclaw_model?",
+        ),
+        (
+            "Port 1 is taken by x. Have its owner quit it. Where no one may, take another port.",
+            "Have its owner quit it.",
+        ),
+        (
+            "Set the route: it was refused. The gateway is old. With a newer one this works.",
+            "With a newer one this works.",
+        ),
         ("", ""),
     ],
 )

@@ -240,6 +240,23 @@ def test_a_host_that_was_down_in_between_neither_counts_nor_begins_another_rollo
     assert (third.resumed, third.state.id) == (True, before.id)
 
 
+def test_a_host_that_stays_down_is_named_and_can_be_left_out() -> None:
+    """Else no rollout of a token would ever be over, and the next one would make no new token on any host."""
+    first = start(fleet(3, h3=DOWN), by_memory=True)
+    rollout.judge(first.state, {"h1": CHANGED, "h2": CHANGED}, NONE, "the proof")
+    said = rollout.summary(first.state, ["h1", "h2", "h3"])[0]
+    assert not rollout.is_over(first.state, ["h1", "h2", "h3"])
+    assert "1 host not as they are to be (h3)" in said
+    assert said.endswith("end this rollout without: --limit 'all,!h3'.")
+    second = start(fleet(2), first.state, by_memory=True, others=["h3"])
+    assert (second.resumed, second.waves) == (True, []), "nobody gets a second token"
+    assert rollout.is_over(second.state, ["h1", "h2"])
+    assert (
+        "Without h3, which did not answer: run this with --limit h3" in rollout.summary(second.state, ["h1", "h2"])[0]
+    )
+    assert not rollout.is_over(start(fleet(3, h3=REFUSED), limit=rollout_waves.read_limit(1)).state, ["h1", "h2"])
+
+
 def test_a_canary_that_failed_and_is_away_leaves_its_place_to_the_next() -> None:
     before = start(fleet(40)).state
     rollout.judge(before, {"h1": LEAK}, NONE, "the proof")
@@ -427,3 +444,35 @@ def test_each_inventory_has_its_own_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert rollout_state.default_path(["other.yml"], home) != first
     assert rollout_state.default_path(["a,b,"], home).name.startswith("rollout-hosts-")
     assert str(rollout_state.default_path([], {**home, "XDG_STATE_HOME": "/x"})).startswith("/x/nemoclaw/")
+
+
+class _Variables:
+    """As Ansible's C(hostvars): what a host has of its own, not evaluated."""
+
+    def __init__(self, **hosts: Any) -> None:
+        self._hosts = hosts
+
+    def raw_get(self, host: str) -> dict[str, Any]:
+        found = self._hosts.get(host)
+        return {"inference_plan": found} if found else {}
+
+
+ASKED, PASSED_OVER = {"proceed": True}, {"skipped": True}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "pattern"),
+    [
+        ({"a": ASKED, "b": PASSED_OVER}, "all"),
+        # --limit leaves out the first.
+        ({"a": None, "b": ASKED, "c": PASSED_OVER}, "all"),
+        # Of those that meet the condition, one may fail before the play.
+        ({"a": PASSED_OVER, "b": ASKED, "c": PASSED_OVER, "d": ASKED}, ["b", "d", "all"]),
+        ({"a": PASSED_OVER, "b": PASSED_OVER}, "all"),
+        ({"a": PASSED_OVER, "web": ASKED}, "all"),
+        ({"a": None}, "all"),
+    ],
+)
+def test_a_play_that_does_something_once_begins_with_a_host_that_meets_the_condition(hosts: Any, pattern: Any) -> None:
+    groups = {"all": [*hosts], "web": ["a", "web"]}
+    assert rollouts.asked_first("all", [*hosts], _Variables(**hosts), groups, "site") == pattern
