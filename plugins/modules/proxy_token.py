@@ -179,7 +179,8 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
 from ..module_utils.proxy.configuration import ACCOUNT
-from ..module_utils.proxy.keep import keep_token
+from ..module_utils.proxy.keep import TokenFiles
+from ..module_utils.proxy.kept import bring
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},
@@ -199,7 +200,7 @@ def main() -> None:
     module = create_module(ARGUMENT_SPEC)
     params = module.params
     try:
-        kept = keep_token(
+        kept = bring(
             find_account(params["user"]),
             params["state"],
             path=params["path"],
@@ -208,7 +209,7 @@ def main() -> None:
             gate_group=params["gate_group"],
             gate_config=params["gate_config"],
             gate_loaded=params["gate_loaded"],
-            check_mode=module.check_mode,
+            hand=None if module.check_mode else TokenFiles(),
         )
     except Failure as failure:
         fail(module, failure)

@@ -269,6 +269,13 @@ def test_a_host_watches_itself(host: lab_host.LabHost) -> None:
     assert (again.status, again.changed) == (0, 0), again.said
     rated = host.sh("systemd-analyze security --no-pager nemoclaw-watch.service | tail -1")
     assert float(re.findall(r": (\d+\.\d)", rated)[0]) < 2, rated
+    # Another user on another address of the engine's port is told, and closes nothing.
+    host.sh(
+        "useradd squatter && systemd-run --quiet --unit squatter --uid squatter python3 -m http.server -b $(hostname -i) 11434"
+    )
+    wait_for(host, r'probe_success\{.*probe="exposure"\} 0', "proxy_closed.* 0")
+    assert host.sh(f"systemctl is-active {UNIT}").strip() == "active"
+    host.sh("systemctl stop squatter && userdel squatter")
     host.sh("systemctl stop ollama.service")
     wait_for(host, "up.* 0", r'probe_success\{.*probe="backend"\} 0')
     assert "Inference:  unreachable" in host.sh("/usr/local/lib/nemoclaw-watch/watch.pyz status", fails=True)
@@ -287,6 +294,8 @@ def test_a_host_watches_itself(host: lab_host.LabHost) -> None:
     host.sh("journalctl --output=export > /run/lab-journal")
     found = host.sh(f"grep -rlFf /home/lab/.nemoclaw/ollama-proxy-token {places}", fails=True)
     assert found == ""
+    # By hand, and with it went what the removal looked for first.
+    host.sh("rm /etc/nemoclaw-watch.json")
     for changed in (1, 0):
         removed = host.play([NO_WATCH])
         assert (removed.status, removed.changed) == (0, changed), removed.said

@@ -91,15 +91,18 @@ class LabHost:
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook")), name, "-i", f"{self.address},"]
         command += ["-u", "lab", "--private-key", str(self.folder / "key"), "--ssh-common-args", ssh, *words]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=_PLAY_S, check=False)
+        # A session of its own, as in a terminal: Ctrl-C reaches all of its processes, and nobody else's.
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=_PLAY_S, check=False, start_new_session=True
+        )
         said = " ".join((done.stdout + done.stderr).split())
         changed = said.rpartition("changed=")[2].split(" ")[0]
         return Played(done.returncode, said, int(changed) if changed.isdigit() else 0)
 
 
 @contextlib.contextmanager
-def booted(image: str, folder: Path) -> Iterator[LabHost]:
-    """Have a host until the block ends."""
+def booted(image: str, folder: Path, *options: str) -> Iterator[LabHost]:
+    """Have a host until the block ends; C(options): more of docker's."""
     name = f"nemoclaw-test-{secrets.token_hex(4)}"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
     words = [
@@ -114,7 +117,7 @@ def booted(image: str, folder: Path) -> Iterator[LabHost]:
         "--cap-add=NET_ADMIN",
     ]
     words += ["--security-opt=seccomp=unconfined", "--cgroupns=host", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"]
-    words += ["--volume=/var/lib/docker", "--tmpfs=/run", "--tmpfs=/run/lock", image]
+    words += ["--volume=/var/lib/docker", "--tmpfs=/run", "--tmpfs=/run/lock", *options, image]
     subprocess.run(words, check=True, capture_output=True, timeout=60)
     try:
         booting = ["docker", "exec", name, "systemctl", "is-system-running", "--wait"]

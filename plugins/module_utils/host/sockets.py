@@ -258,6 +258,23 @@ def open_listeners(listeners: Iterable[dict[str, Any]], has_gate: bool = True) -
     return [one for one in listeners if one["scope"] == "any" or (has_gate and one["scope"] == "address")]
 
 
+def find_engines(machine: Machine, port: int, address: str, uid: int) -> list[dict[str, Any]]:
+    """Return the listeners through which others reach the server itself, past its auth proxy.
+
+    Any user of the host may listen on another address of the server's port. The server is whoever holds the address where it is
+    asked, which nobody else can have beside it; where nobody does, it is root (Docker publishes so), the account of a service, or the
+    user with C(uid).
+    """
+    found = find_listeners(machine, [port])
+    holders = {one["uid"] for one in found if _plain(ipaddress.ip_address(one["address"])) == address}
+    limit = _system_limit(machine)
+    return [
+        one
+        for one in open_listeners(found)
+        if one["uid"] in holders or (not holders and (one["uid"] <= limit or one["uid"] == uid))
+    ]
+
+
 def require_loopback(machine: Machine, port: int, has_gate: bool = True) -> None:
     """Let no server pass that is open to the network.
 
@@ -359,6 +376,11 @@ _SYS_UID_MAX = 999
 _SETTING = re.compile(r"^\s*SYS_UID_MAX\s+(\d+)", re.MULTILINE)
 
 
+def _system_limit(machine: Machine) -> int:
+    setting = _SETTING.search(machine.read("/etc/login.defs") or "")
+    return min(int(setting[1]), _SYS_UID_MAX) if setting else _SYS_UID_MAX
+
+
 def find_strangers(
     listeners: Collection[dict[str, Any]], uid: int, trusted_users: Collection[str], sys_uid_max: int = _SYS_UID_MAX
 ) -> list[dict[str, Any]]:
@@ -386,9 +408,7 @@ def require_trusted_listener(
     """
     if not url.is_loopback:
         return
-    setting = _SETTING.search(machine.read("/etc/login.defs") or "")
-    limit = min(int(setting[1]), _SYS_UID_MAX) if setting else _SYS_UID_MAX
-    strangers = find_strangers(find_listeners(machine, [url.port]), account.uid, trusted_users, limit)
+    strangers = find_strangers(find_listeners(machine, [url.port]), account.uid, trusted_users, _system_limit(machine))
     if not strangers:
         return
     one = strangers[0]

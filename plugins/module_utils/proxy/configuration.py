@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from ..host.confinement import confine
 from ..host.machine import READ_LIMIT, Machine
 from ..profiles import BRIDGE
 
@@ -210,6 +211,7 @@ def render_unit(settings: ProxySettings, nginx: str) -> str:
         nginx=nginx,
         files=2 * settings.max_connections + 128,
         memory_max=settings.memory_max,
+        confinement=confine("AF_INET AF_INET6 AF_UNIX"),
     )
 
 
@@ -359,32 +361,7 @@ LimitNOFILE=%{files}
 MemoryMax=%{memory_max}
 TasksMax=64
 
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-CapabilityBoundingSet=
-AmbientCapabilities=
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-UMask=0077
+%{confinement}UMask=0077
 
 [Install]
 WantedBy=multi-user.target

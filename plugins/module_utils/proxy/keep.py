@@ -2,36 +2,17 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The token files of a host kept, rotated and removed as their owner, by what kept.py decides."""
+"""The token files of a host written and removed, as kept.py decides."""
 
 from __future__ import annotations
 
-from ..host.machine import Account
-from .configuration import ACCOUNT
-from .kept import Found, Kept, bring
+from .kept import Found, Kept
 from .token import NEXT_SUFFIX, PREVIOUS_SUFFIX
 from .token_files import create_token, remove_file, remove_gate_file, tighten, write_gate_file, write_token
 
 
-def keep_token(
-    account: Account,
-    state: str,
-    path: str | None = None,
-    overlap: int = 3600,
-    gate_path: str | None = None,
-    gate_group: str = ACCOUNT,
-    gate_config: str | None = None,
-    gate_loaded: str | None = None,
-    check_mode: bool = False,
-    is_alone: bool = False,
-) -> Kept:
-    """Bring the token files and the auth proxy's file to C(state), unless only checking. See C(bring)."""
-    hand = None if check_mode else _Hand()
-    return bring(account, state, path, overlap, gate_path, gate_group, gate_config, gate_loaded, is_alone, hand)
-
-
-class _Hand:
-    """See Hand."""
+class TokenFiles:
+    """The Hand that writes; C(bring) without it is a look."""
 
     def write(self, kept: Kept, found: Found, state: str, new: str | None, drop: bool) -> None:
         """Bring the token files to the state."""

@@ -49,7 +49,8 @@ from .configuration import (
     render_unit,
 )
 from .gate import compare_gates, find_own_proxies, prove_gates, upstream_ports
-from .keep import Kept, keep_token
+from .keep import TokenFiles
+from .kept import Kept, bring
 from .ports import bring_to_loopback, free_ports
 from .token import NEXT_SUFFIX, token_path
 
@@ -458,7 +459,7 @@ def _alone(limit_s: float, check_mode: bool) -> Iterator[None]:
 
 
 def _token(state: str, desired: Desired, check_mode: bool, overlap: int | None = None) -> Kept:
-    return keep_token(
+    return bring(
         desired.account,
         state,
         desired.path,
@@ -467,8 +468,8 @@ def _token(state: str, desired: Desired, check_mode: bool, overlap: int | None =
         gate_group=ACCOUNT,
         gate_config=CONFIG,
         gate_loaded=LOADED,
-        check_mode=check_mode,
         is_alone=True,
+        hand=None if check_mode else TokenFiles(),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..host.confinement import confine
 from ..host.machine import Machine
 from ..proxy.configuration import UNIT as PROXY_UNIT
 
@@ -101,6 +102,8 @@ def render_files(settings: WatchSettings) -> dict[str, str]:
             app=APP,
             state=NAME,
             limit=LOOK_LIMIT + settings.timeout + _BESIDE_THE_QUESTION,
+            # No AF_UNIX: neither Docker's socket nor the bus, whatever groups the user is in.
+            confinement=confine("AF_INET AF_INET6", home="read-only"),
         ),
         unit_path(TIMER): _TIMER.format(
             interval=settings.interval, service=SERVICE, spread=max(1, min(5, settings.interval // 10))
@@ -108,7 +111,13 @@ def render_files(settings: WatchSettings) -> dict[str, str]:
     }
     if settings.close_proxy:
         texts[unit_path(CLOSE_PATH)] = _CLOSE_PATH.format(flag=f"{STATE}/{FLAG}", service=CLOSE_SERVICE)
-        texts[unit_path(CLOSE_SERVICE)] = _CLOSE_SERVICE.format(flag=f"{STATE}/{FLAG}", state=STATE, unit=PROXY_UNIT)
+        texts[unit_path(CLOSE_SERVICE)] = _CLOSE_SERVICE.format(
+            flag=f"{STATE}/{FLAG}",
+            state=STATE,
+            unit=PROXY_UNIT,
+            # The folder is the user's, and root opens it; systemctl speaks with systemd over a socket.
+            confinement=confine("AF_UNIX", capabilities="CAP_DAC_OVERRIDE"),
+        )
     return texts
 
 
@@ -145,34 +154,8 @@ StateDirectoryMode=0755
 MemoryMax=256M
 TasksMax=32
 
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=read-only
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateIPC=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-CapabilityBoundingSet=
-AmbientCapabilities=
+{confinement}PrivateIPC=yes
 KeyringMode=private
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-# No AF_UNIX: neither Docker's socket nor the bus, whatever groups the user is in.
-RestrictAddressFamilies=AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
 UMask=0022
 """
 )
@@ -222,23 +205,7 @@ ExecStartPre=/bin/rm -f {flag}
 ExecStart=/bin/systemctl stop {unit}
 ExecStart=/bin/echo <3>Stopped {unit}, whose engine is open to the network. The playbook nemoclaw.local_inference.site starts it.
 
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths={state}
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
+{confinement}ReadWritePaths={state}
 PrivateNetwork=yes
-ProtectControlGroups=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-CapabilityBoundingSet=CAP_DAC_OVERRIDE
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RestrictAddressFamilies=AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
 """
 )

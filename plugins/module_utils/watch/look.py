@@ -18,7 +18,7 @@ from ..endpoint.report import PASSED, Report
 from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, start_clock
 from ..failure import Failure
 from ..host.machine import Account, Machine, user_name
-from ..host.sockets import find_listeners
+from ..host.sockets import exposed, find_engines, find_listeners
 from ..ollama.daemon import Address, Daemon
 from ..ollama.names import is_same
 from ..proxy.configuration import ACCOUNT
@@ -184,9 +184,13 @@ class Run:
             return
         listeners = find_listeners(machine, {port_of(self.route["base_url_sandbox"])})
         is_open = any(one["user"] == ACCOUNT for one in listeners)
-        if exposure and is_open and self.settings.close_proxy:
+        server = urlsplit(self.route["base_url_host"])
+        address = server.hostname if server.hostname != "localhost" else "127.0.0.1"
+        port = port_of(self.route["base_url_host"])
+        engines = find_engines(machine, port, str(address), os.geteuid()) if exposure else []
+        if engines and is_open and self.settings.close_proxy:
             self.close = True
-            self.closed = {"at": self.now, "why": exposure[0].detail}
+            self.closed = {"at": self.now, "why": exposed(machine, port, engines).message}
         elif is_open:
             self.closed = None
         if self.closed and proxy[0].state != HEALTHY:

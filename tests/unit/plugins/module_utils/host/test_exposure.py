@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import exposed, open_listeners
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import (
+    exposed,
+    find_engines,
+    open_listeners,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import write_drop_in
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import kept_environment
@@ -30,6 +34,47 @@ LOOPBACK, ANY, BRIDGE = ({"scope": scope} for scope in ("loopback", "any", "addr
 )
 def test_who_is_open_to_the_network(listeners: list[Any], has_gate: bool, found: list[Any]) -> None:
     assert open_listeners(listeners, has_gate) == found
+
+
+HEXADECIMAL = {
+    "127.0.0.1": "0100007F",
+    "0.0.0.0": "00000000",
+    "10.0.0.5": "0500000A",
+    "::1": "00000000000000000000000001000000",
+    "::": "0" * 32,
+}
+ROOT, OLLAMA, LAB, MALLORY = 0, 998, 1000, 1001
+
+
+@pytest.mark.parametrize(
+    ("listeners", "engines"),
+    [
+        # Any user may have the other addresses of the engine's port.
+        ([("127.0.0.1", OLLAMA), ("10.0.0.5", MALLORY)], []),
+        ([("127.0.0.1", OLLAMA), ("10.0.0.5", ROOT)], []),
+        ([("127.0.0.1", OLLAMA), ("::", MALLORY)], []),
+        ([("10.0.0.5", MALLORY)], []),
+        # The engine itself, which nobody is with who has the other loopback.
+        ([("0.0.0.0", OLLAMA)], ["0.0.0.0"]),
+        ([("::1", MALLORY), ("0.0.0.0", OLLAMA)], ["0.0.0.0"]),
+        ([("127.0.0.1", OLLAMA), ("10.0.0.5", OLLAMA), ("::", MALLORY)], ["10.0.0.5"]),
+        # Docker publishes as root; who set all of it up runs it by hand; or somebody runs what answers.
+        ([("127.0.0.1", ROOT), ("10.0.0.5", ROOT)], ["10.0.0.5"]),
+        ([("0.0.0.0", LAB)], ["0.0.0.0"]),
+        ([("127.0.0.1", MALLORY), ("10.0.0.5", MALLORY)], ["10.0.0.5"]),
+    ],
+)
+def test_which_listener_is_the_engine(tmp_path: Path, listeners: list[tuple[str, int]], engines: list[str]) -> None:
+    (tmp_path / "proc" / "net").mkdir(parents=True)
+    for name, is_long in (("tcp", False), ("tcp6", True)):
+        lines = [
+            f" 0: {HEXADECIMAL[address]}:2CAA 0:0000 0A 0:0 0:0 0 {uid} 0 0"
+            for address, uid in listeners
+            if (":" in address) is is_long
+        ]
+        (tmp_path / "proc" / "net" / name).write_text("\n".join(["head", *lines, ""]))
+    found = find_engines(Machine(root=tmp_path), 11434, "127.0.0.1", LAB)
+    assert [one["address"] for one in found] == engines
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import replace
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import kept, token, token_files
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import Kept, keep_token
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import TokenFiles
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.kept import Kept, bring
 
 OLD = "0123456789abcdef" * 3
 GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -40,8 +41,9 @@ class Home:
         self.token.write_bytes(content.encode())
         self.token.chmod(mode)
 
-    def keep(self, state: str = "present", **options: Any) -> Kept:
-        return keep_token(self.account, state, gate_path=str(self.gate), gate_group=GROUP, **options)
+    def keep(self, state: str = "present", check_mode: bool = False, **options: Any) -> Kept:
+        options = {"gate_path": str(self.gate), "gate_group": GROUP, **options}
+        return bring(self.account, state, hand=None if check_mode else TokenFiles(), **options)
 
     def files(self) -> dict[str, str]:
         root = Path(self.account.home)
@@ -334,15 +336,14 @@ def test_a_folder_in_the_place_of_the_file(home: Home) -> None:
 @pytest.mark.parametrize("place", ["/", "/tmp", "/var/tmp/."])
 def test_a_home_that_others_share_is_refused(place: str) -> None:
     with pytest.raises(Failure) as stopped:
-        keep_token(find_account()._replace(home=place), "present")
+        bring(find_account()._replace(home=place), "present", hand=TokenFiles())
     assert stopped.value.code == "home_refused"
 
 
 def test_the_group_has_to_be_there_except_in_check_mode(home: Home) -> None:
-    options: dict[str, Any] = {"gate_path": str(home.gate), "gate_group": "no-such-group"}
-    assert keep_token(home.account, "present", check_mode=True, **options).gate_changed
+    assert home.keep(check_mode=True, gate_group="no-such-group").gate_changed
     with pytest.raises(Failure) as stopped:
-        keep_token(home.account, "present", **options)
+        home.keep(gate_group="no-such-group")
     assert stopped.value.code == "group_unknown"
     assert not home.files(), "found out before anything was changed"
 

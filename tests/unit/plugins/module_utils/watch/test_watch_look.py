@@ -258,13 +258,15 @@ def test_ollama_on_windows_is_asked_where_this_linux_reaches_it(
     assert (states(last)["completion"], last["question"]["expires"]) == ("healthy", "2027-01-15T08:05:00Z")
 
 
-def open_engine(monkeypatch: pytest.MonkeyPatch, exposed: bool, user: str | None) -> None:
-    """Have an engine that is open to the network or not, and an auth proxy that a user listens for."""
+def open_engine(monkeypatch: pytest.MonkeyPatch, exposed: bool, user: str | None, is_engine: bool = True) -> None:
+    """Have an engine, or somebody else on its port, open to the network or not, and an auth proxy that a user listens for."""
     check = look.Check("exposure", "unhealthy", code="engine_exposed", detail="Port 11434 is open to the network")
     monkeypatch.setattr(look, "check_exposure", lambda *_words: [check] if exposed else [])
     state = "healthy" if user else "unreachable"
     monkeypatch.setattr(look, "check_proxy", lambda *_words: [look.Check("auth_proxy", state, detail="seen")])
     monkeypatch.setattr(look, "find_listeners", lambda *_words: [{"user": user}] if user else [])
+    engine = {"address": "0.0.0.0", "port": 11434, "user": "ollama", "uid": 998, "pid": None, "process": None}
+    monkeypatch.setattr(look, "find_engines", lambda *_words: [engine] if is_engine else [])
 
 
 def test_the_proxy_is_closed_once_and_that_is_remembered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +275,8 @@ def test_the_proxy_is_closed_once_and_that_is_remembered(place: Place, monkeypat
     assert place.run()["closed"] is None
     assert not flag.exists(), "nobody asked for it"
     closed = place.run(60, close_proxy=True)["closed"]
-    assert closed == {"at": NOW + 60, "why": "Port 11434 is open to the network"}
+    assert closed["at"] == NOW + 60
+    assert "the user ollama listens on 0.0.0.0" in closed["why"]
     flag.unlink()
     open_engine(monkeypatch, exposed=True, user=None)
     last = place.run(120, close_proxy=True)
@@ -288,6 +291,13 @@ def test_the_proxy_is_closed_once_and_that_is_remembered(place: Place, monkeypat
 def test_somebody_elses_listener_is_not_the_proxy_to_close(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     open_engine(monkeypatch, exposed=True, user="mallory")
     assert place.run(close_proxy=True)["closed"] is None
+
+
+def test_nobody_else_closes_the_proxy_by_listening(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user of the host may have another address of the engine's port: it is told, and no more."""
+    open_engine(monkeypatch, exposed=True, user="nemoclaw-proxy", is_engine=False)
+    last = place.run(close_proxy=True)
+    assert (last["closed"], last["checks"]["exposure"]["state"]) == (None, "unhealthy")
 
 
 def test_a_run_that_was_ended_is_noted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
