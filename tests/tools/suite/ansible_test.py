@@ -182,6 +182,13 @@ def _integration(run: Run, targets: set[str]) -> None:
         }
         config = ansible_test.root / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        # Its environment is ansible-test's own, which hands nothing on.
+        shared = servers.shared_payloads(ansible_test.root / "plugins")
+        config.with_name("integration.cfg").write_text(
+            f"[defaults]\ncallback_plugins = {shared['ANSIBLE_CALLBACK_PLUGINS']}\n"
+            f"[callback_shared_payloads]\nfolder = {shared['SHARED_PAYLOADS']}\n",
+            encoding="utf-8",
+        )
         start = run.position()
         wanted = sorted(targets - left_out)
         status = (
