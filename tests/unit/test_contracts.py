@@ -233,11 +233,12 @@ init_plugin_loader()
 loader = DataLoader()
 base = {name: value for name, value in os.environ.items() if not name.startswith(("NEMOCLAW_", "COMPATIBLE_"))}
 for line in sys.stdin:
-    path, environment, variables = json.loads(line)
+    path, environment, variables, only = json.loads(line)
     os.environ.clear()
     os.environ.update(base | environment)
     defaults = loader.load_from_file(path, trusted_as_template=True)
-    print(json.dumps(Templar(loader=loader, variables=defaults | variables).template(defaults)), flush=True)
+    wanted = {only: defaults[only]} if only else defaults
+    print(json.dumps(Templar(loader=loader, variables=defaults | variables).template(wanted)), flush=True)
 """
 
 Resolve = Callable[..., "dict[str, Any]"]
@@ -245,7 +246,7 @@ Resolve = Callable[..., "dict[str, Any]"]
 
 @pytest.fixture(scope="module")
 def resolved() -> Iterator[Resolve]:
-    """Return a function that resolves the defaults of a role on a controller with this environment."""
+    """Return a function that resolves the defaults of a role, or one of them, on a controller with this environment."""
     with subprocess.Popen(
         [sys.executable, "-c", _RESOLVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -253,9 +254,11 @@ def resolved() -> Iterator[Resolve]:
         assert process.stdout is not None
         ask, answers = process.stdin, process.stdout
 
-        def resolve(role: str, environment: dict[str, str] | None = None, **variables: Any) -> dict[str, Any]:
+        def resolve(
+            role: str, environment: dict[str, str] | None = None, only: str = "", **variables: Any
+        ) -> dict[str, Any]:
             path = REPO / "roles" / role / "defaults" / "main.yml"
-            print(json.dumps([str(path), environment or {}, variables]), file=ask, flush=True)
+            print(json.dumps([str(path), environment or {}, variables, only]), file=ask, flush=True)
             values: dict[str, Any] = json.loads(answers.readline())
             return values
 
@@ -293,11 +296,11 @@ def test_the_inventory_wins_over_the_environment(role: str, name: str, setting: 
     known = WIZARD[setting]
     first, second = known.choices[:2] or TWO[known.kind]
     environment = {setting.upper(): str(first)}
-    assert resolved(role, environment)[name] == first
-    assert resolved(role, environment, **{setting: second})[name] == second
-    assert resolved(role, {setting.upper(): ""})[name] == entry_points(role)["main"]["options"][name]["default"], (
-        "empty counts as not set"
-    )
+    assert resolved(role, environment, name)[name] == first
+    assert resolved(role, environment, name, **{setting: second})[name] == second
+    assert (
+        resolved(role, {setting.upper(): ""}, name)[name] == entry_points(role)["main"]["options"][name]["default"]
+    ), "empty counts as not set"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +315,7 @@ def test_the_inventory_wins_over_the_environment(role: str, name: str, setting: 
     ],
 )
 def test_a_provider_gets_its_own_key(provider: str, environment: dict[str, str], key: str, resolved: Resolve) -> None:
-    assert resolved("endpoint", environment, nemoclaw_provider=provider)["endpoint_api_key"] == key
+    assert resolved("endpoint", environment, "endpoint_api_key", nemoclaw_provider=provider)["endpoint_api_key"] == key
 
 
 @pytest.mark.parametrize(
