@@ -142,6 +142,35 @@ def test_another_model_without_another_onboarding(
     assert not give(host, second)["changed"]
 
 
+@pytest.mark.parametrize("release", nemoclaw_double.RELEASES)
+def test_a_life_with_each_release(host: Host, nemoclaw: Double, first: Wanted, llama: Llama, release: str) -> None:
+    """As site, switch_model within and across providers, rotate_token, status and uninstall have it."""
+    (nemoclaw.folder / "release").write_text(release, encoding="utf-8")
+    token, rotated = secrets.token_hex(24), secrets.token_hex(24)
+    second = Wanted(llama("good", api_key=KEY, alias="second").base_url, KEY, "second")
+    anthropic = Wanted(llama("good", api_key=OTHER_KEY).root_url, OTHER_KEY, provider="anthropicCompatible")
+    # In the place of the auth proxy: one takes the first token, and the other what comes after it.
+    ollama = Wanted("http://127.0.0.1:11434/v1", token, "qwen2.5:7b", "ollama")
+    gates = {key: llama("good", api_key=key, alias="qwen2.5:7b").base_url for key in (token, rotated)}
+    beside = {"base_url_sandbox": gates[token].replace("127.0.0.1", "host.openshell.internal")}
+    for wanted, options in ((first, {}), (second, {}), (anthropic, {}), (ollama, {"route": beside})):
+        done = give(host, wanted, **options)
+        assert (done["changed"], done["proved"], done["warnings"]) == (True, True, [])
+        assert (recorded(host)["provider"], recorded(host)["model"]) == tuple(host.route()[:2])
+    assert not give(host, ollama, route=beside)["changed"]
+    assert len(onboardings(nemoclaw)) == 1
+    assert not (nemoclaw.folder / "proxy").exists(), "none of NemoClaw's own beside ours"
+    checks = check_gateway(host.machine, host.account, host.recorded(), Status(), 20)
+    assert [(one.name, one.state) for one in checks] == [("gateway", "healthy"), ("sandbox", "healthy")]
+
+    known = {**host.recorded(), "base_url_sandbox": gates[rotated].replace("127.0.0.1", "host.openshell.internal")}
+    rotation = Desired(known, rotated, known, known["gateway"], known["sandbox"], require_tools=False)
+    foreseen = backends.rotate("auto", host.machine, host.account, rotation, True)
+    done = backends.rotate("auto", host.machine, host.account, rotation, False, token)
+    assert (done["actions"], done["proved"], done["restart_needed"]) == (foreseen["actions"], True, False)
+    assert not host.remove()["changed"], "all of it is NemoClaw's"
+
+
 def test_a_server_behind_the_auth_proxy_is_an_endpoint_at_first(host: Host, nemoclaw: Double) -> None:
     """NemoClaw's own choice for Ollama would start a proxy on the auth proxy's port."""
     token = secrets.token_hex(24)

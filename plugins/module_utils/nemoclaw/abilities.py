@@ -13,6 +13,11 @@ from ..route.record import STATE_DIRECTORY
 from .program import NemoClaw
 from .records import Release
 
+# The oldest and the newest that were seen to know what they are asked here (upstream-facts N41).
+SEEN_SINCE: Release = (0, 0, 58)
+SEEN_UNTIL: Release = (0, 0, 97)
+# What it says of a command, a flag or a choice that came later.
+UNKNOWN_TO_IT = r"Nonexistent flag|Unknown onboard option|Unknown nemoclaw command|Unsupported NEMOCLAW_PROVIDER"
 # From here on it takes an address, and the API with it.
 API_SINCE: Release = (0, 0, 69)
 _API_FLAG = "--inference-api"
@@ -32,6 +37,18 @@ def too_old(nemoclaw: NemoClaw, since: Release, purpose: str, otherwise: str) ->
         "nemoclaw_too_old",
         f"{purpose} takes NemoClaw {dotted(since)} or later, and {nemoclaw.path} is {dotted(there)}. Update it. {otherwise}",
         needed=dotted(since),
+        release=dotted(there),
+    )
+
+
+def unknown_to(nemoclaw: NemoClaw, ran: str) -> Failure:
+    """Return the failure of a command that NemoClaw does not know, or knows otherwise, after the sentence on what was run."""
+    there = nemoclaw.release()
+    return Failure(
+        "nemoclaw_too_old",
+        f"{ran} {nemoclaw.path} is NemoClaw {dotted(there)} and does not know what it was asked. {dotted(SEEN_SINCE)} and later do, and "
+        f"were seen up to {dotted(SEEN_UNTIL)}: install one of them, and run this again.",
+        needed=dotted(SEEN_SINCE),
         release=dotted(there),
     )
 

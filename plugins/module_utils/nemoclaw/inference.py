@@ -20,7 +20,7 @@ from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..transport.credentials import quote
-from .abilities import API_SINCE, can_change_api, dotted, has_own_proxy, too_old
+from .abilities import API_SINCE, UNKNOWN_TO_IT, can_change_api, dotted, has_own_proxy, too_old, unknown_to
 from .desired import NO_KEY, keep_route
 from .program import NemoClaw
 from .records import ENDPOINTS, OLLAMA, VLLM, Recorded, changes_api, checks_local_servers, find_recorded
@@ -33,7 +33,11 @@ _UNWRITTEN = re.compile(r"writing the in-sandbox config failed")
 # OpenShell's name of an endpoint -> the variable of its key.
 _KEYS = {name: key for _choice, name, key in ENDPOINTS.values()}
 # What its words mean; the last pattern fits all.
-FAILURE_CODES = {r"Cannot reach local provider": "nemoclaw_local_check", r"": "nemoclaw_set_failed"}
+FAILURE_CODES = {
+    r"Cannot reach local provider": "nemoclaw_local_check",
+    UNKNOWN_TO_IT: "nemoclaw_too_old",
+    r"": "nemoclaw_set_failed",
+}
 _REMEDIES = {
     "nemoclaw_set_failed": "Look whether the sandbox is up (nemoclaw {sandbox} status), correct what last_logs names, and run this again",
     "nemoclaw_local_check": "This release asks the server itself, without a key, before it takes {provider}. Take the provider "
@@ -227,10 +231,13 @@ def _tell(nemoclaw: NemoClaw, desired: Desired, words: list[str], own: dict[str,
     how = "did not end and was stopped" if ended.code is None else f"ended with exit status {ended.code}"
     said = " ".join(ended.lines)
     code = next(name for pattern, name in FAILURE_CODES.items() if re.search(pattern, said))
+    ran = f"Ran nemoclaw inference set for {desired.sandbox}, and it {how}: {last_words(ended, desired.credential)}."
+    if code not in _REMEDIES:
+        raise unknown_to(nemoclaw, ran)
     remedy = _REMEDIES[code].format(sandbox=desired.sandbox, provider=desired.provider)
     raise Failure(
         code,
-        f"Ran nemoclaw inference set for {desired.sandbox}, and it {how}: {last_words(ended, desired.credential)}. {remedy}.",
+        f"{ran} {remedy}.",
         exit_code=ended.code,
         last_logs=logs,
     )

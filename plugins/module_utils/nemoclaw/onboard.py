@@ -18,7 +18,7 @@ from ..openshell.cli import OpenShell
 from ..openshell.look import READY, find_sandbox
 from ..transport.credentials import quote
 from ..transport.url import parse_base_url, resolve
-from .abilities import API_SINCE, can_change_api, too_old
+from .abilities import API_SINCE, UNKNOWN_TO_IT, can_change_api, too_old, unknown_to
 from .desired import NO_KEY, ONBOARD, TRUSTED_HOSTS, Desired, check, environment, find_gateway, keep_route, trust
 from .program import NemoClaw
 from .records import ENDPOINTS, Recorded, changes_api, find_recorded
@@ -39,13 +39,15 @@ _UNWELL = re.compile(r"Deployment verification found issues")
 FAILURE_CODES = {
     r"onboarding run is already in progress": "nemoclaw_busy",
     r"did not become ready within": "nemoclaw_sandbox_timeout",
-    r"(?i)sandbox\b.*\b(?:entered|is in|reached|reported)\b.*\berror\b|phase:? error": "nemoclaw_sandbox_error",
+    r"(?i)sandbox\b.{0,60}\b(?:entered|is in|reached|reported|went into|phase|state)\b.{0,20}\berror\b|phase *[:=]? *error": (
+        "nemoclaw_sandbox_error"
+    ),
     r"SSRF preflight": "nemoclaw_endpoint_refused",
     r"x509: certificate signed by unknown authority": "nemoclaw_registry_untrusted",
     r"received fatal alert|invalid peer certificate|close_notify|mTLS certificates for gateway": "openshell_gateway_tls",
     r"InvalidContentType": "openshell_gateway_plaintext",
     r"gateway port is held|Gateway port \d+ is occupied": "nemoclaw_gateway_port_taken",
-    r"Nonexistent flag|Unknown onboard option": "nemoclaw_too_old",
+    UNKNOWN_TO_IT: "nemoclaw_too_old",
 }
 _REMEDIES = {
     "nemoclaw_busy": "Another onboarding is under way. Wait for its end, and run this again",
@@ -60,7 +62,6 @@ _REMEDIES = {
     "the gateway's is of an authority nobody knows. Register the gateway again where its certificates lie",
     "openshell_gateway_plaintext": "The gateway is registered with https and speaks plain http. Register it again with http://",
     "nemoclaw_gateway_port_taken": "Stop what holds the port, or give NemoClaw another one (NEMOCLAW_GATEWAY_PORT)",
-    "nemoclaw_too_old": "This release does not know what it was asked. Update NemoClaw",
 }
 
 
@@ -126,7 +127,8 @@ class Onboarding:
             logs = [quote(line, desired.credential, 300) for line in ended.lines]
             facts: dict[str, Any] = {"step": step.name, "exit_code": ended.code, "last_logs": logs, "elapsed": elapsed}
             facts["previous"] = previous
-            raise Failure(failure.code, failure.message + kept.restore(), handed_over=True, **facts) from failure
+            facts = {**failure.details, **facts, "handed_over": True}
+            raise Failure(failure.code, failure.message + kept.restore(), **facts) from failure
         return {**self._result(changed=True, phase=READY), "previous": previous, "elapsed": elapsed}
 
     def _settings(self) -> dict[str, str]:
@@ -214,7 +216,8 @@ class Onboarding:
             ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."
             for pattern, code in FAILURE_CODES.items():
                 if re.search(pattern, said):
-                    raise Failure(code, f"{ran} {_REMEDIES[code]}.")
+                    known = code in _REMEDIES
+                    raise Failure(code, f"{ran} {_REMEDIES[code]}.") if known else unknown_to(self._nemoclaw, ran)
             raise Failure("nemoclaw_failed", f"{ran} Correct what last_logs names, and run this again.")
         if find_recorded(self._nemoclaw.account.home, self._desired.name) is None:
             raise Failure(

@@ -87,23 +87,32 @@ def is_heartbeat(line: str) -> bool:
     return bool(_HEARTBEAT.match(line))
 
 
+# How long it has waited, and what turns beside it.
+_CLOCK = re.compile(r"\(?\b(?:\d+ ?m(?:in)? ?)?\d+(?:\.\d+)? ?s(?:ec|econds?)?\b(?: elapsed| ago)?\)?|[\u2800-\u28ff]")
+_REPEATED = 8  # lines; who waits in a circle says a few in turn
+
+
 class News:
     """Tells output that shows progress from output that shows only that it still waits for the same."""
 
     def __init__(self) -> None:
-        self._awaited = ""
+        self._said: deque[str] = deque(maxlen=_REPEATED)
 
     def are_in(self, lines: Sequence[str], begun: str) -> bool:
         """Take whole lines and one that has only begun."""
-        found = bool(begun.strip()) and not is_heartbeat(begun)
+        found = bool(begun.strip()) and not is_heartbeat(begun) and _essence(begun) not in self._said
         for line in lines:
-            if is_heartbeat(line):
-                awaited = re.sub(r"\W*\(.*|\d+", "", line)
-                found = found or awaited != self._awaited
-                self._awaited = awaited
-            else:
-                found = found or bool(line.strip())
+            essence = _essence(line)
+            found = found or (bool(essence) and essence not in self._said)
+            self._said.append(essence)
         return found
+
+
+def _essence(line: str) -> str:
+    """Return what a line says beside the time; of a heartbeat what is awaited."""
+    if is_heartbeat(line):
+        return re.sub(r"\W*\(.*|\d+", "", line).strip()
+    return _CLOCK.sub("", line).strip(" .\t|/\\-")
 
 
 _LAST_LINES = 40

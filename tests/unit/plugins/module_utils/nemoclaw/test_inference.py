@@ -215,6 +215,8 @@ def test_a_proxy_of_nemoclaws_own_is_its_business(tmp_path: Path) -> None:
         ),
         ("echo \"Cannot reach local provider 'vllm-local': it does not answer.\"; exit 1", "nemoclaw_local_check"),
         ("echo \"Sandbox 'lab' is not registered.\"; exit 2", "nemoclaw_set_failed"),
+        ("echo '  Unknown nemoclaw command: inference set'; exit 1", "nemoclaw_too_old"),
+        ("echo ' > Error: Nonexistent flag: --sandbox'; exit 2", "nemoclaw_too_old"),
     ],
 )
 def test_how_it_fails(tmp_path: Path, ends: str, code: str) -> None:
@@ -222,6 +224,8 @@ def test_how_it_fails(tmp_path: Path, ends: str, code: str) -> None:
         tell(host(tmp_path, VLLM, ends=ends), Desired("lab", "vllm-local", "new"))
     assert raised.value.code == code
     assert "told of" not in raised.value.message, "its record is what it was"
+    if code == "nemoclaw_too_old":
+        assert "is NemoClaw 0.0.70 and does not know what it was asked. 0.0.58 and later do" in raised.value.message
 
 
 ROUTE = {

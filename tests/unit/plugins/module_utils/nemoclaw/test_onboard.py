@@ -133,9 +133,24 @@ def test_the_terms_come_first(tmp_path: Path, check_mode: bool) -> None:
             )
         ),
         ("echo '  received corrupt message of type InvalidContentType'; exit 1", "openshell_gateway_plaintext", {}),
-        ("echo \"Sandbox 'lab' entered phase Error.\"; exit 1", "nemoclaw_sandbox_error", {}),
+        *(
+            (f'echo "{said}"; exit 1', "nemoclaw_sandbox_error", {})
+            for said in ("Sandbox 'lab' entered phase Error.", "Sandbox lab is in state Error", "lab: phase=Error")
+        ),
+        # What the sandbox is, and an error much later.
+        (
+            "echo 'The sandbox build is in the background and may take a while on a slow network.'; "
+            "echo 'Error response from daemon: no space left on device'; exit 1",
+            "nemoclaw_failed",
+            {},
+        ),
         ("echo '  Gateway port 8080 is occupied by python (PID 131).'; exit 1", "nemoclaw_gateway_port_taken", {}),
-        ("echo '  Nonexistent flag: --non-interactive'; exit 2", "nemoclaw_too_old", {"exit_code": 2}),
+        (
+            "[ $1 != --version ] || exec echo v0.0.31; echo '  Nonexistent flag: --non-interactive'; exit 2",
+            "nemoclaw_too_old",
+            {"exit_code": 2, "needed": "0.0.58", "release": "0.0.31"},
+        ),
+        ("echo 'Unsupported NEMOCLAW_PROVIDER: custom'; exit 1", "nemoclaw_too_old", {}),
         (f"{RECORDS}; echo 'Deployment verification found issues:'; echo more", "nemoclaw_deployment_unwell", {}),
     ],
 )

@@ -97,3 +97,23 @@ def test_that_it_still_waits_is_no_news() -> None:
     assert news.are_in(["  Still waiting for the dashboard (5s elapsed)"], "")
     assert not news.are_in(["  Still waiting for the dashboard (1m 5s elapsed)"], "")
     assert news.are_in([], "Step 2/10")
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_news"),
+    [
+        # Without the word "Still", and in a circle.
+        (["Waiting for the sandbox... (15s elapsed)", "Waiting for the sandbox... (1m 30s elapsed)"], False),
+        (["Waiting for the sandbox", "Waiting for the sandbox"], False),
+        (["\u280b Uploading image 3s", "\u2819 Uploading image 4.5s"], False),
+        (["Checking the gateway", "not healthy", "Checking the gateway", "not healthy"], False),
+        (["Downloading 12.5MB / 80MB", "Downloading 12.6MB / 80MB"], True),
+        (["Step 2/10 : RUN npm ci", "Step 3/10 : COPY . ."], True),
+        (["#12 45.2 added 100 packages", "#12 46.0 added 120 packages"], True),
+    ],
+)
+def test_what_is_said_again_is_no_news(lines: list[str], is_news: bool) -> None:
+    news = News()
+    half = len(lines) // 2
+    assert news.are_in(lines[:half], "")
+    assert news.are_in(lines[half:], "") == is_news
