@@ -2,32 +2,22 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""The Docker side of a sandbox: OpenShell's network, an image to probe from, a container that opens a connection.
-
-It calls the docker command, which every host with the docker driver has, and needs no Python library.
-"""
+"""From the network of the sandboxes to a port: an image to probe from, and a container that opens a connection."""
 
 from __future__ import annotations
 
 import io
-import ipaddress
 import re
 import secrets
-import socket
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ..host.machine import Account, CommandResult, Machine
-from ..transport.credentials import quote
-from ..untrusted import list_of, object_of, parse_json
+from ..host.machine import Account, Machine
+from .network import CALL_LIMIT_S, Docker, Network, Unavailable, find_docker, words_of
 
-_CALL_LIMIT_S = 20.0
 _PULL_LIMIT_S = 120.0
-# How OpenShell marks its network (upstream-facts O8).
-_LABEL = "openshell.ai/managed-by=openshell"
 # What a sandbox calls the gateway's machine (upstream-facts O8).
 SANDBOX_NAMES = ("host.openshell.internal", "host.docker.internal")
 # The image that is made of the host's own busybox where no other can be had.
@@ -73,21 +63,6 @@ _CLOSED = "nemoclaw-probe: "
 _HTTP_STATUS = re.compile(r"nemoclaw-answer: HTTP/1\.\d (\d{3})")
 
 
-class Unavailable(Exception):
-    """Why nothing could be probed, as a sentence without its full stop."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A bridge network: subnet and gateway as text, what the sandbox's name for the host resolves to, the bridge's own name."""
-
-    name: str
-    subnet: str | None
-    gateway: str | None
-    alias: str
-    bridge: str | None = None
-
-
 @dataclass(frozen=True)
 class Answer:
     """What the container said: open, with the HTTP status where it was to ask for something, or closed with its words."""
@@ -98,45 +73,10 @@ class Answer:
 
 
 @dataclass
-class Docker:
-    """The docker command of a host, as one of its users."""
+class Prober(Docker):
+    """The docker command, to probe from a container. added_image: whether one was pulled or made for it."""
 
-    machine: Machine
-    account: Account
-    path: str
-    system: str = ""
     added_image: bool = field(default=False)
-
-    def network(self, name: str | None, fallback: str | None = None) -> Network:
-        """Return OpenShell's network; C(name) is what it is called, None looks for it by name and by label.
-
-        C(fallback) is taken where there is none yet.
-
-        Raises:
-            Unavailable: There is none, or it shows no IPv4 gateway.
-
-        """
-        wanted = name or self.machine.environ.get("OPENSHELL_DOCKER_NETWORK_NAME") or "openshell-docker"
-        found = self._inspect("network", wanted)
-        if found is None and name is None:
-            listing = self._run(["network", "ls", "--filter", f"label={_LABEL}", "--format", "{{.Name}}"])
-            names = listing.output.split() if listing.code == 0 else []
-            wanted, found = (names[0], self._inspect("network", names[0])) if names else (wanted, None)
-            if found is None and fallback:
-                wanted, found = fallback, self._inspect("network", fallback)
-        if found is None:
-            raise Unavailable(f"Docker has no network {wanted}, which OpenShell's gateway makes when it starts")
-        subnet, gateway = _ipv4(list_of(object_of(found.get("IPAM")).get("Config")))
-        gateway = gateway or _first_address(subnet)
-        bridge = (
-            object_of(found.get("Options")).get("com.docker.network.bridge.name") or f"br-{str(found.get('Id'))[:12]}"
-        )
-        if self.system == "desktop":
-            # Its bridge lies in a virtual machine; the host is elsewhere (upstream-facts N22).
-            return Network(wanted, subnet, gateway, "host-gateway")
-        if gateway is None:
-            raise Unavailable(f"the network {wanted} shows no IPv4 gateway, so the host has no address on it")
-        return Network(wanted, subnet, gateway, gateway, str(bridge))
 
     def have_image(self, image: str, busybox: str | None, check_mode: bool) -> str:
         """Return an image to probe from: the one asked for or one made earlier, else pulled, else made of the host's busybox.
@@ -157,7 +97,7 @@ class Docker:
         program = busybox or self.machine.find_command("busybox")
         if program is None:
             raise Unavailable(
-                f"the image {image} is not there and cannot be pulled ({_words(pulled)}), and the host has no busybox to make one "
+                f"the image {image} is not there and cannot be pulled ({words_of(pulled)}), and the host has no busybox to make one "
                 "of. Name an image that the host has (one with nc, or with bash, such as the sandbox's own), or install the "
                 "package busybox-static"
             )
@@ -191,13 +131,13 @@ class Docker:
             image,
         ]
         arguments = ["-c", _SCRIPT, "probe", host, str(port), str(limit_s), path]
-        ended = self._run([*words, *arguments], limit_s * 3 + _CALL_LIMIT_S)
+        ended = self._run([*words, *arguments], limit_s * 3 + CALL_LIMIT_S)
         if ended.code is None:
             self._run(["rm", "--force", name])
         if ended.code == 0:
             status = _HTTP_STATUS.search(ended.output)
             return Answer(True, status=int(status[1]) if status else None)
-        said = _words(ended)
+        said = words_of(ended)
         if ended.code != 1 or _CLOSED not in said:
             if image == OWN_IMAGE:
                 # Made of a busybox that does not run by itself: kept, it would be found again.
@@ -230,65 +170,15 @@ class Docker:
             Path(file.name).chmod(0o644)
             made = self._run(["import", file.name, OWN_IMAGE], _PULL_LIMIT_S)
         if made.code != 0:
-            raise Unavailable(f"no image could be made of {program}: {_words(made)}")
-
-    def _inspect(self, what: str, name: str) -> dict[str, Any] | None:
-        answer = self._run([what, "inspect", name])
-        if answer.code != 0:
-            return None
-        try:
-            return object_of(list_of(parse_json(answer.output))[0])
-        except (ValueError, IndexError):
-            return None
-
-    def _run(self, words: list[str], limit_s: float = _CALL_LIMIT_S) -> CommandResult:
-        return self.machine.run([self.path, *words], limit_s, self.account)
+            raise Unavailable(f"no image could be made of {program}: {words_of(made)}")
 
 
-def find_docker(machine: Machine, account: Account) -> Docker:
+def find_prober(machine: Machine, account: Account) -> Prober:
     """Return the docker command with an engine that answers to this user.
 
     Raises:
         Unavailable: There is none, or it does not answer.
 
     """
-    path = machine.find_command("docker")
-    if path is None:
-        raise Unavailable("the host has no docker command")
-    asked = machine.run([path, "info", "--format", "{{.ServerVersion}}|{{.OperatingSystem}}"], _CALL_LIMIT_S, account)
-    version, separator, system = (asked.output.strip().splitlines() or [""])[-1].partition("|")
-    if asked.code != 0 or not separator or not version:
-        raise Unavailable(f"Docker does not answer to the user {account.name}: {_words(asked)}")
-    return Docker(machine, account, path, "desktop" if "docker desktop" in system.lower() else "native")
-
-
-def _ipv4(config: list[Any]) -> tuple[str | None, str | None]:
-    """Return subnet and gateway of the first IPv4 entry of a network (upstream-facts O8)."""
-    for entry in map(object_of, config):
-        try:
-            subnet = ipaddress.IPv4Network(str(entry.get("Subnet")))
-        except ValueError:
-            continue
-        gateway = str(entry.get("Gateway") or "")
-        return str(subnet), gateway.partition("/")[0] or None
-    return None, None
-
-
-def _first_address(subnet: str | None) -> str | None:
-    """Return the gateway that Docker gave its own bridge and does not tell before it was started anew (20.10); None where it is none."""
-    first = str(ipaddress.IPv4Network(subnet)[1]) if subnet else ""
-    return first if first and is_of_this_host(first) else None
-
-
-def is_of_this_host(address: str) -> bool:
-    """Tell whether an IPv4 address can be bound here, which the addresses of this host can."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
-
-
-def _words(answer: CommandResult) -> str:
-    return quote(answer.output, "", 300) or answer.problem or f"exit status {answer.code}"
+    found = find_docker(machine, account)
+    return Prober(machine, account, found.path, found.system)

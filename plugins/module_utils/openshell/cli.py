@@ -162,7 +162,7 @@ _TROUBLES = (
         "said": r"received fatal alert",
         "code": "openshell_gateway_tls",
         "meaning": "the gateway refuses the client certificate of the user {user}: it is of another authority than the gateway's "
-        "own. Copy ca.crt, tls.crt and tls.key of this gateway into the mtls folder of its registration",
+        "own, or out of date. Copy ca.crt, tls.crt and tls.key of this gateway into the mtls folder of its registration",
     },
     {
         "said": r"InvalidContentType",
@@ -178,8 +178,8 @@ _TROUBLES = (
     {
         "said": r"invalid peer certificate",
         "code": "openshell_gateway_tls",
-        "meaning": "the gateway's certificate is of no authority that the user {user} knows. Copy the gateway's own ca.crt into the "
-        "mtls folder of its registration",
+        "meaning": "the gateway's certificate is of no authority that the user {user} knows, out of date, or for another address. Copy "
+        "the gateway's own ca.crt into the mtls folder of its registration",
     },
     {
         "said": r"failed to read TLS|certificate|close_notify|Unauthenticated|valid authentication",

@@ -20,7 +20,8 @@ from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners
 from ..host.windows_firewall import firewall_commands, hyper_v_command
 from ..host.wsl import WINDOWS_HOST
-from .bridge import SANDBOX_NAMES, Network, Unavailable, find_docker
+from .bridge import SANDBOX_NAMES, find_prober
+from .network import Network, Unavailable
 
 _LIMIT_S = 5.0
 _UFW_ON = re.compile(r"^ENABLED=yes\s*$", re.MULTILINE)
@@ -178,7 +179,7 @@ def probe(machine: Machine, account: Account, desired: Desired, check_mode: bool
         "port": desired.port,
     }
     try:
-        docker = find_docker(machine, account)
+        docker = find_prober(machine, account)
         result["engine"] = docker.system
         network = docker.network(desired.network, desired.fallback_network)
         result.update(network=network.name, subnet=network.subnet, gateway=network.gateway)

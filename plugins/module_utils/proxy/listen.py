@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..failure import Failure
 from ..host.machine import Account, Machine, find_account
-from ..openshell.bridge import Docker, Unavailable, find_docker, is_of_this_host
+from ..openshell.network import Docker, Unavailable, find_docker, is_of_this_host
 from ..profiles import BRIDGE
 from .configuration import ProxySettings
 

@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     find_account,
     run_command,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge, network
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import (
     Desired,
     Firewall,
@@ -157,7 +157,7 @@ def test_without_docker_nothing_is_said_about_the_way(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_hangs(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "_CALL_LIMIT_S", 0.2)
+    monkeypatch.setattr(network, "CALL_LIMIT_S", 0.2)
     found = ask(machine(info="exec sleep 60"))
     assert found["outcome"] == "unavailable"
     assert "did not end within" in found["hint"]
