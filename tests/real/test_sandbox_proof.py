@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
-from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, url
+from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, make_sandbox, url
 
 DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3)
 
@@ -36,7 +36,7 @@ def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", mo
 
 
 def make(cli: OpenShell, image: str = "lab/ready:1", name: str = "my-assistant") -> None:
-    changes.ensure_sandbox(cli, look.DesiredSandbox(name, image, timeout=20), False)
+    make_sandbox(cli, look.DesiredSandbox(name, image, timeout=20))
 
 
 def prove(cli: OpenShell, **changed: Any) -> Report:
