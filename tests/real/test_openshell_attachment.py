@@ -17,7 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attaching import Attachment, Outcome
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import Desired
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import Desired, attached_at
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
 from conftest import CHAT, KEY, MESSAGES, Llama, OpenCli, make_sandbox, url
@@ -171,6 +171,10 @@ def test_several_pages(cli: OpenShell, llama: Llama) -> None:
         kept = Attachment(cli, desired).remove(check_mode)
         assert kept.actions == ["detach ollama-local"]
         assert kept.warnings == ["Provider and profile stay, since other sandboxes have them too: first."]
+
+
+def test_a_sandbox_that_is_deleted_meanwhile_has_nothing_attached(cli: OpenShell) -> None:
+    assert attached_at(cli, "nobody") == []
 
 
 def test_what_cannot_be_attached(cli: OpenShell, gateway: openshell_parts.Gateway) -> None:

@@ -259,7 +259,8 @@ def test_the_token_of_the_gate_is_the_key(
 
     def write(**role: Any) -> None:
         role = {"name": "nemoclaw.local_inference.sandbox", **role}
-        task = {"ansible.builtin.include_role": role, "vars": settings}
+        changes = {"__sandbox_token_changes": True} if "tasks_from" in role else {}
+        task = {"ansible.builtin.include_role": role, "vars": {**settings, **changes}}
         play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
 
     def provider() -> tuple[Any, ...]:
@@ -278,8 +279,11 @@ def test_the_token_of_the_gate_is_the_key(
     assert provider() == ("openai", {"OPENAI_API_KEY": token}, config)
     assert route(server) == ["ollama-local", "qwen2.5:7b", 240, 1]
 
-    kept.write_text(rotated + "\n", encoding="utf-8")
+    # As rotate_token has it in check mode, where the token is still the one of before.
     write(tasks_from="rekey")
+    assert controller.play(str(play), "--check", "--diff") == 0
+    assert (controller.changed, provider()[1]) == (1, {"OPENAI_API_KEY": token})
+    kept.write_text(rotated + "\n", encoding="utf-8")
     with another_sandbox(server):
         for changed in (1, 0):
             assert controller.play(str(play), "--diff") == 0

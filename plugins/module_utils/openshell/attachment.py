@@ -141,10 +141,15 @@ def exported(cli: OpenShell, name: str) -> dict[str, Any] | None:
 
 
 def attached_at(cli: OpenShell, name: str) -> list[str]:
-    """Return the providers that are attached to a sandbox."""
+    """Return the providers that are attached to a sandbox, none where somebody deleted it meanwhile."""
     words = ("sandbox", "provider", "list", name, "-o", "json")
-    with reading(cli, *words):
-        return [one["name"] for one in read_pages(cli, *words)]
+    try:
+        with reading(cli, *words):
+            return [one["name"] for one in read_pages(cli, *words)]
+    except Failure as failure:
+        if "sandbox not found" in str(failure.details.get("server_message")):
+            return []
+        raise
 
 
 def same_profile(seen: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:

@@ -251,6 +251,7 @@ def remove_route(cli: OpenShell, check_mode: bool) -> RouteOutcome:
 
 
 _POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N36)
+_STOPPED = ("Stopped", "Stopping")
 # Seconds for the command to end once the phase is known: its words explain an error.
 _ENDING_S = 3.0
 _WRONG_USAGE = 2  # what the command line ends with for a command that its release lacks
@@ -386,7 +387,7 @@ def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -
             last_state="not there",
         )
     find_standing_route(cli)
-    verbs = ("start",) if found.phase == "Stopped" else ("stop", "start")
+    verbs = ("start",) if found.phase in _STOPPED else ("stop", "start")
     outcome = SandboxOutcome(found, changed=True, actions=[f"{verb} {desired.name}" for verb in verbs])
     if check_mode:
         return outcome
@@ -394,6 +395,8 @@ def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -
         # What it was begun with is not known, and nobody knows what a gateway makes of a stop meanwhile.
         _wait_until_ready(cli, desired, None, deadline, silent)
     for verb in verbs:
+        if verb == "start":
+            _wait_until_stopped(cli, desired, deadline)
         answer = cli.attempt("sandbox", verb, desired.name, limit_s=desired.timeout)
         if answer.code == _WRONG_USAGE:
             raise Failure(
@@ -454,6 +457,15 @@ def _wait_until_ready(
                 "sandbox", message=f"Waiting for the sandbox {desired.name}, {found.phase if found else 'asked for'}"
             )
         )
+        deadline.sleep(min(_POLL_S, deadline.remaining))
+
+
+def _wait_until_stopped(cli: OpenShell, desired: DesiredSandbox, deadline: Deadline) -> None:
+    """Wait while it stops: a gateway need not do so within the command."""
+    while deadline.remaining:
+        found = find_sandbox(cli, desired.name)
+        if found is None or found.phase != _STOPPED[-1]:
+            return
         deadline.sleep(min(_POLL_S, deadline.remaining))
 
 

@@ -53,15 +53,18 @@ def read_pages(cli: OpenShell, *words: str) -> Iterator[dict[str, Any]]:
     A list that stands alone, as older releases and the list of one sandbox's providers print it, is its only page.
     """
     token: list[str] = []
+    known: set[str] = set()
     while True:
         page = text.json_of(cli.call(*words, *token))
         if isinstance(page, list):
             yield from page
             return
         yield from next((value for value in page.values() if isinstance(value, list)), [])
-        if not page.get("next_page_token"):
-            return
-        token = ["--page-token", str(page["next_page_token"])]
+        following = str(page.get("next_page_token") or "")
+        if following in ("", *known):
+            return  # at the end, or where it was before
+        known.add(following)
+        token = ["--page-token", following]
 
 
 def find_sandbox(cli: OpenShell, name: str) -> SandboxSeen | None:

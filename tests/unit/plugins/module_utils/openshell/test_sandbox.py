@@ -78,7 +78,10 @@ def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: 
         (["Ready"], ["stop at list 0", "start at list 0"]),
         # What it began with is not known, so it is stopped once it is up.
         (["Starting", "Starting", "Ready"], ["stop at list 2", "start at list 2"]),
-        (["Stopped", "Ready"], ["start at list 1"]),
+        (["Stopped", "Stopped", "Ready"], ["start at list 2"]),
+        # Whoever stops it is waited for.
+        (["Stopping", "Stopping", "Stopped", "Ready"], ["start at list 3"]),
+        (["Ready", "Stopping", "Stopped", "Ready"], ["stop at list 1", "start at list 3"]),
     ],
 )
 def test_a_restart(tmp_path: Path, phases: list[str], calls: list[str]) -> None:
@@ -87,6 +90,25 @@ def test_a_restart(tmp_path: Path, phases: list[str], calls: list[str]) -> None:
     (tmp_path / "count").unlink(missing_ok=True)
     assert changes.restart_sandbox(cli, DESIRED, False).as_result()["phase"] == "Ready"
     assert (tmp_path / "restarted").read_text(encoding="utf-8").splitlines() == calls
+
+
+def test_pages_end(tmp_path: Path) -> None:
+    """Also those of a gateway that names a page that was there already."""
+    program = tmp_path / "openshell"
+    program.write_text(
+        """#!/bin/sh
+case "$*" in
+  *"--page-token b") echo '{"sandboxes": [{"name": "third"}], "next_page_token": "a"}' ;;
+  *"--page-token a") echo '{"sandboxes": [{"name": "second"}], "next_page_token": "b"}' ;;
+  *) echo '{"next_page_token": "a", "sandboxes": [{"name": "first"}]}' ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    account = find_account()._replace(home=str(tmp_path))
+    cli = OpenShell(Machine(environ={"PATH": "/usr/bin:/bin"}), account, str(program), Release((0, 1, 5)))
+    assert [one["name"] for one in look.read_pages(cli, "sandbox", "list")] == ["first", "second", "third"]
 
 
 def test_it_tells_that_it_waits(tmp_path: Path) -> None:
