@@ -1,15 +1,21 @@
-"""Measure what a converged host costs beside a ping, one and sixteen, with provider ollama behind its auth proxy (docs/benchmarks.md).
+"""Measure what converged hosts cost beside a ping: one, sixteen and a hundred, with provider ollama behind its auth proxy
+(docs/benchmarks.md).
 
   calls    remote module calls, task results and changes of a second run of site (bars: 2, 15, 0)
   wall     its wall time beside that of a play of one ping over the same connection, the two taking turns (bar: 2.5 times)
-  fleet    CPU seconds of the controller for each of sixteen hosts beside those of the ping play (bar: 1.6 times)
+  16       CPU seconds of the controller for each of sixteen hosts, site and plan beside the ping play (bar: 1.6 times)
+  100      the same for a hundred (bar: at most 10 % more for each host than of sixteen), and collect with its wall time (bar: 60 s)
+  forks    CPU and wall time of site for a hundred hosts at 10, 25 and 50 forks, and the memory of the controller
 
     python tests/bench/fleet.py        after `bin/test tarball`; needs what `bin/test molecule` needs, and ends within five minutes
 
-Both sides are measured in one run, in turn, and as often as the time allows (BENCH_RUNS at most). The sixteen hosts are one container with
-sixteen addresses, because sixteen would not fit a small machine: for the controller they are sixteen, each with an ssh connection and
-workers of its own. Their modules share the machine's cores with the controller, so only its CPU time is compared, not how long the
-run takes. The answers come from llama.cpp (tests/servers/ollama_front.py).
+Both sides are measured in one run, in turn, and as often as the time allows (BENCH_RUNS at most). The answers of the one host come from
+llama.cpp (tests/servers/ollama_front.py).
+
+The many hosts are one container with many addresses, because a hundred would not fit a small machine: for the controller they are a
+hundred, each with an ssh connection and a worker of its own. Were their modules to run as well, they would take its cores, and it would
+wait for them a hundred times as long as for hosts of a fleet, which is not free either. So a stand-in for Python takes what the controller
+sends, waits for as long as the one host took, and gives that host's recorded answer. A ping it answers at once.
 """
 
 from __future__ import annotations
@@ -22,9 +28,10 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "tools"))
@@ -36,10 +43,27 @@ RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 # Seconds for everything; what is left once the host is set up is shared by the two comparisons.
 LIMIT_S = float(os.environ.get("BENCH_LIMIT", "290"))
 STARTED = time.monotonic()
-FLEET = 16
-# All of their modules run on one small machine: more at once would time out in their looks.
-FORKS = int(os.environ.get("BENCH_FORKS", "4"))
+FLEETS = (16, 100)
+# As ansible.cfg of this repository has it.
+FORKS = 25
+MORE_FORKS = (10, 25, 50)
 HOST = "fleet"
+# The name of the simulated hosts' group, and where their stand-in lies in the container.
+MANY, STAND_IN = "many", "/opt/stand-in"
+
+# Takes the place of Python: what is smaller than a plan's payload is a ping.
+ANSWERING = """#!/bin/sh
+[ "$(wc -c)" -gt 200000 ] || { echo '{"ping": "pong"}'; exit; }
+sleep "$(cat /opt/stand-in/seconds)"
+cat /opt/stand-in/answer
+"""
+# Runs the module, and keeps what it said and how long that took.
+RECORDING = """#!/bin/sh
+began=$(date +%s.%N)
+/usr/bin/python3 >/opt/stand-in/answer
+echo "$began $(date +%s.%N)" | awk '{print $2 - $1}' >/opt/stand-in/seconds
+cat /opt/stand-in/answer
+"""
 
 
 def main() -> None:
@@ -89,69 +113,175 @@ class Plays:
         results = sum(recap[name] for name in ("ok", "skipped", "failed", "rescued", "ignored"))
         print(f"setup   {time.monotonic() - STARTED:.0f} s")
         print(f"calls   {calls} (bar: 2), {results} task results (bar: 15), changed={recap['changed']} (bar: 0)")
-        wall, floor = in_turn(self.site, self.one_ping, time.perf_counter, _share(2))
+        wall, floor = in_turn((self.site, self.one_ping), time.perf_counter, _share(4))
         print(
             f"wall    site {_seconds(wall)}, ping {_seconds(floor)}: {_ratio(wall, floor):.2f} times (bar: 2.5), {len(wall)} runs"
         )
-        self.add_addresses()
-        self.site()
-        self.ping.write_text(_ping("lab"), encoding="utf-8")
-        many, floor = in_turn(self.site, self.one_ping, _cpu_of_children, _share(1))
-        each, base = ([seconds / FLEET for seconds in times] for times in (many, floor))
+        self.simulate()
+        self.ping.write_text(_ping(MANY), encoding="utf-8")
+        each: dict[str, list[float]] = {}
+        for hosts in FLEETS:
+            each[f"{hosts}"] = self.compare(hosts)
+        small, large = (statistics.median(one) for one in each.values())
         print(
-            f"fleet   CPU for each of {FLEET} hosts: site {_seconds(each)}, ping {_seconds(base)}: {_ratio(each, base):.2f} times "
-            f"(bar: 1.6), {len(each)} runs"
+            f"growth  CPU of site for each of {FLEETS[1]} hosts: {large / small:.2f} times that of {FLEETS[0]} (bar: 1.1)"
+        )
+        for forks in MORE_FORKS:
+            used, began = _cpu_of_children(), time.perf_counter()
+            with Memory() as memory:
+                self.site(MANY, forks=forks)
+            print(
+                f"forks   {forks}: site for {FLEETS[1]} hosts {time.perf_counter() - began:.1f} s, CPU {_cpu_of_children() - used:.1f} s, "
+                f"controller at most {memory.most_mib:.0f} MiB"
+            )
+        self.record("collect", "--extra-vars", f"collect_path={self.lab.folder}/report")
+        used, began = _cpu_of_children(), time.perf_counter()
+        self.collect(MANY)
+        print(
+            f"collect {FLEETS[1]} hosts in {time.perf_counter() - began:.1f} s (bar: 60), CPU {_cpu_of_children() - used:.1f} s; the look "
+            f"of one takes {self.seconds()} s"
         )
         print(f"total   {time.monotonic() - STARTED:.0f} s (bar: 300)")
 
-    def site(self, *options: str) -> str:
-        return self.play("nemoclaw.local_inference.site", "--extra-vars", f"@{self.settings}", *options)
+    def compare(self, hosts: int) -> list[float]:
+        """Print what each of so many hosts costs, and return what site does."""
+        limit = ("--limit", f"{MANY}[0:{hosts - 1}]")
+        subjects = (lambda: self.site(MANY, *limit), lambda: self.plan(MANY, *limit), lambda: self.one_ping(*limit))
+        site, plan, floor = (
+            [seconds / hosts for seconds in one]
+            for one in in_turn(subjects, _cpu_of_children, _share(3), RUNS if hosts < 50 else 1)
+        )
+        print(
+            f"{hosts:<7} CPU for each of {hosts} hosts: site {_seconds(site)}, plan {_seconds(plan)}, ping {_seconds(floor)}: site "
+            f"{_ratio(site, floor):.2f}, plan {_ratio(plan, floor):.2f} times (bar: 1.6), {len(site)} runs"
+        )
+        return site
 
-    def one_ping(self) -> str:
-        return self.play(self.ping)
+    def site(self, hosts: str = "lab", *options: str, forks: int = FORKS) -> str:
+        return self.ours("site", hosts, *options, forks=forks)
 
-    def play(self, *words: object) -> str:
-        command = [self.program, "--inventory", self.lab.folder / "inventory", "--forks", str(FORKS), *words]
+    def plan(self, hosts: str, *options: str) -> str:
+        return self.ours("plan", hosts, *options)
+
+    def collect(self, hosts: str) -> str:
+        return self.ours("collect", hosts, "--extra-vars", f"collect_path={self.lab.folder}/report")
+
+    def ours(self, playbook: str, hosts: str, *options: str, forks: int = FORKS) -> str:
+        settings = ("--extra-vars", f"@{self.settings}", "--extra-vars", f"nemoclaw_hosts={hosts}")
+        return self.play(f"nemoclaw.local_inference.{playbook}", *settings, *options, forks=forks)
+
+    def one_ping(self, *options: str) -> str:
+        return self.play(self.ping, *options)
+
+    def play(self, *words: object, forks: int = FORKS) -> str:
+        command = [self.program, "--inventory", self.lab.folder / "inventory", "--forks", str(forks), *words]
         own = {**environment.clean(), **self.lab.environment(self.program.parent), "ANSIBLE_VERBOSITY": "0"}
         own |= {"ANSIBLE_PIPELINING": "true", "ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_NOCOLOR": "true"}
+        # Connections outlive the runs between two of the same hosts, also on a busy machine.
+        own["ANSIBLE_SSH_ARGS"] = "-C -o ControlMaster=auto -o ControlPersist=300s"
         done = subprocess.run([str(word) for word in command], env=own, capture_output=True, text=True, check=False)
         self.run.say(done.stdout + done.stderr)
         if done.returncode:
             raise SystemExit(f"a play failed: look at {self.run.log.name}")
         return done.stdout
 
-    def add_addresses(self) -> None:
-        """Make the one container sixteen hosts of the inventory."""
-        container = f"nemoclaw-molecule-{self.lab.run_id}-{HOST}"
+    def simulate(self) -> None:
+        """Make the one container many hosts of the inventory, which answer as it does."""
+        self.inside(f"mkdir -p {STAND_IN} && chmod 777 {STAND_IN} && rm -f {STAND_IN}/*")
+        for name, script in (("answering", ANSWERING), ("recording", RECORDING)):
+            self.inside(f"cat >{STAND_IN}/{name} && chmod 755 {STAND_IN}/{name}", script)
+        self.record("site")
         connection = self.lab.folder / "inventory" / "host_vars" / HOST / "connection.yml"
         address = re.search(r"ansible_host: (\S+)", connection.read_text(encoding="utf-8"))[1]
         # Addresses of its own for each run: the bridge remembers for a while whose the last ones were.
         network = f"{address.rsplit('.', 2)[0]}.{random.randint(100, 250)}"
-        # One sshd stands for sixteen, and by itself refuses more than ten that log in at once.
-        more_logins = "echo MaxStartups 100 >>/etc/ssh/sshd_config && systemctl reload ssh"
-        subprocess.run(["docker", "exec", container, "sh", "-c", more_logins], check=True)
-        hosts = {}
-        for number in range(1, FLEET):
-            own = f"{network}.{number}"
-            subprocess.run(
-                ["docker", "exec", container, "ip", "address", "add", f"{own}/16", "dev", "eth0"], check=True
-            )
-            hosts[f"{HOST}-{number}"] = {"ansible_host": own}
-        more = {"lab": {"hosts": hosts}}
-        (self.lab.folder / "inventory" / "fleet.json").write_text(json.dumps(more), encoding="utf-8")
+        names = range(1, max(FLEETS) + 1)
+        # One sshd stands for all of them, and by itself refuses more than ten that log in at once.
+        self.inside("echo MaxStartups 200 >>/etc/ssh/sshd_config && systemctl reload ssh")
+        self.inside("\n".join(f"ip address add {network}.{number}/16 dev eth0" for number in names))
+        hosts = {f"{MANY}-{number:03}": {"ansible_host": f"{network}.{number}"} for number in names}
+        group = {"hosts": hosts, "vars": {"ansible_python_interpreter": f"{STAND_IN}/answering"}}
+        # A group of the lab's, for its settings.
+        more = {"lab": {"children": {MANY: group}}}
+        (self.lab.folder / "inventory" / "many.json").write_text(json.dumps(more), encoding="utf-8")
+        self.one_ping()
+
+    def record(self, playbook: str, *options: str) -> None:
+        """Have the stand-in answer as the one host answers this playbook."""
+        recording = ("--extra-vars", f"ansible_python_interpreter={STAND_IN}/recording")
+        self.ours(playbook, HOST, *recording, *options)
+
+    def seconds(self) -> str:
+        """Return how long the recorded look took."""
+        return self.inside(f"cat {STAND_IN}/seconds").strip()
+
+    def inside(self, script: str, given: str = "") -> str:
+        """Run a script on the container, as root."""
+        container = f"nemoclaw-molecule-{self.lab.run_id}-{HOST}"
+        command = ["docker", "exec", "--interactive", container, "sh", "-ec", script]
+        return subprocess.run(command, input=given, check=True, capture_output=True, text=True).stdout
+
+
+class Memory:
+    """The most memory that the processes of this one had together while the block ran: their shares of what they share."""
+
+    def __init__(self) -> None:
+        self.most_mib = 0.0
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Memory:
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.5):
+            self.most_mib = max(self.most_mib, sum(map(_share_of_memory, _descendants(os.getpid()))) / 1024)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they did."""
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            children = [
+                int(word)
+                for task in Path(f"/proc/{one}/task").iterdir()
+                for word in (task / "children").read_text().split()
+            ]
+        except OSError:
+            continue  # It has ended.
+        found += children
+        waiting += children
+    return found
+
+
+def _share_of_memory(pid: int) -> int:
+    """Return kilobytes."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    share = re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)
+    return int(share[1]) if share else 0
 
 
 def in_turn(
-    subject: Callable[[], object], floor: Callable[[], object], clock: Callable[[], float], until: float
-) -> tuple[list[float], list[float]]:
-    """Return what the clock said of each run of both, taken alternately after one of each that does not count.
+    subjects: Sequence[Callable[[], object]], clock: Callable[[], float], until: float, runs: int = RUNS
+) -> tuple[list[float], ...]:
+    """Return what the clock said of each run of each subject, taken in turn after one of each that does not count.
 
-    The runs end with RUNS, or where another round would not fit before C(until); one round counts in any case.
+    The runs end with C(runs), or where another round would not fit before C(until); one round counts in any case.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    for run in range(RUNS + 1):
+    times: tuple[list[float], ...] = tuple([] for _subject in subjects)
+    for run in range(runs + 1):
         began = time.monotonic()
-        for call, seconds in zip((subject, floor), times):
+        for call, seconds in zip(subjects, times):
             started = clock()
             call()
             if run:

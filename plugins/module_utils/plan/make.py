@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..facts import gather
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
@@ -29,6 +28,9 @@ Gather = Callable[[Machine, Account, Settings], "dict[str, Any]"]
 
 def look_at_host(machine: Machine, account: Account, settings: Settings) -> dict[str, Any]:
     """Return C(nemoclaw_host), as a process of the account sees it."""
+    # Here, because the controller has other uses for this file, and compiles what it imports on each run.
+    from ..facts import gather
+
     names = ("preflight_ollama_port", "preflight_ollama_proxy_port", "preflight_vllm_port", "vllm_port", "nim_port")
     gated = (settings["vllm_gate_port"], settings["nim_gate_port"])
     # One that is no number is refused once the host is known (refusals.gates).

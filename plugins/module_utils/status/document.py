@@ -18,7 +18,6 @@ from typing import Any
 from ..route.record import FIELDS
 from ..transport.credentials import MASK, PLACEHOLDERS
 from ..untrusted import list_of, object_of
-from .check import HEALTHY, NOT_PROBED
 
 SCHEMA = 1
 # As NVIDIA's fleet tools have it for DGX Spark: exactly one bounded document per call.
@@ -30,6 +29,8 @@ EXIT_CODES = {HEALTHY_HOST: 0, DEGRADED: 1, DOWN: 2, UNREACHABLE: 2}
 
 # The longest list and the longest text. What does not fit into the document is cut by the next entry, and the last always fits.
 _CUTS = ((64, 2000), (32, 500), (16, 200), (8, 80), (4, 30))
+# States of a check that is no trouble. Their names are those of check.py, with which the controller would compile the whole ladder.
+FINE = ("healthy", "not probed")
 # What judge() is given where nobody compared the host with its settings.
 NOT_COMPARED: Mapping[str, Any] = {"differs": False, "steps": [], "refusals": []}
 
@@ -125,7 +126,7 @@ def judge(checks: Iterable[Mapping[str, Any]], drift: Mapping[str, Any], failure
     """Return the state of a host that answered, and why: the worst first."""
     checks = list(checks)
     for check in checks:
-        if check["state"] not in (HEALTHY, NOT_PROBED):
+        if check["state"] not in FINE:
             return DOWN, f"{check['name']} is {check['state']}: {check['detail']}"
     if not checks:
         refused = "; ".join(str(one["message"]) for one in drift["refusals"][:1])
