@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from ..module_utils.plan.choice import ROLES, choose
 from ..module_utils.plan.refusals import (
     foresee_host,
     missing_libraries,
-    package_names,
     refuse_libraries,
 )
 from ..modules.inference_choice import ARGUMENT_SPEC
@@ -57,7 +56,7 @@ class ActionModule(ActionBase):
             choice = replace(choice, reason=options["reason"])
         missing = missing_libraries(host, settings, choice, options["libraries"])
         refuse([*foresee_host(host, settings, choice, options["keep_route"]), *refuse_libraries(host, missing)])
-        return {"choice": choice.as_result(), "packages": package_names(host, missing)}
+        return {"choice": choice.as_result(), "packages": _package_names(host, missing)}
 
     def _settings(self, options: Mapping[str, Any]) -> known.Settings:
         return known.read(*sources.collect({**self._task_vars, **options["settings"]}, os.environ, self._evaluate))
@@ -78,3 +77,9 @@ class ActionModule(ActionBase):
             )
         finally:
             self._task.check_mode = before
+
+
+def _package_names(host: Mapping[str, Any], libraries: Iterable[str]) -> list[str]:
+    """Return how the package manager of the host calls Python libraries."""
+    prefix = {"pacman": "python-", "apk": "py3-"}.get(host["package_manager"] or "", "python3-")
+    return [prefix + one for one in libraries]

@@ -108,7 +108,7 @@ class Plays:
         self.play(scenarios / "default" / "create.yml")
         self.play(scenarios / "ollama" / "prepare.yml")
         self.site()
-        said = self.site("-vvv")
+        said = self.site("lab", "-vvv")
         calls, recap = said.count("Using module file"), _recap(said)
         results = sum(recap[name] for name in ("ok", "skipped", "failed", "rescued", "ignored"))
         print(f"setup   {time.monotonic() - STARTED:.0f} s")

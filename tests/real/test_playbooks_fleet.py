@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import render
 from conftest import Llama
 from test_playbooks import KEY, Controller, forms_of, new_controller
 

@@ -15,9 +15,8 @@ import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
-# The bar of docs/benchmarks.md, which has the figures. One module misses it: less than a kilobyte above what it has.
+# The bar of docs/benchmarks.md, which has the figures. Documentation of a module may lie in a file beside it, which does not travel.
 BAR = 250 * 1024
-MISSED = {"inference_plan": 260 * 1024}
 
 
 @functools.cache
@@ -58,15 +57,9 @@ def test_no_module_takes_more_than_the_bar_to_a_host(module: Path) -> None:
     files = payload(module)
     largest = sorted(files, key=compressed)[-5:]
     size = sum(map(compressed, files))
-    assert size <= MISSED.get(module.stem, BAR), (
+    assert size <= BAR, (
         f"{size} bytes in {len(files)} files, the largest {[str(one.relative_to(PLUGINS)) for one in largest]}"
     )
-
-
-def test_what_is_within_the_bar_has_no_exception() -> None:
-    """Goes red once a module of MISSED is within the bar."""
-    sizes = {name: sum(map(compressed, payload(PLUGINS / "modules" / f"{name}.py"))) for name in MISSED}
-    assert all(size > BAR for size in sizes.values()), sizes
 
 
 def test_the_plan_is_among_them() -> None:

@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """The Docker engine through its SDK: the calls that a managed container needs, what their errors mean, and its host.

@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """Work that outlives the module call which started it, so that the next calls can tell how far it is.

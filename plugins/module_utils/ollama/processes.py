@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """A daemon's start and end: processes stopped and started, and the wait until what was started answers."""
@@ -132,6 +131,7 @@ def _is_alive(machine: Machine, pid: int) -> bool:
 _ANSWER_POLL_S = 0.2
 # A daemon that has ended three times in a row does so again. Ollama's unit waits 3 s between two starts.
 _CRASHES = 3
+_JOURNAL_LIMIT_S = 10.0
 _TAIL = 8192
 # What systemd itself writes into a unit's journal.
 _MANAGERS = re.compile(r"(?:[\w@.-]+\.service: |Start(?:ed|ing) |Stopp(?:ed|ing) )")
@@ -173,7 +173,12 @@ class UnitStart:
         return f"the service {self._unit} has crashed {crashes} times ({state.result})" if crashes >= _CRASHES else None
 
     def last_logs(self) -> list[str]:
-        return self._systemd.last_logs(self._unit)
+        machine = self._systemd.machine
+        path = machine.find_command("journalctl")
+        if path is None:
+            return []
+        answer = machine.run([path, "--unit", self._unit, "--lines=20", "--no-pager", "--output=cat"], _JOURNAL_LIMIT_S)
+        return [line[:300] for line in answer.output.splitlines()] if answer.code == 0 else []
 
 
 class ProcessStart:

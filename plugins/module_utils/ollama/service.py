@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """Run Ollama on loopback and nowhere else, supervised where systemd is, and prove it by the kernel's socket tables."""
@@ -17,6 +16,8 @@ from .presence import UNIT, Found, exposed_to, look, named_holder, remedy_for
 from .processes import ProcessStart, UnitStart, wait_until_answering
 from .service_plan import Desired, ProcessPlan, Report, UnitPlan, begin, plan_process, plan_unit
 from .systemd import Systemd, UnitState
+
+_VERIFY_LIMIT_S = 30.0
 
 
 def write_drop_in(machine: Machine, path: str, text: str | None) -> None:
@@ -115,7 +116,7 @@ def _check_files(
     machine: Machine, systemd: Systemd, unit: str, wanted: dict[str, str], report: Report, wrote: bool
 ) -> None:
     """Have systemd read the files before anything is restarted; our drop-in is taken back where it would not hold."""
-    complaints = [line for line in systemd.verify(unit) if unit in line or ".d/" in line]
+    complaints = [line for line in _verify(machine, unit) if unit in line or ".d/" in line]
     ours = [line for line in complaints if dropin.FILE_NAME in line]
     report.warnings += [f"systemd-analyze verify: {line}" for line in complaints if line not in ours]
     failure = dropin.overruled_by(machine, systemd.show(unit), wanted)
@@ -128,6 +129,15 @@ def _check_files(
             write_drop_in(machine, report.path or "", report.before or None)
             systemd.do("daemon-reload")
         raise failure
+
+
+def _verify(machine: Machine, unit: str) -> list[str]:
+    """Return what C(systemd-analyze verify) complains of; empty where it is not installed."""
+    path = machine.find_command("systemd-analyze")
+    if path is None:
+        return []
+    answer = machine.run([path, "verify", "--man=no", unit], _VERIFY_LIMIT_S)
+    return [line.strip() for line in answer.output.splitlines() if line.strip()]
 
 
 def converge(machine: Machine, account: Account, desired: Desired, check_mode: bool) -> tuple[Report, Found]:

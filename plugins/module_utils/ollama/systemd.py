@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """A systemd unit as systemd itself sees it, and what we ask it to do."""
@@ -82,7 +81,7 @@ class Systemd:
     """The systemd of a host. Create it only where C(is_running) is true."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self.machine = machine
         self._systemctl = machine.find_command("systemctl") or "/usr/bin/systemctl"
 
     @staticmethod
@@ -122,8 +121,8 @@ class Systemd:
 
     def users_main_pid(self, unit: str, account: Account) -> int:
         """Return the main process of a unit of a user's own systemd; 0 where there is none, or where that systemd cannot be asked."""
-        environ = {**self._machine.environ, "XDG_RUNTIME_DIR": f"/run/user/{account.uid}"}
-        answer = dataclasses.replace(self._machine, environ=environ).run(
+        environ = {**self.machine.environ, "XDG_RUNTIME_DIR": f"/run/user/{account.uid}"}
+        answer = dataclasses.replace(self.machine, environ=environ).run(
             [self._systemctl, "--user", "show", unit, "--property=MainPID", "--value"], _ASK_LIMIT_S, account
         )
         said = answer.output.strip()
@@ -138,26 +137,8 @@ class Systemd:
         """
         self._do([verb, *names], _ACT_LIMIT_S)
 
-    def verify(self, unit: str) -> list[str]:
-        """Return what C(systemd-analyze verify) complains of; empty where it is not installed."""
-        path = self._machine.find_command("systemd-analyze")
-        if path is None:
-            return []
-        answer = self._machine.run([path, "verify", "--man=no", unit], _ASK_LIMIT_S * 3)
-        return [line.strip() for line in answer.output.splitlines() if line.strip()]
-
-    def last_logs(self, unit: str, lines: int = 20) -> list[str]:
-        """Return the last lines of a unit's log; empty where they cannot be had."""
-        path = self._machine.find_command("journalctl")
-        if path is None:
-            return []
-        answer = self._machine.run(
-            [path, "--unit", unit, f"--lines={lines}", "--no-pager", "--output=cat"], _ASK_LIMIT_S
-        )
-        return [line[:300] for line in answer.output.splitlines()] if answer.code == 0 else []
-
     def _do(self, words: list[str], limit: float) -> str:
-        answer = self._machine.run([self._systemctl, "--no-pager", "--no-ask-password", *words], limit)
+        answer = self.machine.run([self._systemctl, "--no-pager", "--no-ask-password", *words], limit)
         if answer.code == 0:
             return answer.output
         raise self._failure(words, answer)

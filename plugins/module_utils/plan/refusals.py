@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """What stands against a set-up as far as facts and settings tell it, before anything is changed, a package included."""
@@ -259,12 +258,6 @@ def missing_libraries(host: Host, settings: Settings, choice: Choice, more: Sequ
     wanted = [*more, *(["docker"] if choice.provider in MANAGED else [])]
     wanted += ["jmespath"] if settings["endpoint_expect"] and choice.role == "endpoint" else []
     return [one for one in dict.fromkeys(wanted) if not host["python"]["libraries"].get(one)]
-
-
-def package_names(host: Host, libraries: Iterable[str]) -> list[str]:
-    """Return how the package manager of the host calls Python libraries."""
-    prefix = {"pacman": "python-", "apk": "py3-"}.get(host["package_manager"] or "", "python3-")
-    return [prefix + one for one in libraries]
 
 
 def refuse_libraries(host: Host, missing: Sequence[str]) -> list[Failure]:

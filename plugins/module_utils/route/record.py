@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """The route record, what status, switch, report, drift and uninstall read, and the note of a change of the route that is under way.
@@ -15,7 +14,6 @@ The last failure of the host is kept beside them until a later run ends well: wh
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from dataclasses import dataclass, field
@@ -121,11 +119,6 @@ def read_record(path: str) -> dict[str, Any] | None:
     if "schema" not in content or not all(isinstance(content.get(field), str) for field in _TEXT_FIELDS):
         raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
     return {**{field: content.get(field) for field in FIELDS}, "way": content.get("way") or ROUTE}
-
-
-def render(route: dict[str, Any]) -> str:
-    """Return the text of the record: the fields in their order, one a line, with a final newline."""
-    return json.dumps({"schema": SCHEMA, **{field: route.get(field) for field in FIELDS}}, indent=2) + "\n"
 
 
 def permissions_are_right(path: str, uid: int) -> bool:

@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """The route record, the note of a change and the last failure beside it: written or removed, and what became of the record."""
@@ -17,14 +16,15 @@ from ..failure import Failure
 from ..host.machine import Account, working_on
 from ..host.replace import replace_file
 from .record import (
+    FIELDS,
     MESSAGE_LIMIT,
+    SCHEMA,
     Note,
     is_state_directory,
     note_path,
     permissions_are_right,
     read_note,
     read_record,
-    render,
 )
 
 
@@ -39,6 +39,11 @@ def close_directory(directory: Path) -> None:
             os.fchmod(handle, 0o700)
     finally:
         os.close(handle)
+
+
+def render(route: dict[str, Any]) -> str:
+    """Return the text of the record: the fields in their order, one a line, with a final newline."""
+    return json.dumps({"schema": SCHEMA, **{field: route.get(field) for field in FIELDS}}, indent=2) + "\n"
 
 
 def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1) -> None:

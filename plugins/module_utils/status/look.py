@@ -1,5 +1,4 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
-# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
 """All checks of a host's route: what inference_status and a collector look at."""
@@ -19,7 +18,6 @@ from ..route.record import read_record
 from .check import (
     HEALTHY,
     NOT_CONFIGURED,
-    NOT_PROBED,
     UNHEALTHY,
     Check,
     check_exposure,
@@ -85,11 +83,3 @@ def look_at_route(
         if access.wanted:
             checks += check_gateway(machine, account, route, access.wanted, access.timeout)
     return route, checks
-
-
-def is_healthy(checks: list[Check]) -> bool:
-    """Tell whether no check found anything wrong.
-
-    The completion is left out only where the server's own check failed, and the sandboxes where nobody asked for any.
-    """
-    return all(check.state in (HEALTHY, NOT_PROBED) for check in checks)

@@ -21,8 +21,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     find_account,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import check_ports
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import render
 
 PORTS = [11434, 11435, 8000, 8080]
 

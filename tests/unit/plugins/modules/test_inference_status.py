@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.record import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import render
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import look
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_status
 

@@ -62,7 +62,7 @@ def test_the_umask_makes_no_difference(path: Path) -> None:
 
 
 def test_the_text_is_for_people_too(path: Path) -> None:
-    text = record.render({**ROUTE, "api_key": "s3cret"})
+    text = write.render({**ROUTE, "api_key": "s3cret"})
     assert text.endswith("}\n")
     assert list(json.loads(text)) == ["schema", *record.FIELDS]
     assert "s3cret" not in text, "only the fields of the contract are written"
