@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What C(nemoclaw_profile) means: the page to the letter, or what NemoClaw does by now. Only what nobody set follows from it."""
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.run import LINE_LIMIT, cause_of, text_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Event, events

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The Docker engine through its SDK: the calls that a managed container needs, what their errors mean, and its host.
 
 Works with docker-py 5.0.3 (Debian 12) to 7.2.0 (toolchain.md, section 3). The library is imported on use, so that a module

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """A managed container: from what is there to what is wanted, without losing a server that works.
 
 How to use it (vllm/lifecycle.py is the example; a Job runs what changes something, so that a play can watch it)::

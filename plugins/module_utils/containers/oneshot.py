@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """A container that does one thing and ends, such as a download. It lies with the engine, so any call may go on watching it."""
 
 from __future__ import annotations

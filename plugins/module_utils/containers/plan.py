@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What there is of a managed container, the step to what is wanted, and what has to hold before it. Looks only; managed.py acts."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Whether a server in a container is ready, by its state, its log and its HTTP together; and why one ended.
 
 A play may look, go away and look again: when the container started, what it wrote and when, and how often the engine restarted it are

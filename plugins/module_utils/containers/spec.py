@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What a managed container should be, as the engine's API takes it, the labels that say it is ours, and what differs from it."""
 
 from __future__ import annotations

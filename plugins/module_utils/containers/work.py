@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the modules for managed containers have in common: their options, checked, and the work as a job that can be watched."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.sockets import check_ports
+from ..host.ports import check_ports
 from ..jobs.job import Job
 from ..jobs.progress import Report
 

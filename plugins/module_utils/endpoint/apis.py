@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The three APIs: chat completions, which every local server speaks, Responses, and Anthropic's Messages (upstream-facts N25)."""
 
 from __future__ import annotations

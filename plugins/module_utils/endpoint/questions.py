@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the ladder asks: small questions, one that looks like an agent's, and whether the model can read all of that.
 
 Minimal tool probes pass on models that leak under a real prompt (NemoClaw #2733, #2731): so the last question carries

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The probes with tools: whether an answer is a call that an agent can act on, and what to do where it is none.
 
 A call that came, but wrongly, is the work of the server's parser: the remedy is never another model.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The whole validation of one endpoint, from its URL to the choice of the API, probe by probe.
 
 models -> warm-up -> completion -> streaming -> tool call -> tool call, streamed -> second turn -> context size

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Fetch a large file: by HTTP with resume and a watchdog for silence, or from the host's own disk; its checksum is proved."""
 
 from __future__ import annotations

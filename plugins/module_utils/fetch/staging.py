@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Put new programs in the place of old ones by renaming, with the old ones kept until the new ones are proved."""
 
 from __future__ import annotations

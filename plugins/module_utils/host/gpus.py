@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The host's NVIDIA GPUs and its memory: what nvidia-smi says, which GPUs to trust, how much memory there is (upstream-facts N2)."""
 
 from __future__ import annotations

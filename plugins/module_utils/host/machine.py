@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The host as everything here sees it: whose it is, programs that run on it, files that others may touch as well.
 
 What lies in a folder of a user is written and read with that

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Packages of the distribution: the one way to install one.
 
 Hosts as they are: package lists that are absent or weeks old, a source of somebody else's that cannot be asked, and a lock that

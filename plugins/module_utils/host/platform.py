@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What kind of host this is: firmware names, kernel release, distribution, and what a Linux inside Windows is. Rules of upstream-facts N1.
 
 Nothing here decides how sandboxes reach a server: a name that the WSL shell resolves says nothing about containers, and the

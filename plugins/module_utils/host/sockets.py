@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Who listens on a TCP port, by the kernel's own tables, who can reach that, and who may be sent a key there.
 
 Trusted is who could take the key anyway, or is no person: root, the account whose set-up this is, and the accounts of services.
@@ -53,22 +53,6 @@ class Listener(NamedTuple):
     scope: str
     uid: int
     inode: int
-
-
-def check_ports(ports: Iterable[int]) -> None:
-    """Refuse what cannot be a TCP port.
-
-    Raises:
-        Failure: C(port_invalid), naming the value.
-
-    """
-    for port in ports:
-        if not 1 <= port <= 65_535:
-            raise Failure(
-                "port_invalid",
-                f"Asked to look at the port {port}, but TCP ports are numbered 1 to 65535. Correct the option.",
-                port=port,
-            )
 
 
 def parse_table(text: str | None) -> list[Listener]:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Work that outlives the module call which started it, so that the next calls can tell how far it is.
 
 The kernel lets go of a lock when its holder is gone, whatever ended it. So a dead worker, a reboot, and another process that

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What a release of NemoClaw can, for the modules that change what it has (upstream-facts N39, N40; decision 0028)."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The backend for NemoClaw: it makes its gateway and the sandbox where it has none, and has to be told of each change.
 
 All else is as with OpenShell alone, on NemoClaw's gateway. But for two things: onboarding writes the provider in use, whose key nobody can

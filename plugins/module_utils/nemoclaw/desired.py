@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What NemoClaw is told: a proved route in the words of its wizard, and the gateway whose route comes back where a run fails.
 
 Whatever serves, NemoClaw is told of an endpoint: the URL, the key and the model that were proved. Its own choices for Ollama, vLLM

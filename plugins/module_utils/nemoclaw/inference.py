@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """NemoClaw told of another model, provider or API, for a sandbox that it has: C(nemoclaw inference set).
 
 It routes the gateway there, corrects the agent's settings in the sandbox, and its own records, so that its status and its repair of

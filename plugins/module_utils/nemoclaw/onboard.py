@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """A sandbox of NemoClaw's own: made by C(nemoclaw onboard --non-interactive) where there is none, left alone where there is."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What NemoClaw has recorded of its sandboxes, and by which provider that routes a sandbox (upstream-facts N37, N39, N40; decision 0028).
 
 The file is read and not C(nemoclaw list), which takes in what it finds on the gateway and so writes. An entry that a failed onboarding

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """NemoClaw run for minutes, its words read as they come, stopped where it falls silent; why it ended (upstream-facts N41)."""
 
 from __future__ import annotations

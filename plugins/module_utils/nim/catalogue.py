@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Which NIM a host runs: the models that fit its GPUs, the one that was asked for, or the largest (the page, "NVIDIA NIM").
 
 Source: upstream-facts N30, its later values; C(memory_mib) is upstream's least. C(weights_bytes) is what the smallest format

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is wanted of a NIM, which model that means, what its container should be, and how to tell how far it is (upstream-facts N33)."""
 
 from __future__ import annotations

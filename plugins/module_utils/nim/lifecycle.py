@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Bring a NIM into the state that is wanted: checked, pulled, started, waited for, stopped, gone.
 
 Never a cloud in its place (decision 0021, D6).

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What ollama_install is asked for, and the archives of releases: where they lie, what they are packed with, what is unpacked."""
 
 from __future__ import annotations

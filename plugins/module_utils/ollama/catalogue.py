@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Models before they are on a host: which fits when none was named, and how much one weighs by its registry (upstream-facts N13)."""
 
 from __future__ import annotations

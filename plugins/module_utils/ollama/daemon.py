@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The native API of an Ollama daemon: one question with a limit, a stream of progress, and which models it has."""
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..clock import Deadline
@@ -24,7 +23,6 @@ CONNECT_LIMIT = 3.0
 QUESTION_LIMIT = 5.0
 # /api/show carries the model's licences and template: tens of kB. /api/tags has 400 bytes a model.
 BODY_LIMIT = 8 * 1024 * 1024
-_LINE_LIMIT = 65_536
 
 
 class Address(NamedTuple):
@@ -88,9 +86,9 @@ class Daemon:
         """
         limit = limit or self.limit
         deadline = Deadline(limit)
-        connection = self._connect(limit)
+        connection = self.connect(limit)
         try:
-            response = self._send(connection, method, path, body)
+            response = self.send(connection, method, path, body)
             content = bytearray()
             while chunk := response.read1(65_536):
                 content += chunk
@@ -101,7 +99,7 @@ class Daemon:
             if len(content) < (count_of(response.headers.get("Content-Length")) or 0):
                 raise http.client.IncompleteRead(bytes(content))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._failure(error, f"{method} {path}", limit) from error
+            raise self.failure(error, f"{method} {path}", limit) from error
         finally:
             connection.close()
         try:
@@ -110,29 +108,13 @@ class Daemon:
             value = None
         return Answer(response.status, value, _error_of(value), quote(response.headers.get("Server", ""), "", 60))
 
-    def follow(self, path: str, body: Any, silence: float) -> Iterator[dict[str, Any]]:
-        """POST, and yield the JSON object of each line as it comes (NDJSON).
-
-        Args:
-            path: Path of the URL.
-            body: Sent as JSON.
-            silence: Seconds without a byte after which we hang up.
+    def connect(self, limit: float) -> http.client.HTTPConnection:
+        """Return a connection whose reads may take that long.
 
         Raises:
-            Failure: As ask(); C(ollama_timeout) for silence.
+            Failure: C(ollama_not_running), C(ollama_unreachable).
 
         """
-        connection = self._connect(silence)
-        try:
-            response = self._send(connection, "POST", path, body)
-            while line := response.readline(_LINE_LIMIT):
-                yield object_of(parse_json(line))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._failure(error, f"POST {path}", silence) from error
-        finally:
-            connection.close()
-
-    def _connect(self, limit: float) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(
             self.address.host, self.address.port, timeout=min(CONNECT_LIMIT, max(limit, 0.05))
         )
@@ -140,17 +122,18 @@ class Daemon:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise self._failure(error, None, limit) from error
+            raise self.failure(error, None, limit) from error
         connection.sock.settimeout(max(limit, 0.05))
         return connection
 
     @staticmethod
-    def _send(connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
+    def send(connection: http.client.HTTPConnection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
+        """Ask over a connection, and return the answer as it begins."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         return connection.getresponse()
 
-    def _failure(self, error: Exception, request: str | None, limit: float) -> Failure:
+    def failure(self, error: Exception, request: str | None, limit: float) -> Failure:
         """Return what an error of the connection means; C(request) is None where there was none yet."""
         if isinstance(error, ConnectionRefusedError):
             return Failure(

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What there is of Ollama on a host: the program, the daemon, who listens, which models it has and which are loaded."""
 
 from __future__ import annotations

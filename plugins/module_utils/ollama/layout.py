@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Where an installation of Ollama lies below its prefix, and what it says of itself: its manifest, and the version kept beside it.
 
 The manifest lies in the library folder, which every installer of Ollama replaces as a whole: what somebody else installs has none. A copy

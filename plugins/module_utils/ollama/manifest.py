@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The manifest of an installation of Ollama, and its copy, written; layout.py says where they lie and reads them."""
 
 from __future__ import annotations

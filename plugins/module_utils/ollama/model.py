@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is to be done for a model of a daemon: there, in memory, out of memory, gone. Looks only; model_work.py acts."""
 
 from __future__ import annotations

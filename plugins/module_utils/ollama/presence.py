@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The daemons on a port: who holds it, as which process, of which unit, with which environment, and whether one is open to the network."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Run Ollama on loopback and nowhere else, supervised where systemd is, and prove it by the kernel's socket tables."""
 
 from __future__ import annotations

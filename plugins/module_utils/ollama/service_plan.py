@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is to be done for Ollama to run on loopback, as a service or a process, and with which context. Looks only; service.py acts.
 
 Ollama cuts a prompt that is longer than its context, says so in its log alone, and takes 4096 tokens where there is no large GPU: a model

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Ollama's user and its unit, as Ollama's own installer makes them, and how all that an installation put in place is taken away."""
 
 from __future__ import annotations

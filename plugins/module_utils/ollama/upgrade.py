@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The upgrade of an Ollama, by its archives or by Ollama's own installer, and the way back to the previous one.
 
 What an installation replaces is kept beside it: for as long as it runs, or until its caller has proved more than it can. A run may be

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """A route by OpenShell 0.1: what a gateway has of it, and what has to be done (decision 0034; attached_route.py does it)."""
 
 from __future__ import annotations

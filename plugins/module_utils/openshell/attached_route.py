@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The backend for OpenShell 0.1: a provider of a profile of its own, attached to one sandbox (decisions 0022, 0027 and 0034).
 
 Nobody can read the key of a provider. So where one is attached already, what is new is attached beside it under a name of its own

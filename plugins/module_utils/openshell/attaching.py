@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Attaching a provider to a sandbox of OpenShell 0.1, and taking it away again (attachment.py compares)."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The way of OpenShell 0.1: a profile of the server, a provider of that profile with its key, attached to a sandbox (decision 0027).
 
 Here it is looked at and compared; attaching.py does it.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is changed on a gateway, each only where it differs: a provider, the route, a sandbox that is waited for.
 
 C(sandbox create) waits by itself and then opens a session in the sandbox, so its exit status says little: a sandbox that is

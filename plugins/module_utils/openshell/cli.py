@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """OpenShell's command line: found for a user, its release checked, called, its errors explained (upstream-facts O1, O2, O13).
 
 Why the CLI and not the SDK: docs/decisions/0011-openshell-cli.md.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The backends of the sandboxes' route (decision 0022), and that for OpenShell before 0.1: one route for all sandboxes of a gateway.
 
 A backend, in this order: look, plan; where there is something to do: stage, route, prove, adopt; then the route is recorded, then commit.

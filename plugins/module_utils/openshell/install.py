@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Install OpenShell from the archives of a release: what there is, what is fetched, and the swap.
 
 Names and kinds are those of the release page (upstream-facts O9); NemoClaw's installer takes the same three.

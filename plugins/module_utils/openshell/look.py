@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What a gateway has: its route, its providers, its sandboxes, whether one can become ready (upstream-facts O5 to O7). Looks only."""
 
 from __future__ import annotations

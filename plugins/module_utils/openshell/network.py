@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The networks of the host's Docker, and the address by which a sandbox on one reaches the host (upstream-facts O8).
 
 It calls the docker command, which every host with the docker driver has, and needs no Python library.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Whether a sandbox could reach a port of this host: found out by a container on the sandboxes' own network.
 
 Three outcomes (the page, Authenticated Reverse Proxy; upstream-facts N22): C(reachable); C(blocked), on which nothing may be

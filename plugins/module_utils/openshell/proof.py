@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The end proof: what the agent will do, done from where it will do it (upstream-facts P7; NemoClaw #3625).
 
 The gateway gives the command to C(/bin/bash -lc) in the sandbox, as the agent's user and with the agent's environment: its

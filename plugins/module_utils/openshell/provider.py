@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The provider that is wanted: checked, and compared with the one there and with what that was last given.
 
 What was given is known by its keyed hash, since the gateway shows no value again: one JSON file per user, mode 0600. An entry holds

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The sandboxes' route: what is wanted, what a gateway has, and what has to be done (upstream-facts O6). Looks only.
 
 Nobody can read the key of a provider. So where the provider in use has to change, what is new gets a provider of its own beside it

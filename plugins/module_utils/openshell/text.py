@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the CLI prints, in shapes that code can use (upstream-facts O4 to O6).
 
 Colours come even into a pipe, errors are wrapped at 80 columns beside a gutter, and several errors exit with 0.

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The sandbox of OpenShell 0.1: whether it has the server attached, compared by the functions that the role's module decides with."""
 
 from __future__ import annotations

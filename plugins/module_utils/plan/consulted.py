@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the controller adds to a plan: what stands against a managed vLLM or a NIM, and steps by what other modules say in check mode.
 
 The controller asks it, with the facts that the host returned: the catalogues need not travel, and a bare host has no Docker SDK by which

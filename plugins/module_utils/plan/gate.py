@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The auth proxy, compared by the functions that its role decides with: packages, account, token, configuration, unit, answers."""
 
 from __future__ import annotations

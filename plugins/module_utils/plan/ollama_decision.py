@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the role ollama does on a host, decided before it does anything. Pure functions, which the plan compares by as well."""
 
 from __future__ import annotations

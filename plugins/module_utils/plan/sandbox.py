@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The sandboxes: whether OpenShell and NemoClaw have them on the route, compared by the functions that the role's modules decide with."""
 
 from __future__ import annotations

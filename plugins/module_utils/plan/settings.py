@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The settings that decide what is done on a host: what each may hold, and all of them for the plan.
 
 The roles' defaults read the same ones by the lookup plugin C(setting), for those who use one role alone; tests/unit compares the two. Here

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Where the settings come from: what inventory and environment say, read on the controller alone; a name that nothing reads is refused.
 
 The variable of the inventory wins, then the environment of the controller, then the default. The lookup plugin C(setting) and the plan read

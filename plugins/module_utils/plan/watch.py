@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The watch, compared by the functions that its module decides with: the program, settings, units, the link for the node exporter."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the auth proxy of a host is to be: its settings, what is wrong with them, its files, and what of its parts is there.
 
 The plan compares by these texts and the module proxy_gate writes them: there is no second opinion (decisions 0008, 0019, 0023).

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The auth proxy of a host as it is: who holds its ports, is it as it has to be, does it serve, and can nobody get past it?"""
 
 from __future__ import annotations

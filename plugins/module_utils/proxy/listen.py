@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What C(bridge) among the addresses of the auth proxy stands for on a host: its own address where sandboxes come from."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What makes way for the auth proxy: NemoClaw's own proxy is stopped, an Ollama that is open to the network goes back to loopback.
 
 The Node proxy is a detached process of the user, C(node .../ollama-auth-proxy.js), with its number in

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Ask an auth proxy what it is, and who holds its port: ours, NemoClaw's, somebody else's, open, or before a dead backend.
 
 NemoClaw reads any answer but 401 as good (upstream-facts N21) and once took a 502 for a wrong token (NemoClaw #2553).

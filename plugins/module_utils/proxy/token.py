@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The one token of a host that opens its gate: kept in NemoClaw's own file, in NemoClaw's own format.
 
 24 random bytes as 48 lowercase hexadecimal digits and a newline, mode 0600, in a folder with mode 0700 (page,

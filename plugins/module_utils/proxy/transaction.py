@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The auth proxy as one transaction: write, reload or restart, prove, and keep it; or put back what was there.
 
 What the two files held before is kept in a file of its own until the new ones are proved (decision 0023). So a run that is killed

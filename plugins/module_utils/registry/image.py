@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What a registry answers: is the key or the login right, is the image there, for which CPUs, and how much would be downloaded.
 
 The engine asks, not we, because its mirrors, its web proxy and its trusted certificates decide about the pull. Nothing is

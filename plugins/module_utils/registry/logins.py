@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Whether a user is logged in to a registry, and with what: Docker's configuration and its credential helpers.
 
 Upstream looks at ~/.docker/config.json alone and never asks a helper (upstream-facts N32). Here a helper is run, with a limit

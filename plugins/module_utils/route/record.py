@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The route record, what status, switch, report, drift and uninstall read, and the note of a change of the route that is under way.
 
 One JSON object per host, C(~/.nemoclaw/local-inference.json), mode 0600, written atomically; never a secret in it

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The route: what server C(inference.local) reaches, and through what (page; upstream-facts N35; decision 0021, D1, D8)."""
 
 from __future__ import annotations

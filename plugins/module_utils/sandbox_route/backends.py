@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Which backend routes the sandboxes of a host: NemoClaw, OpenShell, or none. And what is done by it beside a change of the route."""
 
 from __future__ import annotations

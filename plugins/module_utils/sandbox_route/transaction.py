@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The change of a route as one transaction (decision 0022).
 
 look -> plan -> path -> stage -> route -> prove -> adopt -> record -> commit; what fails up to the record restores the previous route. Until

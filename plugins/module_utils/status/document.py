@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The document of a host: what a collector found there, in one JSON object of at most 64 KiB (docs/host-document.schema.json).
 
 Fields are taken by name, so that what a later release adds to a plan or to the facts is not in it before somebody decides so. What comes

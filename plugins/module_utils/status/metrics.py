@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What Prometheus is told of a host, by the host itself and by the controller: names, samples, and the text format.
 
   METRICS              every name, with what C(HELP) and C(TYPE) say of it; dashboards and alert rules use these names

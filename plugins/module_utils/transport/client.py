@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """One HTTP exchange with limits that hold whatever the server does: a model server, its events, or a service of this host."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What goes wrong between us and a server, said so that the reader knows what to do, and what another try can help.
 
 Every code here is in docs/failure-codes.md.

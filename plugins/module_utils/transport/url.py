@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Base URLs, one written form for each server, and addresses: private ones are what we are for, a cloud's metadata never.
 
 Rules: upstream-facts N23, with the later character rules.

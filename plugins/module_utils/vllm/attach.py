@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Whether what listens on vLLM's port is vLLM, and what it serves (the page: detected on localhost:8000; upstream-facts N26)."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Which model a managed vLLM serves, with which flags, out of which image (the page, "Override the Managed-vLLM Model").
 
 Sources: the page's tables of profiles and slugs; flags, lengths, sizes and digests of upstream-facts N27 and N28. Where

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The managed vLLM of a host as it is wanted: the options, what follows from them and from the host, and its two containers."""
 
 from __future__ import annotations

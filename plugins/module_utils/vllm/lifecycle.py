@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Bring the managed vLLM of a host into the state that is wanted: checked, served, stopped, gone."""
 
 from __future__ import annotations

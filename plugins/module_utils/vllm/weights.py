@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The weights of a model in a Hugging Face cache: whether they are all there, how much is there, and how to remove them."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The program of the watch: C(python3 watch.pyz run), by the timer of systemd or by cron, and C(status) for people.
 
 It is packed from the collection's own code, so that it sees what inference_status sees, and needs Python's standard library alone.

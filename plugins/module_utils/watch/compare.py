@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What of the watch on a host differs from what is wanted, and what a host needs for it. Looks only; install.py acts."""
 
 from __future__ import annotations

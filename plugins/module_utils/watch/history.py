@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What the watch keeps from one run to the next: the last result, and a history that stays small.
 
 No secret is in them, but addresses of servers are: they are closed as the route record is. The metrics are for others to read.

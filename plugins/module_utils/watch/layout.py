@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The parts of the watch on a host: what they are called, where they lie, its settings and its units.
 
 The plan compares by these texts and the module inference_watch writes them: there is no second opinion (decision 0033).

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """One run of the watch: the cheap look at each time, the question to the model where it is due, and what follows from both."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """Have Ollama on Windows run, bound as wanted and answering, without touching what is right (page, WSL with Windows-Host Ollama)."""
 
 from __future__ import annotations

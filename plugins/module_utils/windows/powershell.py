@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The way from WSL to PowerShell on Windows, and what can be done there to Ollama, each one call."""
 
 from __future__ import annotations

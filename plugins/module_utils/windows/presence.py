@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is on Windows, in types of ours, and what OLLAMA_HOST was there before us (page, WSL with Windows-Host Ollama).
 
 C(~/.nemoclaw/windows-ollama.json), mode 0600, written in one step, before Windows is changed. In WSL and not on Windows,

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """What is wanted of Ollama on Windows, and what is refused before anything there is changed, or only said."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..fetch.download import Source, parse_source
-from ..host.sockets import check_ports
+from ..host.ports import check_ports
 from ..ollama.address import parse_address
 from ..ollama.archive import check_version
 from ..ollama.daemon import Address

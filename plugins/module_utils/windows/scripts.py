@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# PRIVATE to this collection: may change in any release.
+# PRIVATE to this collection.
 """The scripts that run on Windows: look, set the variable, stop, start, install, and what stands around each (upstream-facts N9).
 
 The parameters travel as base64 of JSON in the first line, so that nothing of them is ever read as code. The rest of a script never changes,

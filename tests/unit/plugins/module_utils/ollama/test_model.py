@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import model_work
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import Progress, converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import converge
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
 
 NO_GPU = {"memory_total_mib": 0, "memory_available_mib": None}
 
@@ -247,7 +248,7 @@ def test_pulls_that_fail(double: Any, lines: list[dict[str, Any]], code: str) ->
 def test_an_earlier_download_that_is_still_being_ended(
     double: Any, monkeypatch: pytest.MonkeyPatch, endings: int, code: str | None
 ) -> None:
-    monkeypatch.setattr(model_work, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(pull, "_PAUSE_S", 0.01)
     double.pull, double.endings = [line("success")], endings
     if code:
         assert failing(double, "localhost:1/lab/new:1b", "present", allow_download=True).code == code
