@@ -28,10 +28,10 @@ _HEARTBEAT = re.compile(r"^\W*Still\b")
 _ADVICE = re.compile(
     r"Onboarding did not finish|nemoclaw onboard --resume|Completed steps are skipped|Validation details were omitted|Onboard aborted|"
     r"Stopped host|Released |See more help|Fix options|Suggested fix|Next steps|Run:|Run '|OpenShell inference route update failed|USAGE|"
-    r"Verify the fix worked|Usage:|The sandbox build runs|This operation belongs"
+    r"Verify the fix worked|Usage:|The sandbox build runs|This operation belongs|Retry\b|Try\b|To retry|Re-?run\b|Hint:|Troubleshooting"
 )
-# What it, or OpenShell below it, marks as the cause: a cross, a multiplication sign, or "Error:" behind an angle quotation mark.
-_MARK = re.compile(r"^(?:Error: *)?[\u2717\u00d7] *|^ *\u203a? *Error: *")
+# What it, or what runs below it, marks as the cause: a cross, a multiplication sign, or the word: of OpenShell, Docker's builder and npm.
+_MARK = re.compile(r"^(?:Error: *)?[\u2717\u00d7] *|^ *\u203a? *(?:#\d+ )?(?:Error|ERROR): *|^npm (?:error|ERR!) +")
 _FAILS = re.compile(
     r"\b(?:fail(?:ed|s|ure)?|invalid|cannot|could not|can't|not|no such|refused|denied|unsupported|required|missing|nonexistent|"
     r"unknown|errors?)\b",
@@ -61,9 +61,9 @@ def cause_of(lines: Sequence[str]) -> str:
         while first - 1 in marked:
             first -= 1
         return _until_advice(step[first:])
-    said = [line for line in step if not _ADVICE.match(_bare(line))]
-    failing = [at for at, line in enumerate(said) if _FAILS.search(line)]
-    return _until_advice(said[failing[-1] if failing else -1 :]) or (_bare(lines[-1]) if lines else "nothing")
+    said = [at for at, line in enumerate(step) if not _ADVICE.match(_bare(line))]
+    failing = [at for at in said if _FAILS.search(step[at])]
+    return _until_advice(step[(failing or said or [0])[-1] :]) or (_bare(lines[-1]) if lines else "nothing")
 
 
 def _until_advice(lines: Sequence[str]) -> str:

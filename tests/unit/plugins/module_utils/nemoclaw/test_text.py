@@ -89,6 +89,34 @@ def test_the_cause_of_other_lines(lines: list[str], cause: str) -> None:
     assert cause_of(lines) == cause
 
 
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "  Building sandbox image...|  #12 ERROR: npm ci did not complete|  ------|"
+            "  ERROR: failed to solve: process did not complete successfully: exit code: 1||  Sandbox build failed.||"
+            "  Next steps:|    1. Check your network|    2. nemoclaw onboard --resume",
+            "npm ci did not complete failed to solve: process did not complete successfully: exit code: 1 Sandbox build failed.",
+        ),
+        (
+            "  npm error code EAI_AGAIN|  npm error Exit handler never called!|  Sandbox creation failed.|  Try:  nemoclaw onboard",
+            "code EAI_AGAIN Exit handler never called! Sandbox creation failed.",
+        ),
+        (
+            "  Sandbox 'my-assistant' was created but did not become ready within 180s.|  The orphaned sandbox has been removed.|"
+            "  Retry: nemoclaw onboard",
+            "Sandbox 'my-assistant' was created but did not become ready within 180s. The orphaned sandbox has been removed.",
+        ),
+        (
+            "  Waiting for Docker|  \u2717 Docker is not running.|  Start the docker service.||  Onboarding did not finish. Resume:|  x",
+            "Docker is not running. Start the docker service.",
+        ),
+    ],
+)
+def test_the_cause_of_what_was_not_recorded(said: str, cause: str) -> None:
+    assert cause_of(["  [6/8] Creating sandbox", "  \u2500\u2500\u2500", *said.split("|")]) == cause
+
+
 def test_that_it_still_waits_is_no_news() -> None:
     news = News()
     assert news.are_in(["  Creating sandbox in gateway..."], "")
