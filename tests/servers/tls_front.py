@@ -18,7 +18,8 @@ from pathlib import Path
 class TlsFront(socketserver.ThreadingTCPServer):
     """Accept TLS on a port of 127.0.0.1 (0: a free one) and pass the bytes to and from a plain port there.
 
-    With an authority, clients have to show a certificate of that one, and speak HTTP/2.
+    With an authority, clients have to show a certificate of that one, and speak HTTP/2; who speaks no TLS gets HTTP's 404, as from a real
+    gateway of OpenShell.
     """
 
     allow_reuse_address = True
@@ -30,6 +31,7 @@ class TlsFront(socketserver.ThreadingTCPServer):
         self.plain_port = plain_port
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate, key)
+        self.answers_plain = authority is not None
         if authority:
             self.context.verify_mode = ssl.CERT_REQUIRED
             self.context.load_verify_locations(authority)
@@ -48,6 +50,9 @@ class _Relay(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         # A client that refuses our certificate ends here: that is what such a test wants, and nothing to report.
         with contextlib.suppress(OSError):
+            if self.server.answers_plain and self.request.recv(1, socket.MSG_PEEK) != _HANDSHAKE:
+                _answer_404(self.request)
+                return
             client = self.server.context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
             try:
                 client.do_handshake()
@@ -59,6 +64,37 @@ class _Relay(socketserver.BaseRequestHandler):
     def _relay_from(self, client: ssl.SSLSocket) -> None:
         with client as outside, socket.create_connection(("127.0.0.1", self.server.plain_port)) as inside:
             _relay(outside, inside)
+
+
+# The first byte of TLS.
+_HANDSHAKE = b"\x16"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# Frames of HTTP/2 (RFC 9113, sections 4.1 and 6): HEADERS, SETTINGS and PING; flags: an acknowledgement, or the end of headers and stream.
+_HEADERS, _SETTINGS, _PING = 1, 4, 6
+_ACKNOWLEDGED, _ENDED = 1, 5
+# RFC 7541, appendix A: the entry ":status: 404" of HPACK's static table.
+_STATUS_404 = b"\x8d"
+
+
+def _answer_404(client: socket.socket) -> None:
+    """Answer every request with 404, in HTTP/2 or before."""
+    with client.makefile("rb") as asked:
+        begun = asked.read(len(_PREFACE))
+        if begun != _PREFACE:
+            client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        client.sendall(_frame(_SETTINGS, 0, bytes(4)))
+        while head := asked.read(9):
+            kind, flags, stream = head[3], head[4], head[5:]
+            content = asked.read(int.from_bytes(head[:3], "big"))
+            if kind == _HEADERS:
+                client.sendall(_frame(_HEADERS, _ENDED, stream, _STATUS_404))
+            elif kind in (_SETTINGS, _PING) and not flags & _ACKNOWLEDGED:
+                client.sendall(_frame(kind, _ACKNOWLEDGED, stream, content if kind == _PING else b""))
+
+
+def _frame(kind: int, flags: int, stream: bytes, content: bytes = b"") -> bytes:
+    return len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream + content
 
 
 def _say_farewell(client: ssl.SSLSocket) -> None:
