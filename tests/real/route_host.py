@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,9 +152,12 @@ class Host:
         assert name in self.server.known()["sandboxes"]
 
 
-def register(config: Path, server: openshell_parts.Gateway) -> str:
+def register(config: Path, server: openshell_parts.Gateway, certificates: Path | None = None) -> str:
     """Register the gateway as its user does, in a folder of settings of one's own, which is returned."""
-    (config / "openshell" / "gateways" / GATEWAY).mkdir(parents=True)
+    home = config / "openshell" / "gateways" / GATEWAY
+    home.mkdir(parents=True)
+    if certificates:
+        shutil.copytree(certificates, home / "mtls")
     words = ["gateway", "add", server.endpoint, "--local", "--name", GATEWAY]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(config), "OPENSHELL_NO_BROWSER": "1"}
     subprocess.run([server.cli, *words], env=environment, check=True, capture_output=True, timeout=60)
