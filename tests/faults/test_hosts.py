@@ -21,6 +21,7 @@ from typing import Any
 import idle_ollama
 import lab_host
 import llama_server
+import payloads
 import pytest
 from harness import INTERRUPT, KILL, Table
 
@@ -107,7 +108,7 @@ def broken_off(
 ) -> lab_host.Played:
     """Play a playbook that is broken off at the task with this name or number."""
     settings = {
-        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        **payloads.environment(CALLBACKS),
         "ANSIBLE_CALLBACKS_ENABLED": "break_off",
         "FAULT_STEP": str(step),
     }

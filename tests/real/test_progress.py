@@ -31,6 +31,7 @@ from pathlib import Path
 
 import model_registry
 import ollama_server
+import payloads
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
 
@@ -131,6 +132,7 @@ class Controller:
             "ANSIBLE_STDOUT_CALLBACK": callback,
             "NO_COLOR": "1",
             "TERM": "xterm",
+            **payloads.environment(),
             **settings,
         }
         command = [str(self.bin / "ansible-playbook"), "-i", hosts, *self.connection, str(self.folder / "play.yml")]

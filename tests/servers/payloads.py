@@ -35,9 +35,9 @@ def folder(cache: Path, plugins: Path) -> Path:
     return found
 
 
-def environment(shared: str | None = None) -> dict[str, str]:
-    """Return what makes ansible-playbook use the folder, by default that of this process; nothing where there is none."""
-    shared = shared or os.environ.get("SHARED_PAYLOADS")
-    if not shared:
-        return {}
-    return {"ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS), "SHARED_PAYLOADS": shared}
+def environment(*callbacks: Path, shared: str = "") -> dict[str, str]:
+    """Return what makes ansible-playbook use the folder, by default that of this process; callbacks: folders of others that it gets."""
+    shared = shared or os.environ.get("SHARED_PAYLOADS", "")
+    folders = [*callbacks, *([CALLBACKS] if shared else [])]
+    found = {"ANSIBLE_CALLBACK_PLUGINS": ":".join(map(str, folders))} if folders else {}
+    return {**found, "SHARED_PAYLOADS": shared} if shared else found

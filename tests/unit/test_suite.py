@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 import payloads
-from suite import cpu, paths, scheduler, venvs
+from suite import cpu, paths, pytests, scheduler, venvs
 from suite.model import Counts, Outcome, Stage, StageSkipped
 from suite.run import Run
 from suite.stages import STAGES, chosen
@@ -140,6 +140,22 @@ def test_the_table_says_what_went_over() -> None:
     assert lines[1].split()[1:4] == ["61", "60", "7"]
 
 
+@pytest.mark.parametrize(
+    ("usual", "file"),
+    [
+        (["tests/real/test_a.py", "tests/real/test_b.py"], "tests/real/test_a.py"),
+        (["tests/unit"], "tests/unit/x/test_a.py"),
+        (["tests/real", "--ignore-glob", "*/test_b.py"], "tests/real/test_a.py"),
+    ],
+)
+def test_a_file_is_taken_from_where_the_stage_has_its_own(tmp_path: Path, usual: list[object], file: str) -> None:
+    for place in ("tests/unit/x", "tests/real"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "test_a.py").touch()
+    with (tmp_path / "log").open("w") as log:
+        assert pytests._selected(Run("x", log, "test_a.py::test_it"), tmp_path, usual) == [f"{file}::test_it"]
+
+
 def test_what_is_packed_of_modules_is_kept_for_the_same_sources_alone(tmp_path: Path) -> None:
     plugins, cache = tmp_path / "plugins", tmp_path / "cache"
     (plugins / "modules").mkdir(parents=True)
@@ -154,7 +170,10 @@ def test_what_is_packed_of_modules_is_kept_for_the_same_sources_alone(tmp_path: 
     os.utime(before, (0, 0))
     payloads.folder(cache, plugins)
     assert (before.exists(), changed.exists()) == (False, True)
-    assert payloads.environment(str(changed))["SHARED_PAYLOADS"] == str(changed)
+    assert payloads.environment(tmp_path, shared=str(changed)) == {
+        "ANSIBLE_CALLBACK_PLUGINS": f"{tmp_path}:{payloads.CALLBACKS}",
+        "SHARED_PAYLOADS": str(changed),
+    }
 
 
 def test_an_environment_is_removed_when_nobody_has_used_it_for_long(

@@ -25,7 +25,7 @@ def shared_payloads(plugins: Path) -> dict[str, str]:
     """Return what makes plays share what Ansible packs of these plugins' modules."""
     import payloads
 
-    return payloads.environment(str(payloads.folder(paths.PAYLOADS, plugins)))
+    return payloads.environment(shared=str(payloads.folder(paths.PAYLOADS, plugins)))
 
 
 @dataclass(frozen=True)
