@@ -11,7 +11,6 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.plan.make import make_plan
-from ..module_utils.plan.prove import ask_route
 from ..module_utils.plan.settings import read
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -56,6 +55,9 @@ def main() -> None:
             watch=params["watch"],
         )
         if params["collect"]:
+            # Here, because a module is compiled anew on each call: a host that is refused is asked nothing.
+            from ..module_utils.plan.prove import ask_route
+
             plan["asked"] = ask_route(machine, account, settings, plan)
     except Failure as failure:
         fail(module, failure)

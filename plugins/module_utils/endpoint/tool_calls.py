@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..failure import Failure
 from ..transport.credentials import quote
@@ -20,9 +20,10 @@ from ..untrusted import parse_json
 from . import questions
 from .conversation import Conversation
 from .dialect import Answer, Dialect, Question, Tool, ToolCall, Turn
-from .leaks import Leak, find_leak
-from .leaks import remedy as remedy_of_leak
 from .report import ABSENT, LEAKED, MALFORMED, PASSED, STRUCTURED, UNSUPPORTED, WARNED, Probe, Report
+
+if TYPE_CHECKING:
+    from .leaks import Leak
 
 # How servers say that they have no tools for this model: Ollama, vLLM, llama.cpp, SGLang and LM Studio.
 _NO_TOOLS = re.compile(
@@ -66,6 +67,9 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
         if fault:
             return Verdict(MALFORMED, fault)
         return Verdict(STRUCTURED, f"structured call to {', '.join(str(call.name) for call in answer.tool_calls)}")
+    # Here and below: a module is compiled anew on each call, and a server that calls tools as it should needs none of this.
+    from .leaks import find_leak
+
     for where, text in (("text", answer.content), ("reasoning", answer.thoughts)):
         leak = find_leak(text, question.tools)
         if leak:
@@ -227,6 +231,8 @@ def remedy_of_second_turn(what: str, verdict: Verdict | None, model: str) -> str
 def remedy(verdict: Verdict, streamed: bool, model: str = "") -> str:
     """Return what to do about a verdict; C(streamed): the unstreamed call was right."""
     if verdict.leak is not None:
+        from .leaks import remedy as remedy_of_leak
+
         leading = "An agent would show this text instead of running the tool. "
         return leading + remedy_of_leak(verdict.leak, streamed, model)
     return _STREAM_REMEDY if streamed else _REMEDIES[verdict.kind]
