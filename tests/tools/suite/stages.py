@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ansible_test, bare, checks, coverage, docker, engines, homes, molecule, packaging, pytests
+from . import ansible_test, bare, checks, coverage, docker, engines, homes, molecule, packaging, pytests, readers
 from .model import Stage
 
 _SCENARIO, _TARGET, _EXPRESSION = "a scenario", "a target", "a file, or an expression as `pytest -k` takes it"
@@ -99,6 +99,7 @@ STAGES = (
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest, budget=120),
     Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=90),
     Stage("docs", "documentation, changelog, README tables", checks.docs, budget=45),
+    Stage("readers", "what promtool and ARA make of metrics, rules and a plan", readers.readers, budget=60),
     Stage(
         "galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",), budget=90
     ),

@@ -22,11 +22,12 @@ _PYTHONS = {
     # The unit tests alone, on the newest Python, and with the oldest core.
     "units-newest": ("3.13", "3.12"),
     "units-oldest": ("3.11", "3.12"),
+    "ara": ("3.12", "3.13", "3.11"),
     # Python 3.12 lacks what this SDK imports (distutils).
     "docker-oldest": ("3.11", "3.10", "3.9"),
 }
-# Those that pin everything themselves, since they are older than what the others share.
-_UNCONSTRAINED = ("docker-oldest",)
+# Those that pin everything themselves, since they are older than what the others share, or share nothing.
+_UNCONSTRAINED = ("docker-oldest", "ara")
 # Several checkouts may share the folder (a link, or a cache that CI keeps), each with recipes of its own: an environment is removed
 # only when nobody has asked for it that long.
 _UNUSED_SECONDS = 14 * 24 * 3600.0
