@@ -43,7 +43,7 @@ RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 # Seconds for everything; what is left once the host is set up is shared by the two comparisons.
 LIMIT_S = float(os.environ.get("BENCH_LIMIT", "290"))
 STARTED = time.monotonic()
-FLEETS = (16, 100)
+FLEETS = tuple(int(number) for number in os.environ.get("BENCH_FLEETS", "16,100").split(","))
 # As ansible.cfg of this repository has it.
 FORKS = 25
 MORE_FORKS = (10, 25, 50)
