@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
                 if seen.get("failed"):
                     silent = "module_stderr" in seen and "failure" not in seen
                     return {**found, "proceed": False, **(explain_silence(seen) if silent else seen)}
-                found.update(last=seen["last"], route=seen["route"])
+                found.update(last=seen["last"], route=seen["route"], auth_proxy=seen["auth_proxy"])
             except AnsibleConnectionFailure as error:
                 failure = made.unreachable_failure(str(error))
         if failure:

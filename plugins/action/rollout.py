@@ -17,7 +17,7 @@ from ..module_utils.failure import Failure
 from ..modules.rollout import ARGUMENT_SPEC
 from ..plugin_utils import rollout_state as states
 from ..plugin_utils.outcome import UNPLANNED, began_with, pick
-from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_names, summary
+from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_drift, refuse_names, summary
 from ..plugin_utils.rollout_waves import read_downloads, read_limit, read_seconds, read_waves
 
 
@@ -34,7 +34,9 @@ class ActionModule(ActionBase):
         _result, options = self.validate_argument_spec(ARGUMENT_SPEC)
         self._playbook = options["playbook"]
         self._begun = began_with(self._playbook)
-        step = {"started": self._start, "judged": self._judge, "ended": self._end}[options["state"]]
+        step = {"started": self._start, "proved": self._prove, "judged": self._judge, "ended": self._end}[
+            options["state"]
+        ]
         try:
             self._soak = read_seconds("rollout_soak", options["soak"])
             self._limit = read_limit(options["max_failures"])
@@ -79,6 +81,10 @@ class ActionModule(ActionBase):
             "stopped": start.state.stopped,
             "lines": start.lines,
         }
+
+    def _prove(self, _path: Path, _options: Mapping[str, Any]) -> dict[str, Any]:
+        refuse_drift(self._task_vars["rollout_proof_plan"])
+        return {"stopped": "", "lines": []}
 
     def _judge(self, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         if self._task.check_mode:

@@ -119,6 +119,10 @@ route:
   description: The recorded route, null where none can be read.
   returned: success
   type: dict
+auth_proxy:
+  description: Whether the host has an auth proxy, which a new token is for.
+  returned: success
+  type: bool
 outcome:
   description:
     - What came of the playbook on this host, from the action plugin.
@@ -149,11 +153,13 @@ failure:
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
+from ..module_utils.proxy.configuration import UNIT_PATH
 from ..module_utils.route.record import last_path, read_last, read_record, record_path
 from ..module_utils.route.write import keep_last
 
@@ -184,7 +190,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         route = read_record(record)
     except Failure:
         route = None  # the status says why
-    return {"last": read_last(path), "route": route}
+    return {"last": read_last(path), "route": route, "auth_proxy": Path(UNIT_PATH).exists()}
 
 
 def main() -> None:

@@ -17,10 +17,11 @@ options:
   state:
     description:
       - V(started) reads what was found on each host, cuts those that are to be changed into O(waves), and takes the lock.
+      - V(proved) fails on each host whose plan of the second proof, registered as C(rollout_proof_plan), finds it other than it was made.
       - V(judged) reads what became of the hosts of the batch, keeps it, and says whether the rollout goes on.
       - V(ended) gives the lock up and sums up.
     type: str
-    choices: [started, judged, ended]
+    choices: [started, proved, judged, ended]
     required: true
   waves:
     description:
@@ -154,7 +155,7 @@ failure:
 """
 
 ARGUMENT_SPEC = {
-    "state": {"type": "str", "choices": ["started", "judged", "ended"], "required": True},
+    "state": {"type": "str", "choices": ["started", "proved", "judged", "ended"], "required": True},
     "waves": {"type": "raw", "default": [1, "10%", "50%", "100%"]},
     "canary": {"type": "list", "elements": "str", "default": []},
     "max_failures": {"type": "raw", "default": 0},

@@ -14,6 +14,7 @@ from typing import Any
 from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils.failure import Failure
+from ..module_utils.plan.steps import NO_DRIFT
 from . import rollout_state as states
 from .outcome import (
     BAD,
@@ -53,6 +54,9 @@ class Start:
 
 def first_outcome(playbook: str, begun: Mapping[str, Any], is_there: bool = True) -> dict[str, Any]:
     """Return what is true of a host by its plan, or by its look before a rotation, before anything is changed."""
+    if begun.get("proceed") and playbook == "rotate_token" and not begun.get("auth_proxy"):
+        one = outcome(playbook, started=begun["started"], ended=begun["started"], route=begun.get("route"))
+        return {**one, "message": "This host has no auth proxy, and so no token of one."}
     if begun.get("proceed"):
         known = begun.get("outcome") or outcome(
             playbook, started=begun["started"], ended=begun["started"], route=begun.get("route")
@@ -91,6 +95,8 @@ def last_outcome(
         return {
             **found,
             "state": "returned",
+            "provider": before["provider"],
+            "model": before["model"],
             "message": f"{failure['message']} The previous route, {previous}, is in force and answers.",
         }
     said = next(
@@ -101,6 +107,26 @@ def last_outcome(
         "message": f"{failure['message']} The previous route, {previous}, could not be restored: {said.rstrip('.')}. "
         "Look at this host before the next run.",
     }
+
+
+def refuse_drift(plan: Mapping[str, Any]) -> None:
+    """Refuse a host that is no longer as its wave made it: whatever changes it, would change the others as well.
+
+    Args:
+        plan: Of the second proof.
+
+    """
+    if plan["steady"]:
+        return
+    found = [one for one in plan["steps"] if one["action"] not in NO_DRIFT]
+    # The record waits for whatever else there is.
+    found = [one for one in found if one["component"] != "route"] or found
+    differs = [one["reason"].split(". ")[0].rstrip(".") for one in found]
+    raise Failure(
+        "host_drifted",
+        f"Proved the host once more, and it is no longer as it was made: {'; '.join(dict.fromkeys(differs))}. "
+        "Look what changes it: a server that ended by itself, a timer, or somebody who works on this host.",
+    )
 
 
 def is_same_route(route: Mapping[str, Any] | None, before: Mapping[str, Any]) -> bool:

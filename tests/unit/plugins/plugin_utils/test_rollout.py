@@ -298,6 +298,36 @@ def test_what_a_plan_or_a_contact_says_of_a_host(begun: Any, is_there: bool, sta
     assert (outcome["state"], outcome["code"]) == (state, code)
 
 
+@pytest.mark.parametrize(("has_proxy", "state"), [(True, "untouched"), (False, "unchanged")])
+def test_a_new_token_is_for_hosts_with_an_auth_proxy(has_proxy: bool, state: str) -> None:
+    """A host without one would be a canary that says nothing."""
+    begun = {"started": 5.0, "proceed": True, "outcome": None, "route": None, "auth_proxy": has_proxy}
+    outcome = rollout.first_outcome("rotate_token", begun)
+    assert (outcome["state"], outcome["changed"]) == (state, False)
+    assert start({"h1": outcome, "h2": TODO}).waves[0] == (["h1"] if has_proxy else ["h2"])
+
+
+def test_a_host_that_is_no_longer_as_it_was_made_says_what_differs() -> None:
+    steps = [
+        {"component": "model", "action": "load", "reason": "the model is not in memory"},
+        {"component": "container", "action": "start", "reason": "install-vllm serves a: start nemoclaw-vllm"},
+        {
+            "component": "proxy",
+            "action": "reload",
+            "reason": "Asked the auth proxy, and got nothing. Start the server.",
+        },
+        {"component": "route", "action": "record", "reason": "the route is recorded once the server is proved"},
+    ]
+    rollout.refuse_drift({"steady": True, "steps": steps[:1]})
+    with pytest.raises(Failure) as caught:
+        rollout.refuse_drift({"steady": False, "steps": steps})
+    assert caught.value.code == "host_drifted"
+    what = "install-vllm serves a: start nemoclaw-vllm; Asked the auth proxy, and got nothing"
+    assert f"as it was made: {what}. Look what changes it" in caught.value.message
+    with pytest.raises(Failure, match="as it was made: the route is recorded once"):
+        rollout.refuse_drift({"steady": False, "steps": steps[3:]})
+
+
 ROUTE = {
     "provider": "custom",
     "model": "a",
@@ -340,6 +370,7 @@ def test_what_became_of_a_host_that_failed(before: Any, status: Any, plan: Any, 
     away = state == "unreachable"
     assert (found["state"], found["code"], found["started"]) == (state, "host_unreachable" if away else "timeout", 9.0)
     assert found["message"].startswith("It took too long. ") or away
+    assert found.get("model") == ("a" if state == "returned" else None), "which one the agents have"
     assert said in found["message"]
 
 
