@@ -21,8 +21,14 @@ from ..clock import Deadline
 from ..failure import Failure
 from .machine import CommandResult, Machine
 
+# A file of the administrator's stays where a package has one of that name: dpkg asks, and without an answer leaves the package half done.
+_KEEP_FILES = ("--force-confdef", "--force-confold")
 # Nothing that is only recommended along with it. Between our look at the lock and apt's own somebody may take it again.
-_APT_INSTALL = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "install")
+_APT_INSTALL = (
+    *("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60"),
+    *(word for option in _KEEP_FILES for word in ("-o", f"Dpkg::Options::={option}")),
+    "install",
+)
 _APT_UPDATE = ("-q", "update")
 # How the others install without asking.
 _INSTALL = {
@@ -46,7 +52,12 @@ _QUERIES = {
 _QUERY_LIMIT_S = 30.0
 _INSTALL_LIMIT_S = 900.0
 # In the order in which apt takes them (apt's apt-pkg/deb/debsystem.cc); fcntl locks, so the kernel names who holds them.
-_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+_LOCKS = (
+    "/var/lib/dpkg/lock-frontend",
+    "/var/lib/dpkg/lock",
+    "/var/lib/apt/lists/lock",
+    "/var/cache/apt/archives/lock",
+)
 # A fleet's unattended upgrades may hold the lock for minutes.
 LOCK_LIMIT_S = 600.0
 _LOOK_S = 1.0
@@ -59,6 +70,8 @@ _FLOCK = "hhqqi4x"
 _NOT_ROOT = ("are you root", "Permission denied")
 _INTERRUPTED = "dpkg was interrupted"
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
+# What apt says, and dpkg with the line that has its reason.
+_SAID = re.compile(r"^(?:[EW]:.*|dpkg: error .*:\n.*|dpkg: error .*)", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
 
@@ -158,11 +171,18 @@ def install(machine: Machine, manager: str | None, names: Sequence[str], why: st
 
 
 def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
+    deadline = Deadline(LOCK_LIMIT_S)
     waited_for, waited_s = _wait_for_locks(machine, names)
     answer = _apt(machine, [*_APT_INSTALL, *names])
+    while answer.code and any(word in answer.output for word in _LOCKED) and deadline.remaining:
+        # Somebody was faster than apt.
+        deadline.sleep(_LOOK_S)
+        waited_for = _wait_for_locks(machine, names, deadline.remaining)[0] or waited_for
+        waited_s = deadline.elapsed if waited_for else 0.0
+        answer = _apt(machine, [*_APT_INSTALL, *names])
     if answer.code not in (0, None) and _INTERRUPTED in answer.output:
         # A run that was killed while packages were unpacked, ours or another's; apt refuses all work until they are configured.
-        _run_quietly(machine, "dpkg", ["--force-confdef", "--force-confold", "--configure", "-a"])
+        _run_quietly(machine, "dpkg", [*_KEEP_FILES, "--configure", "-a"])
         answer = _apt(machine, [*_APT_INSTALL, *names])
     if answer.code not in (0, None) and not any(word in answer.output for word in (*_NOT_ROOT, *_LOCKED)):
         # A fresh image comes without package lists ("Unable to locate package"), and old lists name files that the mirror has no
@@ -170,8 +190,9 @@ def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
         updated = _apt(machine, _APT_UPDATE)
         again = _apt(machine, [*_APT_INSTALL, *names])
         answer = updated if again.code and updated.code else again
-    if answer.code != 0:
-        said = [line.strip() for line in answer.output.splitlines() if line.startswith(("E:", "W:"))]
+    # apt ends with an error, too, where it is another package that cannot be configured.
+    if answer.code != 0 and missing_packages(machine, "apt", names):
+        said = [" ".join(reason.split()) for reason in _SAID.findall(answer.output)]
         raise _not_installed("apt-get", names, why, answer, said)
     return Installed(list(names), waited_for, waited_s)
 
@@ -180,7 +201,7 @@ def _not_installed(program: str, names: Sequence[str], why: str, answer: Command
     tried = f"Ran {program} to install {' '.join(names)}, {why}"
     if any(word in line for line in said for word in _NOT_ROOT):
         return Failure("root_needed", f"{tried}: {said[0]}. Run the task with become: true.")
-    told = " ".join(said)[:400] or answer.problem or f"exit code {answer.code}"
+    told = " ".join(said)[:400].rstrip(".:") or answer.problem or f"exit code {answer.code}"
     return Failure(
         "package_not_installed",
         f"{tried}: {told}. Check the host's package sources and its connection to them, or install it by hand.",

@@ -17,32 +17,34 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import packages, tools
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 
-LOCK = "var/lib/dpkg/lock-frontend"
+LOCK, ARCHIVES = "var/lib/dpkg/lock-frontend", "var/cache/apt/archives/lock"
 # As apt locks it; it ends with its standard input.
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    (tmp_path / LOCK).parent.mkdir(parents=True)
-    (tmp_path / LOCK).touch()
+    for lock in (LOCK, ARCHIVES):
+        (tmp_path / lock).parent.mkdir(parents=True)
+        (tmp_path / lock).touch()
     (tmp_path / "proc").symlink_to("/proc")
     return Machine(root=tmp_path, environ={"PATH": "/usr/bin"})
 
 
-@pytest.fixture
-def holder(tmp_path: Path, machine: Machine) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", HOLD, str(tmp_path / LOCK)]
+@pytest.fixture(params=[LOCK])
+def holder(tmp_path: Path, machine: Machine, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / request.param)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
 
 
-def test_who_holds_the_lock_is_named(machine: Machine, holder: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize(("holder", "lock"), [(LOCK, LOCK), (ARCHIVES, ARCHIVES)], indirect=["holder"])
+def test_who_holds_the_lock_is_named(machine: Machine, holder: subprocess.Popen[str], lock: str) -> None:
     found = packages.find_lock_holder(machine)
     assert found is not None
-    assert (found.pid, found.program.startswith("python"), found.lock) == (holder.pid, True, f"/{LOCK}")
+    assert (found.pid, found.program.startswith("python"), found.lock) == (holder.pid, True, f"/{lock}")
     holder.communicate("")
     assert packages.find_lock_holder(machine) is None
 
@@ -74,6 +76,39 @@ def test_packages_that_a_killed_run_left_unconfigured_are_configured(
     said = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
     write_command(tmp_path / "usr/bin/apt-get", f'[ -e {tmp_path}/configured ] || {{ echo "{said}"; exit 100; }}')
     write_command(tmp_path / "usr/bin/dpkg", f'case "$*" in *"--configure -a") touch {tmp_path}/configured;; esac')
+    assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
+
+
+def test_somebody_who_is_faster_than_apt_is_waited_for(
+    machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)"
+    write_command(
+        tmp_path / "usr/bin/apt-get",
+        f'[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; echo "{said}"; exit 100; }}',
+    )
+    monkeypatch.setattr(packages, "_LOOK_S", 0.01)
+    assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
+
+
+def test_another_package_that_cannot_be_configured(
+    machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    """apt ends with an error then, whatever became of what it was asked for."""
+    error = "dpkg: error processing package other (--configure):\n end of file on stdin at conffile prompt\nE: Sub-process dpkg failed"
+    write_command(tmp_path / "usr/bin/apt-get", f'printf "{error}\n"; exit 100')
+    query = write_command(tmp_path / "usr/bin/dpkg-query", 'echo "install ok installed"')
+    assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
+    query.write_text("#!/bin/sh\necho install ok half-configured\n")
+    with pytest.raises(Failure, match=r"package other \(--configure\): end of file on stdin at conffile prompt"):
+        packages.install(machine, "apt", ["nginx"], "which a test needs")
+
+
+def test_a_file_of_the_administrators_is_no_question(
+    machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
+) -> None:
+    """A /etc/nginx/nginx.conf that no package has brought left the package half configured, and apt broken for all others."""
+    write_command(tmp_path / "usr/bin/apt-get", 'case "$*" in *--force-confold*) exit 0;; *) exit 100;; esac')
     assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
 
 
