@@ -26,6 +26,7 @@ from ..module_utils.status import document
 from ..module_utils.transport.url import parse_base_url
 from ..plugin_utils.outcome import outcome, remember, unreachable_failure
 from ..plugin_utils.plan import (
+    become_remedy,
     complete,
     explain_silence,
     refuse_core,
@@ -254,12 +255,12 @@ class ActionModule(ActionBase):
         plan = self._run(_MODULE, arguments, as_root=False)
         if plan.get("choice") and plan["choice"]["role"] == "ollama" and not plan["refusals"]:
             said = str(failed.get("module_stderr") or failed.get("msg") or "no reason was given").strip().splitlines()
+            reason = said[-1] if said else "no reason was given"
             plan["refusals"].append(
                 {
                     "code": "root_needed",
                     "message": "Ollama and its auth proxy are services of the system, which only root may compare and change, and this "
-                    f"play does not become root here: {said[-1] if said else 'no reason was given'}. Give it the password "
-                    "(--ask-become-pass), or let the user become root.",
+                    f"play does not become root here: {reason.rstrip('.')}. {become_remedy(reason)}",
                 }
             )
         return plan

@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from .plan import become_remedy, why_not_become
+
 # Playbooks that begin with a contact instead of a plan.
 UNPLANNED = frozenset(("status", "rotate_token", "uninstall", "unload"))
 # Those that only look: what they find is no failure of a run, and none is forgotten because of them.
@@ -156,6 +158,8 @@ def failure_of(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, 
         said = "its result is not shown, since it may hold a secret. Run it again, and look at the host."
     else:
         said = " ".join(str(result.get("msg") or result.get("stderr") or "it gave no reason").split())
+        if refused := why_not_become(result):
+            return {"code": "become_failed", "message": f"{name}: {refused.rstrip('.')}. {become_remedy(refused)}"}
     message = f"{name}: {said}"
     if result.get("unreachable"):
         return {"code": "host_unreachable", "message": message, "unreachable": True}

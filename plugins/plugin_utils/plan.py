@@ -66,6 +66,27 @@ _OF_SSH = ("Shared connection to ", "Connection to ", "Warning: Permanently adde
 _BECOME = ("sudo:", "doas:", "su:")
 
 
+# Of "sorry, you must have a tty to run sudo" (sudo's plugins/sudoers/policy.c).
+_NO_TERMINAL = "tty"
+
+
+def become_remedy(reason: str) -> str:
+    """Return what to do where sudo or its like has refused, by the line in which it says why."""
+    if _NO_TERMINAL in reason:
+        return (
+            "The sudoers of this host have requiretty, and pipelining has no terminal: give -e ansible_pipelining=false, or exempt the "
+            "user of the play (Defaults:USER !requiretty)."
+        )
+    return "Correct nemoclaw_user, or the settings by which the play becomes that user (--ask-become-pass where sudo wants a password)."
+
+
+def why_not_become(result: Mapping[str, Any]) -> str | None:
+    """Return the line with which sudo or its like has refused a task, None where it did not."""
+    lines = [line.strip() for name in ("module_stderr", "msg") for line in str(result.get(name) or "").splitlines()]
+    # Ansible's own words where sudo asks and it has no password to give.
+    return next((line for line in lines if line.startswith(_BECOME) or re.search(r"Missing \w+ password", line)), None)
+
+
 def explain_silence(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the failed result of a look whose module returned nothing, with the reason in place of what Ansible could not parse."""
     said = [
@@ -84,9 +105,7 @@ def explain_silence(result: Mapping[str, Any]) -> dict[str, Any]:
         "/usr/bin/python3.",
     )
     if reason.startswith(_BECOME):
-        failure = Failure(
-            "become_failed", f"{got} Correct nemoclaw_user, or the settings by which the play becomes that user."
-        )
+        failure = Failure("become_failed", f"{got} {become_remedy(reason)}")
     return {
         "failed": True,
         "changed": False,

@@ -108,6 +108,18 @@ def test_remedy(message: str, remedy: str) -> None:
         ({"failure": {"code": "auth_failed", "message": "No."}, "msg": "x"}, {"name": "t"}, "auth_failed", "No."),
         ({"msg": "two\nlines"}, {"name": "Install nginx"}, "task_failed", "Install nginx: two lines"),
         ({"unreachable": True, "msg": "gone"}, {"name": "t"}, "host_unreachable", "t: gone"),
+        (
+            {"msg": "Task failed: Missing sudo password"},
+            {"name": "t"},
+            "become_failed",
+            "t: Task failed: Missing sudo password. ",
+        ),
+        (
+            {"msg": "No start of json char found", "module_stderr": "sudo: sorry, you must have a tty to run sudo\n"},
+            {"name": "t"},
+            "become_failed",
+            "t: sudo: sorry, you must have a tty to run sudo. The sudoers of this host have requiretty",
+        ),
         ({"stderr": "canary"}, {"name": "t", "no_log": True}, "task_failed", "t: its result is not shown"),
     ],
 )

@@ -221,10 +221,19 @@ def test_a_python_that_does_not_start_is_a_sentence(stderr: str, stdout: str, re
     assert "exception" not in found
 
 
-def test_a_user_that_cannot_be_become_is_no_matter_of_python() -> None:
-    found = plan.explain_silence({"module_stderr": "sudo: unknown user: nobody-here", "rc": 1})
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("sudo: unknown user: nobody-here", "Correct nemoclaw_user"),
+        ("sudo: a password is required", "--ask-become-pass"),
+        ("sudo: sorry, you must have a tty to run sudo", "-e ansible_pipelining=false"),
+    ],
+)
+def test_a_user_that_cannot_be_become_is_no_matter_of_python(said: str, remedy: str) -> None:
+    found = plan.explain_silence({"module_stderr": f"{said}\n", "rc": 1})
     assert found["failure"]["code"] == "become_failed"
-    assert "sudo: unknown user: nobody-here. Correct nemoclaw_user" in found["msg"]
+    assert f"got: {said}. " in found["msg"]
+    assert remedy in found["msg"]
 
 
 def test_the_lines() -> None:
