@@ -57,16 +57,17 @@ ANSWERING = """#!/bin/sh
 sleep "$(cat /opt/stand-in/seconds)"
 cat /opt/stand-in/answer
 """
-# Runs the module, and keeps what it said and how long that took.
+# Runs the module, and keeps what it said and how long that took: three seconds at most, since hosts are not slow because this machine is.
 RECORDING = """#!/bin/sh
 began=$(date +%s.%N)
 /usr/bin/python3 >/opt/stand-in/answer
-echo "$began $(date +%s.%N)" | awk '{print $2 - $1}' >/opt/stand-in/seconds
+echo "$began $(date +%s.%N)" | awk '{took = $2 - $1; print took < 3 ? took : 3}' >/opt/stand-in/seconds
 cat /opt/stand-in/answer
 """
 
 
 def main() -> None:
+    sys.stdout.reconfigure(line_buffering=True)
     log_path = paths.CACHE / "test-logs" / "fleet.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("w", encoding="utf-8") as log:
