@@ -507,3 +507,4 @@ ASKED, PASSED_OVER = {"proceed": True}, {"skipped": True}
 def test_a_play_that_does_something_once_begins_with_a_host_that_meets_the_condition(hosts: Any, pattern: Any) -> None:
     groups = {"all": [*hosts], "web": ["a", "web"]}
     assert rollouts.asked_first("all", [*hosts], _Variables(**hosts), groups, "site") == pattern
+    assert rollouts.asked_first("all", [*hosts], {}, groups, "") == "all", "a check of the syntax"
