@@ -23,7 +23,7 @@ STAGES = (
             chooses=_SCENARIO,
         )
         for name, about, budget in (
-            ("wsl", "the scenario `wsl`", 900),
+            ("wsl", "the scenario `wsl`", 800),
             ("hosts", "those that the other two leave", 840),
             ("ollama", "`ollama` and its parts", 780),
         )
@@ -33,7 +33,7 @@ STAGES = (
         "ansible-playbook as a user runs it, against real model servers",
         pytests.plays,
         needs=("images", *(("real",) if _IN_TURN else ())),
-        budget=600,
+        budget=500,
         load=1.0,
         chooses=_EXPRESSION,
     ),
@@ -43,13 +43,13 @@ STAGES = (
             f"ansible-test integration against real model servers, part {shard} of {ansible_test.SHARDS}",
             ansible_test.integration_shard(shard),
             needs=("images", *((("plays",), ("integration-1",))[shard - 1] if _IN_TURN else ())),
-            budget=600,
+            budget=450,
             load=0.9,
             chooses=_TARGET,
         )
         for shard in range(1, ansible_test.SHARDS + 1)
     ),
-    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=180),
+    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=240),
     Stage(
         "real",
         "the modules' code against real model servers",
@@ -97,11 +97,11 @@ STAGES = (
     ),
     Stage("units-3.13", "unit tests on the newest Python, for the coverage", pytests.units_newest, budget=90),
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest, budget=120),
-    Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=90),
+    Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=75),
     Stage("docs", "documentation, changelog, README tables", checks.docs, budget=45),
     Stage("readers", "what promtool and ARA make of metrics, rules and a plan", readers.readers, budget=60),
     Stage(
-        "galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",), budget=90
+        "galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",), budget=45
     ),
     Stage("demo", "bin/demo, twice", packaging.demo, budget=90),
     Stage(
