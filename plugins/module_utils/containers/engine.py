@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import Failure
-from ..host.docker_engine import FAILURE_CODES, find_engine
+from ..host.docker_codes import FAILURE_CODES
+from ..host.docker_engine import find_engine
 from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture, read_platform, refine_by_gpu_names, vllm_profile

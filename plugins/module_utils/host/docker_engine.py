@@ -36,15 +36,6 @@ _SOCKETS = (
 # installation on Windows' own drive.
 _DESKTOP_SIGNS = ("/mnt/wsl/docker-desktop", "/mnt/c/Program Files/Docker/Docker")
 
-# Why an engine cannot be used, as find_engine() has it in C(code) -> failure code.
-FAILURE_CODES = {
-    "absent": "docker_absent",
-    "daemon_stopped": "docker_stopped",
-    "permission_denied": "docker_permission_denied",
-    "timeout": "docker_timeout",
-    "unsupported_endpoint": "docker_endpoint_unsupported",
-    "unexpected_answer": "docker_unexpected_answer",
-}
 _REASONS = {
     "daemon_stopped": "Opened {endpoint}, but no daemon answers there: start it (systemctl start docker).",
     "permission_denied": (

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..failure import Failure
-from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
+from ..host.docker_codes import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..ollama.names import is_older, is_same
 from .settings import AUTO, Settings
 

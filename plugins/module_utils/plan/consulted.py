@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..failure import Failure
-from ..host.docker_engine import FAILURE_CODES as DOCKER_FAILURE_CODES
+from ..host.docker_codes import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..nim import catalogue as nim_catalogue
 from ..preconditions.gpus import choose_gpus
 from ..profiles import BY_NAME
