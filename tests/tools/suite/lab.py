@@ -78,6 +78,7 @@ def opened(
     hosts: tuple[str, ...] = HOSTS,
     engine_images: dict[str, str] | None = None,
     *,
+    image: str = "",
     folder: Path | None = None,
     first_key: str = "",
     vault_password: str = "",
@@ -87,11 +88,12 @@ def opened(
 
     hosts: their names. molecule/default makes them.
     engine_images: images for a further host with a container engine, by the name that plays know them by.
+    image: what the hosts are made from; by default a host that has nothing.
     folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default, as
         the password of the vault. installed: where the collection is installed.
     """
     docker.require_engine(run)
-    image = docker.host_image(run)
+    image = image or docker.host_image(run)
     home = servers.ollama_home(run)
     made_up = [f"canary-{secrets.token_hex(12)}" for _host in hosts]
     keys = (first_key or made_up[0], *made_up[1:])

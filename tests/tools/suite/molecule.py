@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Callable
 
-from . import containers, lab, nim_lab, paths, servers, tree, venvs
+from . import containers, docker, lab, nim_lab, paths, servers, tree, venvs
 from .model import StageFailed
 from .run import PLAY_FAULTS, Run
 
@@ -46,7 +46,9 @@ def _molecule(run: Run, scenarios: list[str]) -> None:
         if set(_ENGINE).intersection(scenarios)
         else {}
     )
-    with lab.opened(run, tools, engine_images=images) as made:
+    # A WSL with Docker Desktop has an engine, which that image has; apt takes eleven seconds of CPU for it.
+    image = docker.firewall_image(run) if _LABS["wsl"] == tuple(scenarios) else ""
+    with lab.opened(run, tools, engine_images=images, image=image) as made:
         left_out = [*(() if made.ollama else _OLLAMA), *(() if made.openshell else _OPENSHELL)]
         chosen = [word for name in scenarios if name not in left_out for word in ("--scenario-name", name)]
         if not chosen:
