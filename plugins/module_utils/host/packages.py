@@ -70,8 +70,8 @@ _FLOCK = "hhqqi4x"
 _NOT_ROOT = ("are you root", "Permission denied")
 _INTERRUPTED = "dpkg was interrupted"
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock")
-# What apt says, and dpkg with the line that has its reason.
-_SAID = re.compile(r"^(?:[EW]:.*|dpkg: error .*:\n.*|dpkg: error .*)", re.MULTILINE)
+# What apt says, and dpkg with the line that has its reason; apt runs it on a terminal, whose lines end with a carriage return.
+_SAID = re.compile(r"^(?:[EW]:.*|dpkg: error .*:\s*\n.*|dpkg: error .*)", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
 

@@ -95,7 +95,7 @@ def test_another_package_that_cannot_be_configured(
     machine: Machine, write_command: Callable[[Path, str], Path], tmp_path: Path
 ) -> None:
     """apt ends with an error then, whatever became of what it was asked for."""
-    error = "dpkg: error processing package other (--configure):\n end of file on stdin at conffile prompt\nE: Sub-process dpkg failed"
+    error = "dpkg: error processing package other (--configure):\r\n end of file on stdin at conffile prompt\nE: Sub-process dpkg failed"
     write_command(tmp_path / "usr/bin/apt-get", f'printf "{error}\n"; exit 100')
     query = write_command(tmp_path / "usr/bin/dpkg-query", 'echo "install ok installed"')
     assert packages.install(machine, "apt", ["nginx"], "which a test needs").names == ["nginx"]
