@@ -3,19 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Playbooks on a host with systemd, over ssh: the connection is cut, ansible-playbook, the auth proxy or the engine ends on the way.
 
-Each play costs seconds, so each is broken off at few tasks; FAULTS_EVERY=1 takes all of them, by hand.
+Each play costs seconds, so each is broken off at few tasks; test_every.py takes all of them, by hand.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import idle_ollama
@@ -23,21 +21,22 @@ import lab_host
 import llama_server
 import payloads
 import pytest
+from every_host import CALLBACKS, CUT, RECORD, SSHD, STRIKE, UNIT
 from harness import INTERRUPT, KILL, Table
 
-CUT = "ssh connection cut"
 # Where something is under way on the host: the proof, the transaction of the route, the one of the token, the removal of the auth proxy.
+# A cut connection comes last: the module may come to its end all the same, and there is nothing left to do.
 TASKS = {
-    "site": {CUT: ["Validate the endpoint", "Set the route of the sandboxes"]},
-    "switch_model": {CUT: ["Set the route of the sandboxes"]},
+    "site": {
+        INTERRUPT: ["Validate the endpoint"],
+        KILL: ["Set the route of the sandboxes"],
+        CUT: ["Validate the endpoint", "Set the route of the sandboxes"],
+    },
+    "switch_model": {KILL: ["Validate the endpoint"], CUT: ["Set the route of the sandboxes"]},
     "rotate_token": {KILL: ["Say which tokens are valid"], INTERRUPT: ["Rotate the token"]},
-    "uninstall": {CUT: ["Remove the auth proxy"]},
+    "uninstall": {INTERRUPT: ["Remove the auth proxy"], CUT: ["Remove the auth proxy"]},
 }
-EVERY = os.environ.get("FAULTS_EVERY") == "1"
-CALLBACKS = Path(__file__).parent / "callback"
-UNIT = "nemoclaw-ollama-proxy.service"
 TOKEN = "/home/lab/.nemoclaw/ollama-proxy-token"
-RECORD = "/home/lab/.nemoclaw/local-inference.json"
 PROXY = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.proxy"}}
 ROUTE = {
     "provider": "ollama",
@@ -45,13 +44,6 @@ ROUTE = {
     "base_url_sandbox": "http://host.openshell.internal:11435/v1",
     "model": "m",
 }
-# Ansible hands a module to this interpreter, whose command line has nothing else. Its session goes, and the module is on its own.
-CUT_AT_MODULE = """
-while test -e /run/armed; do
-    pgrep -fx /usr/bin/python3 > /dev/null && pkill -KILL -f '^sshd: lab' && exit
-    sleep 0.02
-done
-"""
 # The last thing that a start or a reload of the auth proxy does, and so the middle of its transaction: what a test has left there, once.
 HOOK = """
 [Service]
@@ -59,7 +51,7 @@ ExecStartPost=-+/bin/sh -c 'test -e /run/blow && mv /run/blow /run/struck && sh 
 ExecReload=-+/bin/sh -c 'test -e /run/blow && mv /run/blow /run/struck && sh /run/struck'
 """
 BLOWS = {
-    CUT: "pkill -KILL -f '^sshd: lab'",
+    CUT: SSHD,
     f"auth proxy {KILL}": f"systemctl kill -s KILL {UNIT}",
     "auth proxy stopped": f"systemctl stop --no-block {UNIT}",
 }
@@ -81,7 +73,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab_host.LabHost]
     if "LAB_FIREWALL_IMAGE" not in os.environ:
         pytest.skip("LAB_FIREWALL_IMAGE names no image made by tests/lab_firewalls/build")
     with lab_host.booted(os.environ["LAB_FIREWALL_IMAGE"], tmp_path_factory.mktemp("faults")) as made:
-        made.put("/opt/cut", CUT_AT_MODULE)
+        made.put("/opt/strike", STRIKE)
         made.put("/opt/ask.py", ASK)
         idle_ollama.install(made)
         yield made
@@ -114,7 +106,7 @@ def broken_off(
     }
     if blow == CUT:
         host.sh("touch /run/armed")
-        settings["FAULT_PROGRAM"] = json.dumps(["docker", "exec", host.name, "sh", "/opt/cut"])
+        settings["FAULT_PROGRAM"] = json.dumps(["docker", "exec", host.name, "sh", "/opt/strike", SSHD, "0"])
     else:
         settings["FAULT_BLOW"] = str(signal.Signals[blow].value)
     played = host.playbook(f"nemoclaw.local_inference.{name}", *words, **environment, **settings)
@@ -128,11 +120,8 @@ def breaks(
     """Break a playbook off by each blow at each of its tasks, check what there is after each, and return how often each fell."""
     fell: dict[str, int] = {}
     for blow, tasks in TASKS[name].items():
-        steps: Iterable[object] = itertools.count(1) if EVERY else tasks
-        for step in steps:
+        for step in tasks:
             played = broken_off(host, name, blow, step, *words, **environment)
-            if EVERY and played.status == 0:
-                break  # it has no such task any more
             assert played.status != 0, f"{name} was done before {step}"
             assert blow != CUT or "unreachable=1" in played.said, played.said
             check()
@@ -140,12 +129,13 @@ def breaks(
     return fell
 
 
-def converges(host: lab_host.LabHost, name: str, *words: str, **environment: str) -> None:
-    """Play it to its end, and once more, which has nothing to do."""
+def converges(host: lab_host.LabHost, name: str, *words: str, **environment: str) -> str:
+    """Play it to its end, and once more, which has nothing to do; return what that said."""
     for is_third in (False, True):
         played = host.playbook(f"nemoclaw.local_inference.{name}", *words, **environment)
         assert played.status == 0, played.said
         assert not is_third or played.changed == 0, played.said
+    return played.said
 
 
 def is_converged(host: lab_host.LabHost, **settings: Any) -> None:
@@ -184,7 +174,8 @@ def test_a_server_elsewhere(table: Table, host: lab_host.LabHost) -> None:
             fell = breaks(host, playbook, has_one_that_was_proved, *words, **settings)
             converges(host, playbook, *words, **settings)
             assert recorded(host) == url
-            table.row(f"{playbook}, custom, over ssh", CUT, fell[CUT], before)
+            for blow, number in fell.items():
+                table.row(f"{playbook}, custom", blow, number, before)
 
 
 def test_a_rotation(table: Table, gated: lab_host.LabHost) -> None:
@@ -242,9 +233,16 @@ def wait_for(host: lab_host.LabHost, port: int) -> None:
 
 def test_a_removal(table: Table, gated: lab_host.LabHost) -> None:
     fell = breaks(gated, "uninstall", lambda: None)
-    converges(gated, "uninstall")
+    said = converges(gated, "uninstall")
+    for kept in (
+        "Kept: Ollama (/usr/local/bin/ollama) with its models",
+        "the user ollama with its home",
+        "the mask of nginx.service",
+    ):
+        assert kept in said
     left = gated.sh(
         f"ls {RECORD} {TOKEN} /etc/nemoclaw-ollama-proxy.conf /etc/systemd/system/{UNIT} 2>/dev/null", fails=True
     )
     assert left == ""
-    table.row("uninstall, ollama", CUT, fell[CUT], "-")
+    for blow, number in fell.items():
+        table.row("uninstall, ollama", blow, number, "-")

@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ends ansible-playbook at a boundary of its tasks, or starts a program there that ends something else."""
+"""Ends ansible-playbook at a boundary of its tasks, starts a program there that ends something, or notes which tasks changed the host."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -18,7 +20,8 @@ type: aggregate
 short_description: Break a play off
 description:
   - At the beginning of the task that FAULT_STEP is the number or the name of, ansible-playbook gets the signal with the number FAULT_BLOW.
-    Where FAULT_PROGRAM has the words of a command, as JSON, that is started instead, once.
+    Where FAULT_PROGRAM has the words of a command, as JSON, that is started instead, once, with the number of the process as its last word.
+  - Where FAULT_NOTES names a file, each task that changed something adds a line with its name and its seconds, as JSON.
 """
 
 
@@ -34,14 +37,25 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self._count = 0
         self._fell = False
+        self._began = 0.0
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """A task begins."""
         self._count += 1
-        if os.environ["FAULT_STEP"] not in (str(self._count), task.name) or self._fell:
+        self._began = time.monotonic()
+        if os.environ.get("FAULT_STEP", "") not in (str(self._count), task.name) or self._fell:
             return
         self._fell = True
         if program := os.environ.get("FAULT_PROGRAM"):
-            subprocess.Popen(json.loads(program), stdin=subprocess.DEVNULL)
+            words = [*json.loads(program), str(os.getpid())]
+            subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
         else:
             os.kill(os.getpid(), int(os.environ["FAULT_BLOW"]))
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task is done on a host."""
+        path = os.environ.get("FAULT_NOTES")
+        if path and result.result.get("changed"):
+            line = json.dumps([result.task.name, time.monotonic() - self._began])
+            with Path(path).open("a", encoding="utf-8") as notes:
+                notes.write(f"{line}\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from . import docker, homes, paths, servers, tree, venvs
+from . import containers, docker, homes, paths, servers, tree, venvs
 from .model import Counts, StageFailed, StageSkipped
 from .run import PYTEST_FAULTS, Run
 
@@ -105,7 +106,12 @@ def real_servers(run: Run) -> None:
 def faults(run: Run) -> None:
     """Run tests/faults, and show the table of what was broken off where."""
     start = run.position()
-    _real(run, ["tests/faults"], _FAULT_PROCESSES, measured=False)
+    env = {}
+    if os.environ.get("FAULTS_EVERY") == "1":
+        from . import nim_lab
+
+        env = {"LAB_VLLM_IMAGE": containers.vllm_image(run), "LAB_NIM_IMAGE": nim_lab.nim_image(run)}
+    _real(run, ["tests/faults"], _FAULT_PROCESSES, measured=False, more=env)
     lines = run.printed_since(start).splitlines()
     run.shown = [line for line in lines if re.search(r"  converged  |^work  +fault|^elsewhere: ", line)]
 
@@ -138,12 +144,15 @@ def plays(run: Run) -> None:
     _real(run, [path.relative_to(paths.REPO) for path in files], _PLAY_PROCESSES, measured=False)
 
 
-def _real(run: Run, files: Sequence[object], processes: int, measured: bool) -> None:
+def _real(
+    run: Run, files: Sequence[object], processes: int, measured: bool, more: Mapping[str, str] | None = None
+) -> None:
     python = venvs.venv(run, "servers") / "python"
     root = tree.copy(run, run.name)
     report = paths.CACHE / f"{run.name}.xml"
     report.unlink(missing_ok=True)
     measure, env = _measuring(run, root) if measured else ([], {})
+    env.update(more or {})
     folders = [tree.collections_path(root), *(str(root / "tests" / name) for name in ("servers", "tools"))]
     env["PYTHONPATH"] = ":".join(folders)
     env["SCRIPTED_SERVERS_PYTHON"] = str(python)

@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host with systemd that can be set up with every provider, and what test_every.py breaks off on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lab_host
+import llama_server
+import model_registry
+import ollama_front
+import ollama_server
+from harness import INTERRUPT, KILL
+
+CALLBACKS = Path(__file__).parent / "callback"
+RECORD = "/home/lab/.nemoclaw/local-inference.json"
+UNIT = "nemoclaw-ollama-proxy.service"
+MODULE, CUT, CTRL_C, PLAY = f"module {KILL}", "ssh connection cut", f"play {INTERRUPT}", f"play {KILL}"
+ENGINE, GATE = f"engine {KILL}", f"auth proxy {KILL}"
+FULL, READ_ONLY, CLOCK = "home full", "home read-only", "clock a year ahead"
+# Ansible hands a module to this interpreter, whose command line has nothing else. It is hit when it has run for the given seconds.
+STRIKE = """
+command=$1 after=$2
+while test -e /run/armed; do
+    if pgrep -fx /usr/bin/python3 > /run/modules; then
+        sleep "$after"
+        sh -c "$command" > /dev/null 2>&1 && touch /run/hit && exit 0
+        exit 1
+    fi
+    sleep 0.02
+done
+exit 1
+"""
+SSHD = "pkill -KILL -f '^sshd: lab'"
+ON_HOST = {MODULE: "pkill -KILL -fx /usr/bin/python3", CUT: SSHD, GATE: f"systemctl kill -s KILL {UNIT}"}
+# Where it is the controller that is hit, its own process, and as in a terminal all that it has started.
+ON_CONTROLLER = {CTRL_C: "kill -INT -$5", PLAY: "kill -KILL $5"}
+# What one would lose is what one has no more: the previous route cannot answer while its own engine or its auth proxy is down.
+SERVES = """
+import http.client, json, pathlib, urllib.parse
+home = pathlib.Path("/home/lab/.nemoclaw")
+try:
+    route = json.loads((home / "local-inference.json").read_text())
+except FileNotFoundError:
+    raise SystemExit(print("null"))
+def ask(where, path, headers, body=None):
+    connection = http.client.HTTPConnection(where, timeout=60)
+    try:
+        connection.request("POST" if body else "GET", path, body and json.dumps(body), headers)
+        return connection.getresponse().status
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+url = urllib.parse.urlsplit(route["base_url_host"])
+message = {"model": route["model"], "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
+said = {"model": route["model"], "server": ask(url.netloc, url.path + "/chat/completions", {}, message)}
+token = home / "ollama-proxy-token"
+if token.exists():
+    gate = "127.0.0.1:%d" % urllib.parse.urlsplit(route["base_url_sandbox"]).port
+    said["with"] = ask(gate, "/v1/models", {"Authorization": "Bearer " + token.read_text().strip()})
+    said["without"] = ask(gate, "/v1/models", {})
+print(json.dumps(said))
+"""
+# A bare host again: what an administrator would do who knows nothing of the collection.
+BARE = """
+docker ps --all --quiet --filter name=nemoclaw | xargs --no-run-if-empty docker rm --force > /dev/null
+systemctl disable --now nemoclaw-watch.timer nemoclaw-watch.service nemoclaw-ollama-proxy.service ollama.service 2> /dev/null || true
+rm -rf /etc/systemd/system/nemoclaw* /etc/systemd/system/ollama* /etc/nemoclaw* /home/lab/.nemoclaw /home/lab/.cache/nim
+rm -rf /usr/local/bin/ollama /usr/local/lib/ollama /usr/local/.nemoclaw* /usr/share/ollama /var/lib/nemoclaw* /usr/local/lib/nemoclaw-watch
+rm -rf /home/lab/.ansible_async /home/lab/.ansible /root/.ansible_async
+userdel ollama 2> /dev/null || true
+systemctl unmask nginx.service 2> /dev/null
+systemctl daemon-reload && systemctl reset-failed
+"""
+OPEN_OLLAMA = """
+useradd --system --create-home --home-dir /usr/share/ollama --shell /bin/false ollama
+tar -xzf /opt/ollama.tgz -C /usr/local
+cat > /etc/systemd/system/ollama.service << END
+[Service]
+ExecStart=/usr/local/bin/ollama serve
+User=ollama
+Group=ollama
+Restart=always
+[Install]
+WantedBy=default.target
+END
+mkdir -p /etc/systemd/system/ollama.service.d
+printf '[Service]\\nEnvironment="OLLAMA_HOST=0.0.0.0:11434"\\n' > /etc/systemd/system/ollama.service.d/override.conf
+systemctl daemon-reload && systemctl enable --now ollama.service
+"""
+CACHE = "/home/lab/.cache/huggingface/hub"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """How a host is set up with it, and what may be killed of it; C(other): what a switch changes."""
+
+    settings: dict[str, Any]
+    other: dict[str, Any]
+    before: str = ""  # a script that makes the host what it is set up on
+    engine: str = ""  # a command that kills the engine
+    alive: str = ""  # a command that succeeds while it is there
+    # A GPU has room for one model: a switch stops the one before.
+    is_exclusive: bool = False
+
+
+@dataclass
+class EveryHost:
+    """The host, and its providers."""
+
+    host: lab_host.LabHost
+    providers: dict[str, Provider]
+    notes: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notes = self.host.folder / "notes"
+
+    def play(self, playbook: str, settings: dict[str, Any], **environment: str) -> lab_host.Played:
+        """Play a playbook to its end."""
+        more = {"ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS), "ANSIBLE_CALLBACKS_ENABLED": "break_off", **environment}
+        # Else a host that is cut off takes minutes.
+        more["ANSIBLE_SSH_RETRIES"] = "0"
+        played = self.host.playbook(f"nemoclaw.local_inference.{playbook}", "-e", json.dumps(settings), **more)
+        logging.info(
+            "%s %s: status %s, changed %s", playbook, environment.get("FAULT_STEP", ""), played.status, played.changed
+        )
+        return played
+
+    def well(self, playbook: str, settings: dict[str, Any], **environment: str) -> lab_host.Played:
+        """Play it, and see that it ends well."""
+        played = self.play(playbook, settings, **environment)
+        assert played.status == 0, f"{playbook}: {played.said}"
+        return played
+
+    def changing(self, playbook: str, settings: dict[str, Any]) -> dict[str, float]:
+        """Play it unbroken, and return the tasks that changed the host, with the seconds of each."""
+        self.notes.unlink(missing_ok=True)
+        self.well(playbook, settings, FAULT_NOTES=str(self.notes))
+        noted = [json.loads(line) for line in self.notes.read_text(encoding="utf-8").splitlines()]
+        return {name: seconds for name, seconds in noted if name}
+
+    def broken_off(
+        self, provider: Provider, playbook: str, settings: dict[str, Any], fault: str, task: str, after: float
+    ) -> tuple[bool, int]:
+        """Play it with a fault in a task; return whether that hit what it was for, and the exit status."""
+        self.host.sh("rm -f /run/hit; touch /run/armed")
+        command = {**ON_HOST, ENGINE: provider.engine}.get(fault, "true")
+        blow = ON_CONTROLLER.get(fault, "true")
+        script = 'docker exec "$1" sh /opt/strike "$2" "$3" && eval "$4"'
+        program = json.dumps(["sh", "-c", script, "strike", self.host.name, command, f"{after:.2f}", blow])
+        played = self.play(playbook, settings, FAULT_STEP=task, FAULT_PROGRAM=program)
+        # What ran when its session went is on its own, and ends; what waits for a controller that is no more gets to know it.
+        self.host.sh(
+            f"rm -f /run/armed; {SSHD} || true; while pgrep -fx /usr/bin/python3 > /dev/null; do sleep 0.05; done",
+            limit_s=300,
+        )
+        # What is hit and matters not, as a module that has just told its result, is no fault.
+        is_hit = "hit" in self.host.sh("ls /run").split() and (fault in (ENGINE, GATE) or played.status != 0)
+        logging.info("%s in %s after %.1f s: %s", fault, task, after, "hit" if is_hit else "nothing there")
+        return is_hit, played.status
+
+    def is_there(self, provider: Provider, fault: str) -> bool:
+        """Tell whether there is what a fault is for; an engine that is somebody else's is not."""
+        asking = {GATE: f"systemctl is-active {UNIT}", ENGINE: provider.alive}.get(fault, "true")
+        return bool(asking) and not self.host.sh(f"{asking} > /dev/null || echo no", fails=True)
+
+    def asked(self) -> dict[str, Any] | None:
+        """Return what the route of the record answers, None without a record."""
+        found: dict[str, Any] | None = json.loads(self.host.sh("python3 /opt/serves.py"))
+        return found
+
+    def bare(self) -> None:
+        """Take everything away."""
+        self.host.sh(BARE)
+
+
+def _ask_for(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names}
+
+
+@contextlib.contextmanager
+def booted(folder: Path, only: str) -> Iterator[EveryHost]:
+    """Have the host until the block ends, with what the chosen providers need."""
+    environ = _ask_for(("LAB_FIREWALL_IMAGE", "LAB_VLLM_IMAGE", "LAB_NIM_IMAGE", "OLLAMA_TEST_HOME"))
+    home = Path(environ["OLLAMA_TEST_HOME"])
+    with contextlib.ExitStack() as stack:
+        host = stack.enter_context(
+            lab_host.booted(environ["LAB_FIREWALL_IMAGE"], folder, "--volume", f"{home}:/opt/ollama-test:ro")
+        )
+        host.put("/opt/strike", STRIKE)
+        host.put("/opt/serves.py", SERVES)
+        packages = "python3-docker ocl-icd-libopencl1 faketime nginx-light"
+        install = f"apt-get update -qq && apt-get install -qq --yes --no-install-recommends {packages}"
+        host.sh(f"{install} > /dev/null && systemctl disable --now nginx.service", limit_s=300)
+        bridge = re.findall(r"default via (\S+)", host.sh("ip -4 route"))[0]
+        one, other = (stack.enter_context(llama_server.serving(bind=bridge)) for _number in range(2))
+        providers = {
+            "custom": Provider(
+                {"nemoclaw_provider": "custom", "nemoclaw_endpoint_url": one.base_url, "nemoclaw_model": "scripted"},
+                {"nemoclaw_endpoint_url": other.base_url},
+            )
+        }
+        if "ollama" in only:
+            providers |= _ollama(stack, host, home, one)
+        if "vllm" in only or "nim" in only:
+            _bring_images(host, environ["LAB_VLLM_IMAGE"], environ["LAB_NIM_IMAGE"])
+            providers |= _containers(environ["LAB_VLLM_IMAGE"], environ["LAB_NIM_IMAGE"])
+        yield EveryHost(host, providers)
+
+
+def _ollama(
+    stack: contextlib.ExitStack, host: lab_host.LabHost, home: Path, generator: llama_server.Server
+) -> dict[str, Provider]:
+    registry = stack.enter_context(model_registry.serving())
+    models = [registry.push(f"lab/{name}", "1b", padding=1_000_000) for name in ("tools", "other")]
+    release = host.folder / "ollama.tgz"
+    program = ollama_server.find_binary(home).relative_to(home)
+    ollama_front.write_archive(release, program, generator.base_url, "none")
+    subprocess.run(["docker", "cp", str(release), f"{host.name}:/opt/ollama.tgz"], check=True, capture_output=True)
+    checksum = host.sh("sha256sum /opt/ollama.tgz").split()[0]
+    _tunnel(stack, host, registry.port, registry.content.server_address[1])
+    settings = {
+        "nemoclaw_yes": True,
+        "nemoclaw_model": models[0],
+        "ollama_version": "0.9.3",
+        "ollama_install_url": "/opt/ollama.tgz",
+        "ollama_install_checksum": f"sha256:{checksum}",
+        "ollama_insecure_registry": True,
+        "watch_enabled": True,
+    }
+    other = {"nemoclaw_model": models[1]}
+    kill, alive = "systemctl kill -s KILL ollama.service", "systemctl is-active ollama.service"
+    return {
+        "ollama": Provider({**settings, "nemoclaw_provider": "ollama"}, other, OPEN_OLLAMA, kill, alive),
+        "install-ollama": Provider({**settings, "nemoclaw_provider": "install-ollama"}, other, "", kill, alive),
+    }
+
+
+def _tunnel(stack: contextlib.ExitStack, host: lab_host.LabHost, *ports: int) -> None:
+    """A registry of this machine's loopback on the host's, by a session of somebody else's, which no fault cuts."""
+    host.sh("useradd --create-home tunnel && cp -r /home/lab/.ssh /home/tunnel/ && chown -R tunnel: /home/tunnel/.ssh")
+    words = ["ssh", "-N", "-i", str(host.folder / "key"), "-o", "StrictHostKeyChecking=no"]
+    words += ["-o", f"UserKnownHostsFile={host.folder}/known_hosts_tunnel", "-o", "ExitOnForwardFailure=yes"]
+    words += [f"-R127.0.0.1:{port}:127.0.0.1:{port}" for port in ports]
+    running = subprocess.Popen([*words, f"tunnel@{host.address}"], stderr=subprocess.DEVNULL)
+    stack.callback(running.wait)
+    stack.callback(running.terminate)
+    host.sh(f"for i in $(seq 100); do ss -ltn | grep -q :{ports[-1]} && exit; sleep 0.1; done; exit 1")
+
+
+def _bring_images(host: lab_host.LabHost, vllm: str, nim: str) -> None:
+    host.sh("systemctl start docker.service")
+    saved = subprocess.Popen(["docker", "save", vllm, nim], stdout=subprocess.PIPE)
+    load = ["docker", "exec", "--interactive", host.name, "docker", "load"]
+    subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True, timeout=300)
+    saved.wait()
+    host.sh(
+        f"docker create --name recipe {nim} && docker commit --change 'ENV NIM_LAB_MODEL=nvidia/nemotron-3-nano' recipe other-nim"
+    )
+    host.sh("docker rm recipe")
+    for name in ("scripted", "other"):
+        place = f"{CACHE}/models--lab--{name}"
+        host.sh(
+            f"mkdir -p {place}/refs {place}/snapshots/lab && cd {place} && printf lab > refs/main && echo {{}} > snapshots/lab/config.json"
+            f" && docker run --rm --entrypoint cat {nim} /opt/lab/model.gguf > snapshots/lab/model.gguf && chown -R lab: /home/lab/.cache"
+        )
+
+
+def _containers(vllm: str, nim: str) -> dict[str, Provider]:
+    alive = "docker ps --quiet --filter name=nemoclaw | grep ."
+    kill = "docker kill $(docker ps --quiet --filter name=nemoclaw) | grep ."
+    models = {
+        name: {"model": f"lab/{name}", "max_model_len": 16384, "tool_call_parser": "hermes"}
+        for name in ("scripted", "other")
+    }
+    common = {"nemoclaw_experimental": True}
+    return {
+        "install-vllm": Provider(
+            {
+                **common,
+                "nemoclaw_provider": "install-vllm",
+                "nemoclaw_vllm_model": "scripted",
+                "vllm_image": vllm,
+                "vllm_gpus": "none",
+                "vllm_models": models,
+                "vllm_gate_port": 8001,
+                "vllm_allow_download": False,
+            },
+            {"nemoclaw_vllm_model": "other"},
+            engine=kill,
+            alive=alive,
+            is_exclusive=True,
+        ),
+        "nim": Provider(
+            {
+                **common,
+                "nemoclaw_provider": "nim",
+                "nim_model": "meta/llama-3.1-8b-instruct",
+                "nim_image": nim,
+                "nim_gpus": "none",
+                "nim_gate_port": 8001,
+                "nim_ngc_api_key": "a-key-of-the-lab",
+            },
+            {
+                "nim_model": "nvidia/nemotron-3-nano",
+                "nemoclaw_model": "nvidia/nemotron-3-nano",
+                "nim_image": "other-nim",
+            },
+            engine=kill,
+            alive=alive,
+            is_exclusive=True,
+        ),
+    }
