@@ -207,18 +207,6 @@ def test_a_model_that_leaks_stops_after_the_canary(fleet: Fleet, llama: Llama) -
     assert "1 refused, 3 untouched, 1 unreachable" in fleet.output
 
 
-def test_a_host_that_fails_its_second_proof_returns_by_itself(fleet: Fleet, llama: Llama) -> None:
-    """With the address given by -e, which wins over every variable of the way back."""
-    before, good = fleet.routes(), llama("good").base_url
-    with way_to(lambda: "" if fleet.states()["h1"] == "changed" else good) as url:
-        assert fleet.play("-e", f"nemoclaw_endpoint_url={url}", "--limit", "!down") == 2
-    assert fleet.routes() == before
-    assert list(fleet.states().values()) == ["returned", "untouched", "untouched", "untouched"]
-    assert f"The previous route, scripted at {good}, is in force and answers." in fleet.state["hosts"]["h1"]["message"]
-    assert "1 returned, 3 untouched" in fleet.output
-    assert fleet.record("h1").with_name("local-inference.last.json").exists(), "the host remembers why it returned"
-
-
 def test_no_site_has_more_hosts_at_a_download_than_it_may(fleet: Fleet) -> None:
     """With the keyword of the roles, on a task that says when it begins and ends."""
     tasks = [

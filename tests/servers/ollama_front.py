@@ -6,7 +6,8 @@ The program `ollama` of a test host: the real Ollama 0.9.3 for all it can do, wi
 
 The build of Ollama that PyPI has aborts when it runs a model, and that of Ollama's own site cannot be fetched here. So this stands
 before it: loading and unloading (a list of names), /api/ps and /v1/chat/completions (passed on to llama.cpp) are answered here, and
-everything else, the version included, by the real program. A prompt to the native API is refused with 501.
+everything else, the version included, by the real program. A prompt to the native API is refused with 501. GET /stream sends an event each
+50 ms until somebody asks for /release: what a rotation may not cut.
 
 It reads `lib/ollama/front.json` beside the folder that it lies in; write_archive() makes both, packed as Ollama's release is. A test may
 add `version` (what it calls itself) and `load_error` (what it says instead of loading a model) there, for a release that is bad.
@@ -48,6 +49,7 @@ class Front(ThreadingHTTPServer):
         self.version = config.get("version")
         self.load_error = config.get("load_error")
         self.loaded: dict[str, dict[str, Any]] = {}
+        self.released = threading.Event()
         super().__init__(address, _Exchange)
 
     def installed(self) -> dict[str, dict[str, Any]]:
@@ -70,6 +72,8 @@ class _Exchange(BaseHTTPRequestHandler):
             "GET /api/ps": self._list_loaded,
             "POST /api/generate": self._load,
             "POST /v1/chat/completions": self._generate,
+            "GET /stream": self._stream,
+            "GET /release": self._release,
             **({"GET /api/version": self._tell_version} if self.server.version else {}),
         }.get(asked)
         if own:
@@ -81,6 +85,23 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _tell_version(self, _body: bytes) -> None:
         self._answer(200, {"version": self.server.version})
+
+    def _stream(self, _body: bytes) -> None:
+        self.server.released.clear()
+        self.send_response_only(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        number = 0
+        while not self.server.released.wait(0.05):
+            self.wfile.write(f"data: {number} {time.time()}\n\n".encode())
+            number += 1
+        self.wfile.write(b"data: [DONE]\n\n")
+        self.close_connection = True
+
+    def _release(self, _body: bytes) -> None:
+        self.server.released.set()
+        self._answer(200, {})
 
     def _list_loaded(self, _body: bytes) -> None:
         self._answer(200, {"models": list(self.server.loaded.values())})

@@ -33,7 +33,16 @@ def stage(name: str, load: float = 1.0, needs: tuple[str, ...] = ()) -> Stage:
     ("words", "wanted"),
     [
         (["docs", "lint"], [("lint", ""), ("docs", "")]),  # in the order of the stages
-        (["molecule"], [("tarball", ""), ("molecule-wsl", ""), ("molecule-hosts", ""), ("molecule-ollama", "")]),
+        (
+            ["molecule"],
+            [
+                ("tarball", ""),
+                ("molecule-wsl", ""),
+                ("molecule-hosts", ""),
+                ("molecule-fleet", ""),
+                ("molecule-ollama", ""),
+            ],
+        ),
         (
             ["molecule:endpoint"],
             [("tarball", ""), ("molecule-wsl", "endpoint")],

@@ -1,22 +1,17 @@
 """A model server's place behind the gate: a real HTTP server on 127.0.0.1 that tells what reached it.
 
-Not a llama.cpp server, because only a server of our own can say which headers came through, count what should not have
-come through, and hold a stream open for as long as a rotation takes.
+Not a llama.cpp server, because only a server of our own can say which headers came through, and count what should not have
+come through.
 
     /count    how many requests came, this one not counted
-    /stream   events, one each 50 ms, until somebody asks for /release
-    /release  ends the streams
     any other path and method: what was received, as JSON
 """
 
 import json
 import sys
-import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 counted = {"requests": 0}
-released = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,10 +23,6 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/count":
             return self.send({"count": counted["requests"]})
         counted["requests"] += 1
-        if path == "/stream":
-            return self.stream()
-        if path == "/release":
-            released.set()
         return self.send(
             {
                 "method": self.command,
@@ -62,20 +53,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
-
-    def stream(self):
-        released.clear()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        number = 0
-        while not released.is_set():
-            self.wfile.write(f"data: {number} {time.time()}\n\n".encode())
-            number += 1
-            time.sleep(0.05)
-        self.wfile.write(b"data: [DONE]\n\n")
-        self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_PROPFIND = answer
 

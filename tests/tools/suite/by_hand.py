@@ -97,6 +97,7 @@ def _lab(run: Run) -> Iterator[None]:
         run,
         tools,
         engine_images=images,
+        fleet=lab.fleet_of(run),
         folder=_FOLDER,
         first_key=_KEY,
         vault_password=_VAULT_PASSWORD,

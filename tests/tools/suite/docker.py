@@ -13,6 +13,7 @@ from .run import Run, exclusive
 
 _RECIPE = paths.REPO / "tests" / "lab"
 _FIREWALLS = paths.REPO / "tests" / "lab_firewalls" / "build"
+_FLEET = paths.REPO / "tests" / "lab_fleet" / "build"
 # Where the kernel counts a container's CPU, and in what part of a second: the older cgroups, and the newer by Docker's two drivers.
 _CPU_COUNTS = (
     ("/sys/fs/cgroup/cpuacct/docker/{}/cpuacct.usage", 1e9),
@@ -49,17 +50,25 @@ def images(run: Run) -> None:
     from . import nim_lab
 
     require_engine(run)
-    for image in (firewall_image(run), nim_lab.nim_image(run)):
+    for image in (fleet_image(run), nim_lab.nim_image(run)):
         run.verdict(f"the image {image}", True)
 
 
 def firewall_image(run: Run) -> str:
     """Return the name of the image of a test host with firewalls and an engine; made as host_image is."""
-    base = host_image(run)
-    tag = f"nemoclaw-lab-firewalls:{hashlib.sha256(base.encode() + _FIREWALLS.read_bytes()).hexdigest()[:12]}"
-    with exclusive("lab-firewalls-image"):
+    return _built_on(run, host_image(run), _FIREWALLS, "firewalls")
+
+
+def fleet_image(run: Run) -> str:
+    """Return the name of the image of a host of a fleet, which has the packages that the roles install; made as host_image is."""
+    return _built_on(run, firewall_image(run), _FLEET, "fleet")
+
+
+def _built_on(run: Run, base: str, recipe: paths.Path, name: str) -> str:
+    tag = f"nemoclaw-lab-{name}:{hashlib.sha256(base.encode() + recipe.read_bytes()).hexdigest()[:12]}"
+    with exclusive(f"lab-{name}-image"):
         if run.execute(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
-            run.command([_FIREWALLS, base, tag])
+            run.command([recipe, base, tag])
     return tag
 
 

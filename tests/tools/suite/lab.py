@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import docker, paths, servers
+from . import containers, docker, paths, servers, venvs
 from .run import Run
 
 # Each host has a model server of its own, with a key of its own: one from the environment, one from a vault.
 HOSTS = ("keyed-by-environment", "keyed-by-vault")
 # A further one, of the group `engine`: it gets a container engine, which would change what the scenarios for the others test.
 ENGINE_HOST = "with-docker"
+# Those that are a fleet together with the first two. They have no model server of their own.
+FLEET_HOSTS = ("ollama-1", "ollama-2", "vllm-1", "vllm-2")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Lab:
     ollama: Path | None
     engine_images: dict[str, str]
     openshell: Path | None
+    fleet: dict[str, str]
 
     @property
     def collections(self) -> Path:
@@ -40,11 +43,16 @@ class Lab:
         return self.folder / "collections"
 
     @property
+    def more_hosts(self) -> tuple[str, ...]:
+        """Those that share the model server of the first."""
+        return (*([ENGINE_HOST] if self.engine_images else []), *(FLEET_HOSTS if self.fleet else []))
+
+    @property
     def variables(self) -> dict[str, object]:
         """What every play of molecule/ finds in the inventory."""
         return {
             "lab_dir": str(self.folder),
-            "lab_hosts": [*self.hosts, *([ENGINE_HOST] if self.engine_images else [])],
+            "lab_hosts": [*self.hosts, *self.more_hosts],
             "lab_image": self.image,
             # Where the hosts find the real Ollama, in /opt/ollama-test; an empty folder where there is none.
             "lab_ollama": str(self.ollama or self.folder / "no-ollama"),
@@ -71,6 +79,18 @@ class Lab:
         }
 
 
+def fleet_of(run: Run) -> dict[str, str]:
+    """Return what FLEET_HOSTS have in the inventory: their image, and an image and weights for those with vLLM."""
+    from llama_server import cached_model
+
+    weights = cached_model("good", paths.CACHE / "models", str(venvs.venv(run, "servers") / "python"))
+    return {
+        "lab_image": docker.fleet_image(run),
+        "lab_vllm": containers.vllm_image(run),
+        "lab_weights": str(weights),
+    }
+
+
 @contextlib.contextmanager
 def opened(
     run: Run,
@@ -79,6 +99,7 @@ def opened(
     engine_images: dict[str, str] | None = None,
     *,
     image: str = "",
+    fleet: dict[str, str] | None = None,
     folder: Path | None = None,
     first_key: str = "",
     vault_password: str = "",
@@ -89,6 +110,7 @@ def opened(
     hosts: their names. molecule/default makes them.
     engine_images: images for a further host with a container engine, by the name that plays know them by.
     image: what the hosts are made from; by default a host that has nothing.
+    fleet: what FLEET_HOSTS have in the inventory (lab_image, lab_vllm, lab_weights); there are none of them without.
     folder: where the lab is, which must not exist; one of its own by default. first_key: that of the first host; made up by default, as
         the password of the vault. installed: where the collection is installed.
     """
@@ -104,7 +126,16 @@ def opened(
     # Its programs are started by their real path, so that is where the hosts have to find it.
     openshell = openshell and openshell.resolve()
     lab = Lab(
-        run_id, folder or paths.MOLECULE / run_id, sockets, hosts, keys, image, home, engine_images or {}, openshell
+        run_id,
+        folder or paths.MOLECULE / run_id,
+        sockets,
+        hosts,
+        keys,
+        image,
+        home,
+        engine_images or {},
+        openshell,
+        fleet or {},
     )
     lab.folder.mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
@@ -172,6 +203,8 @@ def _write_inventory(lab: Lab, ports: list[int], shared: dict[str, object]) -> N
     shared_lines = "".join(f"        {name}: {json.dumps(value)}\n" for name, value in shared.items())
     engine = {ENGINE_HOST: {"lab_model_port": ports[0], "lab_shared_ports": [], "lab_images": lab.engine_images}}
     engine_hosts = json.dumps(engine if lab.engine_images else {})
+    fleet = {host: {"lab_model_port": ports[0], **lab.fleet} for host in FLEET_HOSTS}
+    fleet_hosts = json.dumps(fleet if lab.fleet else {})
     everywhere = "".join(f"    {name}: {json.dumps(value)}\n" for name, value in lab.variables.items())
     (inventory / "hosts.yml").write_text(
         f"""---
@@ -187,10 +220,14 @@ all:
 {hosts}      vars:
 {shared_lines}    engine:
       hosts: {engine_hosts}
-    machines:
+    fleet:
+      hosts: {fleet_hosts}
+      vars:
+{shared_lines}    machines:
       children:
         lab:
         engine:
+        fleet:
       vars:
         ansible_user: lab
         ansible_ssh_private_key_file: {lab.folder}/ssh_key
@@ -200,5 +237,5 @@ all:
 """,
         encoding="utf-8",
     )
-    for host in (*lab.hosts, ENGINE_HOST):
+    for host in (*lab.hosts, *lab.more_hosts):
         (inventory / "host_vars" / host).mkdir(parents=True)

@@ -11,11 +11,12 @@ from .run import PLAY_FAULTS, Run
 
 # Scenarios of a lab share its hosts one after the other, so each of these has a lab of its own, and they run at the same time. What is
 # named nowhere belongs to `hosts`.
-_LABS = {"wsl": ("wsl",), "ollama": ("ollama", "ollama_install", "ollama_service", "plan")}
-# Scenarios that use the host with a container engine.
+_LABS = {"wsl": ("wsl",), "ollama": ("ollama", "ollama_install", "ollama_service", "plan"), "fleet": ("fleet",)}
+# Scenarios that use the host with a container engine, and those with the hosts of a fleet.
 _ENGINE = ("engines",)
+_FLEET = ("fleet",)
 # What cannot be played without a real Ollama.
-_OLLAMA = ("ollama", "ollama_install", "ollama_service", "plan", "wsl")
+_OLLAMA = ("fleet", "ollama", "ollama_install", "ollama_service", "plan", "wsl")
 # And what cannot be without the real CLI of OpenShell.
 _OPENSHELL = ("sandbox",)
 
@@ -48,7 +49,8 @@ def _molecule(run: Run, scenarios: list[str]) -> None:
     )
     # A WSL with Docker Desktop has an engine, which that image has; apt takes eleven seconds of CPU for it.
     image = docker.firewall_image(run) if _LABS["wsl"] == tuple(scenarios) else ""
-    with lab.opened(run, tools, engine_images=images, image=image) as made:
+    fleet = lab.fleet_of(run) if set(_FLEET).intersection(scenarios) else {}
+    with lab.opened(run, tools, engine_images=images, image=image, fleet=fleet) as made:
         left_out = [*(() if made.ollama else _OLLAMA), *(() if made.openshell else _OPENSHELL)]
         chosen = [word for name in scenarios if name not in left_out for word in ("--scenario-name", name)]
         if not chosen:

@@ -24,7 +24,8 @@ STAGES = (
         )
         for name, about, budget in (
             ("wsl", "the scenario `wsl`", 800),
-            ("hosts", "those that the other two leave", 840),
+            ("hosts", "those that the others leave", 840),
+            ("fleet", "the scenario `fleet`", 420),
             ("ollama", "`ollama` and its parts", 780),
         )
     ),
