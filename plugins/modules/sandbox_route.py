@@ -283,6 +283,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.base import create_module, fail
+
+# The ladder imports it where it is needed. By then the worker may have outlived the archive from which Ansible runs a module.
+from ..module_utils.endpoint import leaks  # noqa: F401  # pylint: disable=unused-import
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job

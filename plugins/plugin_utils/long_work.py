@@ -120,6 +120,14 @@ class Watch(NamedTuple):
         self.show(look, pace.is_due(look.progress, self.clock()))
 
 
+def with_failure(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result with a C(failure), also where a module died without one: C(failed_when) of a task replaces its message."""
+    if result.get("failed") and "failure" not in result:
+        said = str(result.get("msg") or "The module failed, and did not say why.")
+        return {**result, "failure": {"code": "task_failed", "message": said}}
+    return result
+
+
 class LongWork(Normal):
     """Calls the module of the task, and waits for its work. Otherwise it is what Ansible does for modules without an action plugin."""
 
@@ -140,7 +148,7 @@ class LongWork(Normal):
 
         host = str(variables.get("inventory_hostname", ""))
         label = f"{host} -> {self._task.delegate_to}" if self._task.delegate_to else host
-        return Watch(host, label, call, self._show, self._reset, bool(self._task.no_log)).run(given)
+        return with_failure(Watch(host, label, call, self._show, self._reset, bool(self._task.no_log)).run(given))
 
     def _show(self, look: str, is_due: bool) -> None:
         # On the standard error, as Ansible's warnings: the standard output belongs to the callback, which may write JSON there, and a pipe

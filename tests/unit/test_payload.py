@@ -8,13 +8,19 @@ from __future__ import annotations
 import ast
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
+# Those whose work goes on in a worker when their call has ended.
+LONG = [
+    module
+    for module in MODULES
+    if "LongWork" in "".join(one.read_text() for one in PLUGINS.glob(f"action/{module.name}"))
+]
 # The bar of docs/benchmarks.md, which has the figures. Documentation of a module may lie in a file beside it, which does not travel.
 BAR = 250 * 1024
 
@@ -27,12 +33,18 @@ def compressed(path: Path) -> int:
 @functools.cache
 def imported(path: Path) -> frozenset[Path]:
     """Return the files of ours that a file imports, in functions and for type checks as well: Ansible packs all of them."""
-    return frozenset(
-        found
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.level
-        for found in _files(path, node)
-    )
+    return _of(path, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@functools.cache
+def imported_at_once(path: Path) -> frozenset[Path]:
+    """Return the files of ours that a file imports when it is imported itself."""
+    return _of(path, ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def _of(path: Path, nodes: Iterable[ast.AST]) -> frozenset[Path]:
+    found = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.level)
+    return frozenset(one for node in found for one in _files(path, node))
 
 
 def _files(path: Path, node: ast.ImportFrom) -> Iterator[Path]:
@@ -41,14 +53,14 @@ def _files(path: Path, node: ast.ImportFrom) -> Iterator[Path]:
     yield from (one.with_suffix(".py") for one in candidates if one.with_suffix(".py").is_file())
 
 
-def payload(module: Path) -> set[Path]:
+def payload(module: Path, imports: Callable[[Path], frozenset[Path]] = imported) -> set[Path]:
     found: set[Path] = set()
     waiting = [module]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += imported(path)
+            waiting += imports(path)
     return found
 
 
@@ -67,3 +79,12 @@ def test_the_plan_is_among_them() -> None:
     plan = payload(PLUGINS / "modules" / "inference_plan.py")
     assert PLUGINS / "module_utils" / "endpoint" / "validate.py" in plan
     assert len(plan) > 40
+
+
+@pytest.mark.parametrize("module", LONG, ids=lambda path: path.stem)
+def test_a_worker_needs_nothing_from_the_archive_that_is_gone(module: Path) -> None:
+    """Ansible removes the archive of a module when its call ends, and the worker of a long task goes on."""
+    # Chosen before the worker begins, by what the gateway can do.
+    chosen = payload(PLUGINS / "module_utils" / "openshell" / "attached_route.py", imported_at_once)
+    late = payload(module) - payload(module, imported_at_once) - chosen
+    assert not late, f"imported in functions: {sorted(str(one.relative_to(PLUGINS)) for one in late)}"

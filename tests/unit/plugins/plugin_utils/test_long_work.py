@@ -16,6 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.long_work
     Watch,
     next_wait,
     wait_of,
+    with_failure,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils.progress import Look
 
@@ -155,6 +156,14 @@ def test_a_failure_is_final() -> None:
     failure = {"failed": True, "msg": "It stalled.", "failure": {"code": "pull_stalled"}}
     host = Host(under_way(), failure)
     assert host.watch() == failure
+
+
+def test_a_module_that_died_has_a_failure_as_well() -> None:
+    """C(failed_when) replaces the message of a task that failed, and leaves the failure."""
+    died = {"failed": True, "msg": "No such file: payload.zip"}
+    assert with_failure(died)["failure"] == {"code": "task_failed", "message": "No such file: payload.zip"}
+    known = {"failed": True, "msg": "It stalled.", "failure": {"code": "pull_stalled"}}
+    assert (with_failure(known), with_failure({"changed": True})) == (known, {"changed": True})
 
 
 def test_a_host_that_is_not_reached_at_first_is_unreachable_at_once() -> None:
