@@ -91,7 +91,9 @@ def test_tls_fails_as_with_a_real_one(openshell_home: Path, certificates: Certif
             check=False,
             timeout=60,
         )
-        assert (case, plain(ended.stdout)) == (case, plain(recorded[case][1].replace("18443", "18080")))
+        # Whether the alert or the end of the connection comes first is a race of the program with itself.
+        said = plain(ended.stdout).replace("(Canceled) ├─▶ operation was canceled ├─▶", "(SendRequest) ├─▶")
+        assert (case, said) == (case, plain(recorded[case][1].replace("18443", "18080")))
 
     def show(**files: Path) -> None:
         shutil.rmtree(registered / "mtls", ignore_errors=True)

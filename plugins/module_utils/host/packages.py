@@ -174,7 +174,7 @@ def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
     deadline = Deadline(LOCK_LIMIT_S)
     waited_for, waited_s = _wait_for_locks(machine, names)
     answer = _apt(machine, [*_APT_INSTALL, *names])
-    while answer.code and any(word in answer.output for word in _LOCKED) and deadline.remaining:
+    while answer.code and _is_locked(answer.output) and deadline.remaining:
         # Somebody was faster than apt.
         deadline.sleep(_LOOK_S)
         waited_for = _wait_for_locks(machine, names, deadline.remaining)[0] or waited_for
@@ -195,6 +195,11 @@ def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
         said = [" ".join(reason.split()) for reason in _SAID.findall(answer.output)]
         raise _not_installed("apt-get", names, why, answer, said)
     return Installed(list(names), waited_for, waited_s)
+
+
+def _is_locked(said: str) -> bool:
+    """Tell whether somebody else has the lock. Who is not root cannot take it either, and waits for nobody."""
+    return any(word in said for word in _LOCKED) and not any(word in said for word in _NOT_ROOT)
 
 
 def _not_installed(program: str, names: Sequence[str], why: str, answer: CommandResult, said: list[str]) -> Failure:

@@ -70,6 +70,17 @@ def test_apt_installs_it_once(tmp_path: Path, complaint: str) -> None:
     assert "--no-install-recommends" in orders[0]
 
 
+def test_who_is_not_root_waits_for_no_lock(tmp_path: Path) -> None:
+    """In apt's own words, which name the lock as well."""
+    said = (
+        "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (13: Permission denied)\n"
+        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), are you root?"
+    )
+    machine = host(tmp_path, apt_get=f'#!/bin/sh\necho >>"$(dirname "$0")/log"\necho \'{said}\'\nexit 100\n')
+    assert failing(machine).code == "root_needed"
+    assert len((machine.read("/usr/bin/log") or "").splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("said", "code", "orders"),
     [
