@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -22,6 +23,12 @@ description:
   - At the beginning of the task that FAULT_STEP is the number or the name of, ansible-playbook gets the signal with the number FAULT_BLOW.
     Where FAULT_PROGRAM has the words of a command, as JSON, that is started instead, once, with the number of the process as its last word.
   - Where FAULT_NOTES names a file, each task that changed something adds a line with its name and its seconds, as JSON.
+"""
+
+# What a person does whose first Ctrl-C is not heard: Ansible now and then waits for a thread of its own when it was interrupted.
+_IMPATIENCE = """
+comm=$(cat /proc/$1/comm)
+for signal in INT INT KILL; do sleep 10; test "$(cat /proc/$1/comm)" = "$comm" && kill -$signal $1; done
 """
 
 
@@ -47,10 +54,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         self._fell = True
         if program := os.environ.get("FAULT_PROGRAM"):
-            words = [*json.loads(program), str(os.getpid())]
-            subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-        else:
-            os.kill(os.getpid(), int(os.environ["FAULT_BLOW"]))
+            _start(*json.loads(program), str(os.getpid()))
+            return
+        blow = int(os.environ["FAULT_BLOW"])
+        if blow == signal.SIGINT:
+            _start("sh", "-c", _IMPATIENCE, "sh", str(os.getpid()))
+        os.kill(os.getpid(), blow)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task is done on a host."""
@@ -59,3 +68,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             line = json.dumps([result.task.name, time.monotonic() - self._began])
             with Path(path).open("a", encoding="utf-8") as notes:
                 notes.write(f"{line}\n")
+
+
+def _start(*words: str) -> None:
+    """Start a program that outlives this one."""
+    nothing = subprocess.DEVNULL
+    subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
