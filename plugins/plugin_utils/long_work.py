@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action.normal import ActionModule as Normal
 
+from .outcome import failure_of
 from .progress import Look, Pace, format_seconds, number_of, progress_of
 
 # Seconds of the first look, within which small work ends, and of those after it has turned out to be long.
@@ -120,11 +121,10 @@ class Watch(NamedTuple):
         self.show(look, pace.is_due(look.progress, self.clock()))
 
 
-def with_failure(result: dict[str, Any]) -> dict[str, Any]:
+def with_failure(result: dict[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result with a C(failure), also where a module died without one: C(failed_when) of a task replaces its message."""
     if result.get("failed") and "failure" not in result:
-        said = str(result.get("msg") or "The module failed, and did not say why.")
-        return {**result, "failure": {"code": "task_failed", "message": said}}
+        return {**result, "failure": failure_of(result, task)}
     return result
 
 
@@ -148,7 +148,8 @@ class LongWork(Normal):
 
         host = str(variables.get("inventory_hostname", ""))
         label = f"{host} -> {self._task.delegate_to}" if self._task.delegate_to else host
-        return with_failure(Watch(host, label, call, self._show, self._reset, bool(self._task.no_log)).run(given))
+        result = Watch(host, label, call, self._show, self._reset, bool(self._task.no_log)).run(given)
+        return with_failure(result, {"name": self._task.name, "no_log": self._task.no_log})
 
     def _show(self, look: str, is_due: bool) -> None:
         # On the standard error, as Ansible's warnings: the standard output belongs to the callback, which may write JSON there, and a pipe

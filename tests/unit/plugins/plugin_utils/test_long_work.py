@@ -160,10 +160,16 @@ def test_a_failure_is_final() -> None:
 
 def test_a_module_that_died_has_a_failure_as_well() -> None:
     """C(failed_when) replaces the message of a task that failed, and leaves the failure."""
+    task = {"name": "Set the route"}
     died = {"failed": True, "msg": "No such file: payload.zip"}
-    assert with_failure(died)["failure"] == {"code": "task_failed", "message": "No such file: payload.zip"}
+    wanted = {"code": "task_failed", "message": "Set the route: No such file: payload.zip"}
+    assert with_failure(died, task)["failure"] == wanted
+    refused = {"failed": True, "module_stderr": "sudo: a password is required\n", "msg": "MODULE FAILURE"}
+    assert with_failure(refused, task)["failure"]["code"] == "become_failed"
+    secret = with_failure({"failed": True, "msg": CANARY}, {**task, "no_log": True})
+    assert CANARY not in secret["failure"]["message"]
     known = {"failed": True, "msg": "It stalled.", "failure": {"code": "pull_stalled"}}
-    assert (with_failure(known), with_failure({"changed": True})) == (known, {"changed": True})
+    assert (with_failure(known, task), with_failure({"changed": True}, task)) == (known, {"changed": True})
 
 
 def test_a_host_that_is_not_reached_at_first_is_unreachable_at_once() -> None:
@@ -226,7 +232,7 @@ class Action(LongWork):
         fields = {"check_mode": False, "async_val": 0, "no_log": False, "delegate_to": None, "action": "x", **task}
         shell = SimpleNamespace(tmpdir=None)
         connection = SimpleNamespace(_shell=shell, has_native_async=False, reset=lambda: None)
-        super().__init__(SimpleNamespace(args=args, **fields), connection, None, None, None, None)
+        super().__init__(SimpleNamespace(name="Work", args=args, **fields), connection, None, None, None, None)
         self.calls: list[dict[str, Any]] = []
         self.printed: list[tuple[str, dict[str, bool]]] = []
         self._display = SimpleNamespace(display=lambda text, **how: self.printed.append((text, how)))
