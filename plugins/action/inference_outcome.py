@@ -20,16 +20,15 @@ from ..module_utils.plan.settings import SETTINGS
 from ..module_utils.transport.credentials import mask
 from ..modules.inference_outcome import ARGUMENT_SPEC
 from ..plugin_utils import outcome as made
-from ..plugin_utils.plan import explain_silence
+from ..plugin_utils.plan import KEYS_TO_ASK_WITH, explain_silence
 from ..plugin_utils.tags import refuse_other_tags
 from ..plugin_utils.vault import refuse_locked, why_locked
 
 _MODULE = "nemoclaw.local_inference.inference_outcome"
 # Shorter ones are in ordinary words as well.
 _LEAST_SECRET = 6
-# Playbooks without a plan that ask the route, and the keys that they ask it with (tasks/status.yml).
+# Playbooks without a plan that ask the route (tasks/status.yml).
 _ASKING = ("status", "rotate_token")
-_KEYS = ("endpoint_api_key", "compatible_api_key", "compatible_anthropic_api_key", "vllm_api_key")
 
 
 class ActionModule(ActionBase):
@@ -140,7 +139,7 @@ class ActionModule(ActionBase):
                 return None
 
         if self._options["playbook"] in _ASKING:
-            for name in _KEYS:
+            for name in KEYS_TO_ASK_WITH:
                 sources.find(SETTINGS[name], self._task_vars, os.environ, evaluate)
         return refuse_locked(locked)
 

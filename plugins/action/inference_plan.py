@@ -26,6 +26,7 @@ from ..module_utils.status import document
 from ..module_utils.transport.url import parse_base_url
 from ..plugin_utils.outcome import outcome, remember, unreachable_failure
 from ..plugin_utils.plan import (
+    KEYS_TO_ASK_WITH,
     become_remedy,
     complete,
     explain_silence,
@@ -39,13 +40,7 @@ from ..plugin_utils.watch_app import build
 
 _MODULE = "nemoclaw.local_inference.inference_plan"
 _MEMORY = "nemoclaw.local_inference.inference_outcome"
-# Secrets that the look needs, and those of which it needs to know only whether they were given.
-_SENT = (
-    "endpoint_api_key",
-    "compatible_api_key",
-    "compatible_anthropic_api_key",
-    "vllm_api_key",
-)
+# Of the secrets that the look does not need, it has to know only whether they were given.
 _GIVEN = "(given)"
 # What the controller alone uses; it may hold a presigned query.
 _LINKS = ("ollama_install_url", "ollama_install_jetpack_url")
@@ -224,11 +219,11 @@ class ActionModule(ActionBase):
         if settings["preflight_provider"] not in _OWN:
             # Nobody asks it, so nobody has looked whether it holds a password.
             sent.pop("endpoint_url", None)
-        sent.update({name: _GIVEN for name in values if name in secret and name not in (*_SENT, *_LINKS)})
+        sent.update({name: _GIVEN for name in values if name in secret and name not in (*KEYS_TO_ASK_WITH, *_LINKS)})
         apart = [name for name in sources.APART if self._is_apart(name, settings)]
         arguments = {
             "settings": sent,
-            "secrets": {name: str(values[name]) for name in _SENT if name in values},
+            "secrets": {name: str(values[name]) for name in KEYS_TO_ASK_WITH if name in values},
             "origins": {name: origin for name, origin in origins.items() if name not in _LINKS},
             "keep_route": options["keep_route"],
             "proof": options["proof"] or self._proof(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from ..module_utils.status.document import FINE
 from .plan import become_remedy, why_not_become
 
 # Playbooks that begin with a contact instead of a plan.
@@ -39,7 +40,6 @@ _REMEDIES = re.compile(
 )
 # Sentences at the end of a message that say what is, and not what to do.
 _NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host before that is set right.")
-_HEALTHY = ("healthy", "not probed")
 
 
 def began_with(playbook: str) -> str:
@@ -144,7 +144,7 @@ def _unhealthy(status: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return gone_failure()
     if not status or status.get("healthy", True):
         return None
-    first = next(one for one in status["checks"] if one["state"] not in _HEALTHY)
+    first = next(one for one in status["checks"] if one["state"] not in FINE)
     return {"code": first["code"] or "unhealthy", "message": first["detail"]}
 
 

@@ -66,6 +66,8 @@ _OF_SSH = ("Shared connection to ", "Connection to ", "Warning: Permanently adde
 _BECOME = ("sudo:", "doas:", "su:")
 
 
+# The secrets with which a look asks a server.
+KEYS_TO_ASK_WITH = ("endpoint_api_key", "compatible_api_key", "compatible_anthropic_api_key", "vllm_api_key")
 # Of "sorry, you must have a tty to run sudo" (sudo's plugins/sudoers/policy.c).
 _NO_TERMINAL = "tty"
 

@@ -15,6 +15,7 @@ from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils.failure import Failure
 from ..module_utils.plan.steps import NO_DRIFT
+from ..module_utils.status.document import FINE
 from . import rollout_state as states
 from .outcome import (
     BAD,
@@ -37,8 +38,6 @@ _ROUTE = ("provider", "model", "api", "base_url_host", "base_url_sandbox", "time
 _ROLES = ("endpoint", "ollama", "vllm", "nim")
 # Signs of Ansible's patterns: an exclusion, an intersection, a regular expression, or a wildcard.
 _PATTERN = re.compile(r"^[!&~]|[*?\[]")
-# What a status is not bad for.
-HEALTHY = ("healthy", "not probed")
 
 
 @dataclass
@@ -99,9 +98,7 @@ def last_outcome(
             "model": before["model"],
             "message": f"{failure['message']} The previous route, {previous}, is in force and answers.",
         }
-    said = next(
-        (one["detail"] for one in status.get("checks") or [] if one["state"] not in HEALTHY), "it was not asked"
-    )
+    said = next((one["detail"] for one in status.get("checks") or [] if one["state"] not in FINE), "it was not asked")
     return {
         **found,
         "message": f"{failure['message']} The previous route, {previous}, could not be restored: {said.rstrip('.')}. "

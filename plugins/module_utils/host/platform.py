@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What kind of host this is: firmware names, kernel release, distribution, and what a Linux inside Windows is. Rules of upstream-facts N1.
+"""What kind of host this is: firmware names, kernel release, distribution. Rules of upstream-facts N1.
 
 Nothing here decides how sandboxes reach a server: a name that the WSL shell resolves says nothing about containers, and the
 other way round (NemoClaw #8127). The sandbox_probe module finds that out.

@@ -241,6 +241,16 @@ def open_listeners(listeners: Iterable[dict[str, Any]], has_gate: bool = True) -
     return [one for one in listeners if one["scope"] == "any" or (has_gate and one["scope"] == "address")]
 
 
+def is_of_this_host(address: str) -> bool:
+    """Tell whether an IPv4 address can be bound here, which the addresses of this host can."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
 def find_engines(machine: Machine, port: int, address: str, uid: int) -> list[dict[str, Any]]:
     """Return the listeners through which others reach the server itself, past its auth proxy.
 

@@ -66,6 +66,7 @@ def ask_version(
 
 
 def excerpt(text: str) -> str:
+    """Return the beginning of what a tool said, in one line and without colours."""
     return " ".join(_ANSI.sub("", text).split())[:200] or "nothing"
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from .machine import Machine
 from .platform import KERNEL_RELEASE, read_platform
+from .sockets import is_of_this_host
 
 # What Docker Desktop calls Windows, in containers and in WSL (page, WSL with Windows-Host Ollama).
 WINDOWS_HOST = "host.docker.internal"
@@ -62,7 +63,7 @@ def reach_windows(machine: Machine, url: str, resolve: Any = None) -> str:
     for host in ways_to_windows(machine, mode):
         with contextlib.suppress(OSError):
             address = (resolve or socket.gethostbyname)(host)
-            if mode == "mirrored" or not is_own(address):
+            if mode == "mirrored" or not is_of_this_host(address):
                 port = f":{parts.port}" if parts.port else ""
                 return parts._replace(netloc=f"{host}{port}").geturl()
     return url
@@ -90,13 +91,3 @@ def _runs_windows_programs(machine: Machine) -> bool:
     if (machine.read(_INTEROP_OF_ALL) or "enabled").strip() != "enabled":
         return False
     return any((machine.read(path) or "").startswith("enabled") for path in INTEROP_ENTRIES)
-
-
-def is_own(address: str) -> bool:
-    """Tell whether an IPv4 address is one of this Linux: only those can be bound."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..host.machine import Machine
-from ..host.sockets import find_listeners
-from ..host.wsl import is_own, ways_to_windows
+from ..host.sockets import find_listeners, is_of_this_host
+from ..host.wsl import ways_to_windows
 from .client import ask_ollama_daemon
 
 AskDaemon = Callable[..., "tuple[str | None, str | None]"]
@@ -53,7 +53,7 @@ def find_windows_ollama(
         except OSError:
             problems.append(f"{host} does not resolve in this Linux.")
             continue
-        if not is_shared and is_own(address):
+        if not is_shared and is_of_this_host(address):
             problems.append(f"{host} resolves to this Linux itself ({address}), not to Windows.")
             continue
         version, problem = ask(port, 1.0, host)

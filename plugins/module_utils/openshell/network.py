@@ -9,11 +9,11 @@ It calls the docker command, which every host with the docker driver has, and ne
 from __future__ import annotations
 
 import ipaddress
-import socket
 from dataclasses import dataclass
 from typing import Any
 
 from ..host.machine import Account, CommandResult, Machine
+from ..host.sockets import is_of_this_host
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 
@@ -123,16 +123,6 @@ def _first_address(subnet: str | None) -> str | None:
     """Return the gateway that Docker gave its own bridge and does not tell before it was started anew (20.10); None where it is none."""
     first = str(ipaddress.IPv4Network(subnet)[1]) if subnet else ""
     return first if first and is_of_this_host(first) else None
-
-
-def is_of_this_host(address: str) -> bool:
-    """Tell whether an IPv4 address can be bound here, which the addresses of this host can."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
 
 
 def words_of(answer: CommandResult) -> str:

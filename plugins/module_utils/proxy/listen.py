@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from ..failure import Failure
 from ..host.machine import Account, Machine, find_account
-from ..openshell.network import Docker, Unavailable, find_docker, is_of_this_host
+from ..host.sockets import is_of_this_host
+from ..openshell.network import Docker, Unavailable, find_docker
 from ..profiles import BRIDGE
 from .configuration import ProxySettings
 
