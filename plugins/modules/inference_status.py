@@ -64,6 +64,13 @@ options:
     description: Seconds for all checks of the server together, and as many again for the question from inside a sandbox.
     type: int
     default: 60
+  show_last_failure:
+    description:
+      - Whether RV(lines) end with RV(last_failure).
+      - The playbook C(site.yml) leaves it out, since it ends with a newer outcome.
+    type: bool
+    default: true
+    version_added: "0.2.0"
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes.read_only
   - nemoclaw.local_inference.endpoint
@@ -189,6 +196,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str"},
     "token_path": {"type": "path"},
     "timeout": {"type": "int", "default": 60},
+    "show_last_failure": {"type": "bool", "default": True},
     **ENDPOINT_OPTIONS,
 }
 
@@ -211,7 +219,7 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
     return {
         "healthy": _is_healthy(checks),
         "exit_code": EXIT_CODES[judge(shown, NOT_COMPARED, last or {})[0]],
-        "lines": render(route, checks, last),
+        "lines": render(route, checks, last if params["show_last_failure"] else None),
         "checks": shown,
         "last_failure": last,
         "route": route,

@@ -55,8 +55,8 @@ def refuse_core(version: str) -> list[Failure]:
     return [
         Failure(
             "ansible_core_too_old",
-            f"This is ansible-core {version}, and the collection needs {least} or newer. Distributions package older ones: "
-            "install one for yourself, for example by pipx install ansible-core.",
+            f"This is ansible-core {version}, and the collection needs {least} or newer. Install one of your "
+            "own, for example by pipx install ansible-core: what distributions package is older.",
         )
     ]
 

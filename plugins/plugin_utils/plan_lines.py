@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..module_utils.sizes import format_bytes
-from .rows import rows
+from .rows import rows, shorten
 
 _HEAD = ("host", "provider", "plan", "download", "interrupts", "first")
+# Characters of the last column: a line of a log is not to wrap more often than it has to.
+_FIRST_LIMIT = 140
 
 
 def lines_of(plan: Mapping[str, Any]) -> list[str]:
@@ -81,21 +83,23 @@ def _row(host: str, plan: Mapping[str, Any] | None) -> tuple[str, tuple[str, ...
     if plan and plan.get("skipped"):
         return "skipped", (host, "-", "skipped", "-", "-", "-")
     if not plan or "refusals" not in plan:
-        said = str((plan or {}).get("msg") or "unreachable, or the look failed")
-        return "no plan", (host, "-", "no plan", "-", "-", said.splitlines()[0][:100])
+        return "no plan", (host, "-", "no plan", "-", "-", _why_no_plan(plan or {}))
     provider = (plan.get("choice") or {}).get("provider", "-")
     if plan["refusals"]:
-        first = plan["refusals"][0]
-        return "refused", (
-            host,
-            provider,
-            "refused",
-            "-",
-            "-",
-            f"{first['code']}: {first['message'].split('. ')[0]}"[:140],
-        )
+        return "refused", (host, provider, "refused", "-", "-", _first_words(plan["refusals"][0]))
     if plan["converged"]:
         return "converged", (host, provider, "converged", "-", "-", "-")
     count = len(plan["steps"])
     words = f"{count} step{'' if count == 1 else 's'}"
     return "to change", (host, provider, words, _download(plan), _interrupts(plan), plan["steps"][0]["id"])
+
+
+def _why_no_plan(plan: Mapping[str, Any]) -> str:
+    """Return why there is none: the host did not answer, or its look failed."""
+    known = plan.get("outcome") or plan.get("failure")
+    return _first_words(known) if known else shorten(str(plan.get("msg") or "the look failed"), _FIRST_LIMIT)
+
+
+def _first_words(wrong: Mapping[str, Any]) -> str:
+    """Return the code, and what was tried and came back: the remedy stands in the lines of the host."""
+    return shorten(f"{wrong['code']}: {wrong['message'].split('. ')[0]}", _FIRST_LIMIT)

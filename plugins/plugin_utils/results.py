@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .outcome import BAD, UNREACHABLE, UNTOUCHED
-from .rows import rows
+from .rows import rows, shorten
 
 SCHEMA = 1
 _HEAD = ("host", "provider", "model", "state", "steps", "seconds", "code", "remedy")
@@ -64,9 +64,6 @@ def results_table(outcomes: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _cells(host: str, one: Mapping[str, Any]) -> dict[str, str]:
-    remedy = one["remedy"] or "-"
-    if len(remedy) > _REMEDY_LIMIT:
-        remedy = remedy[:_REMEDY_LIMIT].rsplit(" ", 1)[0] + " ..."
     steps = one["steps"]
     return {
         "host": host,
@@ -76,7 +73,7 @@ def _cells(host: str, one: Mapping[str, Any]) -> dict[str, str]:
         "steps": (f"{len(steps)} steps" if len(steps) > 2 else ", ".join(steps)) or "-",
         "seconds": f"{one['seconds']:.1f}",
         "code": one["code"] or "-",
-        "remedy": " ".join(remedy.split()),
+        "remedy": shorten(one["remedy"] or "-", _REMEDY_LIMIT),
     }
 
 

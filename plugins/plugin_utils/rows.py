@@ -6,7 +6,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the text on one line, cut between two words where it is longer than the column."""
+    return textwrap.shorten(text, limit, placeholder=" ...")
 
 
 def rows(content: Sequence[tuple[str, ...]]) -> list[str]:

@@ -102,6 +102,7 @@ def test_every_host_has_its_line_and_keeps_its_failure(fleet: Controller) -> Non
     recap = fleet.output.rsplit("PLAY RECAP", 1)[1]
     bad = dict(re.findall(r"^(\w+) .*(unreachable=1|failed=1) ", recap, re.MULTILINE))
     assert bad == {"gone": "unreachable=1", "typo": "failed=1", "slow": "failed=1", "full": "failed=1"}
+    assert "Last failure: " not in fleet.output, "a run that ends well tells of no older failure"
     assert "The last failure could not be kept or removed on this host" in fleet.output, "and hid nothing"
 
     kept = {one.parent.name: one for one in fleet.folder.glob("hosts/*/local-inference.last.json")}

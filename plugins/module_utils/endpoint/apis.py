@@ -332,6 +332,7 @@ class AnthropicMessages(Dialect):
     finish_of_calls = "tool_use"
     arguments_are_text = False
     form = Form("max_tokens")
+    key_name = "COMPATIBLE_ANTHROPIC_API_KEY"
 
     def headers(self) -> dict[str, str]:
         return {"anthropic-version": API_VERSION, **({"x-api-key": self.key} if self.key else {})}

@@ -218,7 +218,8 @@ class Conversation:
             with self.client.open(method, url, body, limit) as reply:
                 probe.status = reply.status
                 if not 200 <= reply.status < 300:
-                    raise trouble.status_failure(reply.status, url, reply.body(), reply.headers, self.client.key)
+                    key, key_name = self.client.key, self.dialect.key_name
+                    raise trouble.status_failure(reply.status, url, reply.body(), reply.headers, key, key_name)
                 yield reply
         except Failure as failure:
             failure.message = mask(failure.message, self.client.key)

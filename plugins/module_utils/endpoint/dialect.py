@@ -256,6 +256,8 @@ class Dialect:
     # Whether the arguments of a call are JSON text, or an object.
     arguments_are_text = True
     form: Form
+    # The variable of the environment by which a user gives the key of such a server.
+    key_name = "COMPATIBLE_API_KEY"
 
     def __init__(self, key: str = "") -> None:
         self.key = key

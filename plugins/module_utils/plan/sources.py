@@ -108,12 +108,13 @@ def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failu
     """
     found = []
     patterns = list(extra)
+    # Without the part that most have in common, which would make any two of them look alike. Keys and variables of roles do not have it.
+    near_names = sorted({*SETTINGS, *WIZARD, *KNOWN_NAMES}, key=lambda one: one.startswith(_PREFIX))
+    by_own_part = {one[len(_PREFIX) :] if one.startswith(_PREFIX) else one: one for one in near_names}
     for name in sorted(names):
         if name.startswith(_PREFIX) and name not in KNOWN_NAMES and not any(fnmatchcase(name, one) for one in patterns):
-            # Without the part that all have in common, which would make any two of them look alike.
-            own = {known[len(_PREFIX) :]: known for known in sorted(KNOWN_NAMES)}
-            near = difflib.get_close_matches(name[len(_PREFIX) :], own, n=1)
-            nearest = own[near[0]] if near else None
+            near = difflib.get_close_matches(name[len(_PREFIX) :], by_own_part, n=1)
+            nearest = by_own_part[near[0]] if near else None
             meant = f" Did you mean {nearest}?" if nearest else ""
             found.append(
                 Failure(

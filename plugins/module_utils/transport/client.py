@@ -142,7 +142,7 @@ def get_json(connection: http.client.HTTPConnection, path: str, limit_s: float) 
     return document
 
 
-# Seconds for the TCP connection, as NemoClaw's probes (upstream-facts N24).
+# Seconds for the TCP connection and for TLS on it, as NemoClaw's probes (upstream-facts N24; curl's --connect-timeout is for both).
 CONNECT_LIMIT = 10.0
 
 # Bytes. The largest answer a probe can need is a models list; a router that lists thousands stays below 2 MiB.
@@ -255,6 +255,7 @@ class _Exchange:
         self.client = client
         self.url = url
         self.limit = max(limit, 0.05)
+        self.connect_limit = min(CONNECT_LIMIT, self.limit)
         self.timed_out = False
         self._deadline = Deadline(self.limit)
         self.connecting = True
@@ -290,7 +291,7 @@ class _Exchange:
             connection.close()
             raise TimeoutError
         self.connecting = False
-        connection.settimeout(timeout)
+        connection.settimeout(min(timeout, self.connect_limit) if self.securing else timeout)
         return connection
 
     def failure(self, error: Exception) -> Failure:
@@ -394,6 +395,7 @@ def _connection(kind: Any, request: urllib.request.Request) -> Any:
         def connect_and_say_so() -> None:
             connect()
             exchange.securing = False
+            connection.sock.settimeout(connection.timeout)
 
         connection.connect = connect_and_say_so
         return connection

@@ -72,7 +72,8 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
 
     Args:
         error: What the library raised.
-        exchange: The request it happened in: C(url), C(limit), C(timed_out), C(connecting), C(securing), C(proxy) and the client's base.
+        exchange: The request it happened in: C(url), C(limit), C(connect_limit), C(timed_out), C(connecting), C(securing), C(proxy) and
+            the client's base.
 
     """
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
@@ -87,13 +88,13 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
     if exchange.connecting and (exchange.timed_out or isinstance(error, socket.timeout)):
         return Failure(
             "unreachable",
-            f"{base.root} does not answer: no connection within {exchange.limit:.0f} s or 10 s, whichever is less. "
-            "Check the address, that the host is up, and that no firewall drops the packets.",
+            f"{base.root} does not answer: no connection within {exchange.connect_limit:.0f} s. Check the address, that the host "
+            "is up, and that no firewall drops the packets.",
         )
     timed_out = exchange.timed_out or isinstance(error, socket.timeout)
     if timed_out and exchange.securing:
         # A plain server waits for the end of a line that a TLS greeting does not have.
-        return _no_tls(base, f"no handshake within {exchange.limit:.0f} s")
+        return _no_tls(base, f"no handshake within {exchange.connect_limit:.0f} s")
     if timed_out:
         return Failure(
             "timeout",
@@ -158,8 +159,18 @@ def too_large(url: str, limit: int) -> Failure:
     )
 
 
-def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -> Failure:
-    """Return what an HTTP status other than 2xx means; what the server said is quoted without the key."""
+def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, key_name: str) -> Failure:
+    """Return what an HTTP status other than 2xx means; what the server said is quoted without the key.
+
+    Args:
+        status: The status.
+        url: What was asked.
+        body: Of the answer.
+        headers: Of the answer.
+        key: The key that was sent, empty for none.
+        key_name: The variable of the environment by which a user gives it; that of the inventory is the same in lower case.
+
+    """
     said = error_text(body, key)
     quoted = f" and said: {said.rstrip('.')}" if said else ""
     details: dict[str, Any] = {
@@ -170,11 +181,8 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str) -
     }
     answered = f"{url} answered HTTP {status}{quoted}"
     if status in (401, 403):
-        remedy = (
-            "The key is not accepted: correct it (COMPATIBLE_API_KEY or COMPATIBLE_ANTHROPIC_API_KEY)."
-            if key
-            else "The server wants a key and none was given: set COMPATIBLE_API_KEY (COMPATIBLE_ANTHROPIC_API_KEY)."
-        )
+        wrong = "The key is not accepted: correct" if key else "The server wants a key and none was given: set"
+        remedy = f"{wrong} {key_name.lower()} in the inventory, vault-encrypted, or {key_name} in the environment."
         return Failure("auth_failed", f"{answered}. {remedy}", **details)
     if status in (404, 405, 501):
         remedy = "Check the base URL: for OpenAI-compatible servers it usually ends in /v1, for Anthropic-compatible ones it does not."

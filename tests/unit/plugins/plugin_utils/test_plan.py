@@ -258,14 +258,19 @@ def test_the_table_has_a_line_for_each_host_and_sums_them_up() -> None:
         "one": plan_of(),
         "two": plan_of(steps=[step]),
         "three": plan_of(refusals=[{"code": "a_code", "message": "It is so. Set it."}]),
-        "four": {"unreachable": True, "msg": "no route to host\nmore"},
+        "four": {
+            "msg": "gone",
+            "outcome": {"code": "host_unreachable", "message": f"Tried to connect: {'no route ' * 20}. Start it."},
+        },
     }
     head, *rows, last = plan_lines.table(plans, [*plans, "five"])
     assert [row.split()[0] for row in (head, *rows)] == ["host", "one", "two", "three", "four", "five"]
     assert rows[0].split()[1:3] == ["ollama", "converged"]
     assert rows[1].split()[2:5] == ["1", "step", "some"]
     assert rows[2].endswith("a_code: It is so")
-    assert rows[3].endswith("no route to host")
+    assert "host_unreachable: Tried to connect: no route" in rows[3]
+    assert rows[3].endswith("no route ...")
+    assert rows[4].endswith("the look failed")
     assert last == "1 converged, 1 to change, 1 refused, 2 no plan"
 
 

@@ -91,6 +91,8 @@ def test_every_variable_that_something_reads_is_known() -> None:
         ("nemoclaw_providr", "nemoclaw_provider"),
         ("nemoclaw_ollama_prot", "nemoclaw_ollama_port"),
         ("nemoclaw_endpointurl", "nemoclaw_endpoint_url"),
+        ("nemoclaw_compatible_api_key", "compatible_api_key"),
+        ("nemoclaw_proxy_listen", "proxy_listen"),
         ("nemoclaw_zzz", None),
     ],
 )

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import trouble
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport import client, trouble
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import parse_base_url
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "llama_cpp"
@@ -33,6 +34,7 @@ def exchange(**state: Any) -> Any:
             "client": client,
             "url": URL,
             "limit": 3.0,
+            "connect_limit": 2.0,
             "timed_out": False,
             "connecting": False,
             "securing": False,
@@ -105,7 +107,7 @@ def test_transport_failures(error: Exception, state: dict[str, Any], code: str) 
 )
 def test_every_status_has_its_code(status: int, code: str) -> None:
     body = json.dumps({"error": {"message": f"the reason, and {KEY}"}}).encode()
-    failure = trouble.status_failure(status, URL, body, {"Location": f"http://evil/?{KEY}"}, KEY)
+    failure = trouble.status_failure(status, URL, body, {"Location": f"http://evil/?{KEY}"}, KEY, "A_KEY")
     assert (failure.code, failure.details["status"]) == (code, status)
     assert KEY not in json.dumps(failure.as_result())
     assert f"HTTP {status}" in failure.message
@@ -115,11 +117,14 @@ def test_every_status_has_its_code(status: int, code: str) -> None:
 
 def test_a_refused_key_and_a_missing_one_have_different_remedies() -> None:
     body = (FIXTURES / "wrong_key.json").read_bytes()
-    wrong = trouble.status_failure(401, URL, body, {}, KEY)
-    missing = trouble.status_failure(401, URL, body, {}, "")
+    wrong = trouble.status_failure(401, URL, body, {}, KEY, "A_KEY")
+    missing = trouble.status_failure(401, URL, body, {}, "", "A_KEY")
     assert "Invalid API Key" in wrong.message
-    assert "The key is not accepted" in wrong.message
-    assert "wants a key and none was given" in missing.message
+    assert "The key is not accepted: correct a_key in the inventory" in wrong.message
+    assert (
+        "wants a key and none was given: set a_key in the inventory, vault-encrypted, or A_KEY in the"
+        in missing.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +145,7 @@ def test_a_refused_key_and_a_missing_one_have_different_remedies() -> None:
     ],
 )
 def test_retry_after(text: str | None, seconds: int | None) -> None:
-    failure = trouble.status_failure(429, URL, b"", {"Retry-After": text}, "")
+    failure = trouble.status_failure(429, URL, b"", {"Retry-After": text}, "", "A_KEY")
     assert failure.details["retry_after"] == seconds
 
 
@@ -191,7 +196,7 @@ def test_error_text_may_be_shown(body: bytes, text: str) -> None:
 
 def test_the_recorded_refusal_of_a_long_prompt() -> None:
     body = (FIXTURES / "context_exceeded.json").read_bytes()
-    failure = trouble.status_failure(400, URL, body, {}, "")
+    failure = trouble.status_failure(400, URL, body, {}, "", "A_KEY")
     assert failure.code == "bad_request"
     assert "exceeds the available context size (32768 tokens)" in failure.details["server_message"]
 
@@ -233,3 +238,16 @@ def test_what_is_no_answer_is_quoted_without_the_key() -> None:
         with pytest.raises(Failure) as failed:
             trouble.parse_object(body.encode(), URL, KEY)
         assert KEY not in failed.value.message
+
+
+def test_a_server_that_waits_for_a_line_where_it_gets_a_tls_greeting_does_not_take_the_whole_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "CONNECT_LIMIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        base = parse_base_url(f"https://127.0.0.1:{plain.getsockname()[1]}/v1", "openai-completions")
+        asked = Deadline(60)
+        with pytest.raises(Failure, match="no handshake within 0 s") as failed:
+            client.Client(base, {}, "", asked).open("GET", f"{base}/models")
+    assert failed.value.code == "tls_failed"
+    assert asked.elapsed < 10
