@@ -86,7 +86,7 @@ class LabHost:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-            **payloads.environment(),
+            **payloads.environment(python=os.environ.get("LAB_PYTHON", "")),
             **environment,
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook")), name, "-i", f"{self.address},"]

@@ -5,6 +5,9 @@
 
 Ansible itself keeps it for one run of ansible-playbook, in its temporary folder. What is packed follows from the sources alone, so a
 folder of the suite stands in its place, one for each state of the sources. Without C(SHARED_PAYLOADS) each play packs for itself.
+
+Another quarter is a host that compiles a module and all that it imports, each time that it is called. So their bytecode is packed as
+well, once they are there: C(demo) and the benchmarks play what users have, which is without.
 """
 
 from __future__ import annotations
@@ -35,9 +38,17 @@ def folder(cache: Path, plugins: Path) -> Path:
     return found
 
 
-def environment(*callbacks: Path, shared: str = "") -> dict[str, str]:
-    """Return what makes ansible-playbook use the folder, by default that of this process; callbacks: folders of others that it gets."""
+def environment(*callbacks: Path, shared: str = "", python: str = "") -> dict[str, str]:
+    """Return what makes ansible-playbook use the folder, by default that of this process.
+
+    callbacks: folders of others that it gets. python: one of the version that the hosts have, where that is not Ansible's own;
+    C(LAB_PYTHON) has it for the lab's.
+    """
     shared = shared or os.environ.get("SHARED_PAYLOADS", "")
     folders = [*callbacks, *([CALLBACKS] if shared else [])]
-    found = {"ANSIBLE_CALLBACK_PLUGINS": ":".join(map(str, folders))} if folders else {}
-    return {**found, "SHARED_PAYLOADS": shared} if shared else found
+    settings = {
+        "ANSIBLE_CALLBACK_PLUGINS": ":".join(map(str, folders)),
+        "SHARED_PAYLOADS": shared,
+        "PAYLOADS_PYTHON": python if shared else "",
+    }
+    return {name: value for name, value in settings.items() if value}

@@ -185,6 +185,24 @@ def test_what_is_packed_of_modules_is_kept_for_the_same_sources_alone(tmp_path: 
     }
 
 
+@pytest.mark.parametrize(
+    ("configured", "wanted"),
+    [
+        ("", {}),
+        ("global.index-url='https://mirror.example/simple'", {"UV_DEFAULT_INDEX": "https://mirror.example/simple"}),
+        ("global.find-links='/a /b'\ninstall.no-index='true'", {"UV_FIND_LINKS": "/a,/b", "UV_NO_INDEX": "true"}),
+        # A variable wins over a file, wherever pip names it; what uv has no word for is left out.
+        (
+            ":env:.cert='/etc/own.pem'\nglobal.cert='/etc/old.pem'\nglobal.progress-bar='off'",
+            {"SSL_CERT_FILE": "/etc/own.pem"},
+        ),
+        ("global.timeout='60'\n:env:.default-timeout='180'", {"UV_HTTP_TIMEOUT": "180"}),
+    ],
+)
+def test_packages_come_from_where_pip_has_them(configured: str, wanted: dict[str, str]) -> None:
+    assert venvs.uv_settings(configured) == wanted
+
+
 def test_an_environment_is_removed_when_nobody_has_used_it_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 
-from . import environment, paths
+from . import environment, paths, pythons
 from .model import StageSkipped
 from .run import Run, exclusive
 
@@ -20,6 +20,11 @@ _CPU_COUNTS = (
     ("/sys/fs/cgroup/docker/{}/cpu.stat", 1e6),
     ("/sys/fs/cgroup/system.slice/docker-{}.scope/cpu.stat", 1e6),
 )
+
+
+def host_python() -> str:
+    """Return an interpreter of this machine of the version that hosts have (Debian 12), or nothing where it has none."""
+    return str(pythons.find("3.11") or "")
 
 
 def require_engine(run: Run) -> None:

@@ -56,7 +56,7 @@ def _molecule(run: Run, scenarios: list[str]) -> None:
         if not chosen:
             return
         test = ["test", *chosen, "--report", "--no-command-borders"]
-        shared = servers.shared_payloads(made.collections / paths.COLLECTION_FOLDER / "plugins")
+        shared = servers.shared_payloads(made.collections / paths.COLLECTION_FOLDER / "plugins", is_for_lab=True)
         env = {**made.environment(tools), **shared}
         status = run.execute([tools / "molecule", *test], cwd=root, env=env)
     _count(run, status)

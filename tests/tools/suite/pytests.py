@@ -157,7 +157,8 @@ def _real(
     env["PYTHONPATH"] = ":".join(folders)
     env["SCRIPTED_SERVERS_PYTHON"] = str(python)
     # Each play that a test starts asks for it (tests/servers/payloads.py).
-    env["SHARED_PAYLOADS"] = servers.shared_payloads(root / "plugins")["SHARED_PAYLOADS"]
+    shared = servers.shared_payloads(root / "plugins")
+    env.update({name: shared[name] for name in ("SHARED_PAYLOADS", "LAB_PYTHON")})
     home = servers.ollama_home(run)
     if home:
         env["OLLAMA_TEST_HOME"] = str(home)

@@ -14,18 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import paths, venvs
+from . import docker, paths, venvs
 from .model import Counts
 from .run import Run, exclusive
 
 sys.path.insert(0, str(paths.REPO / "tests" / "servers"))
 
 
-def shared_payloads(plugins: Path) -> dict[str, str]:
-    """Return what makes plays share what Ansible packs of these plugins' modules."""
+def shared_payloads(plugins: Path, is_for_lab: bool = False) -> dict[str, str]:
+    """Return what makes plays share what Ansible packs of these plugins' modules, by default for the Python of Ansible."""
     import payloads
 
-    return payloads.environment(shared=str(payloads.folder(paths.PAYLOADS, plugins)))
+    python = docker.host_python()
+    found = payloads.environment(
+        shared=str(payloads.folder(paths.PAYLOADS, plugins)), python=python if is_for_lab else ""
+    )
+    return {**found, "LAB_PYTHON": python}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import shutil
 import time
@@ -25,9 +26,21 @@ _PYTHONS = {
     "ara": ("3.12", "3.13", "3.11"),
     # Python 3.12 lacks what this SDK imports (distutils).
     "docker-oldest": ("3.11", "3.10", "3.9"),
+    "uv": ("3.12", "3.13", "3.11"),
 }
 # Those that pin everything themselves, since they are older than what the others share, or share nothing.
-_UNCONSTRAINED = ("docker-oldest", "ara")
+_UNCONSTRAINED = ("docker-oldest", "ara", "uv")
+# What uv calls the settings of pip that say where packages come from: a user's, or those of a machine without a way out.
+_SETTINGS_OF_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
 # Several checkouts may share the folder (a link, or a cache that CI keeps), each with recipes of its own: an environment is removed
 # only when nobody has asked for it that long.
 _UNUSED_SECONDS = 14 * 24 * 3600.0
@@ -50,11 +63,40 @@ def venv(run: Run, name: str) -> Path:
             complete.touch()
             return folder / "bin"
         _remove_unused(name)
-        run.command([python, "-m", "venv", "--clear", folder])
         shared = [] if name in _UNCONSTRAINED else ["-c", constraints]
-        run.command([folder / "bin" / "pip", "install", "--quiet", "-r", wanted, *shared])
+        if name == "uv":
+            run.command([python, "-m", "venv", "--clear", folder])
+            run.command([folder / "bin" / "pip", "install", "--quiet", "-r", wanted])
+        else:
+            _install(run, python, folder, ["-r", wanted, *shared])
         complete.touch()
     return folder / "bin"
+
+
+def _install(run: Run, python: Path, folder: Path, wanted: list[object]) -> None:
+    """Make an environment by uv; it has pip as well, which some stages download by."""
+    programs = venv(run, "uv")
+    configured = run.output([programs / "pip", "config", "list"])
+    env = {"UV_CACHE_DIR": str(paths.CACHE / "uv"), **uv_settings(configured)}
+    run.command([programs / "uv", "venv", "--quiet", "--clear", "--seed", "--python", python, folder], env=env)
+    install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", folder / "bin" / "python"]
+    run.command([programs / "uv", *install, *wanted], env=env)
+
+
+def uv_settings(configured: str) -> dict[str, str]:
+    """Return the environment that makes uv take packages from where pip does; C(configured) is what C(pip config list) prints.
+
+    A line of it is C(global.index-url='https://...'), C(install.find-links='...') or, of a variable, C(:env:.cert='...').
+    """
+    found: dict[str, str] = {}
+    lines = [line.partition("=") for line in configured.splitlines()]
+    # Variables win over files.
+    for key, _equals, value in sorted(lines, key=lambda line: line[0].startswith(":env:")):
+        name = key.rpartition(".")[2]
+        if name in _SETTINGS_OF_UV:
+            words = str(ast.literal_eval(value)).split()
+            found[_SETTINGS_OF_UV[name]] = ("," if name == "find-links" else " ").join(words)
+    return found
 
 
 def _remove_unused(name: str) -> None:
