@@ -18,7 +18,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.plan import sources
 from ..module_utils.plan.settings import SETTINGS
 from ..module_utils.transport.credentials import mask
-from ..modules.inference_outcome import ARGUMENT_SPEC
+from ..modules.inference_outcome import ARGUMENT_SPEC, REQUIRED_IF
 from ..plugin_utils import outcome as made
 from ..plugin_utils.plan import KEYS_TO_ASK_WITH, explain_silence
 from ..plugin_utils.tags import refuse_other_tags
@@ -41,11 +41,10 @@ class ActionModule(ActionBase):
         """Return the outcome, or what the host said at the beginning."""
         super().run(tmp, task_vars)
         self._task_vars = dict(task_vars or {})
-        _result, self._options = self.validate_argument_spec(ARGUMENT_SPEC)
-        state = self._options["state"]
-        if state == "begun":
-            return self._begin()
-        return self._judge() if state == "judged" else self._end()
+        _result, self._options = self.validate_argument_spec(ARGUMENT_SPEC, required_if=REQUIRED_IF)
+        return {"begun": self._begin, "judged": self._judge, "raised": self._raise}.get(
+            self._options["state"], self._end
+        )()
 
     def _begin(self) -> dict[str, Any]:
         """Connect to the host, and return what it remembers; one that does not answer is no failure of this task."""
@@ -81,8 +80,7 @@ class ActionModule(ActionBase):
         status = self._task_vars.get("inference_status") if options["status"] else None
         failure = None
         if options["state"] == "failed":
-            failure = made.failure_of(self._task_vars["ansible_failed_result"], self._task_vars["ansible_failed_task"])
-            failure["message"] = self._masked(failure["message"])
+            failure = self._failure()
             status = None
         result = made.outcome(
             playbook,
@@ -107,6 +105,17 @@ class ActionModule(ActionBase):
         wrong = "unreachable" if one["state"] == made.UNREACHABLE else "failed"
         found = {"changed": False, wrong: True, "msg": "The table above says what came of this host."}
         return {**found, "state": one["state"], "code": one["code"]}
+
+    def _raise(self) -> dict[str, Any]:
+        """Fail with the failure of this rescue section, and with what was done about it."""
+        failure = self._failure()
+        failure["message"] = " ".join([f"{failure['message'].rstrip('.')}.", *(self._options["reason"] or "").split()])
+        return {"failed": True, "changed": False, "msg": failure["message"], "failure": failure}
+
+    def _failure(self) -> dict[str, Any]:
+        """Return why this rescue section runs."""
+        failure = made.failure_of(self._task_vars["ansible_failed_result"], self._task_vars["ansible_failed_task"])
+        return {**failure, "message": self._masked(failure["message"])}
 
     def _ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
         path = self._options["path"]

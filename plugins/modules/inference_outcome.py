@@ -22,13 +22,16 @@ options:
       - V(failed) keeps the failure; in a C(rescue) section the action plugin takes it from the task that failed.
       - V(done) removes what is kept. The action plugin does so only where the outcome is a success.
       - V(judged) fails where the outcome of the host is bad. Only the action plugin knows it.
+      - V(raised), in a C(rescue) section, fails with what failed there, its code, and O(reason) behind its sentence. Only the action plugin
+        knows it.
     type: str
-    choices: [begun, done, failed, judged]
+    choices: [begun, done, failed, judged, raised]
     required: true
   playbook:
-    description: The name of the playbook whose outcome it is, without the collection's.
+    description:
+      - The name of the playbook whose outcome it is, without the collection's.
+      - Required, but with O(state=raised).
     type: str
-    required: true
   path:
     description:
       - The route record; the last failure lies beside it.
@@ -38,7 +41,9 @@ options:
     description: The code of the failure, which the action plugin gives.
     type: str
   reason:
-    description: The sentence of the failure, without any secret, which the action plugin gives.
+    description:
+      - The sentence of the failure, without any secret, which the action plugin gives.
+      - With O(state=raised), what was done about the failure.
     type: str
   status:
     description: Whether the variable C(inference_status) holds the status at the end of this playbook. The action plugin alone reads it.
@@ -164,14 +169,15 @@ from ..module_utils.route.record import last_path, read_last, read_record, recor
 from ..module_utils.route.write import keep_last
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["begun", "done", "failed", "judged"], "required": True},
-    "playbook": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["begun", "done", "failed", "judged", "raised"], "required": True},
+    "playbook": {"type": "str"},
     "path": {"type": "path"},
     "code": {"type": "str"},
     "reason": {"type": "str"},
     "status": {"type": "bool", "default": False},
     "changed": {"type": "bool", "default": False},
 }
+REQUIRED_IF = [("state", state, ["playbook"]) for state in ("begun", "done", "failed", "judged")]
 
 
 def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    module = create_module(ARGUMENT_SPEC)
+    module = create_module(ARGUMENT_SPEC, required_if=REQUIRED_IF)
     try:
         result = converge(module.params, module.check_mode)
     except Failure as failure:

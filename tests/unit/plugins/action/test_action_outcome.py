@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.action.inference_outcome import ActionModule
@@ -20,3 +21,32 @@ def test_a_secret_in_what_a_task_said_is_masked(monkeypatch: pytest.MonkeyPatch)
     said = action._masked("curl: canary-of-the-inventory, canary-of-the-environment, and a word")
     assert "canary" not in said
     assert "and a word" in said
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "message"),
+    [
+        (
+            {"msg": "It leaks.", "failure": {"code": "tool_calls_leaked", "message": "It leaks."}},
+            "tool_calls_leaked",
+            "It leaks. The previous server serves again.",
+        ),
+        (
+            {"msg": "no room for canary"},
+            "task_failed",
+            "Start it: no room for ********. The previous server serves again.",
+        ),
+    ],
+)
+def test_a_failure_that_is_raised_again_keeps_its_code(result: Any, code: str, message: str) -> None:
+    action = ActionModule.__new__(ActionModule)
+    action._task_vars = {
+        "ansible_failed_result": result,
+        "ansible_failed_task": {"name": "Start it"},
+        "compatible_api_key": "canary",
+    }
+    action._templar = SimpleNamespace(template=lambda raw: raw)
+    action._options = {"reason": "The previous server\n  serves again."}
+    raised = action._raise()
+    assert raised["failed"]
+    assert (raised["failure"]["code"], raised["failure"]["message"], raised["msg"]) == (code, message, message)
