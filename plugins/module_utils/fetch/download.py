@@ -135,7 +135,7 @@ def transfer_failure(source: Source, error: Exception, stall: float, done: int, 
         return Failure(
             "tls_failed",
             f"Asked for {source}: its certificate or its TLS is not accepted ({reason}). Have the host trust the CA, also where a "
-            f"network inspects TLS, {_OTHER_WAY}.",
+            f"network inspects TLS, and have the right time, {_OTHER_WAY}.",
         )
     if isinstance(error, urllib.error.URLError):
         why = f"no connection within {stall:g} s" if isinstance(reason, socket.timeout) else str(reason)

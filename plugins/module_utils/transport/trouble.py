@@ -12,6 +12,7 @@ import errno
 import http.client
 import socket
 import ssl
+import time
 import urllib.error
 from collections.abc import Collection
 from typing import Any, Callable, TypeVar
@@ -27,6 +28,9 @@ from ..untrusted import (
 from .credentials import quote
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h.
+_DATES = (9, 10)
 
 # Characters of an error that are quoted, and how many of them from its end: template engines name the cause last.
 _SAID, _SAID_TAIL = 300, 120
@@ -135,11 +139,12 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
 
 def _tls_failure(error: ssl.SSLError, base: Any) -> Failure:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure(
-            "tls_failed",
-            f"The certificate of {base.root} is not trusted: {error.verify_message}. Give the CA's certificate by ca_path "
-            "(endpoint_ca_path), or a certificate made for this name to the server.",
-        )
+        remedy = "Give the CA's certificate by ca_path (endpoint_ca_path), or a certificate made for this name to the server."
+        if error.verify_code in _DATES:
+            remedy = (
+                f"Renew it, or correct the clock of this host, which has {time.strftime('%Y-%m-%d', time.gmtime())}."
+            )
+        return Failure("tls_failed", f"The certificate of {base.root} is not trusted: {error.verify_message}. {remedy}")
     return _no_tls(base, (error.reason or str(error)).replace("_", " ").lower())
 
 

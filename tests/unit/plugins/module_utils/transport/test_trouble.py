@@ -81,6 +81,22 @@ def test_transport_failures(error: Exception, state: dict[str, Any], code: str) 
 
 
 @pytest.mark.parametrize(
+    ("code", "said", "remedy"),
+    [
+        (9, "certificate is not yet valid", "clock of this host"),
+        (10, "certificate has expired", "clock of this host"),
+        (18, "self-signed certificate", "ca_path"),
+    ],
+)
+def test_a_certificate_of_another_time_points_to_the_clock(code: int, said: str, remedy: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, said
+    message = trouble.transport_failure(error, exchange()).message
+    assert said in message
+    assert remedy in message
+
+
+@pytest.mark.parametrize(
     ("status", "code"),
     [
         (301, "redirected"),
