@@ -1,4 +1,4 @@
-"""The stage of tools that read what the collection writes: Prometheus' own checker, and ARA, which records playbooks."""
+"""The stage of tools that read what the collection writes: Prometheus' own checker, Grafana's model, and ARA, which records playbooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CANARY = "canary-5c1f7e0a92"
 
 
 def readers(run: Run) -> None:
-    """Give metrics and rules to promtool, and find a plan in ARA's record."""
+    """Give metrics, rules and the dashboard to who reads them, and find a plan in ARA's record."""
     root = tree.copy(run, run.name)
     with tempfile.TemporaryDirectory() as folder:
         _promtool(run, root, Path(folder))
@@ -33,6 +33,10 @@ def _promtool(run: Run, root: Path, folder: Path) -> None:
     monitoring = root / "docs" / "monitoring"
     run.check("promtool check rules", [promtool, "check", "rules", monitoring / "alerts.yml"])
     run.check("promtool test rules", [promtool, "test", "rules", monitoring / "alerts.test.yml"])
+    reader, queries = root / "tests" / "tools" / "read_dashboard.py", folder / "queries.yml"
+    dashboard = [venvs.venv(run, "ara") / "python", reader, monitoring / "dashboard.json", queries]
+    run.check("Grafana's model of a dashboard has all of ours", dashboard)
+    run.check("promtool check rules: the queries of the dashboard", [promtool, "check", "rules", queries])
 
 
 def _promtool_of_debian(run: Run) -> Path:
