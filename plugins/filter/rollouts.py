@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils.failure import Failure
 from ..plugin_utils.outcome import began_with
-from ..plugin_utils.rollout import is_plain_name, is_same_route, last_outcome, route_settings
+from ..plugin_utils.rollout import is_plain_name, is_same_route, last_outcome, refuse_nobody, route_settings
 from ..plugin_utils.rollout_waves import read_downloads
 
 
@@ -29,8 +32,12 @@ def asked_first(
     pattern: Any, hosts: Sequence[str], variables: Any, groups: Mapping[str, Sequence[str]], playbook: str
 ) -> Any:
     """Return the pattern with those hosts first that the playbook was not passed over for, as it is where they are first anyway."""
+    try:
+        refuse_nobody(pattern, hosts, groups)
+    except Failure as failure:
+        raise AnsibleFilterError(failure.message) from None
     if not hasattr(variables, "raw_get"):
-        return pattern  # a check of the syntax, which has no hosts
+        return pattern  # no play has had a host yet, or a check of the syntax
     name = began_with(playbook)
     asked, passed_over = [], False
     for host in hosts:

@@ -168,10 +168,15 @@ def failure_of(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, 
 
 def unreachable_failure(said: str) -> dict[str, Any]:
     """Return the failure of a host that could not be connected to."""
-    reason = " ".join(said.split()).rstrip(".")
+    reason = " ".join(said.split()).rstrip(".:")
+    remedy = "Start the host, or correct its address and user in the inventory."
+    if "waiting for privilege escalation prompt" in reason:  # ssh.py of Ansible
+        remedy = (
+            "It is there, and sudo did not answer in time: look at its load and name service, or raise ANSIBLE_TIMEOUT."
+        )
     return {
         "code": "host_unreachable",
-        "message": f"Tried to connect to this host, and got: {reason}. Start the host, or correct its address and user in the inventory.",
+        "message": f"Tried to connect to this host, and got: {reason}. {remedy}",
         "unreachable": True,
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.constants import LOCALHOST
 from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils.failure import Failure
@@ -148,6 +149,22 @@ def route_settings(route: Mapping[str, Any]) -> dict[str, Any]:
 def is_plain_name(host: str, groups: Mapping[str, Sequence[str]]) -> bool:
     """Tell whether Ansible chooses this host, and no other one, by its name."""
     return list(groups.get(host, [host])) == [host] and split_host_pattern(host) == [host] and not _PATTERN.search(host)
+
+
+def refuse_nobody(pattern: Any, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a name that the inventory does not have: Ansible warns, does nothing, and ends without an error. A group may be empty."""
+    words = [
+        str(word) for one in ([pattern] if isinstance(pattern, str) else pattern) for word in split_host_pattern(one)
+    ]
+    # Ansible knows these without an inventory (C.LOCALHOST).
+    known = {*groups, *groups.get("all", ()), *LOCALHOST}
+    unknown = [word for word in words if word not in known and not _PATTERN.search(word)]
+    if unknown and not hosts:
+        raise Failure(
+            "rollout_settings",
+            f"The inventory has no host and no group {_names(unknown)}, so nothing was done. Correct nemoclaw_hosts: ansible-inventory "
+            "--graph lists both.",
+        )
 
 
 def refuse_names(hosts: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:

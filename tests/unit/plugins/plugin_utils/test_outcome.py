@@ -130,6 +130,19 @@ def test_what_a_task_failed_with(result: dict[str, Any], task: dict[str, Any], c
     assert "canary" not in found["message"]
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("ssh: connect to host gpu-1 port 22: No route to host", "correct its address"),
+        ("Timeout (12s) waiting for privilege escalation prompt: ", "raise ANSIBLE_TIMEOUT"),
+    ],
+)
+def test_a_host_that_is_slow_is_told_from_one_that_is_away(said: str, remedy: str) -> None:
+    message = made.unreachable_failure(said)["message"]
+    assert f"got: {said.rstrip(': ')}. " in message
+    assert remedy in message
+
+
 def _ended(playbook: str = "site", started: float = 1.0, **given: Any) -> dict[str, Any]:
     return {"outcome": made.outcome(playbook, started=started, ended=started + 1, **given)}
 

@@ -267,6 +267,33 @@ def test_a_canary_that_failed_and_is_away_leaves_its_place_to_the_next() -> None
     assert start({"h2": TODO, "h3": TODO}, before, others=["h1"]).waves[0] == ["h2"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hosts", "unknown"),
+    [
+        ("gpu-9", [], "gpu-9"),
+        ("lab:spares", [], "spares"),
+        (["empty", "lbas"], [], "lbas"),
+        # Ansible warns, and the others are reached.
+        ("gpu-1,gpu-9", ["gpu-1"], ""),
+        ("empty", [], ""),
+        ("gpu-1:&empty", [], ""),
+        ("all:!gpu-1", [], ""),
+        ("rack*", [], ""),
+        ("localhost", ["localhost"], ""),
+        ("localhost", [], ""),
+    ],
+)
+def test_a_name_that_the_inventory_does_not_have_ends_with_an_error(
+    pattern: Any, hosts: list[str], unknown: str
+) -> None:
+    groups = {"all": ["gpu-1"], "ungrouped": [], "lab": [], "empty": []}
+    if unknown:
+        with pytest.raises(Failure, match=f"no host and no group {unknown}, so nothing was done"):
+            rollout.refuse_nobody(pattern, hosts, groups)
+    else:
+        rollout.refuse_nobody(pattern, hosts, groups)
+
+
 @pytest.mark.parametrize("name", ["a", "w*", "!x", "&x", "~x", "x[1]", "x,y", "x?"])
 def test_a_host_that_ansible_would_read_as_others_is_refused(name: str) -> None:
     groups = {"a": ["b", "a"], "b": ["b"]}
