@@ -14,13 +14,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lab_host
 import llama_server
 import model_registry
 import ollama_front
 import ollama_server
+import payloads
 from harness import INTERRUPT, KILL
 
 CALLBACKS = Path(__file__).parent / "callback"
@@ -29,12 +30,18 @@ UNIT = "nemoclaw-ollama-proxy.service"
 MODULE, CUT, CTRL_C, PLAY = f"module {KILL}", "ssh connection cut", f"play {INTERRUPT}", f"play {KILL}"
 ENGINE, GATE = f"engine {KILL}", f"auth proxy {KILL}"
 FULL, READ_ONLY, CLOCK = "home full", "home read-only", "clock a year ahead"
-# Ansible hands a module to this interpreter, whose command line has nothing else. It is hit when it has run for the given seconds.
+# Ansible hands a module to this interpreter, whose command line has nothing else. It is hit when it has run for the given seconds, and has
+# used the given hundredths of a second of a CPU, which on a machine that is busy says more: they are what it takes to import what it needs.
 STRIKE = """
-command=$1 after=$2
+command=$1 after=$2 used=${3:-0}
 while test -e /run/armed; do
-    if pgrep -fx /usr/bin/python3 > /run/modules; then
+    if module=$(pgrep -fx /usr/bin/python3 | head -n 1) && test "$module"; then
         sleep "$after"
+        while read -r line 2> /dev/null < /proc/$module/stat; do
+            set -- ${line##*) }
+            test $((${12} + ${13})) -lt "$used" || break
+            sleep 0.02
+        done
         sh -c "$command" > /dev/null 2>&1 && touch /run/hit && exit 0
         exit 1
     fi
@@ -44,8 +51,9 @@ exit 1
 """
 SSHD = "pkill -KILL -f '^sshd: lab'"
 ON_HOST = {MODULE: "pkill -KILL -fx /usr/bin/python3", CUT: SSHD, GATE: f"systemctl kill -s KILL {UNIT}"}
-# Where it is the controller that is hit, its own process, and as in a terminal all that it has started.
-ON_CONTROLLER = {CTRL_C: "kill -INT -$5", PLAY: "kill -KILL $5"}
+# Where the controller is hit, its own process, and as in a terminal all that it has started; again where it waits (break_off.py).
+AGAIN = "timeout 20 tail --pid=$5 -f /dev/null || { kill -INT -$5; timeout 20 tail --pid=$5 -f /dev/null || kill -KILL -$5; }"
+ON_CONTROLLER = {CTRL_C: f"kill -INT -$5; {AGAIN}", PLAY: "kill -KILL $5"}
 # What one would lose is what one has no more: the previous route cannot answer while its own engine or its auth proxy is down.
 SERVES = """
 import http.client, json, pathlib, urllib.parse
@@ -84,6 +92,21 @@ userdel ollama 2> /dev/null || true
 systemctl unmask nginx.service 2> /dev/null
 systemctl daemon-reload && systemctl reset-failed
 """
+# What the host has of its own is copied, and which of our units run. Docker's own files are not: where it serves, a playbook does it again.
+UNITS = f"ollama.service {UNIT} nemoclaw-watch.timer"
+KEEP = f"""
+place=/var/kept/$1
+rm -rf "$place" && mkdir -p "$place" && cd /
+for unit in {UNITS}; do systemctl is-active --quiet $unit && echo $unit; done > "$place/units" || true
+there=$(ls -d usr/share/ollama var/lib/nemoclaw* 2> /dev/null || true)
+tar -cf "$place/files" --one-file-system etc usr/local home/lab root $there 2> /dev/null || test $? = 1
+"""
+BACK = """
+cd / && tar -xf "/var/kept/$1/files" --numeric-owner --exclude=etc/hosts --exclude=etc/hostname --exclude=etc/resolv.conf
+systemctl daemon-reload
+for unit in $(cat "/var/kept/$1/units"); do systemctl start $unit; done
+! grep -q ollama.service "/var/kept/$1/units" || for i in $(seq 300); do ss -ltn | grep -q :11434 && break; sleep 0.1; done
+"""
 OPEN_OLLAMA = """
 useradd --system --create-home --home-dir /usr/share/ollama --shell /bin/false ollama
 tar -xzf /opt/ollama.tgz -C /usr/local
@@ -104,6 +127,13 @@ CACHE = "/home/lab/.cache/huggingface/hub"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
+class Moment(NamedTuple):
+    """When a module is hit: the seconds that it has run, and the hundredths of a second of a CPU that it has used."""
+
+    after: float
+    used: int
+
+
 @dataclass(frozen=True)
 class Provider:
     """How a host is set up with it, and what may be killed of it; C(other): what a switch changes."""
@@ -113,7 +143,7 @@ class Provider:
     before: str = ""  # a script that makes the host what it is set up on
     engine: str = ""  # a command that kills the engine
     alive: str = ""  # a command that succeeds while it is there
-    # A GPU has room for one model: a switch stops the one before.
+    # A GPU has room for one model: a switch stops the one before. It is in a container, which copies of files do not bring back.
     is_exclusive: bool = False
 
 
@@ -130,7 +160,7 @@ class EveryHost:
 
     def play(self, playbook: str, settings: dict[str, Any], **environment: str) -> lab_host.Played:
         """Play a playbook to its end."""
-        more = {"ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS), "ANSIBLE_CALLBACKS_ENABLED": "break_off", **environment}
+        more = {**payloads.environment(CALLBACKS), "ANSIBLE_CALLBACKS_ENABLED": "break_off", **environment}
         # Else a host that is cut off takes minutes.
         more["ANSIBLE_SSH_RETRIES"] = "0"
         played = self.host.playbook(f"nemoclaw.local_inference.{playbook}", "-e", json.dumps(settings), **more)
@@ -153,29 +183,37 @@ class EveryHost:
         return {name: seconds for name, seconds in noted if name}
 
     def broken_off(
-        self, provider: Provider, playbook: str, settings: dict[str, Any], fault: str, task: str, after: float
+        self, provider: Provider, playbook: str, settings: dict[str, Any], fault: str, task: str, moment: Moment
     ) -> tuple[bool, int]:
         """Play it with a fault in a task; return whether that hit what it was for, and the exit status."""
         self.host.sh("rm -f /run/hit; touch /run/armed")
         command = {**ON_HOST, ENGINE: provider.engine}.get(fault, "true")
         blow = ON_CONTROLLER.get(fault, "true")
-        script = 'docker exec "$1" sh /opt/strike "$2" "$3" && eval "$4"'
-        program = json.dumps(["sh", "-c", script, "strike", self.host.name, command, f"{after:.2f}", blow])
+        script = 'docker exec "$1" sh /opt/strike "$2" $3 && eval "$4"'
+        when = f"{moment.after:.2f} {moment.used}"
+        program = json.dumps(["sh", "-c", script, "strike", self.host.name, command, when, blow])
         played = self.play(playbook, settings, FAULT_STEP=task, FAULT_PROGRAM=program)
         # What ran when its session went is on its own, and ends; what waits for a controller that is no more gets to know it.
         self.host.sh(
             f"rm -f /run/armed; {SSHD} || true; while pgrep -fx /usr/bin/python3 > /dev/null; do sleep 0.05; done",
             limit_s=300,
         )
+        is_hit = "hit" in self.host.sh("ls /run").split()
+        assert is_hit or played.status == 0, f"the run itself fails: {played.said}"
         # What is hit and matters not, as a module that has just told its result, is no fault.
-        is_hit = "hit" in self.host.sh("ls /run").split() and (fault in (ENGINE, GATE) or played.status != 0)
-        logging.info("%s in %s after %.1f s: %s", fault, task, after, "hit" if is_hit else "nothing there")
+        is_hit = is_hit and (fault in (ENGINE, GATE) or played.status != 0)
+        logging.info("%s in %s after %s s: %s", fault, task, when, "hit" if is_hit else "nothing there")
         return is_hit, played.status
 
+    @staticmethod
+    def is_known(provider: Provider, fault: str) -> bool:
+        """Tell whether a provider has what a fault is for; an engine that is somebody else's is not."""
+        return fault not in (ENGINE, GATE) or bool(provider.engine)
+
     def is_there(self, provider: Provider, fault: str) -> bool:
-        """Tell whether there is what a fault is for; an engine that is somebody else's is not."""
+        """Tell whether there is now what a fault is for."""
         asking = {GATE: f"systemctl is-active {UNIT}", ENGINE: provider.alive}.get(fault, "true")
-        return bool(asking) and not self.host.sh(f"{asking} > /dev/null || echo no", fails=True)
+        return not self.host.sh(f"{asking} > /dev/null || echo no", fails=True)
 
     def asked(self) -> dict[str, Any] | None:
         """Return what the route of the record answers, None without a record."""
@@ -186,6 +224,19 @@ class EveryHost:
         """Take everything away."""
         self.host.sh(BARE)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a copy of this name."""
+        return not self.host.sh(f"test -e /var/kept/{name}/files || echo no")
+
+    def keep(self, name: str) -> None:
+        """Copy what the host has now."""
+        self.host.sh(f"set -- {name}\n{KEEP}")
+
+    def back(self, name: str) -> None:
+        """Have the host as it was when it was copied; its engine has its model in memory again."""
+        self.host.sh(f"{BARE}\nset -- {name}\n{BACK}")
+        self.asked()
+
 
 def _ask_for(names: tuple[str, ...]) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
@@ -194,17 +245,14 @@ def _ask_for(names: tuple[str, ...]) -> dict[str, str]:
 @contextlib.contextmanager
 def booted(folder: Path, only: str) -> Iterator[EveryHost]:
     """Have the host until the block ends, with what the chosen providers need."""
-    environ = _ask_for(("LAB_FIREWALL_IMAGE", "LAB_VLLM_IMAGE", "LAB_NIM_IMAGE", "OLLAMA_TEST_HOME"))
+    environ = _ask_for(("LAB_FLEET_IMAGE", "LAB_VLLM_IMAGE", "LAB_NIM_IMAGE", "OLLAMA_TEST_HOME"))
     home = Path(environ["OLLAMA_TEST_HOME"])
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(
-            lab_host.booted(environ["LAB_FIREWALL_IMAGE"], folder, "--volume", f"{home}:/opt/ollama-test:ro")
+            lab_host.booted(environ["LAB_FLEET_IMAGE"], folder, "--volume", f"{home}:/opt/ollama-test:ro")
         )
         host.put("/opt/strike", STRIKE)
         host.put("/opt/serves.py", SERVES)
-        packages = "python3-docker ocl-icd-libopencl1 faketime nginx-light"
-        install = f"apt-get update -qq && apt-get install -qq --yes --no-install-recommends {packages}"
-        host.sh(f"{install} > /dev/null && systemctl disable --now nginx.service", limit_s=300)
         bridge = re.findall(r"default via (\S+)", host.sh("ip -4 route"))[0]
         one, other = (stack.enter_context(llama_server.serving(bind=bridge)) for _number in range(2))
         providers = {

@@ -25,7 +25,9 @@ description:
   - Where FAULT_NOTES names a file, each task that changed something adds a line with its name and its seconds, as JSON.
 """
 
-# What a person does whose first Ctrl-C is not heard: Ansible now and then waits for a thread of its own when it was interrupted.
+# What a person does whose first Ctrl-C is not heard. Ansible then ends its workers at once; one that has just told its result, and has
+# not given the lock of the queue back, leaves it locked for good, and StrategyBase.cleanup() waits for that (2.21.5, seen with tasks that
+# are nothing but ping). The second one ends it: by then its handler of the signal is gone.
 _IMPATIENCE = """
 comm=$(cat /proc/$1/comm)
 for signal in INT INT KILL; do sleep 10; test "$(cat /proc/$1/comm)" = "$comm" && kill -$signal $1; done

@@ -111,6 +111,7 @@ def faults(run: Run) -> None:
         from . import nim_lab
 
         env = {"LAB_VLLM_IMAGE": containers.vllm_image(run), "LAB_NIM_IMAGE": nim_lab.nim_image(run)}
+        env["LAB_FLEET_IMAGE"] = docker.fleet_image(run)
     _real(run, ["tests/faults"], _FAULT_PROCESSES, measured=False, more=env)
     lines = run.printed_since(start).splitlines()
     run.shown = [line for line in lines if re.search(r"  converged  |^work  +fault|^elsewhere: ", line)]
