@@ -30,7 +30,7 @@ def find(
         one: The setting.
         inventory: The variables of the host, templates not evaluated.
         environment: The environment of the controller.
-        evaluate: Returns the value of a variable, called for those alone that are set and looked at.
+        evaluate: Returns the value of a variable, called once, and for those alone that are set and looked at.
 
     """
     for name in dict.fromkeys((one.name, one.wizard)):
@@ -80,13 +80,21 @@ def collect(
     Args:
         inventory: The variables of the host, templates not evaluated.
         environment: The environment of the controller.
-        evaluate: Returns the value of a variable, called for those alone that are set and looked at.
+        evaluate: Returns the value of a variable, called once, and for those alone that are set and looked at.
 
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    known: dict[str, Any] = {}
+
+    def evaluate_once(name: str, raw: Any) -> Any:
+        # One variable is that of several settings, and a template of a host costs the controller half a millisecond.
+        if name not in known:
+            known[name] = evaluate(name, raw)
+        return known[name]
+
     for one in SETTINGS.values():
-        value, origin = find(one, inventory, environment, evaluate)
+        value, origin = find(one, inventory, environment, evaluate_once)
         if origin:
             values[one.name], origins[one.name] = value, origin
     return values, origins

@@ -183,6 +183,19 @@ def test_where_a_value_comes_from(
     assert made[setting] == value
 
 
+def test_a_template_that_several_settings_read_is_evaluated_once() -> None:
+    asked: list[str] = []
+
+    def evaluate(name: str, raw: Any) -> Any:
+        asked.append(name)
+        return raw
+
+    values, origins = sources.collect({"nemoclaw_model": "a", "ollama_model": "b"}, {}, evaluate)
+    assert sorted(asked) == ["nemoclaw_model", "ollama_model"]
+    assert (values["ollama_model"], values["nim_model"], values["endpoint_model"]) == ("b", "a", "a")
+    assert origins["nim_model"] == "nemoclaw_model"
+
+
 def test_a_secret_is_never_shown() -> None:
     one = known.SETTINGS["vllm_api_key"]
     made = known.read({"vllm_api_key": "canary", "nemoclaw": 1}, {"vllm_api_key": "VLLM_API_KEY"})
