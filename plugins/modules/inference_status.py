@@ -182,10 +182,11 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.options import ENDPOINT_OPTIONS
 from ..module_utils.route.record import last_path, read_last, record_path
-from ..module_utils.status.check import HEALTHY, NOT_PROBED, Check, render
+from ..module_utils.status.check import Check, render
 from ..module_utils.status.document import EXIT_CODES, NOT_COMPARED, judge
 from ..module_utils.status.gateway import Wanted
 from ..module_utils.status.look import Access, look_at_route
+from ..module_utils.status.states import HEALTHY, NOT_PROBED
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},

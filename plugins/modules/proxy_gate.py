@@ -420,7 +420,7 @@ def main() -> None:
         module.warn(warning)
     for row in result.get("gates", []):
         if row["outcome"] in GATE_WORKS and row["outcome"] != SERVING:
-            module.warn(f"The auth proxy of {row['name']} at {row['url']}: {row['detail']}.")
+            module.warn(f"The auth proxy at {row['url']}: {row['detail']}.")
     module.exit_json(**result)
 
 

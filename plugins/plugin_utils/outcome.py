@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ..module_utils.status.document import FINE
+from ..module_utils.status.states import FINE
 from .plan import become_remedy, why_not_become
 
 # Playbooks that begin with a contact instead of a plan.

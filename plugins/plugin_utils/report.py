@@ -16,8 +16,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..module_utils.status import metrics
-from ..module_utils.status.check import HEALTHY, NOT_PROBED
 from ..module_utils.status.document import DEGRADED, DOWN, HEALTHY_HOST, UNREACHABLE
+from ..module_utils.status.states import HEALTHY, NOT_PROBED
 
 SCHEMA = 1
 # The worst first, as a person has to act.

@@ -16,8 +16,8 @@ from typing import Any
 import jinja2
 
 from ..module_utils.sizes import format_bytes
-from ..module_utils.status.check import HEALTHY, NOT_PROBED
 from ..module_utils.status.document import DEGRADED, DOWN, HEALTHY_HOST, UNREACHABLE
+from ..module_utils.status.states import HEALTHY, NOT_PROBED
 from .report import STATES, seconds_of
 
 _MIB = 1024 * 1024

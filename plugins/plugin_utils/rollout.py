@@ -16,7 +16,7 @@ from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils.failure import Failure
 from ..module_utils.plan.steps import NO_DRIFT
-from ..module_utils.status.document import FINE
+from ..module_utils.status.states import FINE
 from . import rollout_state as states
 from .outcome import (
     BAD,

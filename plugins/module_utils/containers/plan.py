@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import socket
 import urllib.parse
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Machine
-from ..host.sockets import find_listeners
+from ..host.sockets import find_listeners, is_of_this_host
 from ..untrusted import list_of, object_of
 from . import spec as wanted_spec
 from .engine import Engine
@@ -90,7 +89,7 @@ def _first_address(subnet: str) -> str:
         first = str(next(ipaddress.ip_network(subnet).hosts()))
     except (ValueError, StopIteration):
         return ""
-    return first if _is_of_this_host(first) else ""
+    return first if is_of_this_host(first) else ""
 
 
 def require_engine(engine: Engine) -> None:
@@ -109,25 +108,12 @@ def require_engine(engine: Engine) -> None:
             "docker_host.",
         )
     host = urllib.parse.urlsplit(endpoint).hostname if endpoint.startswith("tcp://") else None
-    if host and not _is_of_this_host(host):
+    if host and not is_of_this_host(host):
         raise Failure(
             "docker_endpoint_unsupported",
             f"The engine at {endpoint} is on another host, and the server that it runs would be published there: from here it could "
             "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (docker_host).",
         )
-
-
-def _is_of_this_host(host: str) -> bool:
-    """Tell whether an address can be bound here, which the addresses of this host can."""
-    try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    for family, kind, protocol, _name, address in found:
-        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-            return True
-    return False
 
 
 def publish_addresses(engine: Engine, wanted: Sequence[str]) -> list[str]:

@@ -172,14 +172,15 @@ def install(machine: Machine, manager: str | None, names: Sequence[str], why: st
 
 def _apt_install(machine: Machine, names: Sequence[str], why: str) -> Installed:
     deadline = Deadline(LOCK_LIMIT_S)
-    waited_for, waited_s = _wait_for_locks(machine, names)
-    answer = _apt(machine, [*_APT_INSTALL, *names])
-    while answer.code and _is_locked(answer.output) and deadline.remaining:
-        # Somebody was faster than apt.
-        deadline.sleep(_LOOK_S)
-        waited_for = _wait_for_locks(machine, names, deadline.remaining)[0] or waited_for
+    waited_for: str | None = None
+    while True:
+        waited_for = _wait_for_locks(machine, names, deadline) or waited_for
         waited_s = deadline.elapsed if waited_for else 0.0
         answer = _apt(machine, [*_APT_INSTALL, *names])
+        if not answer.code or not _is_locked(answer.output) or not deadline.remaining:
+            break
+        # Somebody was faster than apt.
+        deadline.sleep(_LOOK_S)
     if answer.code not in (0, None) and _INTERRUPTED in answer.output:
         # A run that was killed while packages were unpacked, ours or another's; apt refuses all work until they are configured.
         _run_quietly(machine, "dpkg", [*_KEEP_FILES, "--configure", "-a"])
@@ -224,25 +225,24 @@ def _run_quietly(machine: Machine, program: str, words: Sequence[str]) -> Comman
     return quiet.run([path, *words], _INSTALL_LIMIT_S)
 
 
-def _wait_for_locks(machine: Machine, names: Sequence[str], limit_s: float = LOCK_LIMIT_S) -> tuple[str | None, float]:
-    """Wait until nobody holds apt's locks; return who did, and for how long.
+def _wait_for_locks(machine: Machine, names: Sequence[str], deadline: Deadline) -> str | None:
+    """Wait until nobody holds apt's locks; return who did, None where nobody.
 
     Raises:
         Failure: C(package_lock_held), naming who holds it.
 
     """
-    deadline = Deadline(limit_s)
     waited_for = None
     while True:
         holder = find_lock_holder(machine)
         if holder is None:
-            return waited_for, deadline.elapsed if waited_for else 0.0
+            return waited_for
         waited_for = str(holder)
         if not deadline.remaining:
             raise Failure(
                 "package_lock_held",
-                f"Waited {limit_s:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it come to its "
-                "end, or look why it does not, then run this again.",
+                f"Waited {deadline.seconds:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it come "
+                "to its end, or look why it does not, then run this again.",
                 pid=holder.pid,
                 program=holder.program,
             )

@@ -8,6 +8,7 @@ Trusted is who could take the key anyway, or is no person: root, the account who
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -241,14 +242,17 @@ def open_listeners(listeners: Iterable[dict[str, Any]], has_gate: bool = True) -
     return [one for one in listeners if one["scope"] == "any" or (has_gate and one["scope"] == "address")]
 
 
-def is_of_this_host(address: str) -> bool:
-    """Tell whether an IPv4 address can be bound here, which the addresses of this host can."""
+def is_of_this_host(host: str) -> bool:
+    """Tell whether an address, or one that a name stands for, can be bound here, which the addresses of this host can."""
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    return True
+    for family, kind, protocol, _name, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return True
+    return False
 
 
 def find_engines(machine: Machine, port: int, address: str, uid: int) -> list[dict[str, Any]]:

@@ -215,8 +215,9 @@ class Onboarding:
             ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."
             for pattern, code in FAILURE_CODES.items():
                 if re.search(pattern, said):
-                    known = code in _REMEDIES
-                    raise Failure(code, f"{ran} {_REMEDIES[code]}.") if known else unknown_to(self._nemoclaw, ran)
+                    if code not in _REMEDIES:
+                        raise unknown_to(self._nemoclaw, ran)
+                    raise Failure(code, f"{ran} {_REMEDIES[code]}.")
             raise Failure("nemoclaw_failed", f"{ran} Correct what last_logs names, and run this again.")
         if find_recorded(self._nemoclaw.account.home, self._desired.name) is None:
             raise Failure(

@@ -250,7 +250,8 @@ def remove_route(cli: OpenShell, check_mode: bool) -> RouteOutcome:
 
 
 _POLL_S = 1.0  # a call takes 13 ms; NemoClaw polls every 2 s (upstream-facts N36)
-_STOPPED = ("Stopped", "Stopping")
+_STOPPING = "Stopping"
+_STOPPED = ("Stopped", _STOPPING)
 # Seconds for the command to end once the phase is known: its words explain an error.
 _ENDING_S = 3.0
 _WRONG_USAGE = 2  # what the command line ends with for a command that its release lacks
@@ -463,7 +464,7 @@ def _wait_until_stopped(cli: OpenShell, desired: DesiredSandbox, deadline: Deadl
     """Wait while it stops: a gateway need not do so within the command."""
     while deadline.remaining:
         found = find_sandbox(cli, desired.name)
-        if found is None or found.phase != _STOPPED[-1]:
+        if found is None or found.phase != _STOPPING:
             return
         deadline.sleep(min(_POLL_S, deadline.remaining))
 

@@ -165,7 +165,7 @@ _TROUBLES = (
     },
     {
         "said": r"InvalidContentType",
-        "code": "openshell_gateway_tls",
+        "code": "openshell_gateway_plaintext",
         "meaning": "the gateway speaks no TLS at that port, and its address begins with https://. Register it with http://",
     },
     {

@@ -17,7 +17,8 @@ from ..host.wsl import reach_windows
 from ..proxy.token import token_path
 from ..route import record
 from ..route.route import build_route
-from ..status.check import HEALTHY, NOT_PROBED, Check, check_proxy, check_server, render
+from ..status.check import Check, check_proxy, check_server, render
+from ..status.states import HEALTHY, NOT_PROBED
 from ..transport.url import parse_base_url
 from .choice import MANAGED
 from .refusals import endpoint_api, endpoint_key

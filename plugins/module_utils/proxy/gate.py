@@ -188,7 +188,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
             remedy = f"{remedy} {_MAY_LISTEN.format(port=gate.port)}"
         raise Failure(
             probe.FAILURE_CODES[seen.outcome],
-            f"Asked the auth proxy of {gate.name} at {url}, but {seen.detail}. {remedy}",
+            f"Asked the auth proxy at {url}, but {seen.detail}. {remedy}",
             gate=gate.name,
             status=seen.status,
             owners=owners,
@@ -199,7 +199,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         one = strangers[0]
         raise Failure(
             "proxy_foreign",
-            f"The auth proxy of {gate.name} answers at {url}, but {one['process'] or 'a process'} of the user "
+            f"The auth proxy answers at {url}, but {one['process'] or 'a process'} of the user "
             f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the auth proxy. Stop it.",
             gate=gate.name,
         )
@@ -209,7 +209,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         remedy = _MAY_CONNECT if enforcing and outcome == probe.BACKEND_DOWN else _BEHIND[outcome]
         raise Failure(
             probe.FAILURE_CODES[outcome],
-            f"Asked the auth proxy of {gate.name} at {url}, and nothing good came through it: {said}. {remedy}",
+            f"Asked the auth proxy at {url}, and nothing good came through it: {said}. {remedy}",
             gate=gate.name,
             status=seen.status,
         )

@@ -29,14 +29,7 @@ from ..proxy.probe import (
 )
 from ..proxy.token import read_token
 from ..transport.url import parse_base_url
-
-HEALTHY = "healthy"
-UNAUTHORIZED = "unauthorized"
-UNHEALTHY = "unhealthy"
-UNREACHABLE = "unreachable"
-NOT_PROBED = "not probed"
-NOT_CONFIGURED = "not configured"
-DIFFERS = "differs"
+from .states import HEALTHY, NOT_PROBED, UNAUTHORIZED, UNHEALTHY, UNREACHABLE
 
 # What a failure means for the person who reads a status: is it the network, the key, or the server?
 _STATES = {

@@ -17,6 +17,7 @@ from typing import Any
 from ..route.record import FIELDS
 from ..transport.credentials import MASK, PLACEHOLDERS
 from ..untrusted import list_of, object_of
+from .states import FINE
 
 SCHEMA = 1
 # As NVIDIA's fleet tools have it for DGX Spark: exactly one bounded document per call.
@@ -28,8 +29,6 @@ EXIT_CODES = {HEALTHY_HOST: 0, DEGRADED: 1, DOWN: 2, UNREACHABLE: 2}
 
 # The longest list and the longest text. What does not fit into the document is cut by the next entry, and the last always fits.
 _CUTS = ((64, 2000), (32, 500), (16, 200), (8, 80), (4, 30))
-# States of a check that is no trouble. Their names are those of check.py, with which the controller would compile the whole ladder.
-FINE = ("healthy", "not probed")
 # What judge() is given where nobody compared the host with its settings.
 NOT_COMPARED: Mapping[str, Any] = {"differs": False, "steps": [], "refusals": []}
 

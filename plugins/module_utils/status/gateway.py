@@ -15,7 +15,8 @@ from ..nemoclaw.records import GATEWAY
 from ..openshell import proof
 from ..openshell.cli import ATTACHMENT, ROUTE, OpenShell, find_openshell
 from ..openshell.look import find_route
-from .check import DIFFERS, HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNAUTHORIZED, UNHEALTHY, UNREACHABLE, Check
+from .check import Check
+from .states import DIFFERS, HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNAUTHORIZED, UNHEALTHY, UNREACHABLE
 
 # What the sandbox asks, whatever the gateway's own address is (page, introduction).
 _URL = "https://inference.local"

@@ -15,16 +15,9 @@ from ..host.machine import Account, Machine
 from ..host.wsl import reach_windows
 from ..proxy.token import token_path
 from ..route.record import read_record
-from .check import (
-    HEALTHY,
-    NOT_CONFIGURED,
-    UNHEALTHY,
-    Check,
-    check_exposure,
-    check_proxy,
-    check_server,
-)
+from .check import Check, check_exposure, check_proxy, check_server
 from .gateway import Wanted, check_gateway
+from .states import HEALTHY, NOT_CONFIGURED, UNHEALTHY
 
 
 @dataclass(frozen=True)

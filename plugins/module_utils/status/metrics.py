@@ -20,6 +20,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .states import FINE, HEALTHY, NOT_PROBED
+
 _PREFIX = "nemoclaw_inference_"
 
 # By the conventions of https://prometheus.io/docs/practices/naming/: base units, gauges without _total. The order is that of the file.
@@ -40,8 +42,6 @@ METRICS = {
     "last_check_timestamp_seconds": "When the host was last looked at.",
 }
 
-# States of checks (check.py) that are nothing wrong; the second says nothing, so it has no sample of its own.
-_HEALTHY, _NOT_PROBED = "healthy", "not probed"
 _MIB = 1024 * 1024
 
 
@@ -72,15 +72,15 @@ def of_status(
     """
     own = {"host": host}
     checks = list(checks)
-    is_up = bool(checks) and all(one["state"] in (_HEALTHY, _NOT_PROBED) for one in checks)
+    is_up = bool(checks) and all(one["state"] in FINE for one in checks)
     found = [Sample("up", is_up, own), Sample("last_check_timestamp_seconds", now, own)]
     if route:
         words = {name: str(route.get(name) or "") for name in ("provider", "model", "api", "way")}
         found.append(Sample("info", 1, {**own, **words}))
     for one in checks:
         labels = {**own, "probe": one["name"]}
-        if one["state"] != _NOT_PROBED:
-            found.append(Sample("probe_success", one["state"] == _HEALTHY, labels))
+        if one["state"] != NOT_PROBED:
+            found.append(Sample("probe_success", one["state"] == HEALTHY, labels))
         if one.get("latency") is not None:
             found.append(Sample("probe_duration_seconds", one["latency"], labels))
     seen = now if is_up else last_success

@@ -21,8 +21,9 @@ from typing import Any
 from ..host.machine import find_account, read_file
 from ..proxy.token import token_path
 from ..route.record import record_path
-from ..status.check import UNHEALTHY, Check
+from ..status.check import Check
 from ..status.metrics import Sample, exposition, of_status
+from ..status.states import FINE, UNHEALTHY
 from ..untrusted import object_of, parse_json
 from . import history, layout
 from .layout import WatchSettings
@@ -158,7 +159,7 @@ def _tell(previous: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Say in the journal what is another than before: a line for each check that went wrong, and one when all is well again."""
     before = {one["name"]: one["state"] for one in previous.get("checks") or []}
     for one in result["checks"]:
-        if one["state"] not in ("healthy", "not probed") and before.get(one["name"]) != one["state"]:
+        if one["state"] not in FINE and before.get(one["name"]) != one["state"]:
             _put(f"{_mark(_ERROR)}{one['name']} is {one['state']}: {one['detail']}")
     if result["healthy"] and not previous.get("healthy"):
         _put(f"{_mark(_NOTICE)}The local inference of this host works.")

@@ -17,6 +17,7 @@ from typing import Any
 from ..host.machine import read_file
 from ..host.replace import replace_file
 from ..status.check import Check
+from ..status.states import FINE
 from ..untrusted import list_of, object_of, parse_json
 from .layout import HISTORY, LAST, METRICS
 
@@ -59,7 +60,7 @@ def write(folder: str, name: str, content: Any) -> None:
 
 def add(history: list[dict[str, Any]], result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the history with a result; one that found the same as the newest entry is counted there."""
-    wrong = [one for one in result["checks"] if one["state"] not in ("healthy", "not probed")]
+    wrong = [one for one in result["checks"] if one["state"] not in FINE]
     seen = {
         "healthy": result["healthy"],
         "states": {one["name"]: one["state"] for one in result["checks"]},

@@ -23,10 +23,6 @@ from ..ollama.names import is_same
 from ..proxy.configuration import ACCOUNT
 from ..route.record import read_record
 from ..status.check import (
-    HEALTHY,
-    NOT_CONFIGURED,
-    NOT_PROBED,
-    UNHEALTHY,
     Check,
     check_exposure,
     check_proxy,
@@ -35,6 +31,7 @@ from ..status.check import (
     render,
     state_of,
 )
+from ..status.states import HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNHEALTHY
 from .history import SCHEMA
 from .layout import LOOK_LIMIT, WatchSettings
 

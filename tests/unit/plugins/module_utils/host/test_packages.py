@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import packages, tools
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
@@ -53,7 +54,7 @@ def test_a_lock_that_is_held_too_long(
     machine: Machine, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Failure) as failed:
-        packages._wait_for_locks(machine, ["nginx"], 0.1)
+        packages._wait_for_locks(machine, ["nginx"], Deadline(0.1))
     assert failed.value.code == "package_lock_held"
     assert failed.value.details["pid"] == holder.pid
     assert f"(process {holder.pid}) holds /{LOCK}" in failed.value.message

@@ -147,7 +147,7 @@ def test_a_container(result: dict[str, Any], wanted: list[Any]) -> None:
         ([f"{UNIT} is not as it has to be"], [{"path": UNIT, "content": None}], [("proxy.write", 0, "nothing")]),
         (["u.service does not run, or would not after a boot"], [], [("proxy.start", 0, "new streams")]),
         (["u.service was changed and not read again"], [], [("proxy.restart", 0, "new streams")]),
-        (["Asked the auth proxy of ollama at http://a, but it is silent."], [], [("proxy.reload", 0, "nothing")]),
+        (["Asked the auth proxy at http://a, but it is silent."], [], [("proxy.reload", 0, "nothing")]),
     ],
 )
 def test_the_proxy(reasons: list[str], found: list[dict[str, Any]], wanted: list[Any]) -> None:

@@ -11,7 +11,7 @@ import string
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check, document
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import document
 
 NOW = "2026-11-30T14:42:00Z"
 CANARY = "canary-91d2e7"
@@ -214,7 +214,3 @@ def test_the_largest_that_can_be_fits() -> None:
     found.update(refusals=[dict.fromkeys(REFUSAL, huge)] * 99, recorded=dict.fromkeys(ROUTE, huge))
     found["host"] = {**HOST, "gpus": {"devices": [dict.fromkeys(GPU, huge)] * 99}, "kernel": huge}
     assert len(document.render(document.build(huge, NOW, huge, found)).encode()) <= document.LIMIT
-
-
-def test_the_states_that_are_no_trouble_are_those_of_checks() -> None:
-    assert document.FINE == (check.HEALTHY, check.NOT_PROBED)

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import check, metrics
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status import metrics
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.metrics import Sample, exposition
 
 NOW = 1_764_513_481.25
@@ -59,10 +59,6 @@ def test_a_host_that_does_not_work_keeps_when_it_last_did(before: float | None) 
 
 def test_no_check_is_no_success() -> None:
     assert values(metrics.of_status("gpu-1", None, [], NOW, None))["up"] is False
-
-
-def test_the_states_are_those_of_checks() -> None:
-    assert (metrics._HEALTHY, metrics._NOT_PROBED) == (check.HEALTHY, check.NOT_PROBED)
 
 
 @pytest.mark.parametrize(
