@@ -2,18 +2,14 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection: may change in any release.
-"""What the playbook rollout makes of a route that was recorded before it, and of a host that failed; which hosts a play begins with."""
+"""What the playbook rollout makes of a route that was recorded before it, and of a host that failed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils.failure import Failure
-from ..plugin_utils.outcome import began_with
-from ..plugin_utils.rollout import is_plain_name, is_same_route, last_outcome, refuse_nobody, route_settings
+from ..plugin_utils.rollout import is_same_route, last_outcome, route_settings
 from ..plugin_utils.rollout_waves import read_downloads
 
 
@@ -28,36 +24,12 @@ def downloads_at_once(plan: Mapping[str, Any], limit: Any) -> int:
     return read_downloads(limit) if is_download else 0
 
 
-def asked_first(
-    pattern: Any, hosts: Sequence[str], variables: Any, groups: Mapping[str, Sequence[str]], playbook: str
-) -> Any:
-    """Return the pattern with those hosts first that the playbook was not passed over for, as it is where they are first anyway."""
-    try:
-        refuse_nobody(pattern, hosts, groups)
-    except Failure as failure:
-        raise AnsibleFilterError(failure.message) from None
-    if not hasattr(variables, "raw_get"):
-        return pattern  # no play has had a host yet, or a check of the syntax
-    name = began_with(playbook)
-    asked, passed_over = [], False
-    for host in hosts:
-        begun = variables.raw_get(host).get(name) or {}
-        passed_over = passed_over or bool(begun.get("skipped"))
-        if begun and not begun.get("skipped"):
-            if not passed_over:
-                return pattern
-            if is_plain_name(host, groups):
-                asked.append(host)
-    return [*asked, *([pattern] if isinstance(pattern, str) else pattern)] if asked else pattern
-
-
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
         return {
-            "asked_first": asked_first,
             "downloads_at_once": downloads_at_once,
             "rollout_outcome": last_outcome,
             "rollout_returns": rollout_returns,

@@ -241,8 +241,8 @@ def _wait_for_locks(machine: Machine, names: Sequence[str], deadline: Deadline) 
         if not deadline.remaining:
             raise Failure(
                 "package_lock_held",
-                f"Waited {deadline.seconds:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it come "
-                "to its end, or look why it does not, then run this again.",
+                f"Waited {deadline.seconds:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it "
+                "come to its end, or look why it does not, then run this again.",
                 pid=holder.pid,
                 program=holder.program,
             )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.filter import rollouts
+from ansible_collections.nemoclaw.local_inference.plugins.lookup import asked_first
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.settings import SETTINGS
 from ansible_collections.nemoclaw.local_inference.plugins.plugin_utils import rollout, rollout_state, rollout_waves
@@ -504,34 +505,23 @@ def test_each_inventory_has_its_own_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert str(rollout_state.default_path([], {**home, "XDG_STATE_HOME": "/x"})).startswith("/x/nemoclaw/")
 
 
-class _Variables:
-    """As Ansible's C(hostvars): what a host has of its own, not evaluated."""
-
-    def __init__(self, **hosts: Any) -> None:
-        self._hosts = hosts
-
-    def raw_get(self, host: str) -> dict[str, Any]:
-        found = self._hosts.get(host)
-        return {"inference_plan": found} if found else {}
-
-
 ASKED, PASSED_OVER = {"proceed": True}, {"skipped": True}
 
 
 @pytest.mark.parametrize(
-    ("hosts", "pattern"),
+    ("begun", "first"),
     [
-        ({"a": ASKED, "b": PASSED_OVER}, "all"),
+        ({"a": ASKED, "b": PASSED_OVER}, []),
         # --limit leaves out the first.
-        ({"a": None, "b": ASKED, "c": PASSED_OVER}, "all"),
+        ({"a": {}, "b": ASKED, "c": PASSED_OVER}, []),
         # Of those that meet the condition, one may fail before the play.
-        ({"a": PASSED_OVER, "b": ASKED, "c": PASSED_OVER, "d": ASKED}, ["b", "d", "all"]),
-        ({"a": PASSED_OVER, "b": PASSED_OVER}, "all"),
-        ({"a": PASSED_OVER, "web": ASKED}, "all"),
-        ({"a": None}, "all"),
+        ({"a": PASSED_OVER, "b": ASKED, "c": PASSED_OVER, "d": ASKED}, ["b", "d"]),
+        ({"a": PASSED_OVER, "b": PASSED_OVER}, []),
+        ({"a": PASSED_OVER, "web": ASKED}, []),
+        ({"a": {}}, []),
     ],
 )
-def test_a_play_that_does_something_once_begins_with_a_host_that_meets_the_condition(hosts: Any, pattern: Any) -> None:
-    groups = {"all": [*hosts], "web": ["a", "web"]}
-    assert rollouts.asked_first("all", [*hosts], _Variables(**hosts), groups, "site") == pattern
-    assert rollouts.asked_first("all", [*hosts], {}, groups, "") == "all", "a check of the syntax"
+def test_a_play_that_does_something_once_begins_with_a_host_that_meets_the_condition(
+    begun: dict[str, Any], first: list[str]
+) -> None:
+    assert asked_first.asked_first(begun, {"all": [*begun], "web": ["a", "web"]}) == first
