@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..module_utils.failure import Failure
-from ..module_utils.plan.choice import BLIND_CODES, choose, has_to_look
+from ..module_utils.plan.choice import BLIND_CODES, choose, is_desktop, runs_on_windows
 from ..module_utils.plan.ollama_decision import decide
 from ..module_utils.plan.refusals import foresee_host
 from ..module_utils.plan.settings import Settings
@@ -54,13 +54,26 @@ def look_at_windows(host: Mapping[str, Any], settings: Settings, ask: Ask) -> di
         Failure: What Windows said. One that cannot be asked matters only where nothing else decides: the result has C(failure).
 
     """
-    if not has_to_look(host):
+    if not _has_to_look(host):
         return None
     options = {"port": settings["preflight_ollama_port"], "timeout": settings["ollama_windows_timeout"]}
     seen = ask("ollama_windows", {"state": "detected", **options})
     if (seen.get("failure") or {}).get("code") not in BLIND_CODES:
         _raise(seen)
     return seen
+
+
+def _has_to_look(host: Mapping[str, Any]) -> bool:
+    """Tell whether only Windows itself can say if it has an Ollama, which costs a call of PowerShell.
+
+    This Linux does not reach a daemon on the loopback of Windows, which is its default, and the containers of Docker Desktop do.
+    """
+    return (
+        host["wsl"] is not None
+        and is_desktop(host)
+        and bool(host["wsl"]["interop"])
+        and not runs_on_windows(host, None)
+    )
 
 
 def _model_options(settings: Settings, decision: Mapping[str, Any]) -> dict[str, Any]:

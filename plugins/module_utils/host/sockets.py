@@ -147,7 +147,7 @@ def _connections(machine: Machine) -> Iterator[tuple[_End, _End, int, int]]:
             if len(fields) < 10 or fields[3] != _ESTABLISHED:
                 continue
             try:
-                own, other = ((_plain(_address(host)), int(port, 16)) for host, port in map(_split, fields[1:3]))
+                own, other = ((plain(_address(host)), int(port, 16)) for host, port in map(_split, fields[1:3]))
                 yield own, other, int(fields[7]), int(fields[9])
             except ValueError:
                 continue
@@ -202,10 +202,10 @@ def _split(field: str) -> tuple[str, str]:
 
 def _endpoint(name: tuple[Any, ...]) -> tuple[str, int]:
     """Return the address and the port of a socket's name, as find_server_uid compares them."""
-    return _plain(ipaddress.ip_address(str(name[0]).partition("%")[0])), int(name[1])
+    return plain(ipaddress.ip_address(str(name[0]).partition("%")[0])), int(name[1])
 
 
-def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """Return the address as text; both forms of an IPv4 address are one."""
     return str(_mapped(address) or address)
 
@@ -253,23 +253,6 @@ def is_of_this_host(host: str) -> bool:
             probe.bind(address)
             return True
     return False
-
-
-def find_engines(machine: Machine, port: int, address: str, uid: int) -> list[dict[str, Any]]:
-    """Return the listeners through which others reach the server itself, past its auth proxy.
-
-    Any user of the host may listen on another address of the server's port. The server is whoever holds the address where it is
-    asked, which nobody else can have beside it; where nobody does, it is root (Docker publishes so), the account of a service, or the
-    user with C(uid).
-    """
-    found = find_listeners(machine, [port])
-    holders = {one["uid"] for one in found if _plain(ipaddress.ip_address(one["address"])) == address}
-    limit = _system_limit(machine)
-    return [
-        one
-        for one in open_listeners(found)
-        if one["uid"] in holders or (not holders and (one["uid"] <= limit or one["uid"] == uid))
-    ]
 
 
 def require_loopback(machine: Machine, port: int, has_gate: bool = True) -> None:
@@ -373,7 +356,8 @@ _SYS_UID_MAX = 999
 _SETTING = re.compile(r"^\s*SYS_UID_MAX\s+(\d+)", re.MULTILINE)
 
 
-def _system_limit(machine: Machine) -> int:
+def system_limit(machine: Machine) -> int:
+    """Return the highest user id of an account that is no person's."""
     setting = _SETTING.search(machine.read("/etc/login.defs") or "")
     return min(int(setting[1]), _SYS_UID_MAX) if setting else _SYS_UID_MAX
 
@@ -405,7 +389,7 @@ def require_trusted_listener(
     """
     if not url.is_loopback:
         return
-    strangers = find_strangers(find_listeners(machine, [url.port]), account.uid, trusted_users, _system_limit(machine))
+    strangers = find_strangers(find_listeners(machine, [url.port]), account.uid, trusted_users, system_limit(machine))
     if not strangers:
         return
     one = strangers[0]

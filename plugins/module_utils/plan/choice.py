@@ -59,14 +59,6 @@ def engine_in_words(host: Host) -> str:
     return f"none answers here ({str(docker['reason']).rstrip('.')})"
 
 
-def has_to_look(host: Host) -> bool:
-    """Tell whether only Windows itself can say if it has an Ollama, which costs a call of PowerShell.
-
-    This Linux does not reach a daemon on the loopback of Windows, which is its default, and the containers of Docker Desktop do.
-    """
-    return host["wsl"] is not None and is_desktop(host) and bool(host["wsl"]["interop"]) and not _runs_in_reach(host)
-
-
 def runs_on_windows(host: Host, seen: Mapping[str, Any] | None) -> bool:
     """Tell whether a daemon runs on Windows, as far as this Linux reaches it or Windows was asked."""
     return _runs_in_reach(host) or bool((seen or {}).get("running"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from ..endpoint.report import PASSED, Report
 from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, start_clock
 from ..failure import Failure
 from ..host.machine import Account, Machine, user_name
-from ..host.sockets import exposed, find_engines, find_listeners
+from ..host.sockets import exposed, find_listeners, open_listeners, plain, system_limit
 from ..ollama.daemon import Address, Daemon
 from ..ollama.names import is_same
 from ..proxy.configuration import ACCOUNT
@@ -194,6 +195,23 @@ class Run:
                 f"; the watch closed it {datetime.fromtimestamp(self.closed['at']).isoformat(' ', 'seconds')}, because the engine behind "
                 "it was open to the network. The playbook nemoclaw.local_inference.site opens it again"
             )
+
+
+def find_engines(machine: Machine, port: int, address: str, uid: int) -> list[dict[str, Any]]:
+    """Return the listeners through which others reach the server itself, past its auth proxy.
+
+    Any user of the host may listen on another address of the server's port. The server is whoever holds the address where it is
+    asked, which nobody else can have beside it; where nobody does, it is root (Docker publishes so), the account of a service, or the
+    user with C(uid).
+    """
+    found = find_listeners(machine, [port])
+    holders = {one["uid"] for one in found if plain(ipaddress.ip_address(one["address"])) == address}
+    limit = system_limit(machine)
+    return [
+        one
+        for one in open_listeners(found)
+        if one["uid"] in holders or (not holders and (one["uid"] <= limit or one["uid"] == uid))
+    ]
 
 
 def look_at_server(route: Mapping[str, Any], endpoint: Endpoint) -> Check:
