@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,9 +41,33 @@ def route(desired: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+# Whose server holds memory of a GPU that can be given back.
+_HOLDING = ("nim", "ollama", "vllm")
+_LOOPBACK = re.compile(r"//(localhost|\[::1\])(?=[:/])")
+
+
+def role_to_leave(before: Mapping[str, Any], after: Mapping[str, Any], role: str) -> str:
+    """Return the role whose server a host was switched away from, empty where there is none whose GPU could be freed.
+
+    A route to the same address is to the same server, or to one for which that one made way already.
+
+    Args:
+        before: The route that was recorded, empty without one.
+        after: The route that is recorded now; in check mode there may be none yet.
+        role: The role that has set up the provider.
+
+    """
+    from ..module_utils.plan.choice import ROLES
+
+    previous = ROLES.get(str(before.get("provider")), "")
+    addresses = {_LOOPBACK.sub("//127.0.0.1", str(one.get("base_url_host", ""))) for one in (before, after)}
+    is_another = previous != role or after.get("container", before.get("container")) != before.get("container")
+    return previous if previous in _HOLDING and is_another and len(addresses) > 1 else ""
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"provider": provider, "route": route}
+        return {"provider": provider, "role_to_leave": role_to_leave, "route": route}

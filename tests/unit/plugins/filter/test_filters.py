@@ -104,7 +104,7 @@ def test_the_provider_filter(value: Any, name: Any) -> None:
 
 def test_the_filters_have_their_names() -> None:
     names = {**tables.FilterModule().filters(), **providers.FilterModule().filters()}
-    assert set(names) == {"probe_table", "route_table", "host_table", "provider", "route"}
+    assert set(names) == {"probe_table", "route_table", "host_table", "provider", "role_to_leave", "route"}
 
 
 def test_a_route_without_a_call() -> None:
@@ -136,3 +136,34 @@ def test_a_route_without_a_call() -> None:
 def test_a_route_that_cannot_be(change: dict[str, Any], says: str) -> None:
     with pytest.raises(Failure, match=says):
         providers.route({"provider": "custom", "base_url": "http://127.0.0.1:1/v1", "model": "m", **change})
+
+
+OLLAMA = {"provider": "ollama", "base_url_host": "http://127.0.0.1:11434/v1", "container": None}
+VLLM = {"provider": "install-vllm", "base_url_host": "http://127.0.0.1:8000/v1", "container": "nemoclaw-vllm"}
+NIM = {"provider": "nim", "base_url_host": "http://127.0.0.1:8000/v1", "container": "nemoclaw-nim"}
+CUSTOM = {"provider": "custom", "base_url_host": "http://gpu:8000/v1", "container": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "role", "left"),
+    [
+        ({}, CUSTOM, "endpoint", ""),
+        (CUSTOM, OLLAMA, "ollama", ""),
+        (OLLAMA, CUSTOM, "endpoint", "ollama"),
+        (VLLM, OLLAMA, "ollama", "vllm"),
+        # Another container on another port; on the same one it made way before.
+        (VLLM, {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1", "container": "second"}, "vllm", "vllm"),
+        (VLLM, NIM, "nim", ""),
+        (VLLM, {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1"}, "vllm", ""),
+        # The same server by another of its names, taken as one of the user's own.
+        (OLLAMA, {**CUSTOM, "base_url_host": "http://localhost:11434/v1"}, "endpoint", ""),
+        ({**OLLAMA, "base_url_host": "http://[::1]:11434/v1"}, OLLAMA, "ollama", ""),
+        # Check mode, in which no route is recorded yet.
+        (OLLAMA, {}, "endpoint", "ollama"),
+        (OLLAMA, {}, "ollama", ""),
+    ],
+)
+def test_the_server_that_a_host_was_switched_away_from(
+    before: dict[str, Any], after: dict[str, Any], role: str, left: str
+) -> None:
+    assert providers.role_to_leave(before, after, role) == left
