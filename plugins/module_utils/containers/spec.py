@@ -83,6 +83,17 @@ class Spec:
         """The engine's name for what happens when it ends."""
         return RESTART_POLICY if self.restart else "no"
 
+    def as_running(self) -> dict[str, Any]:
+        """Return what results tell of the container once it runs; nothing of its environment is in it."""
+        return {
+            "name": self.name,
+            "image": self.image,
+            "status": "running",
+            "published": [f"{address}:{self.port}" for address in self.addresses],
+            "gpus": self.gpus,
+            "restart_policy": self.restart_policy,
+        }
+
     def body(self) -> dict[str, Any]:
         """Return the body of C(POST /containers/create), the secrets among it: never show it."""
         host: dict[str, Any] = {

@@ -208,14 +208,7 @@ def _started(
     return {
         "changed": bool(actions),
         "actions": actions,
-        "container": {
-            "name": spec.name,
-            "image": spec.image,
-            "status": "running",
-            "published": [f"{address}:{spec.port}" for address in spec.addresses],
-            "gpus": spec.gpus,
-            "restart_policy": spec.restart_policy,
-        },
+        "container": spec.as_running(),
         "previous": previous,
         "provisional": managed.is_provisional(actions, previous, spec.instead_of),
         "model": model,

@@ -390,7 +390,8 @@ def _model(host: Host, settings: Settings, role: str, provider: str) -> tuple[st
             return name, f"as {settings.given.get('ollama_model', 'ollama_model')} says"
         return ("", "the largest that fits is chosen") if name == AUTO else (name, "as the recorded route has it")
     if role == "endpoint" and settings["endpoint_model"]:
-        return settings["endpoint_model"], f"as {settings.given.get('endpoint_model', 'endpoint_model')} says"
+        named = settings.given.get("endpoint_model")
+        return settings["endpoint_model"], f"as {named} says" if named else "as the recorded route has it"
     if provider == "vllm":
         return host["vllm"]["model"] or "", "the vLLM that runs here serves it"
     if provider == "install-vllm":

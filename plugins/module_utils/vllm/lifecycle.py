@@ -342,14 +342,7 @@ def _result(
     previous = plans.previous_of(vllm.engine, spec) if seen else None
     return {
         "changed": changed,
-        "container": {
-            "name": spec.name,
-            "image": spec.image,
-            "status": "running",
-            "published": [f"{address}:{spec.port}" for address in spec.addresses],
-            "gpus": spec.gpus,
-            "restart_policy": spec.restart_policy,
-        },
+        "container": spec.as_running(),
         "previous": previous,
         "provisional": managed.is_provisional(actions, previous, spec.instead_of),
         "model": vllm.model.served_as,

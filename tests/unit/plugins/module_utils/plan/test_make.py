@@ -113,6 +113,7 @@ def test_a_recorded_server_is_kept_with_its_provider(plan: Make, provider: str) 
     found = plan({"route": {**route, "provider_name": "compatible-endpoint", "container": None}})
     assert found["choice"]["provider"] == provider
     assert found["choice"]["reason"].startswith("as the recorded route has it")
+    assert found["choice"]["model_reason"] == "as the recorded route has it"
     assert found["kept"]["endpoint_url"] == base
     assert codes(found) == ["connection_refused"], "it was asked there"
 
