@@ -310,7 +310,7 @@ class ActionModule(ActionBase):
 
 
 def _fingerprint(values: Mapping[str, Any]) -> str:
-    """Return a mark of the settings, by which a rollout tells one wish from another; no secret is in it, and no link that may hold one."""
+    """Return a mark of the settings, by which a rollout knows them again; no secret is in it, and no link that may hold one."""
     open_ones = {
         name: value for name, value in values.items() if not known.SETTINGS[name].secret and name not in _LINKS
     }

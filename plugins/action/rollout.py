@@ -159,7 +159,7 @@ class ActionModule(ActionBase):
         }
 
     def _mark(self, begun: Mapping[str, Any]) -> str:
-        """Return what a host is to be, as a mark; a new token is the same wish on every host."""
+        """Return what a host is to be, as a mark; for a new token it is the same on every host."""
         return self._playbook if self._playbook in UNPLANNED else str(begun.get("fingerprint") or "")
 
     def _variable(self, host: str, name: str) -> dict[str, Any]:

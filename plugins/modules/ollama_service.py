@@ -63,7 +63,7 @@ options:
     description: The model whose memory is estimated for that.
     type: str
   model_bytes:
-    description: What it weighs, where it is not on the host yet; 0 where nobody knows.
+    description: Its size in bytes, where it is not on the host yet; 0 where nobody knows.
     type: int
     default: 0
   user:

@@ -101,7 +101,7 @@ options:
     type: int
     default: 3600
   max_connections:
-    description: Clients at the same time.
+    description: The most connections of clients at the same time.
     type: int
     default: 1024
   max_connections_per_address:

@@ -22,7 +22,7 @@ NAME = "nemoclaw-watch"
 APP = f"/usr/local/lib/{NAME}/watch.pyz"
 SETTINGS = f"/etc/{NAME}.json"
 STATE = f"/var/lib/{NAME}"
-# What the service writes in its state folder: the last result, the history, the metrics, and the wish to close the auth proxy.
+# What the service writes in its state folder: the last result, the history, the metrics, and the request to close the auth proxy.
 LAST, HISTORY, METRICS, FLAG = "last.json", "history.json", "metrics.prom", "close-proxy"
 SERVICE, TIMER = f"{NAME}.service", f"{NAME}.timer"
 CLOSE_PATH, CLOSE_SERVICE = f"{NAME}-close.path", f"{NAME}-close.service"
