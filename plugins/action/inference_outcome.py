@@ -81,6 +81,9 @@ class ActionModule(ActionBase):
         failure = None
         if options["state"] == "failed":
             failure = self._failure()
+            if failure["code"] == made.BECOME_FAILED:
+                # Ansible has printed that it could not parse an answer, and the table has room for the beginning of a remedy.
+                self._say(f"Failed: {failure['message']} ({failure['code']})")
             status = None
         result = made.outcome(
             playbook,

@@ -23,6 +23,7 @@ _LOOKING = frozenset(("plan", "status"))
 _PARTIAL = frozenset(("rotate_token", "unload"))
 
 UNREACHABLE = "unreachable"
+BECOME_FAILED = "become_failed"
 # The playbook was imported with a condition that this host does not meet.
 SKIPPED = "skipped"
 # A rollout's as well: no wave has reached the host.
@@ -159,7 +160,7 @@ def failure_of(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, 
     else:
         said = " ".join(str(result.get("msg") or result.get("stderr") or "it gave no reason").split())
         if refused := why_not_become(result):
-            return {"code": "become_failed", "message": f"{name}: {refused.rstrip('.')}. {become_remedy(refused)}"}
+            return {"code": BECOME_FAILED, "message": f"{name}: {refused.rstrip('.')}. {become_remedy(refused)}"}
     message = f"{name}: {said}"
     if result.get("unreachable"):
         return {"code": "host_unreachable", "message": message, "unreachable": True}

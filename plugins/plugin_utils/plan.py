@@ -76,8 +76,8 @@ def become_remedy(reason: str) -> str:
     """Return what to do where sudo or its like has refused, by the line in which it says why."""
     if _NO_TERMINAL in reason:
         return (
-            "The sudoers of this host have requiretty, and pipelining has no terminal: give -e ansible_pipelining=false, or exempt the "
-            "user of the play (Defaults:USER !requiretty)."
+            "Give -e ansible_pipelining=false: the sudoers of this host have requiretty, and pipelining has no terminal. Or exempt the "
+            "user of the play there (Defaults:USER !requiretty)."
         )
     return "Correct nemoclaw_user, or the settings by which the play becomes that user (--ask-become-pass where sudo wants a password)."
 

@@ -103,7 +103,7 @@ def test_what_never_served_leaves_nothing_but_the_token(host: lab_host.LabHost) 
     assert [
         one["failed"]
         for one in rows
-        if "There was no auth proxy before, and none is left; the token stays." not in one["failed"]
+        if "There was no auth proxy before, and none is left. The token stays." not in one["failed"]
     ] == []
     assert [one["left"] for one in rows] == [[TOKEN]] * len(rows)
 
@@ -135,7 +135,7 @@ def test_the_proxy_of_nemoclaw_goes_on_until_nginx_finds_nothing_wrong(host: lab
     assert "11435" in host.sh(holder)
     # It is sent away by what does not serve then, which is said.
     said = try_it(host, "ensure(DOWN, 0.3)")
-    assert ("the token stays" in said, "nemoclaw connect starts it again" in said) == (True, True), said
+    assert ("The token stays" in said, "nemoclaw connect starts it again" in said) == (True, True), said
     assert "11435" not in host.sh(holder)
 
 

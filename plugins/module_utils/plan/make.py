@@ -78,7 +78,7 @@ def make_plan(
     kept = keep_what_is_recorded(settings, host, keep_route)
     choice = choose(host, settings, keep_route)
     at = Context(machine, account, host, settings, choice, proof, keep_route, watch or {})
-    at.refusals += foresee(host, settings, choice, keep_route)
+    at.refusals += [*foresee(host, settings, choice, keep_route), *_missing_home(machine, account, settings)]
     if apart:
         at.steps += verify(
             "server", f"{', '.join(apart)} name another user or record than nemoclaw_user and nemoclaw_route_path do"
@@ -86,6 +86,22 @@ def make_plan(
     if not at.refusals:
         _compare(at)
     return _result(at, kept)
+
+
+def _missing_home(machine: Machine, account: Account, settings: Settings) -> list[Failure]:
+    """Return why nothing can be kept in a home that is not there; one that this process may only not see is left to who writes."""
+    if settings["preflight_route_path"]:
+        return []
+    try:
+        machine.path(account.home).stat()
+    except FileNotFoundError:
+        said = (
+            f"{account.home}, the home of {account.name}, is not on this host, and the route and the token lie in it."
+        )
+        return [Failure("home_refused", f"{said} Make or mount it, or correct nemoclaw_user.")]
+    except OSError:
+        pass
+    return []
 
 
 def keep_what_is_recorded(settings: Settings, host: Mapping[str, Any], keep_route: bool) -> dict[str, Any]:

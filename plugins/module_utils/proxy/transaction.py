@@ -184,7 +184,7 @@ def ensure(machine: Machine, desired: Desired, check_mode: bool) -> Report:
         ports = upstream_ports(desired.settings.gates)
         report.actions += bring_to_loopback(machine, desired.account, ports, check_mode, report.warnings)
         _ensure_account(machine, report, check_mode)
-        kept = report.keep(_token("present", desired, check_mode))
+        kept = report.keep(_first_token(machine, desired, check_mode))
         wanted = {CONFIG: render_config(desired.settings), UNIT_PATH: render_unit(desired.settings, nginx)}
         files = [{"path": path, "content": text} for path, text in wanted.items()]
         compared = compare_gates(desired.settings.gates, desired.account, kept.path, ACCOUNT, UNIT, files)
@@ -193,6 +193,16 @@ def ensure(machine: Machine, desired: Desired, check_mode: bool) -> Report:
             found = {one["path"]: one["content"] for one in compared["found"]}
             _change(machine, desired, nginx, report, found, wanted, compared["wrong"], check_mode)
         return report
+
+
+def _first_token(machine: Machine, desired: Desired, check_mode: bool) -> Kept:
+    """Have a token; where there can be none, and no auth proxy was there, leave nothing of it."""
+    try:
+        return _token("present", desired, check_mode)
+    except Failure as failure:
+        if check_mode or os.path.lexists(UNIT_PATH):
+            raise
+        raise Failure(failure.code, f"{failure.message} {_leave_nothing(machine)}", **failure.details) from failure
 
 
 def _change(
@@ -295,7 +305,7 @@ def _restore(
     machine: Machine, desired: Desired, before: dict[str, str | None], report: Report, failure: Failure
 ) -> Failure:
     """Put back what was there before, and return the failure with what is there now in its sentence."""
-    outcome = _go_back(machine, desired, before) if before[UNIT_PATH] else _leave_nothing(machine)
+    outcome = _go_back(machine, desired, before) if before[UNIT_PATH] else f"{_leave_nothing(machine)} The token stays."
     if any("NemoClaw's own proxy" in action for action in report.actions):
         outcome += " The proxy of NemoClaw itself was stopped; nemoclaw connect starts it again."
     return Failure(failure.code, f"{failure.message} {outcome}", **failure.details)
@@ -306,7 +316,7 @@ def _leave_nothing(machine: Machine) -> str:
         _remove(machine)
     except (Failure, OSError) as error:
         return f"There was no auth proxy before, and this one cannot be removed: {_as_failure(error).message}"
-    return "There was no auth proxy before, and none is left; the token stays."
+    return "There was no auth proxy before, and none is left."
 
 
 def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) -> str:

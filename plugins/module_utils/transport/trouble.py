@@ -294,7 +294,7 @@ def with_retries(
         Failure: The last one; its sentence counts the tries when there were several.
 
     """
-    tries = 0
+    tries, first = 0, deadline.remaining * share
     while True:
         tries += 1
         try:
@@ -305,8 +305,9 @@ def with_retries(
             most = 1 if failure.code in final else _TRIES.get(failure.code, 1)
             if tries >= most or wait >= deadline.remaining:
                 if tries > 1:
-                    failure.message += (
-                        f" This was try {tries}, {deadline.elapsed:.0f} s into the limit of {deadline.seconds:.0f} s."
-                    )
+                    # The last try gets what is left, which may be a few seconds of minutes.
+                    longer = f"; the first one had {first:.0f} s" if failure.code == "timeout" else ""
+                    at = f"{deadline.elapsed:.0f} s into the limit of {deadline.seconds:.0f} s"
+                    failure.message += f" This was try {tries}, {at}{longer}."
                 raise
             deadline.sleep(wait)

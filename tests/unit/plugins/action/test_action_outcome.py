@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task said is kept without the secrets of the host's settings."""
+"""What a task said is kept without the secrets of the host's settings, and told where Ansible told something else."""
 
 from __future__ import annotations
 
@@ -50,3 +50,25 @@ def test_a_failure_that_is_raised_again_keeps_its_code(result: Any, code: str, m
     raised = action._raise()
     assert raised["failed"]
     assert (raised["failure"]["code"], raised["failure"]["message"], raised["msg"]) == (code, message, message)
+
+
+def test_what_sudo_said_is_told_with_what_to_give() -> None:
+    """Ansible prints that it could not parse an answer; the table has room for the beginning of a remedy."""
+    lines: list[str] = []
+    action = ActionModule.__new__(ActionModule)
+    action._options = {"state": "failed", "playbook": "rotate_token", "path": None, "status": False, "changed": False}
+    action._task = SimpleNamespace(check_mode=True)
+    action._display = SimpleNamespace(display=lines.append)
+    action._templar = SimpleNamespace(template=lambda raw: raw)
+    refused = {"module_stderr": "sudo: sorry, you must have a tty to run sudo\n", "msg": "No start of json char found"}
+    action._task_vars = {
+        "inventory_hostname": "a",
+        "ansible_failed_result": refused,
+        "ansible_failed_task": {"name": "Rotate the token"},
+    }
+    assert action._end()["outcome"]["code"] == "become_failed"
+    assert len(lines) == 1
+    assert lines[0].startswith("[a] Failed: Rotate the token: sudo: sorry, you must have a tty to run sudo. Give -e ")
+    action._task_vars["ansible_failed_result"] = {"msg": "It was printed already."}
+    action._end()
+    assert len(lines) == 1

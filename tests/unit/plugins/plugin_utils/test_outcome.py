@@ -118,7 +118,7 @@ def test_remedy(message: str, remedy: str) -> None:
             {"msg": "No start of json char found", "module_stderr": "sudo: sorry, you must have a tty to run sudo\n"},
             {"name": "t"},
             "become_failed",
-            "t: sudo: sorry, you must have a tty to run sudo. The sudoers of this host have requiretty",
+            "t: sudo: sorry, you must have a tty to run sudo. Give -e ansible_pipelining=false: ",
         ),
         ({"stderr": "canary"}, {"name": "t", "no_log": True}, "task_failed", "t: its result is not shown"),
     ],

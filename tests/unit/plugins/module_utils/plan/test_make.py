@@ -42,6 +42,7 @@ def plan(make_host: Make, make_settings: Make, tmp_path: Path) -> Make:
 
     def of(facts: dict[str, Any], **variables: Any) -> dict[str, Any]:
         machine = Machine(root=tmp_path, environ={"PATH": "/usr/bin"})
+        machine.path(find_account().home).mkdir(parents=True, exist_ok=True)
         settings = make_settings(sandbox_backend="none", nemoclaw_ollama_port=11999, **variables)
         host = make_host(**facts)
         found: dict[str, Any] = make_plan(machine, find_account(), settings, look=lambda *_: host)
@@ -56,6 +57,16 @@ def ids(found: dict[str, Any]) -> list[str]:
 
 def codes(found: dict[str, Any]) -> list[str]:
     return [one["code"] for one in found["refusals"]]
+
+
+def test_a_home_that_is_not_there_is_refused_before_anything_is_changed(
+    plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_given, **_words: None)
+    found = plan({}, nemoclaw_yes=True, **MODEL)
+    assert (codes(found), found["steps"]) == (["home_refused"], [])
+    assert "is not on this host" in found["refusals"][0]["message"]
+    assert codes(plan({}, nemoclaw_yes=True, nemoclaw_route_path="/var/lib/lab/route.json", **MODEL)) == []
 
 
 def test_a_bare_host_with_consent_gets_everything(plan: Make) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -329,10 +330,25 @@ def test_after_a_run_that_was_killed_the_way_back_leads_to_what_was_proved(lab: 
 
 def test_what_never_served_is_taken_away(lab: Lab) -> None:
     lab.refused = Failure("backend_down", "It is down.")
-    with pytest.raises(Failure, match=r"none is left; the token stays\."):
+    with pytest.raises(Failure, match=r"none is left\. The token stays\."):
         lab.ensure(**DOES_NOT)
     assert lab.texts() == [None, None, None]
     assert Path(lab.desired().token_file).exists()
+
+
+def test_a_home_that_takes_no_token_leaves_nothing_of_the_proxy(lab: Lab, tmp_path: Path) -> None:
+    """The account and the file of tokens were made before the token could not be: they stayed, and nobody named them."""
+    (tmp_path / "home").rmdir()
+    with pytest.raises(Failure, match=r"There was no auth proxy before, and none is left\.$") as stopped:
+        lab.ensure()
+    assert (stopped.value.code, lab.ran, lab.has_account) == ("token_unwritable", ["useradd", "userdel"], False)
+    assert not lab.paths["TOKENS"].exists()
+    (tmp_path / "home").mkdir()
+    lab.ensure()
+    shutil.rmtree(tmp_path / "home")
+    with pytest.raises(Failure, match=r"the file system has room\.$"):
+        lab.ensure()
+    assert lab.has_account, "what was there before stays"
 
 
 def test_nothing_of_ours_is_put_back_where_nothing_was_changed(lab: Lab) -> None:
