@@ -110,6 +110,10 @@ def test_every_host_has_its_line_and_keeps_its_failure(fleet: Controller) -> Non
     assert {stat.S_IMODE(one.stat().st_mode) for one in kept.values()} == {0o600}
     assert json.loads(kept["slow"].read_text(encoding="utf-8"))["code"] == "auth_failed"
 
+    assert fleet.play("rotate_token", *options, "--limit", "new") == 0
+    assert "has no proxy, so there is no token to rotate. It is passed over." in fleet.output
+    assert fleet.changed == 0
+
     assert fleet.play("status", *options, "--limit", "new,typo") == 2
     assert re.search(r"Last failure: 20\S+Z, site: setting_invalid", fleet.output)
     table = fleet.output.rsplit("TASK [Show the results]", 1)[1]

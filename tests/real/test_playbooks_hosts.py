@@ -267,8 +267,9 @@ def test_a_host_watches_itself(host: lab_host.LabHost) -> None:
     wait_for(host, "up.* 1", r'probe_success\{.*probe="completion"\} 1', r'probe_success\{.*probe="auth_proxy"\} 1')
     again = host.play([WATCH], **settings)
     assert (again.status, again.changed) == (0, 0), again.said
-    rated = host.sh("systemd-analyze security --no-pager nemoclaw-watch.service | tail -1")
-    assert float(re.findall(r": (\d+\.\d)", rated)[0]) < 2, rated
+    for unit in ("nemoclaw-watch.service", "nemoclaw-watch-close.service"):
+        rated = host.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
+        assert float(re.findall(r": (\d+\.\d)", rated)[0]) < 2, rated
     # Another user on another address of the engine's port is told, and closes nothing.
     host.sh(
         "useradd squatter && systemd-run --quiet --unit squatter --uid squatter python3 -m http.server -b $(hostname -i) 11434"

@@ -31,7 +31,7 @@ _MAY_LISTEN = (
 )
 
 _REMEDIES = {
-    probe.REFUSED: "Look at its log with journalctl -u {unit}.",
+    probe.REFUSED: "Start it with systemctl restart {unit}, and look at its log with journalctl -u {unit}.",
     probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
     probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
     probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the auth proxy with systemctl restart {unit}.",
@@ -182,16 +182,15 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
     url = f"http://{host}:{gate.port}{gate.probe_path}"
     enforcing = (machine.read(_SELINUX) or "").strip() == "1"
     if seen.outcome not in probe.GATE_WORKS:
-        owners = [f"{one['process'] or 'a process'} of {one['user'] or one['uid']}" for one in found]
-        remedy = _REMEDIES[seen.outcome].format(unit=unit, owner=", ".join(dict.fromkeys(owners)) or "unknown")
+        said = explain(seen, f"of {gate.name} at {url}", unit, found)
         if enforcing and seen.outcome == probe.REFUSED:
-            remedy = f"{remedy} {_MAY_LISTEN.format(port=gate.port)}"
+            said = f"{said} {_MAY_LISTEN.format(port=gate.port)}"
         raise Failure(
             probe.FAILURE_CODES[seen.outcome],
-            f"Asked the auth proxy at {url}, but {seen.detail}. {remedy}",
+            said,
             gate=gate.name,
             status=seen.status,
-            owners=owners,
+            owners=_owners(found),
             last_logs=_last_logs(machine, unit) if seen.outcome in (probe.REFUSED, probe.SILENT) else [],
         )
     strangers = [one for one in found if one["user"] != gate_user]
@@ -204,18 +203,37 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
             gate=gate.name,
         )
     if gate.serving and not seen.passed_on:
-        outcome = probe.UNPROVED if seen.outcome == probe.SERVING else seen.outcome
-        said = f"with the token, the server behind it says {seen.status}" if outcome == probe.UNPROVED else seen.detail
-        remedy = _MAY_CONNECT if enforcing and outcome == probe.BACKEND_DOWN else _BEHIND[outcome]
-        raise Failure(
-            probe.FAILURE_CODES[outcome],
-            f"Asked the auth proxy at {url}, and nothing good came through it: {said}. {remedy}",
-            gate=gate.name,
-            status=seen.status,
-        )
+        said = explain(seen, f"of {gate.name} at {url}", unit, found)
+        if enforcing and seen.outcome == probe.BACKEND_DOWN:
+            said = f"{said} {_MAY_CONNECT}"
+        code = probe.FAILURE_CODES[probe.UNPROVED if seen.outcome == probe.SERVING else seen.outcome]
+        raise Failure(code, said, gate=gate.name, status=seen.status)
     if enforcing and seen.outcome == probe.BACKEND_DOWN:
         seen = seen._replace(detail=f"{seen.detail}. {_MAY_CONNECT}".rstrip("."))
     return {"name": gate.name, "port": gate.port, "url": url, **seen._asdict()}
+
+
+def explain(seen: probe.Seen, where: str, unit: str, found: list[dict[str, Any]]) -> str:
+    """Return what was asked, what came back, and what to do, of an auth proxy through which no good answer came.
+
+    Args:
+        seen: The verdict.
+        where: Of which server and where, as part of the sentence.
+        unit: The auth proxy's unit.
+        found: The listeners on its port.
+
+    """
+    came = f"Asked the auth proxy {where}, and nothing good came through it:"
+    if seen.outcome == probe.SERVING:
+        return f"{came} with the token, the server behind it says {seen.status}. {_BEHIND[probe.UNPROVED]}"
+    if seen.outcome in _BEHIND:
+        return f"{came} {seen.detail}. {_BEHIND[seen.outcome]}"
+    remedy = _REMEDIES[seen.outcome].format(unit=unit, owner=", ".join(dict.fromkeys(_owners(found))) or "unknown")
+    return f"Asked the auth proxy {where}, but {seen.detail}. {remedy}"
+
+
+def _owners(found: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['process'] or 'a process'} of {one['user'] or one['uid']}" for one in found]
 
 
 def _last_logs(machine: Machine, unit: str) -> list[str]:

@@ -14,7 +14,8 @@ from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, st
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.sockets import find_listeners, require_loopback
-from ..proxy.configuration import ACCOUNT
+from ..proxy.configuration import ACCOUNT, UNIT
+from ..proxy.gate import explain
 from ..proxy.probe import (
     BACKEND_DOWN,
     DEFAULT_PATH,
@@ -124,7 +125,8 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
     try:
         is_ollama = route["provider"] in _OLLAMA
         path = _OLLAMA_PATH if is_ollama else DEFAULT_PATH
-        address = address_to_ask(find_listeners(Machine(), {port})) or "127.0.0.1"
+        found = find_listeners(Machine(), {port})
+        address = address_to_ask(found) or "127.0.0.1"
         check.url = f"http://{address}:{port}{path}"
         token = read_token(token_file)
         if token is None:
@@ -137,9 +139,10 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
         seen = probe(address, port, token.value, trust, path, ours=not is_ollama)
         check.state = _GATE_STATES.get(seen.outcome, UNHEALTHY)
         check.code, check.detail = FAILURE_CODES.get(seen.outcome), seen.detail
-        if check.state == HEALTHY and not 200 <= (seen.status or 0) < 300:
+        if check.state == HEALTHY and not seen.passed_on:
             check.state, check.code = UNHEALTHY, "server_error"
-            check.detail = f"the auth proxy works; the server behind it answers {seen.status}"
+        if check.state != HEALTHY:
+            check.detail = explain(seen, f"at {check.url}", UNIT, found)
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]

@@ -101,6 +101,9 @@ def test_the_states_of_a_gate(token: Path, gate: Gate, status: int, state: str, 
     (check,) = look(route(port), token)
     assert (check.name, check.state, check.code) == ("auth_proxy", state, code)
     assert check.url == f"http://127.0.0.1:{port}/api/tags"
+    # The table of all hosts has it without the line above, which names the address.
+    assert state == "healthy" or check.detail.startswith(f"Asked the auth proxy at {check.url}, ")
+    assert state == "healthy" or check.detail.count(". ") >= 1, "no remedy"
 
 
 @pytest.mark.parametrize("provider", ["ollama", "vllm"])
@@ -131,6 +134,9 @@ def test_a_gate_that_is_not_there(token: Path) -> None:
         port = listener.getsockname()[1]
     (check,) = look(route(port), token)
     assert (check.state, check.code) == ("unreachable", "proxy_refused")
+    assert check.detail.startswith(
+        f"Asked the auth proxy at http://127.0.0.1:{port}/api/tags, but nothing listens there. Start "
+    )
 
 
 def test_a_damaged_token_is_said(token: Path, gate: Gate) -> None:
