@@ -540,3 +540,25 @@ def test_the_security_page_names_tests_that_are_there() -> None:
         assert not test or any(f"def {test}(" in file.read_text(encoding="utf-8") for file in files), (
             f"{path} has no {test}"
         )
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of each failure that is raised or returned on a host."""
+    for path in (REPO / "plugins" / "module_utils").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Failure":
+                words = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+                yield f"{path.relative_to(REPO)}:{node.lineno}", " ".join(one for one in words if isinstance(one, str))
+
+
+def test_who_runs_a_role_is_told_of_its_variables_and_not_of_a_modules_options_alone() -> None:
+    """C(wait_timeout), where the inventory has vllm_wait_timeout and nim_wait_timeout."""
+    variables = {name for role in ROLES for name in entry_points(role)["main"]["options"]}
+    options = {name.partition("_")[2] for name in variables}
+    known = variables | WIZARD.keys()
+    found = []
+    for place, words in sentences():
+        named = set(re.findall(r"(?<![\w./-])[a-z]+(?:_[a-z]+)+(?![\w(])", words))
+        if named & options and not named & known:
+            found.append(f"{place}: {', '.join(sorted(named & options))}")
+    assert found == []

@@ -105,14 +105,14 @@ def require_engine(engine: Engine) -> None:
             "docker_endpoint_unsupported",
             f"The engine at {endpoint} is Podman. The return to the previous server lies in restart policies that are changed "
             "while a container is there, and GPUs in device requests: both are Docker's. Install Docker, or name its socket by "
-            "docker_host.",
+            "vllm_docker_host or nim_docker_host (option docker_host).",
         )
     host = urllib.parse.urlsplit(endpoint).hostname if endpoint.startswith("tcp://") else None
     if host and not is_of_this_host(host):
         raise Failure(
             "docker_endpoint_unsupported",
             f"The engine at {endpoint} is on another host, and the server that it runs would be published there: from here it could "
-            "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (docker_host).",
+            "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (vllm_docker_host, nim_docker_host).",
         )
 
 
@@ -213,7 +213,7 @@ def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: I
                 "gpu_in_use",
                 f"The container {name_of(one)!r} ({whose}) runs with the GPUs {gpus_of(one)}, and {spec.name!r} wants {spec.gpus}. Two "
                 f"engines on one GPU run out of its memory. Nothing was pulled or stopped. {_remedy(one)}, "
-                "name other GPUs, or allow it with share_gpus where you know that both fit.",
+                "name other GPUs, or allow it with vllm_share_gpus or nim_share_gpus (option share_gpus) where you know that both fit.",
                 container=name_of(one),
             )
 

@@ -285,7 +285,8 @@ def look(engine: Engine, server: Server, memory: Memory | None = None) -> Look:
         raise Failure(
             "container_stalled",
             f"The container {server.name} runs and {did}, and there was no sign that it gets any further for {silent:.0f} s. Look at its "
-            f"log (docker logs {server.name}); where loading takes that long in silence, raise wait_timeout.",
+            f"log (docker logs {server.name}); where loading takes that long in silence, raise vllm_wait_timeout or "
+            "nim_wait_timeout (option wait_timeout).",
             container=server.name,
             last_state=str(state.get("Status")),
             last_logs=tail(log),

@@ -35,8 +35,8 @@ def check_options(name: str, instead_of: str, port: int, wait_timeout: float, st
     if not all(0 < limit <= _LONGEST_S for limit in (wait_timeout, stall_timeout)):
         raise Failure(
             "timeout_invalid",
-            f"wait_timeout is {wait_timeout} and stall_timeout {stall_timeout}: give both a number of seconds above 0, and of at most a "
-            "year.",
+            f"The option wait_timeout is {wait_timeout} and stall_timeout {stall_timeout}: give both a number of seconds above 0, and "
+            "of at most a year (vllm_wait_timeout and vllm_stall_timeout, or those of nim, in the inventory).",
         )
 
 

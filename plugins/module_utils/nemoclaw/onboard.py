@@ -209,7 +209,8 @@ class Onboarding:
             raise Failure(
                 "nemoclaw_stalled",
                 f"Ran nemoclaw onboard for {self._desired.name}, and it told no progress for {step.silence():g} s{where}, so it was "
-                f"stopped. Its last words: {last}. See last_logs; a slow network or disk needs a longer stall_timeout.",
+                f"stopped. Its last words: {last}. See last_logs; a slow network or disk needs a longer "
+                "sandbox_stall_timeout (option stall_timeout).",
             )
         if ended.code:
             ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."

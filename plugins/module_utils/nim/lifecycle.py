@@ -42,7 +42,7 @@ def check(context: Context, plan: plans.Plan, choice: Choice) -> tuple[bool, int
             f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it ends within seconds, since it downloads "
             "its model with it (a docker login alone does not reach the container). Make one at "
             "https://org.ngc.nvidia.com/setup/api-key and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Where "
-            "the model lies in the cache already, set keyless. Nothing was pulled.",
+            "the model lies in the cache already, set nim_keyless (option keyless). Nothing was pulled.",
         )
     containers = engine.containers()
     plans.require_port(context.host.machine, spec, plan.own, containers)
@@ -63,7 +63,7 @@ def check(context: Context, plan: plans.Plan, choice: Choice) -> tuple[bool, int
         raise Failure(
             "download_not_allowed",
             f"This host lacks the image {spec.image} ({format_bytes(size) if size else 'of unknown size'}). Nothing was downloaded, "
-            "because allow_download is false: set it to true, or bring the image to the host (docker load).",
+            "because nim_allow_download (option allow_download) is false: set it to true, or bring the image to the host (docker load).",
             image_bytes=size,
         )
     _check_space(context, plan, choice.model, size)

@@ -48,7 +48,8 @@ class Installation:
         if is_older(self._version, self._minimum):
             raise Failure(
                 "version_invalid",
-                f"The version {self._version} is below the minimum_version {self._minimum}. Raise the one or lower the other.",
+                f"The version {self._version} is below the minimum {self._minimum}. Raise ollama_version (option version), or "
+                "lower ollama_minimum_version (option minimum_version).",
             )
         self._prefix = desired.prefix or (SYSTEM_PREFIX if desired.mode == "system" else f"{account.home}/.local")
         self._program = f"{self._prefix}/{layout.PROGRAM}"

@@ -215,9 +215,9 @@ def not_ready(
         return Failure(
             "sandbox_timeout",
             f"The sandbox {desired.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
-            "image that is still being pulled needs a longer timeout. A sandbox calls its gateway from the Docker network "
-            "openshell-docker, so a firewall of this host has to let that network through to the gateway's port (openshell gateway "
-            "list has it). Else see last_logs.",
+            "image that is still being pulled needs a longer nemoclaw_sandbox_ready_timeout (option timeout). A sandbox calls its "
+            "gateway from the Docker network openshell-docker, so a firewall of this host has to let that network through to the "
+            "gateway's port (openshell gateway list has it). Else see last_logs.",
             **facts,
         )
     return Failure(

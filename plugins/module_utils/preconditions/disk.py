@@ -86,7 +86,8 @@ def cache_not_writable(what: str, folder: Path, cache_dir: Path, uid: int, why: 
     return Failure(
         "cache_not_writable",
         f"{what[:1].upper()}{what[1:]} belong into {folder}, and the user of this task (uid {uid}) cannot write there: {why}. Give the "
-        f"cache to that user (sudo mkdir -p {cache_dir}; sudo chown -R {uid} {cache_dir}), or set cache_dir to another folder.",
+        f"cache to that user (sudo mkdir -p {cache_dir}; sudo chown -R {uid} {cache_dir}), or set "
+        "vllm_cache_dir or nim_cache_dir (option cache_dir) to another folder.",
         path=str(folder),
     )
 

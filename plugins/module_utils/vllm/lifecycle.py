@@ -155,8 +155,8 @@ def _no_consent(vllm: Vllm, lacks_image: bool, lacks_weights: bool, image_bytes:
         missing.append(f"the weights of {vllm.model.model} ({_size(vllm.model.download_bytes)})")
     return Failure(
         "download_not_allowed",
-        f"This host lacks {' and '.join(missing)}. Nothing was downloaded, because allow_download is false: set it to true, or bring "
-        "them to the host (docker load, and a copy of the cache).",
+        f"This host lacks {' and '.join(missing)}. Nothing was downloaded, because vllm_allow_download (option "
+        "allow_download) is false: set it to true, or bring them to the host (docker load, and a copy of the cache).",
         image_bytes=image_bytes if lacks_image else None,
         weights_bytes=vllm.model.download_bytes if lacks_weights else None,
     )
