@@ -89,19 +89,13 @@ def make_plan(
 
 
 def _missing_home(machine: Machine, account: Account, settings: Settings) -> list[Failure]:
-    """Return why nothing can be kept in a home that is not there; one that this process may only not see is left to who writes."""
-    if settings["preflight_route_path"]:
+    """Return why nothing can be kept in a home that is not there."""
+    if settings["preflight_route_path"] or machine.exists(account.home):
         return []
-    try:
-        machine.path(account.home).stat()
-    except FileNotFoundError:
-        said = (
-            f"{account.home}, the home of {account.name}, is not on this host, and the route and the token lie in it."
-        )
-        return [Failure("home_refused", f"{said} Make or mount it, or correct nemoclaw_user.")]
-    except OSError:
-        pass
-    return []
+    said = (
+        f"{account.home}, the home of {account.name}, is not on this host. Make or mount it, or correct nemoclaw_user."
+    )
+    return [Failure("home_refused", said)]
 
 
 def keep_what_is_recorded(settings: Settings, host: Mapping[str, Any], keep_route: bool) -> dict[str, Any]:

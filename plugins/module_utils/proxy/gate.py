@@ -37,10 +37,7 @@ _REMEDIES = {
     probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the auth proxy with systemctl restart {unit}.",
     probe.FOREIGN: "Stop what listens there ({owner}), or give the auth proxy another port, then run the role proxy again.",
     probe.TOKEN_REJECTED: "The auth proxy and the token file differ: run the role proxy again, which brings them together.",
-}
-
-# What to do where the server behind an auth proxy has to answer through it.
-_BEHIND = {
+    # Where the server behind it has to answer through it.
     probe.BACKEND_DOWN: "Start the server behind it, and look whether it listens on 127.0.0.1.",
     probe.BACKEND_REFUSES: "Take the server's own key away, since the auth proxy passes none on; it has to take requests for localhost.",
     probe.UNPROVED: "Look at the log of the server behind it; a list of paths of the auth proxy has to contain the path of the proof.",
@@ -88,19 +85,12 @@ def compare_gates(
 ) -> dict[str, Any]:
     """Return whether the auth proxy is as it has to be, in one look that changes and fails nothing.
 
-    Args:
-        gates: As for C(prove_gates).
-        account: Likewise.
-        token_file: Likewise.
-        gate_user: Likewise.
-        unit: The auth proxy's unit; it has to run, to be enabled, and to be the one that systemd has read.
-        files: C({path, content}); root's, mode 0644, white space at the end aside.
+    The unit has to run, to be enabled, and to be the one that systemd has read; each of the files, C({path, content}), to be root's with
+    mode 0644, white space at the end aside. The rest is as for C(prove_gates).
 
     Returns:
-        C(converged), C(reasons) (sentences), C(restart_needed) (systemd has not read the unit that is there), C(found) (what the
-        files hold now, C(content) None for one that is not there), C(wrong) (the paths of those that are not right), C(gates) as
-        of C(prove_gates), empty unless all else was right, and C(exposed), the listeners by which others than this host reach a
-        server behind the auth proxy past it.
+        C(converged), C(reasons) (sentences), C(restart_needed), C(found) (what the files hold now, C(content) None where there is none),
+        C(wrong) (their paths), C(gates) as of C(prove_gates), empty unless all else was right, and C(exposed) as of C(find_open).
 
     """
     state = _unit_state(Machine(), unit)
@@ -214,22 +204,12 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
 
 
 def explain(seen: probe.Seen, where: str, unit: str, found: list[dict[str, Any]]) -> str:
-    """Return what was asked, what came back, and what to do, of an auth proxy through which no good answer came.
-
-    Args:
-        seen: The verdict.
-        where: Of which server and where, as part of the sentence.
-        unit: The auth proxy's unit.
-        found: The listeners on its port.
-
-    """
-    came = f"Asked the auth proxy {where}, and nothing good came through it:"
-    if seen.outcome == probe.SERVING:
-        return f"{came} with the token, the server behind it says {seen.status}. {_BEHIND[probe.UNPROVED]}"
-    if seen.outcome in _BEHIND:
-        return f"{came} {seen.detail}. {_BEHIND[seen.outcome]}"
-    remedy = _REMEDIES[seen.outcome].format(unit=unit, owner=", ".join(dict.fromkeys(_owners(found))) or "unknown")
-    return f"Asked the auth proxy {where}, but {seen.detail}. {remedy}"
+    """Return what was asked C(where), what came back, and what to do."""
+    said, outcome = f"but {seen.detail}", seen.outcome
+    if outcome == probe.SERVING:
+        said, outcome = f"but with the token, the server behind it says {seen.status}", probe.UNPROVED
+    owner = ", ".join(dict.fromkeys(_owners(found))) or "unknown"
+    return f"Asked the auth proxy {where}, {said}. {_REMEDIES[outcome].format(unit=unit, owner=owner)}"
 
 
 def _owners(found: list[dict[str, Any]]) -> list[str]:

@@ -305,7 +305,7 @@ def with_retries(
             most = 1 if failure.code in final else _TRIES.get(failure.code, 1)
             if tries >= most or wait >= deadline.remaining:
                 if tries > 1:
-                    # The last try gets what is left, which may be a few seconds of minutes.
+                    # The last one gets what is left.
                     longer = f"; the first one had {first:.0f} s" if failure.code == "timeout" else ""
                     at = f"{deadline.elapsed:.0f} s into the limit of {deadline.seconds:.0f} s"
                     failure.message += f" This was try {tries}, {at}{longer}."
