@@ -172,7 +172,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
     url = f"http://{host}:{gate.port}{gate.probe_path}"
     enforcing = (machine.read(_SELINUX) or "").strip() == "1"
     if seen.outcome not in probe.GATE_WORKS:
-        said = explain(seen, f"of {gate.name} at {url}", unit, found)
+        said = explain(seen, url, unit, found)
         if enforcing and seen.outcome == probe.REFUSED:
             said = f"{said} {_MAY_LISTEN.format(port=gate.port)}"
         raise Failure(
@@ -193,7 +193,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
             gate=gate.name,
         )
     if gate.serving and not seen.passed_on:
-        said = explain(seen, f"of {gate.name} at {url}", unit, found)
+        said = explain(seen, url, unit, found)
         if enforcing and seen.outcome == probe.BACKEND_DOWN:
             said = f"{said} {_MAY_CONNECT}"
         code = probe.FAILURE_CODES[probe.UNPROVED if seen.outcome == probe.SERVING else seen.outcome]
@@ -203,13 +203,13 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
     return {"name": gate.name, "port": gate.port, "url": url, **seen._asdict()}
 
 
-def explain(seen: probe.Seen, where: str, unit: str, found: list[dict[str, Any]]) -> str:
-    """Return what was asked C(where), what came back, and what to do."""
+def explain(seen: probe.Seen, url: str, unit: str, found: list[dict[str, Any]]) -> str:
+    """Return what was asked, what came back, and what to do."""
     said, outcome = f"but {seen.detail}", seen.outcome
     if outcome == probe.SERVING:
         said, outcome = f"but with the token, the server behind it says {seen.status}", probe.UNPROVED
     owner = ", ".join(dict.fromkeys(_owners(found))) or "unknown"
-    return f"Asked the auth proxy {where}, {said}. {_REMEDIES[outcome].format(unit=unit, owner=owner)}"
+    return f"Asked the auth proxy at {url}, {said}. {_REMEDIES[outcome].format(unit=unit, owner=owner)}"
 
 
 def _owners(found: list[dict[str, Any]]) -> list[str]:

@@ -114,9 +114,8 @@ def check_server(route: dict[str, Any], endpoint: Endpoint) -> list[Check]:
 def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_user: str = ACCOUNT) -> list[Check]:
     """Return the check of the auth proxy that the sandbox goes through, where there is one: before Ollama, vLLM or NIM.
 
-    There is one where the sandbox is routed to another port than the server's. A refused token, an auth proxy before a dead server and
-    an auth proxy that is not there are three states (upstream-facts N38; NemoClaw #2553). NemoClaw's own Node proxy may hold
-    Ollama's port as well as ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
+    There is one where the sandbox is routed to another port than the server's. NemoClaw's own Node proxy may hold Ollama's port as well as
+    ours, as a process of C(account), whose token it is. Nobody else gets to see the token.
     """
     port = port_of(route["base_url_sandbox"])
     if route["provider"] in _ELSEWHERE or port == port_of(route["base_url_host"]):
@@ -142,7 +141,7 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
         if check.state == HEALTHY and not seen.passed_on:
             check.state, check.code = UNHEALTHY, "server_error"
         if check.state != HEALTHY:
-            check.detail = explain(seen, f"at {check.url}", UNIT, found)
+            check.detail = explain(seen, check.url, UNIT, found)
     except Failure as failure:
         check.state, check.code, check.detail = UNHEALTHY, failure.code, failure.message
     return [check]
