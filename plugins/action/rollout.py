@@ -75,6 +75,9 @@ class ActionModule(ActionBase):
         return {
             "id": start.state.id,
             "resumed": start.resumed,
+            # What comes later is done on other hosts, which may have other variables.
+            "path": str(path),
+            "max_failures": str(self._limit),
             "hosts": [host for wave in reached for host in wave],
             "batches": [len(wave) for wave in reached],
             "outcomes": start.outcomes,

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..plugin_utils.rollout import is_same_route, last_outcome, route_settings
+from ..plugin_utils.rollout import is_anothers, is_same_route, last_outcome, route_settings
 from ..plugin_utils.rollout_waves import read_downloads
 
 
-def rollout_returns(status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Tell whether a host that failed has a previous route that is not in force, or does not work."""
-    return bool(before) and not (status.get("healthy") and is_same_route(status.get("route"), before))
+def rollout_returns(
+    status: Mapping[str, Any], before: Mapping[str, Any], made: Mapping[str, Any] | None = None
+) -> bool:
+    """Tell whether a host that failed has a previous route that is not in force, or does not work, and nobody else's work in its place."""
+    is_back = status.get("healthy") and is_same_route(status.get("route"), before)
+    return bool(before) and not is_back and not is_anothers(status, before, made or {})
 
 
 def downloads_at_once(plan: Mapping[str, Any], limit: Any) -> int:

@@ -142,6 +142,14 @@ soak:
   description: Seconds to wait before the second proof.
   returned: success
   type: int
+path:
+  description: The file of the rollout.
+  returned: with O(state=started)
+  type: str
+max_failures:
+  description: How many hosts may fail.
+  returned: with O(state=started)
+  type: str
 lines:
   description: What a user should read.
   returned: success

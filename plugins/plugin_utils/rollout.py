@@ -66,7 +66,11 @@ def first_outcome(playbook: str, begun: Mapping[str, Any], is_there: bool = True
 
 
 def last_outcome(
-    failure: Mapping[str, Any], before: Mapping[str, Any], status: Mapping[str, Any], plan: Mapping[str, Any]
+    failure: Mapping[str, Any],
+    before: Mapping[str, Any],
+    status: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    made: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what became of a host that failed in its wave: whether its previous route is in force, and answers.
 
@@ -75,6 +79,7 @@ def last_outcome(
         before: The route that was recorded before the wave, empty for none.
         status: The status after the way back.
         plan: The plan that was made last, of the wave or of the way back.
+        made: The route that the wave had recorded, empty where it failed before that.
 
     """
     found = {**failure, "started": plan.get("started", failure["started"])}
@@ -87,6 +92,12 @@ def last_outcome(
             "code": gone["code"],
             "message": gone["message"],
             "remedy": remedy_of(gone["message"]),
+        }
+    if is_anothers(status, before, made or {}):
+        route = f"{status['route']['model']} at {status['route']['base_url_host']}"
+        return {
+            **found,
+            "message": f"{failure['message']} Since then somebody else has set up {route}, which answers, and is left as it is.",
         }
     if not before:
         return {**found, "message": f"{failure['message']} This host had no route before."}
@@ -130,6 +141,12 @@ def refuse_drift(plan: Mapping[str, Any]) -> None:
 def is_same_route(route: Mapping[str, Any] | None, before: Mapping[str, Any]) -> bool:
     """Tell whether the sandboxes get the same model from the same server."""
     return bool(route) and all((route or {}).get(name) == before.get(name) for name in _ROUTE)
+
+
+def is_anothers(status: Mapping[str, Any], before: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Tell whether a route works that neither this wave made nor was there before: who set it up would not hear of its end."""
+    is_ours = any(is_same_route(status.get("route"), one) for one in (made, before) if one)
+    return bool(made and status.get("route") and status.get("healthy")) and not is_ours
 
 
 def route_settings(route: Mapping[str, Any]) -> dict[str, Any]:

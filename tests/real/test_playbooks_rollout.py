@@ -29,6 +29,13 @@ COLLECTIONS = Path(failure.__file__).parents[5]
 REPO = Path(failure.__file__).parents[2]
 LIMIT = 300  # seconds for one playbook; on two busy cores one has taken two minutes
 HOSTS = ("h1", "h2", "h3", "h4")
+OTHER_TIME = """
+import time
+_time, _gmtime, _localtime = time.time, time.gmtime, time.localtime
+time.time = lambda: _time() + {seconds}
+time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
+time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
+"""
 
 
 @dataclass
@@ -73,14 +80,34 @@ class Fleet:
             }
             for host in HOSTS
         }
+        # What a rollout begins with is that of its first host, and holds for the others.
+        found["h1"]["rollout_state_path"] = str(self.state_path)
+        # Of these two the clocks are off: what a rollout compares is the controller's time.
+        for host, seconds in (("h2", -7 * 3600), ("h4", 365 * 86400)):
+            found[host]["ansible_python_interpreter"] = str(self.python_at(host, seconds))
         return {**found, "down": {"ansible_connection": "ssh", "ansible_host": "nowhere.invalid"}}
+
+    def python_at(self, host: str, seconds: int) -> Path:
+        """Return a Python whose clock is off by so much."""
+        folder = self.record(host).with_name("python")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sitecustomize.py").write_text(OTHER_TIME.format(seconds=seconds), encoding="utf-8")
+        program = folder / "python"
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+        return program
 
     def start(
         self, *options: str, playbook: str = "nemoclaw.local_inference.rollout", hosts: Any = None
     ) -> subprocess.Popen[str]:
         """Start a playbook."""
         inventory = self.folder / "lab.json"
-        inventory.write_text(json.dumps({"all": {"hosts": hosts or self.hosts()}}), encoding="utf-8")
+        inventory.write_text(
+            json.dumps(
+                {"all": {"hosts": hosts or self.hosts(), "vars": {"ansible_python_interpreter": sys.executable}}}
+            ),
+            encoding="utf-8",
+        )
         (self.folder / "ansible.cfg").touch()
         ours = ("ANSIBLE_", "NEMOCLAW_", "PYTHON")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -94,10 +121,8 @@ class Fleet:
             **payloads.environment(),
         }
         settings = {
-            "ansible_python_interpreter": sys.executable,
             "nemoclaw_model": "scripted",
             "sandbox_backend": "none",
-            "rollout_state_path": str(self.state_path),
             "rollout_waves": [1, "50%", "100%"],
             "rollout_soak": 0,
         }

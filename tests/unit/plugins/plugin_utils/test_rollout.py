@@ -406,7 +406,28 @@ def test_a_host_is_brought_back_where_its_previous_route_is_not_in_force() -> No
     assert not rollouts.rollout_returns(WELL, ROUTE)
     assert not rollouts.rollout_returns({"healthy": False}, {}), "there is nowhere to return to"
     assert rollouts.rollout_returns({**WELL, "healthy": False}, ROUTE)
-    assert rollouts.rollout_returns({**WELL, "route": {**ROUTE, "model": "b"}}, ROUTE)
+    ours = {**WELL, "route": {**ROUTE, "model": "b"}}
+    assert rollouts.rollout_returns(ours, ROUTE)
+    assert rollouts.rollout_returns(ours, ROUTE, ours["route"])
+
+
+def test_what_another_controller_has_set_up_since_is_left_alone() -> None:
+    """It was told that its work is done."""
+    made, theirs = {**ROUTE, "model": "b"}, {**WELL, "route": {**ROUTE, "model": "c"}}
+    assert not rollouts.rollout_returns(theirs, ROUTE, made)
+    assert rollouts.rollout_returns({**theirs, "healthy": False}, ROUTE, made)
+    assert rollouts.rollout_returns({**theirs, "route": None}, ROUTE, made)
+    failed = {
+        "playbook": "rollout",
+        "state": "failed",
+        "code": "host_drifted",
+        "message": "It differs.",
+        "started": 5.0,
+    }
+    for before in (ROUTE, {}):
+        found = rollout.last_outcome(failed, before, theirs, {"started": 9.0}, made)
+        assert (found["state"], found["code"]) == ("failed", "host_drifted")
+        assert "somebody else has set up c at http://127.0.0.1:8000/v1, which answers" in found["message"]
 
 
 def test_the_settings_of_a_route_lead_to_it_again() -> None:
