@@ -23,6 +23,8 @@ from .report import STATES, seconds_of
 _MIB = 1024 * 1024
 # Told by form and word as well as by colour.
 SIGNS = {DOWN: "■", UNREACHABLE: "✕", DEGRADED: "▲", HEALTHY_HOST: "●"}
+# What a clock may be ahead: as in the alert of docs/monitoring.
+_AHEAD_S = 300
 # A GPU with less to spare is worth a look: what an agent's context needs beside the weights does not fit.
 _FULL_PERCENT = 95
 
@@ -102,7 +104,7 @@ def _host(
         "steps": [_step(one) for one in drift.get("steps", [])],
         "step_count": len(differing),
         "refusals": drift.get("refusals", []),
-        "failure": _failure(host["last_failure"]),
+        "failure": _failure(host["last_failure"], host["collected"]),
         "facts": _facts(facts),
         "route": [(name, value) for name, value in route.items() if value not in (None, "")],
         "truncated": ", ".join(host["truncated"]),
@@ -173,10 +175,13 @@ def _step(step: Mapping[str, Any]) -> dict[str, str]:
     return {"id": str(step.get("id")), "reason": str(step.get("reason")), "more": ", ".join(more)}
 
 
-def _failure(failure: Mapping[str, Any] | None) -> dict[str, str] | None:
+def _failure(failure: Mapping[str, Any] | None, collected: str) -> dict[str, str] | None:
     if not failure:
         return None
-    return {"when": _when(failure["when"]), "code": str(failure["code"]), "message": str(failure["message"])}
+    # The host says when it failed, and the controller when it looked.
+    is_ahead = (seconds_of(failure["when"]) or 0) - (seconds_of(collected) or 0) > _AHEAD_S
+    when = _when(failure["when"]) + (" by its clock, which is ahead" if is_ahead else "")
+    return {"when": when, "code": str(failure["code"]), "message": str(failure["message"])}
 
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

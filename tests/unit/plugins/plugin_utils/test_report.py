@@ -115,6 +115,13 @@ def test_the_page_says_what_a_person_needs(fleet: dict[str, Any]) -> None:
         assert said in text
 
 
+def test_a_failure_of_the_future_is_told_as_that_of_a_clock(fleet: dict[str, Any]) -> None:
+    failed = next(one for one in fleet["hosts"] if one["last_failure"])
+    assert "which is ahead" not in report_page.as_html(fleet)
+    failed["last_failure"] = {**failed["last_failure"], "when": "2027-11-30T14:42:00Z"}
+    assert "2027-11-30 14:42 UTC by its clock, which is ahead" in report_page.as_html(fleet)
+
+
 def test_a_hostile_host_paints_nothing_into_any_output() -> None:
     """Its name, its model and its messages are text, wherever they stand."""
     found = report_fleet.plan_of(3)
