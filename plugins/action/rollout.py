@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.failure import Failure
 from ..modules.rollout import ARGUMENT_SPEC
 from ..plugin_utils import rollout_state as states
-from ..plugin_utils.outcome import UNPLANNED, began_with, pick
+from ..plugin_utils.outcome import UNPLANNED, UNTOUCHED, began_with, pick, remedy_of
 from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_drift, refuse_names, summary
 from ..plugin_utils.rollout_waves import read_downloads, read_limit, read_seconds, read_waves
 
@@ -58,18 +58,22 @@ class ActionModule(ActionBase):
         refuse_names(begun, self._task_vars["groups"])
         outcomes = {host: first_outcome(self._playbook, one, host in there) for host, one in begun.items()}
         marks = {host: self._mark(one) for host, one in begun.items()}
-        if self._task.check_mode:
-            start = begin(outcomes, marks, None, waves, self._limit, canaries)
-        else:
-            # A worker does this task, and the process of ansible-playbook is the one that goes on.
-            by = states.myself(os.getppid())
-            with states.locked(path):
-                before = states.load(path)
-                self._refuse_second(before, by, path, options["take_over"])
-                others = {*self._task_vars["groups"]["all"]} - {*begun}
-                start = begin(outcomes, marks, before, waves, self._limit, canaries, by_memory, others)
-                start.state.by = by
-                states.save(path, start.state)
+        try:
+            if self._task.check_mode:
+                start = begin(outcomes, marks, None, waves, self._limit, canaries)
+            else:
+                # A worker does this task, and the process of ansible-playbook is the one that goes on.
+                by = states.myself(os.getppid())
+                with states.locked(path):
+                    before = states.load(path)
+                    self._refuse_second(before, by, path, options["take_over"])
+                    others = {*self._task_vars["groups"]["all"]} - {*begun}
+                    start = begin(outcomes, marks, before, waves, self._limit, canaries, by_memory, others)
+                    start.state.by = by
+                    states.save(path, start.state)
+        except Failure as failure:
+            # No failure of a host: what is true of each is still to be told.
+            return {**_not_begun(failure, outcomes), "path": str(path), "max_failures": str(self._limit)}
         self._display.display("\n".join(start.lines))
         reached = [] if start.state.stopped else start.waves
         return {
@@ -102,8 +106,10 @@ class ActionModule(ActionBase):
         return {"id": state.id, "stopped": state.stopped, "lines": summary(state) if state.stopped else []}
 
     def _end(self, path: Path, _options: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._now()["id"] and self._now()["stopped"]:
+            self._display.display(self._now()["stopped"])
         if self._task.check_mode or not self._now()["id"]:
-            return {"stopped": "", "lines": []}
+            return {"stopped": self._now()["stopped"], "lines": []}
         try:
             state = self._mine(path)
             state.by = None
@@ -171,3 +177,19 @@ class ActionModule(ActionBase):
 
     def _default_path(self) -> Path:
         return states.default_path(self._task_vars.get("ansible_inventory_sources") or [], os.environ)
+
+
+def _not_begun(failure: Failure, outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the start of a rollout that does not begin: no waves, and on each host that was to be changed the reason."""
+    why = {"code": failure.code, "message": failure.message, "remedy": remedy_of(failure.message)}
+    told = {host: {**one, **why} if one["state"] == UNTOUCHED else one for host, one in outcomes.items()}
+    lines = [failure.message]
+    return {
+        "id": "",
+        "resumed": False,
+        "hosts": [],
+        "batches": [],
+        "outcomes": told,
+        "stopped": failure.message,
+        "lines": lines,
+    }

@@ -198,9 +198,12 @@ def test_a_rollout_in_three_waves_a_second_one_meanwhile_and_a_controller_that_d
     first = fleet.start("-e", "rollout_soak=300")
     fleet.wait_for("h1", "changed")
     assert list(fleet.routes()) == ["h1"], "the canary, and nobody else"
-    assert fleet.play() == 2
+    assert fleet.play() == 4
     assert f"process {first.pid}" in fleet.output
     assert "A rollout of this inventory runs already" in fleet.output
+    assert "rollout_running" in fleet.output.rsplit("TASK [Show the results]", 1)[1], (
+        "each host has its line all the same"
+    )
     # A controller that dies between two waves: its file says what it had reached, and holds nobody up.
     first.kill()
     first.communicate(timeout=LIMIT)
