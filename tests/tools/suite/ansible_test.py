@@ -114,7 +114,7 @@ def units(run: Run) -> None:
 # What integration_config.yml calls a server: its behaviour in tests/servers/scripted_model.py, which says what it does.
 _MODEL_SERVERS = ("good", "leaks")
 # Targets that want a Docker engine. A target that has the name of one of our roles would be taken for it, hence `_role`.
-_CONTAINER_TARGETS = ("engine_switch", "nim_container", "nim_role", "vllm_container", "vllm_role")
+_CONTAINER_TARGETS = ("engine_switch", "nim_container", "vllm_container", "vllm_role")
 # Targets that want a real Ollama, which not every machine can run.
 _OLLAMA_TARGETS = ("ollama_info", "ollama_install", "ollama_model", "ollama_service", "ollama_windows")
 # The same for the real CLI of OpenShell.
@@ -130,7 +130,7 @@ _OPENSHELL_TARGETS = (
 
 
 # Which targets a shard plays; the last one plays all that no other names.
-_SHARDS = (("engine_switch", "nim_container", "nim_role", "vllm_container", "vllm_role"),)
+_SHARDS = (("engine_switch", "nim_container", "vllm_container", "vllm_role"),)
 SHARDS = len(_SHARDS) + 1
 
 

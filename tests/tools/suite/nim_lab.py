@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import secrets
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -53,8 +52,6 @@ def opened(run: Run) -> Iterator[dict[str, object]]:
     with (
         contextlib.ExitStack() as stack,
         model_registry.serving(htpasswd=htpasswd) as registry,
-        model_registry.serving() as open_registry,
-        socket.create_server(("127.0.0.1", 0)) as taken,
     ):
         stack.callback(docker.remove_containers, prefix)
         host = f"127.0.0.1:{registry.port}"
@@ -65,15 +62,12 @@ def opened(run: Run) -> Iterator[dict[str, object]]:
             _push(run, host, name, key)
             run.command(["docker", "rmi", "--no-prune", name])
             stack.callback(_remove_image, name)
-        open_registry.push("nim/lab/arm", "1", architecture="arm64")
         yield {
             "image": image,
             "key": key,
-            "other_cpu": f"127.0.0.1:{open_registry.port}/nim/lab/arm:1",
             "port": free_port(),
             "prefix": prefix,
             "registry": host,
-            "taken_port": taken.getsockname()[1],
             "wrong_key": f"canary-{secrets.token_hex(16)}",
         }
 
