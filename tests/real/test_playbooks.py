@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -166,8 +165,18 @@ def controller(tmp_path: Path, unsafe_forms: list[bytes], llama: Llama) -> Contr
 def settled(tmp_path_factory: pytest.TempPathFactory, unsafe_forms: list[bytes], llama: Llama) -> Controller:
     """Return a controller whose host has a route already."""
     controller = new_controller(tmp_path_factory.mktemp("settled"), unsafe_forms, llama)
-    assert controller.play("site") == 0
+    record(controller)
     return controller
+
+
+def record(controller: Controller, **wanted: Any) -> None:
+    """Write the record of a route to the good server, as an earlier run does."""
+    usual = {"api": "openai-completions", "timeout": 180, "context_window": 32768}
+    url = controller.environment["NEMOCLAW_ENDPOINT_URL"]
+    route = build_route(provider="custom", base_url=url, model="scripted", **{**usual, **wanted})
+    controller.record.parent.mkdir(mode=0o700, exist_ok=True)
+    controller.record.write_text(render(route), encoding="utf-8")
+    controller.record.chmod(0o600)
 
 
 def roles_play(controller: Controller, role: str, **variables: Any) -> str:
@@ -176,31 +185,6 @@ def roles_play(controller: Controller, role: str, **variables: Any) -> str:
     task = {"ansible.builtin.include_role": {"name": f"nemoclaw.local_inference.{role}"}, "vars": variables}
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
     return str(play)
-
-
-def test_from_nothing_to_a_route_and_its_status(controller: Controller) -> None:
-    """With Ansible's own default of no pipelining; all the other plays have it."""
-    controller.environment["ANSIBLE_PIPELINING"] = "false"
-    assert controller.play("site", "--check", "--diff") == 0
-    assert (controller.changed, controller.record.exists()) == (1, False)
-    assert "Check mode set nothing up" in controller.output
-
-    assert controller.play("site", "--diff") == 0
-    assert controller.changed == 1
-    assert "Completion: healthy" in controller.output, "it ends with the status"
-    route = json.loads(controller.record.read_text(encoding="utf-8"))
-    assert (route["model"], route["api"], route["context_window"]) == ("scripted", "openai-completions", 32768)
-    assert route["base_url_sandbox"] == route["base_url_host"].replace("127.0.0.1", "host.openshell.internal")
-    assert stat.S_IMODE(controller.record.stat().st_mode) == 0o600
-    assert stat.S_IMODE(controller.record.parent.stat().st_mode) == 0o700
-
-    assert controller.play("status") == 0
-    assert "Completion: healthy" in controller.output
-
-
-def test_a_status_that_is_bad_ends_with_an_error(controller: Controller) -> None:
-    assert controller.play("status") == 2
-    assert "not configured" in controller.output
 
 
 @pytest.mark.parametrize(
@@ -226,41 +210,26 @@ def test_a_failed_run_leaves_the_route(settled: Controller, llama: Llama, settin
         assert f'"code": "{code}"' in settled.output
 
 
-@pytest.mark.parametrize(
-    ("provider", "variable"),
-    [("custom", "compatible_api_key"), ("anthropicCompatible", "compatible_anthropic_api_key")],
-)
 def test_the_key_from_the_inventory(
-    controller: Controller, llama: Llama, tmp_path_factory: pytest.TempPathFactory, provider: str, variable: str
+    controller: Controller, llama: Llama, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Taken by the proof and by the status that site ends with."""
     secret = tmp_path_factory.mktemp("vault") / "secret.yml"
-    secret.write_text(f"{variable}: {KEY}\n", encoding="utf-8")
-    server = llama("good", api_key=KEY)
-    controller.environment |= {"NEMOCLAW_PROVIDER": provider, "COMPATIBLE_API_KEY": ""}
-    controller.environment["NEMOCLAW_ENDPOINT_URL"] = server.base_url if provider == "custom" else server.root_url
+    secret.write_text(f"compatible_anthropic_api_key: {KEY}\n", encoding="utf-8")
+    controller.environment |= {"NEMOCLAW_PROVIDER": "anthropicCompatible", "COMPATIBLE_API_KEY": ""}
+    controller.environment["NEMOCLAW_ENDPOINT_URL"] = llama("good", api_key=KEY).root_url
     assert controller.play("site", "-e", f"@{secret}") == 0
     assert "Completion: healthy" in controller.output
 
 
 def test_a_switch_keeps_what_nobody_names(controller: Controller, llama: Llama) -> None:
-    """The API and the timeout are those of the record."""
-
-    def recorded() -> tuple[Any, ...]:
-        route = json.loads(controller.record.read_text(encoding="utf-8"))
-        return route["model"], route["api"], route["timeout"]
-
-    wanted = {"NEMOCLAW_PREFERRED_API": "openai-responses", "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT": "90"}
-    # A key of its own wins over the one for all, also in the status at the end.
-    assert controller.play("site", NEMOCLAW_PROVIDER_KEY="another", **wanted) == 0
-    assert recorded() == ("scripted", "openai-responses", 90)
-    assert "Completion: healthy" in controller.output
+    """The API is that of the record, and a timeout that is named wins; test_playbooks_sandbox.py keeps the timeout."""
+    record(controller, api="openai-responses", timeout=90)
     second = {"NEMOCLAW_ENDPOINT_URL": llama("good", api_key=KEY, alias="second").base_url, "NEMOCLAW_MODEL": "second"}
-    assert controller.play("switch_model", **second) == 0
-    assert recorded() == ("second", "openai-responses", 90)
-    assert "Completion: healthy" in controller.output
     assert controller.play("switch_model", **second, NEMOCLAW_LOCAL_INFERENCE_TIMEOUT="60") == 0
-    assert recorded() == ("second", "openai-responses", 60)
+    route = json.loads(controller.record.read_text(encoding="utf-8"))
+    assert (route["model"], route["api"], route["timeout"]) == ("second", "openai-responses", 60)
+    assert "Completion: healthy" in controller.output
 
 
 def test_the_status_takes_the_key_that_the_set_up_takes(settled: Controller) -> None:
@@ -277,14 +246,13 @@ def test_the_playbook_for_one_kind_of_host_refuses_the_others(controller: Contro
     assert not controller.record.exists()
 
 
-@pytest.mark.parametrize(("role", "provider"), [("vllm", "install-vllm"), ("nim", "nim")])
-def test_a_container_that_may_come_back_is_not_forgotten(controller: Controller, role: str, provider: str) -> None:
-    """The engine is installed and does not answer: a container of ours would serve again once it does."""
+def test_a_container_that_may_come_back_is_not_forgotten(controller: Controller) -> None:
+    """The engine is installed and does not answer: a container of ours would serve again once it does. All engines share that role."""
     play = controller.folder / "absent.yml"
-    task = {"ansible.builtin.include_role": {"name": f"nemoclaw.local_inference.{role}", "tasks_from": "absent"}}
+    task = {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.vllm", "tasks_from": "absent"}}
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
     route = build_route(
-        provider=provider,
+        provider="install-vllm",
         base_url="http://127.0.0.1:8000/v1",
         model="m",
         api="openai-completions",
@@ -323,21 +291,27 @@ def test_models_are_deleted_where_it_is_asked(
     controller.record.write_text(render(route), encoding="utf-8")
     play = controller.folder / "models.yml"
     # Of what the role does at an uninstall, this alone: the rest is about services of the whole machine.
-    tasks = [
-        {"nemoclaw.local_inference.inference_facts": {"route_path": str(controller.record)}},
-        {"ansible.builtin.include_role": {"name": "nemoclaw.local_inference.ollama", "tasks_from": "remove_models"}},
-    ]
-    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    look = {"nemoclaw.local_inference.inference_facts": {"route_path": str(controller.record)}}
 
-    def left() -> list[str]:
-        return sorted(one["name"] for one in identify(Daemon(parse_address(ollama.host)))[1])
+    def tasks(name: str, which: str, check_mode: bool = False) -> list[dict[str, Any]]:
+        """Return the tasks that delete models, and then look which are left, as C(name)."""
+        role = {"name": "nemoclaw.local_inference.ollama", "tasks_from": "remove_models"}
+        remove = {"ansible.builtin.include_role": {**role, "apply": {"check_mode": check_mode}}}
+        found = {"nemoclaw.local_inference.ollama_info": {"host": ollama.host}, "register": name}
+        return [{**remove, "vars": {"ollama_remove_models": which}}, found]
 
-    assert controller.play(str(play), "-e", "ollama_remove_models=ours", "--check") == 0
-    assert left() == sorted([ours, other, kept])
-    assert controller.play(str(play), "-e", "ollama_remove_models=ours") == 0
-    assert left() == sorted([other, kept])
-    assert controller.play(str(play), "-e", "ollama_remove_models=all") == 0
-    assert left() == []
+    def write(*of_play: dict[str, Any]) -> None:
+        play.write_text(
+            json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [look, *of_play]}]), encoding="utf-8"
+        )
+
+    steps = {"checked": sorted([kept, other, ours]), "deleted": sorted([kept, other])}
+    names = [f"({name}.models | map(attribute='name') | sort) == {left}" for name, left in steps.items()]
+    check = {"ansible.builtin.assert": {"that": names}}
+    write(*tasks("checked", "ours", check_mode=True), *tasks("deleted", "ours"), check, *tasks("emptied", "all"))
+    assert controller.play(str(play)) == 0
+    assert identify(Daemon(parse_address(ollama.host)))[1] == []
+    write(*tasks("refused", "all"))
     controller.record.write_text(render({**route, "base_url_host": "http://127.0.0.1:9/v1"}), encoding="utf-8")
-    assert controller.play(str(play), "-e", "ollama_remove_models=all") == 2
+    assert controller.play(str(play)) == 2
     assert "it alone can delete its models" in " ".join(controller.output.split())

@@ -105,8 +105,6 @@ def test_from_a_proved_server_to_a_sandbox_of_nemoclaw(
     assert len(onboardings(nemoclaw)) == 1
     # The plan alone asks NemoClaw's records, the gateway, and the model from inside the sandbox.
     assert controller.output.count("Using module file") == 1
-    assert "Inference (sandbox): healthy" in controller.output
-    assert controller.play("status") == 0
     assert "Inference (gateway): healthy" in controller.output
     assert "Inference (sandbox): healthy" in controller.output
 
@@ -135,9 +133,6 @@ def test_openshell_is_installed_when_asked(
     without = {"PATH": os.environ["PATH"]}
     assert controller.play("site", "--check", "-e", json.dumps(settings), **without) == 0
     assert f"install {packed.path} as" in controller.output
-    wrong = {**settings, "sandbox_openshell_checksums": {"cli": f"sha256:{'0' * 64}"}}
-    assert controller.play("site", "-e", json.dumps(wrong), **without) == 2
-    assert '"code": "checksum_mismatch"' in controller.output
     assert not controller.record.exists()
     # It is there already, wherever it came from.
     assert controller.play("site", "-e", json.dumps(settings)) == 0

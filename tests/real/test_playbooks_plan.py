@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,18 +32,29 @@ def calls(controller: Controller) -> int:
 
 
 def test_from_the_first_plan_to_a_run_that_has_nothing_to_do(host: Controller) -> None:
-    """The URL alone says which provider is meant."""
-    host.environment["NEMOCLAW_PROVIDER"] = ""
+    """The URL alone says which provider is meant. As far as the record with Ansible's own default of no pipelining."""
+    host.environment |= {"NEMOCLAW_PROVIDER": "", "ANSIBLE_PIPELINING": "false"}
     assert host.play("plan", "-e", "plan_fail_on_change=true") == 2
     assert "custom, because NEMOCLAW_ENDPOINT_URL is set and nemoclaw_provider is not" in host.output
     assert "route.record" in host.output
     assert "1 to change" in host.output
     assert not host.record.exists(), "a plan changes nothing"
 
-    assert host.play("site") == 0
+    assert host.play("site", "--check", "--diff") == 0
+    assert (host.changed, host.record.exists()) == (1, False)
+    assert "Check mode set nothing up" in host.output
+
+    assert host.play("site", "--diff") == 0
     assert host.changed == 1
-    assert json.loads(host.record.read_text(encoding="utf-8"))["provider"] == "custom"
+    assert "Completion: healthy" in host.output, "it ends with the status"
+    route = json.loads(host.record.read_text(encoding="utf-8"))
+    assert (route["provider"], route["model"], route["api"]) == ("custom", "scripted", "openai-completions")
+    assert route["context_window"] == 32768
+    assert route["base_url_sandbox"] == route["base_url_host"].replace("127.0.0.1", "host.openshell.internal")
+    assert stat.S_IMODE(host.record.stat().st_mode) == 0o600
+    assert stat.S_IMODE(host.record.parent.stat().st_mode) == 0o700
     before = host.record.stat().st_mtime_ns
+    del host.environment["ANSIBLE_PIPELINING"]
 
     assert host.play("plan", "-e", "plan_fail_on_change=true") == 0
     assert "1 converged" in host.output

@@ -57,7 +57,7 @@ PLAY = """
         allow_download: true
         insecure_registry: true
         stall_timeout: 3
-        wait: 1
+        wait: 2
         jobs_path: "{{ jobs | default(playbook_dir) }}/{{ inventory_hostname }}/jobs"
 
     - name: Fail twice, as tasks do that have no progress
@@ -189,7 +189,7 @@ def percents(text: str) -> list[int]:
 
 
 def test_a_log(controller: Controller, slow: model_registry.Registry) -> None:
-    slow.content.rate = MEGABYTES
+    slow.content.rate = 1.2 * MEGABYTES
     play = controller.play(OURS)
     assert play.process.returncode == 0, play.output
     lines = re.findall(r"^progress: \[spark-1\] => Pulling .*$", play.output, re.MULTILINE)
@@ -205,14 +205,11 @@ def test_a_log(controller: Controller, slow: model_registry.Registry) -> None:
     assert play.output.count("FAILED - RETRYING: [spark-1]: Fail twice") == 2
     assert play.output.count("RETRYING") == 2
     assert "\033" not in play.output
-    again = controller.play(OURS)
-    assert "progress:" not in again.output
-    assert "changed=0" in again.output
     assert not list(controller.folder.rglob("jobs/*"))
 
 
 def test_a_terminal(controller: Controller, slow: model_registry.Registry) -> None:
-    slow.content.rate = 1.5 * MEGABYTES
+    slow.content.rate = 2 * MEGABYTES
     play = controller.play(OURS, hosts="spark-1,spark-2,", terminal=True)
     assert play.process.returncode == 0, play.output
     shown = play.output.replace("\r\n", "\n")
@@ -317,20 +314,12 @@ def test_a_terminal_over_ssh_whose_connection_is_cut(far: Controller, slow: mode
     assert slow.content.sent - before < 25 * MEGABYTES, "it was begun again"
 
 
-def test_without_the_callback_there_is_life_too(controller: Controller) -> None:
-    play = controller.play("ansible.builtin.minimal")
+def test_without_the_callback_there_is_life_too(newest: Controller) -> None:
+    play = newest.play("ansible.builtin.minimal")
     assert play.process.returncode == 0, play.output
     assert re.search(r"^progress: \[spark-1\] => Pulling \S+: \d+ %, ", play.output, re.MULTILINE), play.output
     assert "RETRYING: [spark-1]: Have the model" not in play.output
     assert "spark-1 | CHANGED => {" in play.output
-
-
-@pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"ANSIBLE_VERBOSITY": "3"}])
-def test_terminals_that_get_lines(newest: Controller, setting: dict[str, str]) -> None:
-    play = newest.play(OURS, terminal=True, **setting)
-    assert play.process.returncode == 0, play.output
-    assert "progress: [spark-1] => Pulling" in play.output
-    assert "\033[J" not in play.output
 
 
 def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Registry) -> None:
@@ -338,7 +327,7 @@ def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Regi
     with newest.playing(OURS, terminal=True) as play:
         play.read(until="[##")
         # A worker of Ansible that is hit while it reports leaves Ansible's queue locked, and Ansible hangs at its end (its SimpleQueue,
-        # whatever the callback). It has just reported, and does so again in a second.
+        # whatever the callback). It has just reported, and does so again in two seconds.
         time.sleep(0.5)
         os.killpg(play.process.pid, signal.SIGINT)
         play.read()
@@ -369,12 +358,3 @@ def test_work_that_fails_ends_the_task_at_once(newest: Controller, slow: model_r
     assert "pull_stalled" in play.output
     assert "Traceback" not in play.output
     assert 0 < max(percents(play.output.split("fatal:")[0])) < 60
-
-
-def test_what_fails_before_it_begins_is_tried_once(newest: Controller) -> None:
-    newest.variables = newest.variables.replace(":1b ", ":no-such-tag ")
-    play = newest.play(OURS)
-    assert play.process.returncode == 2, play.output
-    assert "model_not_in_registry" in play.output
-    assert "progress:" not in play.output
-    assert "RETRYING" not in play.output
