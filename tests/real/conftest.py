@@ -235,6 +235,10 @@ def pull(ollama: ollama_server.Ollama) -> Any:
 
 # The real OpenShell CLI in three releases, each with a stand-in gateway.
 
+# Each thing with the oldest and the newest; what a user does with each of the tools, and what the releases tell otherwise, with all three.
+OPENSHELL_ENDS = (openshell_parts.RELEASES[0], openshell_parts.RELEASES[-1])
+in_every_release = pytest.mark.parametrize("gateway", openshell_parts.RELEASES, indirect=True)
+
 
 @pytest.fixture(scope="session")
 def openshell_home() -> Path:
@@ -244,17 +248,26 @@ def openshell_home() -> Path:
     return Path(os.environ["OPENSHELL_TEST_HOME"])
 
 
+class Gateways(dict[str, openshell_parts.Gateway]):
+    """A gateway of each release that somebody asks for."""
+
+    def __init__(self, stack: ExitStack, home: Path) -> None:
+        super().__init__()
+        self._stack, self._home = stack, home
+
+    def __missing__(self, release: str) -> openshell_parts.Gateway:
+        self[release] = self._stack.enter_context(openshell_parts.serving(release, self._home))
+        return self[release]
+
+
 @pytest.fixture(scope="session")
 def gateways(openshell_home: Path) -> Iterator[dict[str, openshell_parts.Gateway]]:
     """Return a gateway of each release."""
     with ExitStack() as stack:
-        yield {
-            release: stack.enter_context(openshell_parts.serving(release, openshell_home))
-            for release in openshell_parts.RELEASES
-        }
+        yield Gateways(stack, openshell_home)
 
 
-@pytest.fixture(params=openshell_parts.RELEASES)
+@pytest.fixture(params=OPENSHELL_ENDS)
 def gateway(request: pytest.FixtureRequest, gateways: dict[str, openshell_parts.Gateway]) -> openshell_parts.Gateway:
     """Return the gateway of each release in turn, with nothing in it."""
     found = gateways[request.param]

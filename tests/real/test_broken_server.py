@@ -182,8 +182,16 @@ def test_every_behaviour_is_tested() -> None:
     assert named | own_test == set(BEHAVIOURS)
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("behaviour", FAILURES)
+@pytest.mark.parametrize(
+    ("behaviour", "api"),
+    # Both APIs of OpenAI ask the same for the list of models; what is left of the time is another matter.
+    [
+        (behaviour, api)
+        for behaviour, (code, rung, _said) in FAILURES.items()
+        for api in APIS
+        if api != RESPONSES or rung != "models" or code == "timeout"
+    ],
+)
 def test_it_fails_in_time_and_says_what_to_do(broken: str, behaviour: str, api: str) -> None:
     code, rung, said = FAILURES[behaviour]
     if api == RESPONSES and code == "timeout":

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
-from conftest import Certificates, OpenCli
+from conftest import Certificates, OpenCli, in_every_release
 
 
 def failure_of(open_cli: OpenCli, server: openshell_parts.Gateway, /, **options: str) -> Failure:
@@ -25,6 +25,7 @@ def failure_of(open_cli: OpenCli, server: openshell_parts.Gateway, /, **options:
     return caught.value
 
 
+@in_every_release
 def test_it_knows_its_release(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert str(openshell.release) == gateway.release
 

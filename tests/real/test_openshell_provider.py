@@ -19,6 +19,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired
+from conftest import in_every_release
 
 URL = "http://host.openshell.internal:11435/v1"
 DESIRED = Desired("ollama-local", "openai", {"OPENAI_API_KEY": "lab-secret-1"}, {"OPENAI_BASE_URL": URL})
@@ -37,6 +38,7 @@ def writes(gateway: openshell_parts.Gateway) -> int:
     return sum(call in ("CreateProvider", "UpdateProvider", "DeleteProvider") for call in gateway.known()["calls"])
 
 
+@in_every_release
 def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     planned = have(openshell, check_mode=True)
     assert planned.changed
@@ -159,6 +161,7 @@ def test_what_is_kept_says_nothing(openshell: OpenShell, gateway: openshell_part
     assert not have(openshell).changed
 
 
+@in_every_release
 def test_it_is_removed(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert not changes.delete_provider(openshell, DESIRED, False).changed
     have(openshell)

@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.text import RouteSeen
-from conftest import OpenCli
+from conftest import OpenCli, in_every_release
 
 DESIRED = openshell_route.DesiredRoute("ollama-local", "qwen2.5:7b")
 
@@ -33,6 +33,7 @@ def sets(gateway: openshell_parts.Gateway) -> int:
     return sum(call.startswith("Set") for call in gateway.known()["calls"])
 
 
+@in_every_release
 def test_it_is_set_once(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
     planned = changes.ensure_route(ready, DESIRED, True)
     assert planned.changed
@@ -115,6 +116,7 @@ def test_other_sandboxes_follow_the_route(ready: OpenShell, gateway: openshell_p
     )
 
 
+@in_every_release
 def test_it_is_removed_where_the_release_can(ready: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert not changes.remove_route(ready, False).changed
     changes.ensure_route(ready, DESIRED, False)

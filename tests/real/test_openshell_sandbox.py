@@ -17,7 +17,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import find_sandbox
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
-from conftest import make_sandbox
+from conftest import in_every_release, make_sandbox
 
 DESIRED = look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20)
 
@@ -38,6 +38,7 @@ def failure_of(cli: OpenShell, desired: look.DesiredSandbox) -> Failure:
     return caught.value
 
 
+@in_every_release
 def test_it_is_made_once(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     planned = make_sandbox(openshell, DESIRED, True)
     assert (planned.changed, planned.sandbox) == (True, None)
@@ -158,6 +159,7 @@ def test_what_cannot_be_made(
     assert gateway.known()["sandboxes"] == {}
 
 
+@in_every_release
 def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
     assert not changes.remove_sandbox(openshell, DESIRED, False).changed
     make_sandbox(openshell, DESIRED)

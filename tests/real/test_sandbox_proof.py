@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
-from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, make_sandbox, url
+from conftest import CHAT, KEY, MESSAGES, RESPONSES, Llama, in_every_release, make_sandbox, url
 
 DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3)
 
@@ -58,6 +58,7 @@ def failure_of(cli: OpenShell, **changed: Any) -> Failure:
 
 
 @pytest.mark.parametrize(("api", "kind"), [(CHAT, "openai"), (RESPONSES, "openai"), (MESSAGES, "anthropic")])
+@in_every_release
 def test_an_answer_and_a_tool_call(openshell: OpenShell, llama: Llama, api: str, kind: str) -> None:
     server = llama("good", api_key=KEY)
     lead(openshell, url(server, api), kind=kind)

@@ -21,7 +21,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, gateway_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
-from conftest import KEY, Certificates, Llama
+from conftest import KEY, Certificates, Llama, in_every_release
 from route_host import PROVIDER, Host, Wanted, register, wrapped
 
 OTHER_KEY = f"canary-{secrets.token_hex(16)}"
@@ -87,6 +87,7 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run([change[0], change[2], folder], check=True)
 
 
+@in_every_release
 def test_from_nothing_to_another_model_and_back(
     gateway: openshell_parts.Gateway, tmp_path: Path, first: Wanted, second: Wanted
 ) -> None:

@@ -31,8 +31,6 @@ import stat
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,7 +121,9 @@ def install(folder: Path, release: str = "0.0.58") -> Double:
     made.program.parent.mkdir(parents=True)
     made.behave("well")
     (made.folder / "release").write_text(release, encoding="utf-8")
-    script = f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" --folder "{made.folder}" -- "$@"\n'
+    # As a module it is compiled once. It is asked thousands of times, and needs the standard library alone.
+    here = f'import sys; sys.path.insert(0, "{Path(__file__).resolve().parent}"); import nemoclaw_double; sys.exit(nemoclaw_double.main())'
+    script = f"#!/bin/sh\nexec '{sys.executable}' -I -S -c '{here}' --folder '{made.folder}' -- \"$@\"\n"
     made.program.write_text(script, encoding="utf-8")
     made.program.chmod(made.program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     return made
@@ -133,6 +133,20 @@ def stop(*lines: str, code: int = 1) -> NoReturn:
     for line in "\n".join(lines).splitlines():
         print(f"  {line}" if line else "", file=sys.stderr)
     sys.exit(code)
+
+
+def refused(url: str, limit_s: float, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:
+    """Ask a server, past the proxies of the environment, and return why it did not answer; empty where it did."""
+    # It takes as long to load as all else of this program, and few calls need it.
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, body, headers or {})
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=limit_s).close()
+    except (urllib.error.URLError, OSError) as error:
+        return str(error) or "no answer"
+    return ""
 
 
 def say(text: str) -> None:
@@ -340,13 +354,9 @@ def _validate(url: str, model: str, key: str, kind: str) -> None:
     if kind == "anthropic":
         path, headers = "/v1/messages", {"x-api-key": key, "anthropic-version": "2023-06-01"}
     asked = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": "Reply with exactly: OK"}]}
-    request = urllib.request.Request(
-        url.rstrip("/") + path, json.dumps(asked).encode(), {"Content-Type": "application/json", **headers}
-    )
-    try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=2).close()
-    except (urllib.error.URLError, OSError) as error:
-        stop("Other endpoint validation failed.", str(error))
+    headers = {"Content-Type": "application/json", **headers}
+    if why := refused(url.rstrip("/") + path, 2, json.dumps(asked).encode(), headers):
+        stop("Other endpoint validation failed.", why)
 
 
 def _register(release: Release, endpoint: str, certificates: str) -> None:
@@ -507,13 +517,8 @@ def _check_local(provider: str, folder: Path) -> None:
     ollama = provider == "ollama-local"
     port = os.environ.get("NEMOCLAW_OLLAMA_PORT", "11434") if ollama else os.environ.get("NEMOCLAW_VLLM_PORT", "8000")
     url = f"http://127.0.0.1:{port}/{'api/tags' if ollama else 'v1/models'}"
-    try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).close()
-    except (urllib.error.URLError, OSError):
-        if not ollama:
-            stop(
-                f"Cannot reach local provider '{provider}': Local vLLM was selected, but nothing is responding on {url}."
-            )
+    if refused(url, 5) and not ollama:
+        stop(f"Cannot reach local provider '{provider}': Local vLLM was selected, but nothing is responding on {url}.")
     if ollama:
         (folder / "proxy").write_text("", encoding="utf-8")
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import marshal
+import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,21 @@ for number, content in ((1, output), (2, errors)):
         content = content[posix.write(number, content):]
 posix._exit(code)
 """
+
+
+def ask(state: Path, words: Sequence[str], environ: Mapping[str, str], stdin: str) -> tuple[int, bytes, bytes]:
+    """Return exit status, output and errors of that program, without the program: thousands of calls need no process each.
+
+    state: the file of the stand-in.
+    """
+    with socket.socket(socket.AF_UNIX) as there:
+        there.connect(str(state.with_suffix(".sock")))
+        there.sendall(marshal.dumps((list(words), dict(environ), stdin.encode())))
+        there.shutdown(socket.SHUT_WR)
+        found: tuple[int, bytes, bytes] = marshal.loads(b"".join(iter(lambda: there.recv(65536), b"")))
+    return found
+
+
 _HELP = """OpenShell CLI tool
 
 USAGE
