@@ -25,7 +25,7 @@ from typing import Any, Callable
 sys.path.insert(0, "/opt/collections")
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import token_files, transaction
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import service, token_files, transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate, ProxySettings
 
 MACHINE = Machine()
@@ -101,7 +101,7 @@ class Steps:
 
     def __init__(self, at: int | None, told: int) -> None:
         self._at, self._told, self._count = at, told, 0
-        written = ((transaction, "replace_file"), (token_files, "replace_file"))
+        written = tuple((one, "replace_file") for one in (transaction, service, token_files))
         for owner, name in (*written, (Path, "unlink"), (shutil, "rmtree"), (Machine, "run")):
             self._watch(owner, name)
 

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import json
 import os
-import pwd
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +32,6 @@ from .configuration import (
     LOADED,
     RUN,
     STATE,
-    TEMP,
     TOKENS,
     UNIT,
     UNIT_PATH,
@@ -51,16 +47,11 @@ from .gate import compare_gates, find_own_proxies, prove_gates, upstream_ports
 from .keep import TokenFiles
 from .kept import Kept, bring
 from .ports import bring_to_loopback, free_ports
+from .service import FILE_MODE, as_failure, make_account, make_folders, reload, remove_all, serve, test_config
 from .token import NEXT_SUFFIX, token_path
 
 _LOCK = "/run/nemoclaw-ollama-proxy.lock"
 _LOCK_LOOK_S = 0.2
-_COMMAND_S = 30.0
-# New worker processes are there within milliseconds; a host under load takes longer.
-_RELOAD_S = 10.0
-_RELOAD_LOOK_S = 0.02
-_FILE_MODE = 0o644
-_RUNNING = ("active", "reloading")
 
 
 @dataclass(frozen=True)
@@ -183,7 +174,10 @@ def ensure(machine: Machine, desired: Desired, check_mode: bool) -> Report:
         report = Report()
         ports = upstream_ports(desired.settings.gates)
         report.actions += bring_to_loopback(machine, desired.account, ports, check_mode, report.warnings)
-        _ensure_account(machine, report, check_mode)
+        if not find_gate(machine)["account"]:
+            report.actions.append(f"create the account {ACCOUNT}")
+            if not check_mode:
+                make_account(machine)
         kept = report.keep(_first_token(machine, desired, check_mode))
         wanted = {CONFIG: render_config(desired.settings), UNIT_PATH: render_unit(desired.settings, nginx)}
         files = [{"path": path, "content": text} for path, text in wanted.items()]
@@ -221,19 +215,19 @@ def _change(
     is_changed = (before[UNIT_PATH] or "").rstrip() != wanted[UNIT_PATH].rstrip()
     try:
         if not check_mode:
-            _make_folders()
-            _test(machine, nginx, wanted[CONFIG])
+            make_folders()
+            test_config(machine, nginx, wanted[CONFIG])
             for path in wrong:
-                replace_file(path, wanted[path], _FILE_MODE)
+                replace_file(path, wanted[path], FILE_MODE)
         # Only now, when nginx has found nothing wrong: until here that one still answered.
         for pid in free_ports(desired.settings.gates, desired.account, ACCOUNT, check_mode):
             report.actions.append(f"stop NemoClaw's own proxy (process {pid})")
         is_read = CONFIG not in wrong and not (report.kept and report.kept.gate_changed)
-        report.actions += _serve(machine, is_changed, is_read, check_mode)
+        report.actions += serve(machine, is_changed, is_read, check_mode)
         if not check_mode:
             report.gates = _prove(desired, desired.settings.gates)
     except (Failure, OSError) as error:
-        failure = _as_failure(error)
+        failure = as_failure(error)
         if check_mode or (not wrong and before == found):
             _forget_before(check_mode)
             raise failure from error
@@ -258,49 +252,6 @@ def _forget_before(check_mode: bool) -> None:
         Path(BEFORE).unlink(missing_ok=True)
 
 
-def _serve(machine: Machine, is_changed: bool, is_read: bool, check_mode: bool) -> list[str]:
-    """Have systemd run the unit, now and after each boot, and return what that took.
-
-    A reload keeps the streams that are live. Only another unit, or one that does not run, needs a start.
-    """
-    systemd = Systemd(machine)
-    state = systemd.show(UNIT)
-    is_running = state.active in _RUNNING
-    needs = "start" if not is_running else "restart" if is_changed or state.stale else "" if is_read else "reload"
-    actions = [f"enable {UNIT}"] if not state.enabled else []
-    actions += [f"{needs} {UNIT}"] if needs else []
-    if check_mode:
-        return actions
-    if is_changed or state.stale:
-        systemd.do("daemon-reload")
-    if not state.enabled:
-        systemd.do("enable", UNIT)
-    if needs:
-        # One that systemd starts over and over again is activating, which a start would leave alone.
-        _do(machine, systemd, "reload" if needs == "reload" else "restart")
-    return actions
-
-
-def _do(machine: Machine, systemd: Systemd, verb: str) -> None:
-    """Reload or restart; return once nobody takes a connection who has not read the newest files.
-
-    The old worker processes of nginx go on accepting until the new ones are there. One of them would refuse a token that another has just
-    been proved with.
-    """
-    old = _accepting(machine, systemd.show(UNIT).pid) if verb == "reload" else set()
-    systemd.do(verb, UNIT)
-    deadline = Deadline(_RELOAD_S)
-    while deadline.remaining and old & _accepting(machine, systemd.show(UNIT).pid):
-        deadline.sleep(_RELOAD_LOOK_S)
-
-
-def _accepting(machine: Machine, master: int) -> set[int]:
-    """Return the worker processes of nginx that take connections; one that does not says so in its title."""
-    children = (machine.read(f"/proc/{master}/task/{master}/children") or "").split()
-    titles = {int(one): machine.read(f"/proc/{one}/cmdline") or "" for one in children}
-    return {one for one, title in titles.items() if "worker process" in title and "shutting down" not in title}
-
-
 def _restore(
     machine: Machine, desired: Desired, before: dict[str, str | None], report: Report, failure: Failure
 ) -> Failure:
@@ -313,9 +264,9 @@ def _restore(
 
 def _leave_nothing(machine: Machine) -> str:
     try:
-        _remove(machine)
+        remove_all(machine)
     except (Failure, OSError) as error:
-        return f"There was no auth proxy before, and this one cannot be removed: {_as_failure(error).message}"
+        return f"There was no auth proxy before, and this one cannot be removed: {as_failure(error).message}"
     return "There was no auth proxy before, and none is left."
 
 
@@ -326,12 +277,12 @@ def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) 
             if text is None:
                 Path(path).unlink(missing_ok=True)
             elif _content(path) != text:
-                replace_file(path, text, _FILE_MODE)
+                replace_file(path, text, FILE_MODE)
                 is_changed = is_changed or path == UNIT_PATH
-        _serve(machine, is_changed, False, check_mode=False)
+        serve(machine, is_changed, False, check_mode=False)
         _prove(desired, _standing(machine) or desired.settings.gates)
     except (Failure, OSError) as error:
-        return f"The previous auth proxy was put back and does not work: {_as_failure(error).message}"
+        return f"The previous auth proxy was put back and does not work: {as_failure(error).message}"
     Path(BEFORE).unlink(missing_ok=True)
     return "The previous auth proxy is back and works."
 
@@ -350,19 +301,20 @@ def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
         report = Report()
         prepared = _token("prepared", desired, check_mode)
         try:
-            _reload(machine, check_mode)
+            if not check_mode:
+                reload(machine)
             report.gates = _prove(desired, gates, None if check_mode else prepared.path + NEXT_SUFFIX)
         except Failure as failure:
             if not check_mode:
                 with contextlib.suppress(Failure):  # what went wrong before is what the user has to know
                     _token("present", desired, check_mode)
-                    _reload(machine, check_mode)
+                    reload(machine)
             said = f"{failure.message} The token was not rotated: the previous one is valid."
             raise Failure(failure.code, said, **failure.details) from failure
         kept = report.keep(_token("rotated", desired, check_mode))
         report.actions.append(f"reload {UNIT}")
         if kept.gate_changed and not check_mode:
-            _reload(machine, check_mode)
+            reload(machine)
             report.gates = _prove(desired, gates)
         report.summary = _summarize(kept, desired.overlap)
         return report
@@ -392,7 +344,8 @@ def commit(machine: Machine, desired: Desired, check_mode: bool) -> Report:
         kept = report.keep(_token("present", desired, check_mode, overlap=0))
         if kept.gate_changed:
             report.actions.append(f"reload {UNIT}")
-            _reload(machine, check_mode)
+            if not check_mode:
+                reload(machine)
         report.gates = _prove(desired, gates)
         report.summary = _summarize(kept, 0)
         return report
@@ -409,25 +362,8 @@ def remove(machine: Machine, timeout: float, check_mode: bool) -> Report:
         ]
         report.actions += [f"remove the account {ACCOUNT}"] if found["account"] else []
         if report.actions and not check_mode:
-            _remove(machine)
+            remove_all(machine)
     return report
-
-
-def _remove(machine: Machine) -> None:
-    """Remove it all; the account goes last, by which another run sees that something is left."""
-    systemd = Systemd(machine) if Systemd.is_running(machine) else None
-    if systemd and os.path.lexists(UNIT_PATH):
-        systemd.do("disable", "--now", UNIT)
-    for path in (CONFIG, TOKENS, UNIT_PATH):
-        Path(path).unlink(missing_ok=True)
-    for folder in (RUN, STATE):
-        shutil.rmtree(folder, ignore_errors=True)
-    if systemd:
-        systemd.do("daemon-reload")
-        with contextlib.suppress(Failure):  # only one that has failed is remembered
-            systemd.do("reset-failed", UNIT)
-    if find_gate(machine)["account"]:
-        _change_account(machine, "userdel")
 
 
 @contextlib.contextmanager
@@ -462,7 +398,7 @@ def _alone(limit_s: float, check_mode: bool) -> Iterator[None]:
                 deadline.sleep(_LOCK_LOOK_S)
         yield
     except OSError as error:
-        raise _as_failure(error) from error
+        raise as_failure(error) from error
     finally:
         os.close(handle)
 
@@ -501,93 +437,8 @@ def _require(machine: Machine) -> list[Gate]:
     return _standing(machine)
 
 
-def _reload(machine: Machine, check_mode: bool) -> None:
-    """Have nginx read its files anew, or start with them."""
-    if not check_mode:
-        systemd = Systemd(machine)
-        _do(machine, systemd, "reload" if systemd.show(UNIT).active in _RUNNING else "restart")
-
-
-def _ensure_account(machine: Machine, report: Report, check_mode: bool) -> None:
-    if find_gate(machine)["account"]:
-        return
-    report.actions.append(f"create the account {ACCOUNT}")
-    if check_mode:
-        return
-    try:
-        grp.getgrnam(ACCOUNT)
-        group = ["--gid", ACCOUNT]
-    except KeyError:
-        group = ["--user-group"]
-    words = ["--system", *group, "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
-    _change_account(machine, "useradd", *words, "--comment", "Token gate before the model servers")
-
-
-def _make_folders() -> None:
-    """As the unit makes them at each start; nginx looks at them before the first one, when it tests its configuration."""
-    owner = pwd.getpwnam(ACCOUNT)
-    for path, uid, gid, mode in (
-        (STATE, 0, 0, 0o755),
-        (TEMP, owner.pw_uid, owner.pw_gid, 0o700),
-        (RUN, owner.pw_uid, owner.pw_gid, 0o700),
-    ):
-        Path(path).mkdir(mode=mode, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fchown(handle, uid, gid)
-            os.fchmod(handle, mode)
-        finally:
-            os.close(handle)
-
-
-def _test(machine: Machine, nginx: str, config: str) -> None:
-    """Have nginx read the configuration before anything is replaced by it."""
-    candidate = f"{STATE}/candidate.conf"
-    replace_file(candidate, config, _FILE_MODE)
-    try:
-        said = _run(machine, nginx, "-t", "-q", "-c", candidate)
-    finally:
-        Path(candidate).unlink()
-    if said:
-        raise Failure(
-            "proxy_config_refused",
-            f"nginx refuses the configuration that the auth proxy would get: {said}. Correct what it names, most often an address of "
-            "proxy_listen that this host does not have.",
-        )
-
-
-def _run(machine: Machine, program: str, *words: str) -> str:
-    """Run a program, and return what it complains of; empty where it has done its work."""
-    answer = machine.run([program, *words], _COMMAND_S)
-    return (
-        ""
-        if answer.code == 0
-        else " ".join(answer.output.split())[:400] or answer.problem or f"exit code {answer.code}"
-    )
-
-
-def _change_account(machine: Machine, program: str, *words: str) -> None:
-    said = _run(machine, machine.find_system_command(program) or f"/usr/sbin/{program}", *words, ACCOUNT)
-    if said:
-        raise Failure(
-            "account_failed",
-            f"Ran {program} for the account {ACCOUNT} that the auth proxy runs as: {said}. Look at the host's user database, or do it by "
-            "hand, then run this again.",
-        )
-
-
 def _content(path: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _as_failure(error: Failure | OSError) -> Failure:
-    if isinstance(error, Failure):
-        return error
-    return Failure(
-        "gate_unwritable",
-        f"The files of the auth proxy cannot be written: {error}. Run the task as root (become), and check that the file system has room "
-        "and can be written.",
-    )

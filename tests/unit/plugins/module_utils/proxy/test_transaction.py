@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import tell_openness
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import transaction
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import service, transaction
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import Gate, ProxySettings
 
 OLLAMA = {"port": 11434, "address": "127.0.0.1", "scope": "loopback", "family": "ipv4", "uid": 1000, "user": "lab"}
@@ -164,10 +164,10 @@ def test_a_restart_is_only_where_a_reload_will_not_do(
     done: list[str],
 ) -> None:
     systemd = FakeSystemd(active, enabled, stale)
-    monkeypatch.setattr(transaction, "Systemd", systemd)
-    planned = transaction._serve(Machine(), is_changed, is_read, check_mode=True)
+    monkeypatch.setattr(service, "Systemd", systemd)
+    planned = service.serve(Machine(), is_changed, is_read, check_mode=True)
     assert systemd.done == [], "check mode only says it"
-    assert transaction._serve(Machine(), is_changed, is_read, check_mode=False) == planned
+    assert service.serve(Machine(), is_changed, is_read, check_mode=False) == planned
     assert systemd.done == done
     assert [one.split()[0].replace("start", "restart").replace("rerestart", "restart") for one in planned] == [
         one for one in done if one != "daemon-reload"
@@ -220,7 +220,7 @@ class Lab:
             "LOADED": root / "loaded",
         }
         for name, path in self.paths.items():
-            monkeypatch.setattr(transaction, name, str(path))
+            self._replace(monkeypatch, name, str(path))
         for name, value in {
             "ACCOUNT": group,
             "Systemd": self.systemd,
@@ -230,13 +230,21 @@ class Lab:
             "bring_to_loopback": lambda *_arguments: [],
             "compare_gates": self.compare,
             "prove_gates": self.prove,
-            "_make_folders": lambda: self.paths["RUN"].mkdir(exist_ok=True),
+            "make_folders": lambda: self.paths["RUN"].mkdir(exist_ok=True),
             "_run": self.run,
         }.items():
-            monkeypatch.setattr(transaction, name, value)
+            self._replace(monkeypatch, name, value)
         monkeypatch.setattr(transaction, "os", AsRoot())
         monkeypatch.setattr(self.systemd, "do", self.do)
         self.has_account = False
+
+    @staticmethod
+    def _replace(monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+        """Replace it in the transaction and in its steps, where they have it."""
+        having = [one for one in (transaction, service) if hasattr(one, name)]
+        assert having, name
+        for one in having:
+            monkeypatch.setattr(one, name, value)
 
     def do(self, verb: str, *_names: str) -> None:
         systemd = self.systemd
@@ -406,5 +414,5 @@ def test_workers_that_take_connections_are_told_by_their_titles(tmp_path: Path) 
     for pid, title in ((8, "nginx: worker process"), (9, "nginx: worker process is shutting down"), (10, "sh")):
         (tmp_path / f"proc/{pid}").mkdir()
         (tmp_path / f"proc/{pid}/cmdline").write_text(title + "\0")
-    assert transaction._accepting(Machine(tmp_path), 7) == {8}
-    assert transaction._accepting(Machine(tmp_path), 0) == set()
+    assert service._accepting(Machine(tmp_path), 7) == {8}
+    assert service._accepting(Machine(tmp_path), 0) == set()

@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, nemoclaw.local_inference contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to this collection.
+"""The parts of the auth proxy on a host, and the single steps by which its transaction changes them: account, folders, nginx, unit."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from ..clock import Deadline
+from ..failure import Failure
+from ..host.machine import Machine
+from ..host.replace import replace_file
+from ..ollama.systemd import Systemd
+from .configuration import ACCOUNT, CONFIG, RUN, STATE, TEMP, TOKENS, UNIT, UNIT_PATH, find_gate
+
+FILE_MODE = 0o644
+_COMMAND_S = 30.0
+# New worker processes are there within milliseconds; a host under load takes longer.
+_RELOAD_S = 10.0
+_RELOAD_LOOK_S = 0.02
+_RUNNING = ("active", "reloading")
+
+
+def make_account(machine: Machine) -> None:
+    """Make the account that nginx runs as.
+
+    Raises:
+        Failure: C(account_failed).
+
+    """
+    try:
+        grp.getgrnam(ACCOUNT)
+        group = ["--gid", ACCOUNT]
+    except KeyError:
+        group = ["--user-group"]
+    words = ["--system", *group, "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+    _change_account(machine, "useradd", *words, "--comment", "Auth proxy before the model servers")
+
+
+def make_folders() -> None:
+    """As the unit makes them at each start; nginx looks at them before the first one, when it tests its configuration."""
+    owner = pwd.getpwnam(ACCOUNT)
+    for path, uid, gid, mode in (
+        (STATE, 0, 0, 0o755),
+        (TEMP, owner.pw_uid, owner.pw_gid, 0o700),
+        (RUN, owner.pw_uid, owner.pw_gid, 0o700),
+    ):
+        Path(path).mkdir(mode=mode, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchown(handle, uid, gid)
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
+
+
+def test_config(machine: Machine, nginx: str, config: str) -> None:
+    """Have nginx read the configuration before anything is replaced by it."""
+    candidate = f"{STATE}/candidate.conf"
+    replace_file(candidate, config, FILE_MODE)
+    try:
+        said = _run(machine, nginx, "-t", "-q", "-c", candidate)
+    finally:
+        Path(candidate).unlink()
+    if said:
+        raise Failure(
+            "proxy_config_refused",
+            f"nginx refuses the configuration that the auth proxy would get: {said}. Correct what it names, most often an address of "
+            "proxy_listen that this host does not have.",
+        )
+
+
+def serve(machine: Machine, is_changed: bool, is_read: bool, check_mode: bool) -> list[str]:
+    """Have systemd run the unit, now and after each boot, and return what that took.
+
+    A reload keeps the streams that are live. Only another unit, or one that does not run, needs a start.
+    """
+    systemd = Systemd(machine)
+    state = systemd.show(UNIT)
+    is_running = state.active in _RUNNING
+    needs = "start" if not is_running else "restart" if is_changed or state.stale else "" if is_read else "reload"
+    actions = [f"enable {UNIT}"] if not state.enabled else []
+    actions += [f"{needs} {UNIT}"] if needs else []
+    if check_mode:
+        return actions
+    if is_changed or state.stale:
+        systemd.do("daemon-reload")
+    if not state.enabled:
+        systemd.do("enable", UNIT)
+    if needs:
+        # One that systemd starts over and over again is activating, which a start would leave alone.
+        _do(machine, systemd, "reload" if needs == "reload" else "restart")
+    return actions
+
+
+def reload(machine: Machine) -> None:
+    """Have nginx read its files anew, or start with them."""
+    systemd = Systemd(machine)
+    _do(machine, systemd, "reload" if systemd.show(UNIT).active in _RUNNING else "restart")
+
+
+def _do(machine: Machine, systemd: Systemd, verb: str) -> None:
+    """Reload or restart; return once nobody takes a connection who has not read the newest files.
+
+    The old worker processes of nginx go on accepting until the new ones are there. One of them would refuse a token that another has just
+    been proved with.
+    """
+    old = _accepting(machine, systemd.show(UNIT).pid) if verb == "reload" else set()
+    systemd.do(verb, UNIT)
+    deadline = Deadline(_RELOAD_S)
+    while deadline.remaining and old & _accepting(machine, systemd.show(UNIT).pid):
+        deadline.sleep(_RELOAD_LOOK_S)
+
+
+def _accepting(machine: Machine, master: int) -> set[int]:
+    """Return the worker processes of nginx that take connections; one that does not says so in its title."""
+    children = (machine.read(f"/proc/{master}/task/{master}/children") or "").split()
+    titles = {int(one): machine.read(f"/proc/{one}/cmdline") or "" for one in children}
+    return {one for one, title in titles.items() if "worker process" in title and "shutting down" not in title}
+
+
+def remove_all(machine: Machine) -> None:
+    """Remove it all; the account goes last, by which another run sees that something is left."""
+    systemd = Systemd(machine) if Systemd.is_running(machine) else None
+    if systemd and os.path.lexists(UNIT_PATH):
+        systemd.do("disable", "--now", UNIT)
+    for path in (CONFIG, TOKENS, UNIT_PATH):
+        Path(path).unlink(missing_ok=True)
+    for folder in (RUN, STATE):
+        shutil.rmtree(folder, ignore_errors=True)
+    if systemd:
+        systemd.do("daemon-reload")
+        with contextlib.suppress(Failure):  # only one that has failed is remembered
+            systemd.do("reset-failed", UNIT)
+    if find_gate(machine)["account"]:
+        _change_account(machine, "userdel")
+
+
+def _run(machine: Machine, program: str, *words: str) -> str:
+    """Run a program, and return what it complains of; empty where it has done its work."""
+    answer = machine.run([program, *words], _COMMAND_S)
+    return (
+        ""
+        if answer.code == 0
+        else " ".join(answer.output.split())[:400] or answer.problem or f"exit code {answer.code}"
+    )
+
+
+def _change_account(machine: Machine, program: str, *words: str) -> None:
+    said = _run(machine, machine.find_system_command(program) or f"/usr/sbin/{program}", *words, ACCOUNT)
+    if said:
+        raise Failure(
+            "account_failed",
+            f"Ran {program} for the account {ACCOUNT} that the auth proxy runs as: {said}. Look at the host's user database, or do it by "
+            "hand, then run this again.",
+        )
+
+
+def as_failure(error: Failure | OSError) -> Failure:
+    """Return a failure as it is, and what the file system refuses as one."""
+    if isinstance(error, Failure):
+        return error
+    return Failure(
+        "gate_unwritable",
+        f"The files of the auth proxy cannot be written: {error}. Run the task as root (become), and check that the file system has room "
+        "and can be written.",
+    )
