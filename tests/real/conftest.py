@@ -32,8 +32,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.changes import Making, SandboxOutcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.lifecycle import Making, SandboxOutcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import DesiredSandbox
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

@@ -15,7 +15,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import lifecycle, look, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attaching import Attachment, Outcome
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.attachment import Desired, attached_at
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
@@ -39,7 +39,7 @@ def gateway(running: openshell_parts.Gateway) -> openshell_parts.Gateway:
 
 @pytest.fixture
 def cli(gateway: openshell_parts.Gateway, open_cli: OpenCli, monkeypatch: pytest.MonkeyPatch) -> OpenShell:
-    monkeypatch.setattr(changes, "_POLL_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.1)
     found = open_cli(gateway, ways=(ROUTE, ATTACHMENT))
     assert (found.way, str(found.release)) == (ATTACHMENT, "0.1.5")
     make_sandbox(found, look.DesiredSandbox("first", "lab/ready:1", timeout=20))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, lifecycle, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import find_sandbox
@@ -24,7 +24,7 @@ DESIRED = look.DesiredSandbox("my-assistant", "lab/ready:1", timeout=20)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_POLL_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.1)
 
 
 def creations(gateway: openshell_parts.Gateway) -> int:
@@ -61,7 +61,7 @@ def test_providers_are_attached(openshell: OpenShell, gateway: openshell_parts.G
 
 
 def test_one_that_somebody_else_makes_is_waited_for(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    other = changes.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
+    other = lifecycle.Creation(openshell, replace(DESIRED, image="lab/slow:1"))
     while find_sandbox(openshell, DESIRED.name) is None:
         assert not other.ended(0.05)
     outcome = make_sandbox(openshell, DESIRED)
@@ -118,21 +118,21 @@ def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_
 
 def test_stop_and_start(openshell: OpenShell) -> None:
     with pytest.raises(Failure) as caught:
-        changes.restart_sandbox(openshell, DESIRED, False)
+        lifecycle.restart_sandbox(openshell, DESIRED, False)
     assert caught.value.code == "sandbox_not_ready"
     make_sandbox(openshell, DESIRED)
-    assert changes.restart_sandbox(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
+    assert lifecycle.restart_sandbox(openshell, DESIRED, True).actions == ["stop my-assistant", "start my-assistant"]
     if str(openshell.release) != "0.0.111":
         with pytest.raises(Failure, match=f"OpenShell {openshell.release} has no .*0.0.106") as caught:
-            changes.restart_sandbox(openshell, DESIRED, False)
+            lifecycle.restart_sandbox(openshell, DESIRED, False)
         assert caught.value.code == "openshell_capability_missing"
         return
-    assert changes.restart_sandbox(openshell, DESIRED, False).as_result()["phase"] == "Ready"
+    assert lifecycle.restart_sandbox(openshell, DESIRED, False).as_result()["phase"] == "Ready"
     openshell.call("sandbox", "stop", DESIRED.name)
     with pytest.raises(Failure) as caught:
         make_sandbox(openshell, DESIRED)
     assert caught.value.code == "sandbox_stopped"
-    assert changes.restart_sandbox(openshell, DESIRED, False).actions == ["start my-assistant"]
+    assert lifecycle.restart_sandbox(openshell, DESIRED, False).actions == ["start my-assistant"]
 
 
 @pytest.mark.parametrize(
@@ -161,18 +161,18 @@ def test_what_cannot_be_made(
 
 @in_every_release
 def test_it_is_deleted(openshell: OpenShell, gateway: openshell_parts.Gateway) -> None:
-    assert not changes.remove_sandbox(openshell, DESIRED, False).changed
+    assert not lifecycle.remove_sandbox(openshell, DESIRED, False).changed
     make_sandbox(openshell, DESIRED)
-    assert changes.remove_sandbox(openshell, DESIRED, True).changed
+    assert lifecycle.remove_sandbox(openshell, DESIRED, True).changed
     assert find_sandbox(openshell, DESIRED.name) is not None
-    outcome = changes.remove_sandbox(openshell, DESIRED, False)
+    outcome = lifecycle.remove_sandbox(openshell, DESIRED, False)
     assert outcome.as_result()["phase"] is None
     assert gateway.known()["sandboxes"] == {}
-    assert not changes.remove_sandbox(openshell, DESIRED, False).changed
+    assert not lifecycle.remove_sandbox(openshell, DESIRED, False).changed
 
 
 def test_no_secret_is_in_any_argument(openshell: OpenShell) -> None:
-    said = json.dumps(changes.creation_words(openshell, replace(DESIRED, providers=("lab",))))
+    said = json.dumps(lifecycle.creation_words(openshell, replace(DESIRED, providers=("lab",))))
     assert "--env" not in said
 
 

@@ -12,7 +12,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.report import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look, proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, lifecycle, look, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider
@@ -23,7 +23,7 @@ DESIRED = proof.Desired("scripted", CHAT, "my-assistant", timeout=60, settle=0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_POLL_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.1)
 
 
 def lead(cli: OpenShell, base_url: str, key: str = KEY, kind: str = "openai", model: str = "scripted") -> None:
@@ -140,7 +140,7 @@ def test_a_sandbox_that_began_without_the_provider(openshell: OpenShell, llama: 
     assert off.code == "sandbox_inference_off"
     assert str(openshell.release) in off.message
     if openshell.release.detaches:
-        changes.restart_sandbox(openshell, look.DesiredSandbox("my-assistant", timeout=20), False)
+        lifecycle.restart_sandbox(openshell, look.DesiredSandbox("my-assistant", timeout=20), False)
         assert prove(openshell).tool_calling == "structured"
 
 

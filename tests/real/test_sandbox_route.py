@@ -18,7 +18,7 @@ from pathlib import Path
 import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, gateway_route
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route, lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from conftest import KEY, Certificates, Llama, in_every_release
@@ -32,7 +32,7 @@ RELEASE = "0.0.83"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_route, "SETTLE_S", 0.3)
-    monkeypatch.setattr(changes, "_POLL_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.1)
 
 
 @pytest.fixture(scope="module")

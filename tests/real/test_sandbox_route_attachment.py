@@ -20,7 +20,7 @@ import openshell_parts
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, proof
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import lifecycle, proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, find_openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.look import list_sandboxes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
@@ -51,7 +51,7 @@ def server(openshell_home: Path) -> Iterator[openshell_parts.Gateway]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_POLL_S", 0.1)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.1)
 
 
 class Attached(Host):

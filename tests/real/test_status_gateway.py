@@ -15,7 +15,7 @@ import openshell_parts
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.endpoint.validate import Endpoint
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import look as openshell_look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import route as openshell_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell
@@ -103,7 +103,7 @@ def test_what_a_sandbox_gets(openshell: OpenShell, gateway: openshell_parts.Gate
         )
     _gateway, check = look(openshell, gateway.endpoint, sandbox="gone")
     assert (check.state, check.code) == ("unhealthy", "sandbox_not_ready")
-    changes.remove_sandbox(openshell, openshell_look.DesiredSandbox("bare", timeout=20), False)
+    lifecycle.remove_sandbox(openshell, openshell_look.DesiredSandbox("bare", timeout=20), False)
     assert becomes("healthy", None)
     lead(good, key="another-key")
     assert becomes("unauthorized", "sandbox_key_refused")

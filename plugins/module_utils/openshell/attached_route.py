@@ -15,7 +15,7 @@ from typing import Any
 from ..endpoint.report import Report as ProbeReport
 from ..failure import Failure
 from ..jobs.progress import Report
-from . import attachment, changes, proof
+from . import attachment, lifecycle, proof
 from .attached import NAMES, Decision, Seen, decide, is_ours, position_of, see, wanted_of
 from .attaching import Attachment, delete, provider_of
 from .attachment import attached_at, exported, is_labelled, profile_id
@@ -102,9 +102,9 @@ class AttachedRoute:
     def _decided(self) -> Decision:
         return _known(self._decision)
 
-    def _making(self) -> changes.Making:
+    def _making(self) -> lifecycle.Making:
         desired = self._desired
-        return changes.Making(
+        return lifecycle.Making(
             self._cli,
             DesiredSandbox(desired.sandbox, desired.image, [self._name], timeout=desired.ready_timeout),
         )
@@ -192,7 +192,7 @@ class AttachedRoute:
         """See Backend."""
         names = self._stale if self._desired.may_restart else []
         for name in names:
-            changes.restart_sandbox(self._cli, DesiredSandbox(name, timeout=self._desired.ready_timeout), False)
+            lifecycle.restart_sandbox(self._cli, DesiredSandbox(name, timeout=self._desired.ready_timeout), False)
         return bool(names)
 
     def _foreseen(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..transport.credentials import quote
-from . import changes, look, text
+from . import changes, lifecycle, look, text
 from .attachment import (
     OF_PROFILE,
     READY,
@@ -98,7 +98,7 @@ class Attachment:
         """Do it, or say what would be done.
 
         Raises:
-            Failure: C(openshell_profile_invalid), C(attachment_not_ready), or one of changes.py and of the CLI.
+            Failure: C(openshell_profile_invalid), C(attachment_not_ready), or one of changes.py, of lifecycle.py and of the CLI.
 
         """
         desired = self.desired
@@ -114,7 +114,7 @@ class Attachment:
                 outcome.restarted = True
                 if not check_mode:
                     spec = look.DesiredSandbox(desired.sandbox, timeout=max(desired.timeout, 60))
-                    changes.restart_sandbox(self._cli, spec, False)
+                    lifecycle.restart_sandbox(self._cli, spec, False)
             else:
                 outcome.restart_needed = True
                 outcome.warnings.append(self._keeps_the_old_key())

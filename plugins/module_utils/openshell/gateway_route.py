@@ -19,7 +19,7 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
 from ..route.route import PROVIDERS
-from . import changes, look, proof, provider
+from . import changes, lifecycle, look, proof, provider
 from . import route as openshell_route
 from .cli import ROUTE, OpenShell, find_openshell
 from .route import (
@@ -319,9 +319,9 @@ class GatewayRoute:
             making = self._making()
             self._changed |= (making.plan(False) or making.work(self._report)).changed
 
-    def _making(self) -> changes.Making:
+    def _making(self) -> lifecycle.Making:
         desired = self._desired
-        return changes.Making(
+        return lifecycle.Making(
             self._cli, look.DesiredSandbox(desired.sandbox, desired.image, timeout=desired.ready_timeout)
         )
 

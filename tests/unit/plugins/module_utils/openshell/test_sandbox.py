@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import silent
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import lifecycle, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 
 DESIRED = look.DesiredSandbox("lab", "image:1", timeout=1)
@@ -20,7 +20,7 @@ DESIRED = look.DesiredSandbox("lab", "image:1", timeout=1)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_POLL_S", 0.02)
+    monkeypatch.setattr(lifecycle, "_POLL_S", 0.02)
 
 
 def openshell(folder: Path, phases: list[str], number: tuple[int, int, int] = (0, 0, 111)) -> OpenShell:
@@ -49,9 +49,9 @@ esac
     return OpenShell(Machine(environ={"PATH": "/usr/bin:/bin"}), account, str(program), Release(number))
 
 
-def ensure(cli: OpenShell, desired: look.DesiredSandbox, check_mode: bool) -> changes.SandboxOutcome:
+def ensure(cli: OpenShell, desired: look.DesiredSandbox, check_mode: bool) -> lifecycle.SandboxOutcome:
     """Have the sandbox ready within this call."""
-    making = changes.Making(cli, desired)
+    making = lifecycle.Making(cli, desired)
     return making.plan(check_mode) or making.work(silent)
 
 
@@ -86,9 +86,9 @@ def test_phases_on_the_way_to_ready(tmp_path: Path, phases: list[str], changed: 
 )
 def test_a_restart(tmp_path: Path, phases: list[str], calls: list[str]) -> None:
     cli = openshell(tmp_path, phases)
-    assert changes.restart_sandbox(cli, DESIRED, True).actions == [f"{call.split()[0]} lab" for call in calls]
+    assert lifecycle.restart_sandbox(cli, DESIRED, True).actions == [f"{call.split()[0]} lab" for call in calls]
     (tmp_path / "count").unlink(missing_ok=True)
-    assert changes.restart_sandbox(cli, DESIRED, False).as_result()["phase"] == "Ready"
+    assert lifecycle.restart_sandbox(cli, DESIRED, False).as_result()["phase"] == "Ready"
     assert (tmp_path / "restarted").read_text(encoding="utf-8").splitlines() == calls
 
 
@@ -113,11 +113,11 @@ esac
 
 def test_it_tells_that_it_waits(tmp_path: Path) -> None:
     told: list[str | None] = []
-    making = changes.Making(openshell(tmp_path, ["", "Provisioning", "Ready"]), DESIRED)
+    making = lifecycle.Making(openshell(tmp_path, ["", "Provisioning", "Ready"]), DESIRED)
     assert making.plan(check_mode=False) is None, "it is to be worked on, beside the task"
     assert making.work(lambda position: told.append(position.message)).changed
     assert told == ["Waiting for the sandbox lab, Provisioning"]
-    assert changes.Making(openshell(tmp_path, ["Ready"]), DESIRED).plan(check_mode=False) is not None
+    assert lifecycle.Making(openshell(tmp_path, ["Ready"]), DESIRED).plan(check_mode=False) is not None
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Error", "sandbox_error"), ("Stopped", "sandbox_stopped")])
@@ -149,11 +149,11 @@ def test_phases_that_lead_nowhere(tmp_path: Path, phases: list[str], code: str, 
 
 def test_one_that_is_not_deleted_is_told(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
-        changes.remove_sandbox(openshell(tmp_path, ["Ready", "Deleting"]), DESIRED, False)
+        lifecycle.remove_sandbox(openshell(tmp_path, ["Ready", "Deleting"]), DESIRED, False)
     assert caught.value.code == "sandbox_not_deleted"
     assert caught.value.details["elapsed"] >= 1
 
 
 @pytest.mark.parametrize(("number", "ending"), [((0, 0, 110), "-- true"), ((0, 0, 111), "--detach")])
 def test_no_shell_waits_for_somebody_to_type(tmp_path: Path, number: tuple[int, int, int], ending: str) -> None:
-    assert " ".join(changes.creation_words(openshell(tmp_path, [""], number), DESIRED)).endswith(ending)
+    assert " ".join(lifecycle.creation_words(openshell(tmp_path, [""], number), DESIRED)).endswith(ending)
