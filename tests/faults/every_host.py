@@ -37,11 +37,12 @@ command=$1 after=$2 used=${3:-0}
 while test -e /run/armed; do
     if module=$(pgrep -fx /usr/bin/python3 | head -n 1) && test "$module"; then
         sleep "$after"
-        while read -r line 2> /dev/null < /proc/$module/stat; do
+        while test -e /run/armed && read -r line 2> /dev/null < /proc/$module/stat; do
             set -- ${line##*) }
             test $((${12} + ${13})) -lt "$used" || break
             sleep 0.02
         done
+        test -e /run/armed || exit 1
         sh -c "$command" > /dev/null 2>&1 && touch /run/hit && exit 0
         exit 1
     fi
@@ -186,13 +187,15 @@ class EveryHost:
         self, provider: Provider, playbook: str, settings: dict[str, Any], fault: str, task: str, moment: Moment
     ) -> tuple[bool, int]:
         """Play it with a fault in a task; return whether that hit what it was for, and the exit status."""
-        self.host.sh("rm -f /run/hit; touch /run/armed")
+        self.host.sh("rm -f /run/hit")
         command = {**ON_HOST, ENGINE: provider.engine}.get(fault, "true")
         blow = ON_CONTROLLER.get(fault, "true")
         script = 'docker exec "$1" sh /opt/strike "$2" $3 && eval "$4"'
         when = f"{moment.after:.2f} {moment.used}"
         program = json.dumps(["sh", "-c", script, "strike", self.host.name, command, when, blow])
-        played = self.play(playbook, settings, FAULT_STEP=task, FAULT_PROGRAM=program)
+        # A task that is skipped, since the run before came to its end, is no reason to hit the next one.
+        way = json.dumps(["docker", "exec", self.host.name])
+        played = self.play(playbook, settings, FAULT_STEP=task, FAULT_PROGRAM=program, FAULT_HOST=way)
         # What ran when its session went is on its own, and ends; what waits for a controller that is no more gets to know it.
         self.host.sh(
             f"rm -f /run/armed; {SSHD} || true; while pgrep -fx /usr/bin/python3 > /dev/null; do sleep 0.05; done",

@@ -21,7 +21,9 @@ type: aggregate
 short_description: Break a play off
 description:
   - At the beginning of the task that FAULT_STEP is the number or the name of, ansible-playbook gets the signal with the number FAULT_BLOW.
-    Where FAULT_PROGRAM has the words of a command, as JSON, that is started instead, once, with the number of the process as its last word.
+    Where FAULT_PROGRAM has the words of a command, as JSON, that is started instead, with the number of the process as its last word.
+  - Where FAULT_HOST has the words that run a command on the host, as JSON, the program is to look for what it ends as long as there is
+    /run/armed. That goes with the task, and where the program has ended nothing, it is started again at the next task of this name.
   - Where FAULT_NOTES names a file, each task that changed something adds a line with its name and its seconds, as JSON.
 """
 
@@ -46,22 +48,32 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self._count = 0
         self._fell = False
+        self._program: subprocess.Popen[bytes] | None = None
         self._began = 0.0
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """A task begins."""
         self._count += 1
         self._began = time.monotonic()
+        if self._program and self._is_over(self._program):
+            self._fell = True
+        self._program = None
         if os.environ.get("FAULT_STEP", "") not in (str(self._count), task.name) or self._fell:
             return
-        self._fell = True
         if program := os.environ.get("FAULT_PROGRAM"):
-            _start(*json.loads(program), str(os.getpid()))
+            _on_host("touch", "/run/armed")
+            self._program = _start(*json.loads(program), str(os.getpid()))
             return
+        self._fell = True
         blow = int(os.environ["FAULT_BLOW"])
         if blow == signal.SIGINT:
             _start("sh", "-c", _IMPATIENCE, "sh", str(os.getpid()))
         os.kill(os.getpid(), blow)
+
+    @staticmethod
+    def _is_over(program: subprocess.Popen[bytes]) -> bool:
+        """Have the program look no longer for what it is to end, and tell whether it did; a task that was skipped may come again."""
+        return not _on_host("rm", "-f", "/run/armed") or program.wait() == 0
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task is done on a host."""
@@ -72,7 +84,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 notes.write(f"{line}\n")
 
 
-def _start(*words: str) -> None:
+def _on_host(*words: str) -> bool:
+    """Run a command on the host, where it is known how."""
+    if way := os.environ.get("FAULT_HOST"):
+        subprocess.run([*json.loads(way), *words], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    return bool(way)
+
+
+def _start(*words: str) -> subprocess.Popen[bytes]:
     """Start a program that outlives this one."""
     nothing = subprocess.DEVNULL
-    subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    return subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
