@@ -17,7 +17,7 @@ from ..transport.client import NotAnswering, UnixConnection, get_json
 from ..untrusted import object_of, parse_json
 from .machine import Account, Machine, user_name
 
-# Upstream gives C(docker info) 1.5 s (upstream-facts N3); on a host under load an engine was seen to need more than 3 s.
+# Upstream gives C(docker info) 1.5 s (upstream-facts N3); under load an engine needed more than 3 s.
 LIMIT_S = 10.0
 _PLAIN_DOCKER_TCP_PORT = 2375
 

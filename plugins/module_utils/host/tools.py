@@ -11,8 +11,7 @@ from typing import Any
 
 from .machine import Account, Machine
 
-# openshell needs about 13 ms, nemoclaw (a Node program) some hundred. On a host whose cores are all busy, the plan of a converged Ollama
-# was seen to find no version in 3 s, and to take that for a change.
+# openshell needs about 13 ms, nemoclaw (a Node program) some hundred; with all cores busy an Ollama needed more than 3 s.
 VERSION_LIMIT_S = 10.0
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*[0-9A-Za-z])?)")
