@@ -186,10 +186,14 @@ def _container_reason(plan: Mapping[str, Any], result: Mapping[str, Any]) -> str
 
 
 def _server_steps(plan: Mapping[str, Any], result: Mapping[str, Any]) -> list[steps.Step]:
-    """Return a step where the server is ready, and is another one than that of the route that was proved."""
+    """Return a step where the server is ready, and is not that of the route that was proved, or the one before is still kept."""
     route = plan["route"]
     if result.get("phase") != "ready" or route is None:
         return []
+    if result.get("previous"):
+        return steps.verify(
+            "server", f"a run was broken off that had {result['previous']} to remove once this one is proved"
+        )
     found = (result.get("model"), result.get("base_url"))
     wanted = (route["model"], route["base_url_host"])
     return [] if found == wanted else steps.verify("server", f"the container serves {found[0]} at {found[1]}")

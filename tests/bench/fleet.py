@@ -77,18 +77,20 @@ cat /opt/stand-in/answer
 """
 
 
-def main() -> None:
+def on_a_host(measure: Callable[[Plays], None]) -> None:
+    """Measure the plays of a lab with one host."""
     sys.stdout.reconfigure(line_buffering=True)
-    log_path = paths.CACHE / "test-logs" / "fleet.log"
+    name = Path(sys.argv[0]).stem
+    log_path = paths.CACHE / "test-logs" / f"{name}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("w", encoding="utf-8") as log:
-        run = Run("fleet", log)
+        run = Run(name, log)
         tools = venvs.venv(run, "tools")
         # The image has the packages that the roles install: nobody measures how long they take to come.
         with lab.opened(run, tools, (HOST,), image=docker.fleet_image(run)) as made:
             if not made.ollama:
                 raise SystemExit(f"no real Ollama here: {run.counts.reasons}")
-            Plays(run, made, tools).measure()
+            measure(Plays(run, made, tools))
 
 
 class Plays:
@@ -116,12 +118,16 @@ class Plays:
             encoding="utf-8",
         )
 
-    def measure(self) -> None:
+    def set_up(self) -> None:
+        """Have the host, and local inference on it."""
         self.play(TOP / "molecule" / "default" / "create.yml")
         release = self.lab.folder / "release.yml"
         release.write_text(RELEASE, encoding="utf-8")
         self.play(release)
         self.site()
+
+    def measure(self) -> None:
+        self.set_up()
         said = self.site("lab", "-vvv")
         calls, recap = said.count("Using module file"), _recap(said)
         results = sum(recap[name] for name in ("ok", "skipped", "failed", "rescued", "ignored"))
@@ -336,4 +342,4 @@ def _seconds(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    on_a_host(Plays.measure)

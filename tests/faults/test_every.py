@@ -70,6 +70,9 @@ def converges(every: EveryHost, playbook: str, chosen: dict[str, Any], at: str, 
         every.well("site", chosen)
     third = every.play("site" if is_new_each_time else playbook, chosen)
     assert (third.status, third.changed) == (0, 0), f"{at}, third run: {third.said}"
+    # What is converged by its own word may have left something all the same.
+    left = every.host.sh("docker ps --all --format '{{.Names}}' 2>/dev/null | grep -E -- '-(previous|next)$' || true")
+    assert not left.strip(), f"{at}: {left}"
     if playbook == "uninstall":
         assert every.asked() is None, at
         return "-"

@@ -81,6 +81,7 @@ READY = {
     "actions": [],
     "phase": "ready",
     "container": {"name": "nemoclaw-vllm"},
+    "previous": None,
     "model": "nvidia/m",
     "base_url": ROUTE["base_url_host"],
 }
@@ -92,6 +93,7 @@ MANAGED = {"nemoclaw_provider": "install-vllm", "nemoclaw_experimental": True}
     [
         (READY, True, [], []),
         ({**READY, "model": "another"}, False, ["server.verify"], []),
+        ({**READY, "previous": "nemoclaw-vllm-previous"}, False, ["server.verify"], []),
         ({**READY, "actions": ["replace nemoclaw-vllm (image)"], "phase": "planned"}, False, ["container.replace"], []),
         ({"failed": True, "failure": {"code": "port_taken", "message": "It is."}}, False, [], ["port_taken"]),
         ({"failed": True, "msg": "MODULE FAILURE"}, False, [], ["plan_incomplete"]),
