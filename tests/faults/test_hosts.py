@@ -106,7 +106,7 @@ def broken_off(
     }
     if blow == CUT:
         host.sh("touch /run/armed")
-        settings["FAULT_PROGRAM"] = json.dumps(["docker", "exec", host.name, "sh", "/opt/strike", SSHD, "0"])
+        settings["FAULT_PROGRAM"] = json.dumps(["docker", "exec", host.name, "sh", "/opt/strike", SSHD, "0", "0"])
     else:
         settings["FAULT_BLOW"] = str(signal.Signals[blow].value)
     played = host.playbook(f"nemoclaw.local_inference.{name}", *words, **environment, **settings)
@@ -205,9 +205,11 @@ def test_a_rotation(table: Table, gated: lab_host.LabHost) -> None:
 
 def test_the_proxy_and_the_engine_are_down(table: Table, gated: lab_host.LabHost) -> None:
     """Status says so; the role starts the auth proxy, and says that the engine died meanwhile, which is not its own to start."""
-    gated.sh(f"systemctl kill -s KILL {UNIT}")
+    # Started by systemd: what has just been killed may still hold its port.
+    again = f"systemctl show --property=NRestarts --value {UNIT}"
+    gated.sh(f"old=$({again}); systemctl kill -s KILL {UNIT}; until test $({again}) != $old; do sleep 0.1; done")
     wait_for(gated, 11435)
-    opens(gated)  # by systemd
+    opens(gated)
     gated.sh(f"systemctl stop {UNIT}")
     shown = gated.playbook("nemoclaw.local_inference.status")
     assert (shown.status, "Inference (auth proxy): un" in shown.said) == (2, True), shown.said
