@@ -79,7 +79,7 @@ def sanity_newest(run: Run) -> None:
 
 
 # What reads the same files by the same rules with either core, pylint for more than half of the time of all others.
-_SAME_WITH_EITHER = ("compile", "pep8", "pylint", "shellcheck", "yamllint")
+_SAME_WITH_EITHER = ("changelog", "compile", "pep8", "pylint", "runtime-metadata", "shellcheck", "yamllint")
 
 
 def sanity_oldest(run: Run) -> None:

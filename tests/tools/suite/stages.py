@@ -10,7 +10,7 @@ _SCENARIO, _TARGET, _EXPRESSION = "a scenario", "a target", "a file, or an expre
 _IN_TURN = not homes.possible()
 
 STAGES = (
-    Stage("images", "the images of test hosts, made where they are not there", docker.images, budget=150, load=0.8),
+    Stage("images", "the images of test hosts, made where they are not there", docker.images, budget=190, load=0.8),
     Stage("tarball", "build, install offline, verify, ansible-doc", packaging.tarball, budget=60),
     *(
         Stage(
@@ -24,9 +24,9 @@ STAGES = (
         )
         for name, about, budget in (
             ("wsl", "the scenario `wsl`", 800),
-            ("hosts", "those that the others leave", 840),
-            ("fleet", "the scenario `fleet`", 420),
-            ("ollama", "`ollama` and its parts", 780),
+            ("hosts", "those that the others leave", 900),
+            ("fleet", "the scenario `fleet`", 850),
+            ("ollama", "`ollama` and its parts", 960),
         )
     ),
     Stage(
@@ -34,7 +34,7 @@ STAGES = (
         "ansible-playbook as a user runs it, against real model servers",
         pytests.plays,
         needs=("images", *(("real",) if _IN_TURN else ())),
-        budget=500,
+        budget=530,
         load=1.0,
         chooses=_EXPRESSION,
     ),
@@ -44,19 +44,19 @@ STAGES = (
             f"ansible-test integration against real model servers, part {shard} of {ansible_test.SHARDS}",
             ansible_test.integration_shard(shard),
             needs=("images", *((("plays",), ("integration-1",))[shard - 1] if _IN_TURN else ())),
-            budget=450,
+            budget=340,
             load=0.9,
             chooses=_TARGET,
         )
         for shard in range(1, ansible_test.SHARDS + 1)
     ),
-    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=240),
+    Stage("sanity-2.21", "ansible-test sanity on ansible-core 2.21", ansible_test.sanity_newest, budget=220),
     Stage(
         "real",
         "the modules' code against real model servers",
         pytests.real_servers,
         needs=("images",),
-        budget=240,
+        budget=450,
         load=0.9,
         chooses=_EXPRESSION,
     ),
@@ -65,7 +65,7 @@ STAGES = (
         "work broken off at every step, and what the next two runs make of it",
         pytests.faults,
         needs=("images", *(("real",) if _IN_TURN else ())),
-        budget=180,
+        budget=200,
         load=0.9,
         chooses=_EXPRESSION,
     ),
@@ -87,7 +87,7 @@ STAGES = (
         chooses=_EXPRESSION,
     ),
     Stage(
-        "units-3.9", "ansible-test units on the oldest Python; the middle ones compile", ansible_test.units, budget=150
+        "units-3.9", "ansible-test units on the oldest Python; the middle ones compile", ansible_test.units, budget=130
     ),
     Stage(
         "units-bare",
@@ -96,15 +96,15 @@ STAGES = (
         needs=("images",),
         budget=150,
     ),
-    Stage("units-3.13", "unit tests on the newest Python, for the coverage", pytests.units_newest, budget=90),
+    Stage("units-3.13", "unit tests on the newest Python, for the coverage", pytests.units_newest, budget=160),
     Stage("sanity-2.19", "ansible-test sanity on ansible-core 2.19", ansible_test.sanity_oldest, budget=120),
-    Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=75),
+    Stage("ansible-lint", "ansible-lint, profile production", checks.ansible_lint, budget=90),
     Stage("docs", "documentation, changelog, README tables", checks.docs, budget=45),
     Stage("readers", "what promtool and ARA make of metrics, rules and a plan", readers.readers, budget=60),
     Stage(
         "galaxy-importer", "Galaxy's own checks of the tarball", checks.galaxy_importer, needs=("tarball",), budget=45
     ),
-    Stage("demo", "bin/demo, twice", packaging.demo, budget=90),
+    Stage("demo", "bin/demo, twice", packaging.demo, budget=60),
     Stage(
         "engines",
         "the real vLLM on the CPU: --engines, never by default (6 GB)",
