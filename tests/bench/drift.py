@@ -21,7 +21,7 @@ PLAY = f"""- hosts: {HOST}
     - nemoclaw.local_inference.inference_plan:
       become: true
       register: planned
-      loop: "{{{{ range({PLANS}) }}}}"
+      loop: "{{{{ range({PLANS}) | list }}}}"
     - ansible.builtin.debug:
         msg: "found: {{{{ planned.results | rejectattr('converged') | map(attribute='lines') }}}}"
 """
