@@ -106,10 +106,11 @@ class ActionModule(ActionBase):
         return {"id": state.id, "stopped": state.stopped, "lines": summary(state) if state.stopped else []}
 
     def _end(self, path: Path, _options: Mapping[str, Any]) -> dict[str, Any]:
-        if not self._now()["id"] and self._now()["stopped"]:
-            self._display.display(self._now()["stopped"])
-        if self._task.check_mode or not self._now()["id"]:
-            return {"stopped": self._now()["stopped"], "lines": []}
+        now = self._now()
+        if not now["id"] and now["stopped"]:
+            self._display.display(now["stopped"])
+        if self._task.check_mode or not now["id"]:
+            return {"stopped": now["stopped"], "lines": []}
         try:
             state = self._mine(path)
             state.by = None
