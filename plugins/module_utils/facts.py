@@ -27,8 +27,7 @@ from .host.platform import (
 from .host.sockets import find_listeners
 from .host.tools import find_package_manager, find_python_libraries, find_tool
 from .host.wsl import read_wsl
-from .ollama.client import find_ollama
-from .ollama.windows_side import Side, find_windows_ollama, tell_sides_apart
+from .ollama.client import Side, find_ollama, find_windows_ollama, tell_sides_apart
 from .proxy.configuration import find_gate
 from .route.record import last_path, read_last, read_record, record_path
 from .vllm.attach import find_vllm

@@ -243,8 +243,7 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
-from ..module_utils.ollama.address import parse_address
-from ..module_utils.ollama.info import describe
+from ..module_utils.ollama.info import describe, parse_address
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "127.0.0.1:11434"},

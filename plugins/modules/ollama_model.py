@@ -300,12 +300,11 @@ from ..module_utils.host.sockets import find_listeners
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama import model_work
-from ..module_utils.ollama.address import parse_address
 from ..module_utils.ollama.catalogue import Size
 from ..module_utils.ollama.client import find_ollama_client
-from ..module_utils.ollama.daemon import Address, Daemon
+from ..module_utils.ollama.daemon import Address, Daemon, ModelName
+from ..module_utils.ollama.info import parse_address
 from ..module_utils.ollama.model import Desired
-from ..module_utils.ollama.names import ModelName
 from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.profiles import BY_NAME, PAGE
 

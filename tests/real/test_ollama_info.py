@@ -11,8 +11,7 @@ from typing import Any
 import model_registry
 import ollama_server
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe, parse_address
 
 
 def look(daemon: ollama_server.Ollama, folder: Path | None = None) -> dict[str, Any]:

@@ -26,8 +26,8 @@ import ollama_server
 import payloads
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils import failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, identify
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import render
 from conftest import Llama

@@ -17,7 +17,7 @@ from ..sizes import format_bytes
 from ..transport.client import Client
 from ..transport.url import parse_base_url
 from ..untrusted import list_of, object_of, parse_json
-from .names import DEFAULT_REGISTRY, ModelName
+from .daemon import DEFAULT_REGISTRY, ModelName
 
 MIB = 1024 * 1024
 

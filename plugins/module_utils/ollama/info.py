@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What there is of Ollama on a host: the program, the daemon, who listens, which models it has and which are loaded."""
+"""What there is of Ollama at an address, as people write it: the program, the daemon, who listens, the models it has and has loaded."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..clock import Deadline
@@ -14,8 +15,28 @@ from ..host.sockets import find_listeners
 from .client import find_ollama_client
 from .daemon import QUESTION_LIMIT, Address, Daemon, capabilities, identify, loaded_models
 
+DEFAULT_PORT = 11434
+_HOST = re.compile(r"(?:http://)?(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?/?")
 # Seconds for all models together; /api/show takes a few milliseconds each where the model files are not on a slow disk.
 _CAPABILITIES_LIMIT = 15.0
+
+
+def parse_address(text: str) -> Address:
+    """Return the address of C(HOST), C(HOST:PORT), C([IPV6]:PORT), with or without C(http://) before it.
+
+    Raises:
+        Failure: C(ollama_host_invalid).
+
+    """
+    found = _HOST.fullmatch(text.strip())
+    port = int((found and found["port"]) or DEFAULT_PORT)
+    if not found or not 1 <= port <= 65_535:
+        raise Failure(
+            "ollama_host_invalid",
+            f"The address {text!r} of the Ollama daemon cannot be read. Write it like 127.0.0.1:11434: a host name or an IP "
+            "address, and a port from 1 to 65535. Ollama's own API is plain HTTP without a path.",
+        )
+    return Address(found["six"] or found["name"], port)
 
 
 def describe(machine: Machine, account: Account, address: Address, limit: float = QUESTION_LIMIT) -> dict[str, Any]:

@@ -14,13 +14,23 @@ from ..fetch import download
 from ..fetch.staging import Staging
 from ..host.machine import Account, Machine, acting_as
 from ..jobs.progress import Position, Report
-from . import archive, layout, unit_file, upgrade
+from . import archive, unit_file, upgrade
 from .archive import SYSTEM_PREFIX, Desired, Result, check_place, foresee
-from .client import ask_ollama_daemon, find_ollama_client
-from .manifest import copy_manifest, write_manifest
-from .names import is_older
+from .client import (
+    MANIFEST_COPY,
+    PARTS,
+    PROGRAM,
+    ask_ollama_daemon,
+    find_damage,
+    find_leftover,
+    find_ollama_client,
+    find_previous,
+    read_manifest,
+)
+from .daemon import is_older
 from .presence import UNIT
 from .systemd import Systemd, UnitState
+from .upgrade import copy_manifest, write_manifest
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
@@ -52,7 +62,7 @@ class Installation:
                 "lower ollama_minimum_version (option minimum_version).",
             )
         self._prefix = desired.prefix or (SYSTEM_PREFIX if desired.mode == "system" else f"{account.home}/.local")
-        self._program = f"{self._prefix}/{layout.PROGRAM}"
+        self._program = f"{self._prefix}/{PROGRAM}"
         self._place = machine.path(self._prefix)
 
     def converge(self, check_mode: bool) -> Result:
@@ -63,7 +73,7 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        result = Result(path, client, daemon, client, daemon, previous=layout.find_previous(self._place))
+        result = Result(path, client, daemon, client, daemon, previous=find_previous(self._place))
         stale_client = is_older(client, self._minimum)
         stale_daemon = daemon is not None and is_older(daemon, self._minimum)
         reason = None if stale_client else self._why_again(result)
@@ -97,8 +107,8 @@ class Installation:
         """
         if result.path != self._program:  # another's, which check_place() would refuse to replace
             return None
-        manifest = layout.read_manifest(self._place)
-        reason = layout.find_damage(self._place) or ("that was asked for" if self._desired.reinstall else None)
+        manifest = read_manifest(self._place)
+        reason = find_damage(self._place) or ("that was asked for" if self._desired.reinstall else None)
         if reason and is_older(self._version, str(result.version)):
             raise Failure(
                 "ollama_damaged",
@@ -123,7 +133,7 @@ class Installation:
 
         """
         path, client, daemon = self._look()
-        kept = layout.find_previous(self._place)
+        kept = find_previous(self._place)
         result = Result(path, client, daemon, client, daemon)
         if kept is None:
             return result
@@ -169,7 +179,7 @@ class Installation:
         """Let go of what an upgrade replaced and kept, unless only checking."""
         path, client, daemon = self._look()
         result = Result(path, client, daemon, client, daemon)
-        kept = layout.find_previous(self._place)
+        kept = find_previous(self._place)
         if kept is not None:
             result.plan(f"remove Ollama {kept}, which was kept")
             if not check_mode:
@@ -184,7 +194,7 @@ class Installation:
 
     def _tidy(self, result: Result, check_mode: bool) -> None:
         """Remove what a run has left that was killed while it tidied up, unless only checking."""
-        leftover = layout.find_leftover(self._place)
+        leftover = find_leftover(self._place)
         if leftover is None:
             return
         result.plan(f"remove {leftover}, which an interrupted run left")
@@ -195,7 +205,7 @@ class Installation:
                     upgrade.forget(self._place)
 
     def _staging(self) -> Staging:
-        return Staging(self._place, "Ollama", (layout.MANIFEST_COPY, *layout.PARTS))
+        return Staging(self._place, "Ollama", (MANIFEST_COPY, *PARTS))
 
     def _look(self) -> tuple[str | None, str | None, str | None]:
         """Return the program's path, its version and the daemon's; None for what is not there or does not tell."""

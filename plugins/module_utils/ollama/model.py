@@ -13,8 +13,7 @@ from ..failure import Failure
 from ..profiles import BY_NAME, PAGE
 from ..sizes import format_bytes
 from .catalogue import Size, choose, find_size
-from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
-from .names import ModelName, is_same, parse_name
+from .daemon import Daemon, ModelName, capabilities, find_loaded, identify, is_same, loaded_models, parse_name
 
 AUTO = "auto"
 ALL = "all"

@@ -17,8 +17,7 @@ from ..sizes import format_bytes
 from ..transport.credentials import quote
 from ..untrusted import object_of, parse_json, size_of
 from .catalogue import Size, not_in_registry, unauthorized
-from .daemon import Daemon
-from .names import ModelName
+from .daemon import Daemon, ModelName
 
 _LINE_LIMIT = 65_536
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.

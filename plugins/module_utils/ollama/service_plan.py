@@ -26,8 +26,7 @@ from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import STARTERS
 from .client import find_ollama_client
-from .daemon import Address, Daemon, identify, loaded_models, model_details
-from .names import is_same
+from .daemon import Address, Daemon, identify, is_same, loaded_models, model_details
 from .presence import UNIT, Found, Holder, look, named_holder, refuse_what_is_not_ours
 from .systemd import Systemd, UnitState
 

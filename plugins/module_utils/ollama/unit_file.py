@@ -15,8 +15,7 @@ from ..host.machine import READ_LIMIT, Account, Machine, acting_as
 from ..host.replace import replace_file
 from . import presence
 from .archive import SYSTEM_PREFIX, Desired, Result
-from .client import find_ollama_client
-from .layout import MANIFEST_COPY, PARTIAL, PARTS, PREVIOUS_VERSION, PROGRAM
+from .client import MANIFEST_COPY, PARTIAL, PARTS, PREVIOUS_VERSION, PROGRAM, find_ollama_client
 from .presence import UNIT, program_of
 from .systemd import Systemd
 

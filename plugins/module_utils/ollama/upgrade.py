@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The upgrade of an Ollama, by its archives or by Ollama's own installer, and the way back to the previous one.
+"""The upgrade of an Ollama, by its archives or by Ollama's own installer, its manifest, and the way back to the previous one.
 
 What an installation replaces is kept beside it: for as long as it runs, or until its caller has proved more than it can. A run may be
 killed between any two of these steps, so each of them can be begun anew: what is kept stays whole until it is in its place again, and a
@@ -11,6 +11,7 @@ folder without the file that names its version is nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -26,15 +27,46 @@ from ..failure import Failure
 from ..fetch.download import Source
 from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
 from . import presence, processes
-from .client import ask_ollama_daemon
-from .layout import PARTS, PREVIOUS_VERSION
-from .manifest import copy_manifest
-from .names import is_older
+from .client import LIBRARY, MANIFEST, MANIFEST_COPY, PARTS, PREVIOUS_VERSION, PROGRAM, ask_ollama_daemon
+from .daemon import is_older
 from .presence import UNIT, Found, look, named_holder
 from .processes import UnitStart, reason_in
 from .systemd import Systemd
 
 _FOLDER = PREVIOUS_VERSION.parent
+
+
+def write_manifest(prefix: Path, version: str, sha256: str | None) -> None:
+    """Record what lies below a prefix as one installation.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    """
+    library = prefix / LIBRARY
+    found = [prefix / PROGRAM, *(Path(folder, name) for folder, _dirs, names in os.walk(library) for name in names)]
+    links = [Path(folder, name) for folder, names, _files in os.walk(library) for name in names]
+    found += [path for path in links if path.is_symlink()]
+    files = {
+        str(path.relative_to(prefix)): f"-> {path.readlink()}" if path.is_symlink() else path.stat().st_size
+        for path in sorted(found)
+        if path != prefix / MANIFEST
+    }
+    library.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": version, "sha256": sha256, "files": files}, indent=1)
+    (prefix / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def copy_manifest(prefix: Path) -> None:
+    """Keep a copy of the manifest where it outlives the library folder, or none where there is none; half a copy counts as none.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    """
+    (prefix / MANIFEST_COPY).unlink(missing_ok=True)  # of what was replaced
+    if (prefix / MANIFEST).exists():
+        shutil.copyfile(prefix / MANIFEST, prefix / MANIFEST_COPY)
 
 
 def copy(prefix: Path, folder: Path) -> None:

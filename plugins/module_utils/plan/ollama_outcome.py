@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..endpoint.models import CONTEXT_FLOOR
-from ..ollama.names import is_older
+from ..ollama.daemon import is_older
 from ..route.route import build_route
 from ..sizes import format_bytes
 from .choice import BLIND_CODES, WINDOWS_PROVIDERS, Host, ollama_route

@@ -11,10 +11,9 @@ from typing import Any
 from ..failure import Failure
 from ..fetch.download import Source, parse_source
 from ..host.ports import check_ports
-from ..ollama.address import parse_address
 from ..ollama.archive import check_version
-from ..ollama.daemon import Address
-from ..ollama.names import is_older
+from ..ollama.daemon import Address, is_older
+from ..ollama.info import parse_address
 from . import presence
 from .presence import Found
 

@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl 
     reach_windows,
     read_wsl,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.windows_side import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import (
     Side,
     find_windows_ollama,
     tell_sides_apart,

@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, Daemon
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import describe, parse_address
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.dow
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.fetch.staging import Staging
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import (
+    client,
     installation,
-    layout,
     unit_file,
     upgrade,
 )
@@ -53,7 +53,7 @@ NEW = {"bin/ollama": "new", "lib/ollama/b.so": "new"}
 @pytest.mark.parametrize("before", [OLD, {}, {"bin/ollama": "old"}])
 def test_swap_and_undo(tmp_path: Path, before: dict[str, str]) -> None:
     write(tmp_path, before)
-    staging = Staging(tmp_path, "Ollama", layout.PARTS)
+    staging = Staging(tmp_path, "Ollama", client.PARTS)
     staging.open()
     write(staging.tree, NEW)
     staging.swap()
@@ -67,7 +67,7 @@ def test_swap_and_undo(tmp_path: Path, before: dict[str, str]) -> None:
 
 def test_a_swap_that_fails_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, OLD)
-    staging = Staging(tmp_path, "Ollama", layout.PARTS)
+    staging = Staging(tmp_path, "Ollama", client.PARTS)
     staging.open()
     write(staging.tree, NEW)
     rename = Path.rename
@@ -88,7 +88,7 @@ def test_a_swap_that_fails_in_its_middle(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_link_in_the_place_of_the_program_is_put_back(tmp_path: Path) -> None:
     write(tmp_path, {"elsewhere/ollama": "old", "bin/other": "mine"})
     (tmp_path / "bin/ollama").symlink_to(tmp_path / "elsewhere/ollama")
-    staging = Staging(tmp_path, "Ollama", layout.PARTS)
+    staging = Staging(tmp_path, "Ollama", client.PARTS)
     staging.open()
     write(staging.tree, NEW)
     staging.swap()
@@ -102,7 +102,7 @@ def test_a_link_in_the_place_of_the_program_is_put_back(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failure) as failed:
-        Staging(tmp_path / "file", "Ollama", layout.PARTS).open()
+        Staging(tmp_path / "file", "Ollama", client.PARTS).open()
     assert failed.value.code == "install_unwritable"
 
 

@@ -18,7 +18,7 @@ from typing import Callable
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import layout
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import client
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import find_ollama
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
@@ -78,7 +78,7 @@ class Host:
     @property
     def content(self) -> dict[str, str]:
         """Return every file below the prefix."""
-        manifests = (layout.MANIFEST.name, layout.MANIFEST_COPY.name)
+        manifests = (client.MANIFEST.name, client.MANIFEST_COPY.name)
         files = (path for path in self.prefix.rglob("*") if path.is_file() and path.name not in manifests)
         return {str(path.relative_to(self.prefix)): path.read_text(encoding="utf-8") for path in files}
 
@@ -195,7 +195,7 @@ def test_installed_again_where_that_is_asked_for_and_from_another_archive(tmp_pa
 def test_what_comes_back_is_not_judged_by_the_manifest_of_what_it_replaces(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation(OLD).converge(False)
-    for path in (layout.MANIFEST, layout.MANIFEST_COPY):  # somebody else installed it
+    for path in (client.MANIFEST, client.MANIFEST_COPY):  # somebody else installed it
         (host.prefix / path).unlink()
     host.installation().converge(False)
     assert host.facts()["recorded_version"] == NEW
@@ -216,7 +216,7 @@ def test_a_program_that_is_slow_to_tell_its_version_is_kept_all_the_same(tmp_pat
 def test_what_another_installer_made_is_left_alone(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.installation().converge(False)
-    (host.prefix / layout.MANIFEST).write_text("{", encoding="utf-8")  # or none at all
+    (host.prefix / client.MANIFEST).write_text("{", encoding="utf-8")  # or none at all
     with (host.prefix / "bin/ollama").open("a", encoding="utf-8") as program:
         program.write("# another build\n")
     (host.prefix / "lib/ollama/new.so").unlink()

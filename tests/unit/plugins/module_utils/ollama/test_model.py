@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import pull
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.address import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
