@@ -21,12 +21,12 @@ from .host.platform import (
     normalise_architecture,
     parse_os_release,
     read_platform,
+    read_wsl,
     refine_by_gpu_names,
     vllm_profile,
 )
 from .host.sockets import find_listeners
 from .host.tools import find_package_manager, find_python_libraries, find_tool
-from .host.wsl import read_wsl
 from .ollama.client import Side, find_ollama, find_windows_ollama, tell_sides_apart
 from .proxy.configuration import find_gate
 from .route.record import last_path, read_last, read_record, record_path

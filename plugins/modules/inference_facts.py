@@ -11,7 +11,7 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.facts import gather
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
-from ..module_utils.host.ports import check_ports
+from ..module_utils.host.sockets import check_ports
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "user": {"type": "str"},

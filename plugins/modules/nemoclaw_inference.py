@@ -169,8 +169,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX
 from ..module_utils.nemoclaw.inference import Desired, have
-from ..module_utils.nemoclaw.program import find_nemoclaw
-from ..module_utils.nemoclaw.records import GATEWAY
+from ..module_utils.nemoclaw.records import GATEWAY, find_nemoclaw
 from ..module_utils.openshell.cli import find_openshell
 from ..module_utils.transport.credentials import clean_key
 

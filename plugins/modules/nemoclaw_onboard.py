@@ -237,8 +237,7 @@ from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
 from ..module_utils.nemoclaw.onboard import Onboarding
-from ..module_utils.nemoclaw.program import find_nemoclaw
-from ..module_utils.nemoclaw.records import GATEWAY
+from ..module_utils.nemoclaw.records import GATEWAY, find_nemoclaw
 from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.transport.credentials import clean_key
 

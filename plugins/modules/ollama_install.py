@@ -358,7 +358,7 @@ from typing import Any
 from ..module_utils.base import LINK_OPTION, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
-from ..module_utils.host.ports import check_ports
+from ..module_utils.host.sockets import check_ports
 from ..module_utils.jobs.job import Job, Outcome
 from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama.archive import DEFAULT_VERSION, Desired, name_variables

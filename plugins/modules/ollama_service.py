@@ -217,7 +217,7 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
-from ..module_utils.host.ports import check_ports
+from ..module_utils.host.sockets import check_ports
 from ..module_utils.ollama.service import converge
 from ..module_utils.ollama.service_plan import Desired
 

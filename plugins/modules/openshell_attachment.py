@@ -167,7 +167,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.openshell.attaching import Attachment
 from ..module_utils.openshell.attachment import BINARIES, Desired
 from ..module_utils.openshell.cli import ATTACHMENT
-from ..module_utils.openshell.opened import open_cli
+from ..module_utils.openshell.look import open_cli
 from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

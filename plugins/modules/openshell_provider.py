@@ -179,7 +179,7 @@ from typing import Any
 from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.changes import delete_provider, ensure_provider, provider_result
-from ..module_utils.openshell.opened import open_cli
+from ..module_utils.openshell.look import open_cli
 from ..module_utils.openshell.provider import Desired
 from ..module_utils.options import OPENSHELL_OPTIONS
 

@@ -177,8 +177,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.jobs.job import Job
 from ..module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
 from ..module_utils.openshell.lifecycle import Making, SandboxOutcome, remove_sandbox, restart_sandbox
-from ..module_utils.openshell.look import DesiredSandbox
-from ..module_utils.openshell.opened import open_cli
+from ..module_utils.openshell.look import DesiredSandbox, open_cli
 from ..module_utils.options import OPENSHELL_OPTIONS, WAIT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

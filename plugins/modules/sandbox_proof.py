@@ -157,7 +157,7 @@ from ..module_utils.endpoint.report import Report
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.cli import ATTACHMENT, ROUTE
-from ..module_utils.openshell.opened import open_cli
+from ..module_utils.openshell.look import open_cli
 from ..module_utils.openshell.proof import Desired, choose_sandbox, prove
 from ..module_utils.options import OPENSHELL_OPTIONS
 

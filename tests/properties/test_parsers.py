@@ -23,7 +23,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.pull import Progress
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import text
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import find_login
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import find_login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.client import Event, events
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.powershell import parse_answer
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import MARK

@@ -19,7 +19,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.
     Desired,
     environment,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import PASSED_ON
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import PASSED_ON
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from nemoclaw_releases import RECORDED, RELEASES
 

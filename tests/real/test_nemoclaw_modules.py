@@ -19,8 +19,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import find_recorded, routed
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import (
+    NemoClaw,
+    find_recorded,
+    routed,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import changes
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import find_openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.provider import Desired as Provider

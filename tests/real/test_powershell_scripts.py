@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import tree_sitter_powershell
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import windows_firewall
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows import presence
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.windows.scripts import (
     CHILD,
@@ -80,9 +80,9 @@ TEXTS = {
     "the installer's child": CHILD,
     "the watchdog": "param($seconds, $process) Start-Sleep -Seconds $seconds; & taskkill.exe /T /F /PID $process",
     **{f"look {number}": text for number, text in enumerate(presence.commands(11434))},
-    "the firewall of Hyper-V": windows_firewall.hyper_v_command(11434),
+    "the firewall of Hyper-V": platform.hyper_v_command(11434),
     "set by hand": presence.set_command("it's"),
-    **{f"firewall {number}": text for number, text in enumerate(windows_firewall.firewall_commands(11434))},
+    **{f"firewall {number}": text for number, text in enumerate(platform.firewall_commands(11434))},
 }
 
 

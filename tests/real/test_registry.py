@@ -33,14 +33,12 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
     inspect_image,
     log_in,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
     NGC_USER,
     Credential,
+    Reference,
     find_login,
     ngc_login,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
-    Reference,
     parse_reference,
 )
 

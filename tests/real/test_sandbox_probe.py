@@ -18,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import probe as openshell_probe
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import Desired, probe
 
@@ -58,7 +57,7 @@ def lab() -> Iterator[Lab]:
         yield Lab(name, device, subnet, gateway)
     finally:
         command("docker", "network", "rm", name)
-        subprocess.run(["docker", "rmi", bridge.OWN_IMAGE], capture_output=True, check=False)
+        subprocess.run(["docker", "rmi", openshell_probe.OWN_IMAGE], capture_output=True, check=False)
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def test_the_way_is_open(lab: Lab, server: socket.socket) -> None:
     found = run(lab, port)
     assert (found["outcome"], found["reason"], found["hint"]) == ("reachable", "open", None)
     assert (found["subnet"], found["gateway"], found["network"]) == (lab.subnet, lab.gateway, lab.network)
-    assert found["image"] == bridge.OWN_IMAGE, "made of the host's busybox, since no registry has the other"
+    assert found["image"] == openshell_probe.OWN_IMAGE, "made of the host's busybox, since no registry has the other"
     again = run(lab, port)
     assert again["outcome"] == "reachable"
     assert not again["changed"]
@@ -161,21 +160,21 @@ def test_what_cannot_be_probed_is_no_verdict(
     lab: Lab, server: socket.socket, options: dict[str, str], words: str
 ) -> None:
     if "busybox" in options:
-        subprocess.run(["docker", "rmi", bridge.OWN_IMAGE], capture_output=True, check=False)
+        subprocess.run(["docker", "rmi", openshell_probe.OWN_IMAGE], capture_output=True, check=False)
     desired = replace(DESIRED, **{"network": lab.network, "port": server.getsockname()[1], **options})
     found = probe(Machine(), find_account(), desired, False)
     assert (found["outcome"], found["reason"]) == ("unavailable", "not_probed")
     assert words in str(found["hint"])
     if "busybox" in options:
         # It would stay, and be no better the next time.
-        assert not command("docker", "images", "--quiet", bridge.OWN_IMAGE)
+        assert not command("docker", "images", "--quiet", openshell_probe.OWN_IMAGE)
 
 
 def test_check_mode_makes_no_image(lab: Lab, server: socket.socket) -> None:
-    subprocess.run(["docker", "rmi", bridge.OWN_IMAGE], capture_output=True, check=False)
+    subprocess.run(["docker", "rmi", openshell_probe.OWN_IMAGE], capture_output=True, check=False)
     found = run(lab, server.getsockname()[1], check_mode=True)
     assert found["outcome"] == "unavailable"
-    assert not command("docker", "images", "--quiet", bridge.OWN_IMAGE)
+    assert not command("docker", "images", "--quiet", openshell_probe.OWN_IMAGE)
     assert run(lab, server.getsockname()[1])["changed"]
 
 

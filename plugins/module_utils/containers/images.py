@@ -9,7 +9,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..jobs.progress import Position, Report, silent
-from ..registry.refusals import REMEDIES, meaning
+from ..registry.image import REMEDIES, meaning
 from ..sizes import format_bytes
 from ..transport.credentials import quote
 from ..untrusted import object_of, size_of

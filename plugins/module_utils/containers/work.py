@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Callable
 
 from ..failure import Failure
-from ..host.ports import check_ports
+from ..host.sockets import check_ports
 from ..jobs.job import Job
 from ..jobs.progress import Report
 

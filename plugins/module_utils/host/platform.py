@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What kind of host this is: firmware names, kernel release, distribution. Rules of upstream-facts N1.
+"""What kind of host this is: firmware names, kernel release, distribution (upstream-facts N1); on WSL, the way to its Windows.
 
 Nothing here decides how sandboxes reach a server: a name that the WSL shell resolves says nothing about containers, and the
 other way round (NemoClaw #8127). The sandbox_probe module finds that out.
@@ -9,12 +9,17 @@ other way round (NemoClaw #8127). The sandbox_probe module finds that out.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import socket
+import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from .machine import Machine
+from .sockets import is_of_this_host
 
 DMI_PRODUCT_NAME = "/sys/class/dmi/id/product_name"
 DEVICE_TREE_MODEL = "/sys/firmware/devicetree/base/model"
@@ -37,6 +42,18 @@ _FIRMWARE = (
     ("jetson", re.compile(r"Jetson|Tegra|Thor|Orin|Xavier", re.IGNORECASE)),
 )
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# What Docker Desktop calls Windows, in containers and in WSL (page, WSL with Windows-Host Ollama).
+WINDOWS_HOST = "host.docker.internal"
+# Where WSL registers Windows programs with the kernel; the second name is that of distributions that systemd runs.
+INTEROP_ENTRIES = ("/proc/sys/fs/binfmt_misc/WSLInterop", "/proc/sys/fs/binfmt_misc/WSLInterop-late")
+_INTEROP_OF_ALL = "/proc/sys/fs/binfmt_misc/status"
+_ROUTES = "/proc/net/route"
+_NO_ADDRESS = "00000000"
+_WSLINFO_LIMIT_S = 2.0
+# The addresses from which WSL hands out those of its own network behind NAT.
+_WSL_NETWORKS = "172.16.0.0/12"
+# How Hyper-V's firewall calls WSL (learn.microsoft.com/windows/wsl/networking).
+_WSL_CREATOR = "{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}"
 
 
 class Platform(NamedTuple):
@@ -131,3 +148,87 @@ def parse_os_release(text: str | None) -> dict[str, str | None]:
         "version": values.get("VERSION_ID") or None,
         "pretty_name": values.get("PRETTY_NAME") or None,
     }
+
+
+def read_wsl(machine: Machine) -> dict[str, Any]:
+    """Return version, name, networking mode and interop, None where it cannot be known.
+
+    The mode decides which addresses reach Windows (microsoft/WSL issue 12626), and only C(wslinfo) tells it.
+    """
+    release = (machine.read(KERNEL_RELEASE) or "").strip()
+    mode = None
+    wslinfo = machine.find_command("wslinfo")
+    if wslinfo is not None:
+        answer = machine.run([wslinfo, "--networking-mode"], _WSLINFO_LIMIT_S)
+        word = answer.output.strip().lower()
+        mode = word if answer.code == 0 and re.fullmatch(r"[a-z]+", word) else None
+    return {
+        # WSL 1 kernels end in -Microsoft (4.4.0-19041-Microsoft); WSL 2 has its own, microsoft-standard by default.
+        "version": 1 if release.endswith("-Microsoft") else 2,
+        "distro": machine.environ.get("WSL_DISTRO_NAME") or None,
+        "networking_mode": mode,
+        "interop": _runs_windows_programs(machine),
+    }
+
+
+def reach_windows(machine: Machine, url: str, resolve: Any = None) -> str:
+    """Return the URL of a route as this Linux reaches it now.
+
+    A route to Windows is recorded by the name that its containers know. Where this Linux does not know it (NemoClaw #8127), the
+    address behind NAT takes its place, which Windows gives out anew at each start: so it is looked up, and recorded nowhere.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a record that somebody edited: who asks it says what is wrong
+        return url
+    if parts.hostname != WINDOWS_HOST or read_platform(machine).name != "wsl":
+        return url
+    mode = read_wsl(machine)["networking_mode"]
+    for host in ways_to_windows(machine, mode):
+        with contextlib.suppress(OSError):
+            address = (resolve or socket.gethostbyname)(host)
+            if mode == "mirrored" or not is_of_this_host(address):
+                port = f":{parts.port}" if parts.port else ""
+                return parts._replace(netloc=f"{host}{port}").geturl()
+    return url
+
+
+def default_gateway(table: str | None) -> str | None:
+    """Return the IPv4 gateway of the default route of a /proc/net/route text: with NAT that is Windows."""
+    for line in (table or "").splitlines():
+        fields = line.split()
+        is_default = len(fields) > 3 and fields[1] == _NO_ADDRESS
+        if is_default and fields[2] != _NO_ADDRESS and re.fullmatch(r"[0-9A-F]{8}", fields[2]):
+            return socket.inet_ntoa(struct.pack("<I", int(fields[2], 16)))
+    return None
+
+
+def ways_to_windows(machine: Machine, mode: str | None) -> list[str]:
+    """Return the names and addresses that may reach Windows, the page's first."""
+    if mode == "mirrored":
+        return [WINDOWS_HOST, "127.0.0.1"]
+    gateway = default_gateway(machine.read(_ROUTES))
+    return [WINDOWS_HOST, gateway] if gateway else [WINDOWS_HOST]
+
+
+def _runs_windows_programs(machine: Machine) -> bool:
+    if (machine.read(_INTEROP_OF_ALL) or "enabled").strip() != "enabled":
+        return False
+    return any((machine.read(path) or "").startswith("enabled") for path in INTEROP_ENTRIES)
+
+
+def firewall_commands(port: int) -> list[str]:
+    """Return the commands that show the firewall's rules for Ollama, and that open the port for WSL alone."""
+    return [
+        "Get-NetFirewallRule -DisplayName '*ollama*' | Select-Object 'DisplayName','Enabled','Direction','Action','Profile'",
+        f"New-NetFirewallRule -DisplayName 'Ollama for WSL' -Direction Inbound -Action Allow -Protocol TCP -LocalPort {port} "
+        f"-RemoteAddress {_WSL_NETWORKS}",
+    ]
+
+
+def hyper_v_command(port: int) -> str:
+    """Return the command for mirrored networking, where the firewall of Hyper-V decides what WSL may reach (Microsoft, WSL networking)."""
+    return (
+        "New-NetFirewallHyperVRule -Name OllamaForWSL -DisplayName 'Ollama for WSL' -Direction Outbound -Action Allow "
+        f"-VMCreatorId '{_WSL_CREATOR}' -Protocol TCP -RemotePorts {port}"
+    )

@@ -401,3 +401,19 @@ def require_trusted_listener(
         f"meant, name its user in trusted_users (endpoint_trusted_users or vllm_trusted_users in the inventory); else stop it.",
         **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
     )
+
+
+def check_ports(ports: Iterable[int]) -> None:
+    """Refuse what cannot be a TCP port.
+
+    Raises:
+        Failure: C(port_invalid), naming the value.
+
+    """
+    for port in ports:
+        if not 1 <= port <= 65_535:
+            raise Failure(
+                "port_invalid",
+                f"Asked to look at the port {port}, but TCP ports are numbered 1 to 65535. Correct the option.",
+                port=port,
+            )

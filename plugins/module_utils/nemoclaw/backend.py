@@ -23,8 +23,7 @@ from . import inference
 from .desired import DEFAULT_SANDBOX, find_gateway
 from .desired import Desired as DesiredSandbox
 from .onboard import Onboarding
-from .program import NemoClaw
-from .records import GATEWAY, Recorded, find_recorded
+from .records import GATEWAY, NemoClaw, Recorded, find_recorded
 
 
 class NemoClawRoute(GatewayRoute):

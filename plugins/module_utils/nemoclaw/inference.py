@@ -19,11 +19,19 @@ from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..transport.credentials import quote
-from .abilities import API_SINCE, UNKNOWN_TO_IT, can_change_api, dotted, has_own_proxy, too_old, unknown_to
 from .desired import NO_KEY, keep_route
-from .program import NemoClaw
-from .records import ENDPOINTS, OLLAMA, VLLM, Recorded, changes_api, checks_local_servers, find_recorded
-from .run import last_words, run_nemoclaw
+from .records import ENDPOINTS, OLLAMA, VLLM, NemoClaw, Recorded, changes_api, checks_local_servers, find_recorded
+from .run import (
+    API_SINCE,
+    UNKNOWN_TO_IT,
+    can_change_api,
+    dotted,
+    has_own_proxy,
+    last_words,
+    run_nemoclaw,
+    too_old,
+    unknown_to,
+)
 
 # It writes a file in the sandbox by OpenShell; a sandbox that hangs must not hold the play up.
 _SILENCE_S = 120.0

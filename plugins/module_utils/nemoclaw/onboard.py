@@ -17,11 +17,19 @@ from ..openshell.cli import OpenShell
 from ..openshell.look import READY, find_sandbox
 from ..transport.credentials import quote
 from ..transport.url import parse_base_url, resolve
-from .abilities import API_SINCE, UNKNOWN_TO_IT, can_change_api, too_old, unknown_to
 from .desired import NO_KEY, ONBOARD, TRUSTED_HOSTS, Desired, check, environment, find_gateway, keep_route, trust
-from .program import NemoClaw
-from .records import ENDPOINTS, Recorded, changes_api, find_recorded
-from .run import Ended, is_heartbeat, last_words, run_nemoclaw
+from .records import ENDPOINTS, NemoClaw, Recorded, changes_api, find_recorded
+from .run import (
+    API_SINCE,
+    UNKNOWN_TO_IT,
+    Ended,
+    can_change_api,
+    is_heartbeat,
+    last_words,
+    run_nemoclaw,
+    too_old,
+    unknown_to,
+)
 
 # "[3/8] Configuring inference" (upstream-facts N36, the eight steps).
 _STEP = re.compile(r"\[(\d+)/(\d+)\] *(.*)")

@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..host.machine import Account, Machine
+from ..host.platform import ways_to_windows
 from ..host.sockets import find_listeners, is_of_this_host
 from ..host.tools import VERSION_LIMIT_S, ask_version, excerpt
-from ..host.wsl import ways_to_windows
 from ..transport.client import NotAnswering, get_json
 
 PROGRAM = PurePosixPath("bin", "ollama")

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..clock import Deadline
 from ..failure import Failure
+from ..host.machine import Machine, find_account
 from ..transport.credentials import quote
 from . import text
-from .cli import ATTACHMENT, ROUTE, OpenShell, check_name, reading
+from .cli import ATTACHMENT, ROUTE, OpenShell, check_name, find_openshell, reading
 from .text import RouteSeen
 
 _PAGE = 100  # what `sandbox list` and `provider list` print without --limit
@@ -268,3 +269,21 @@ def check_timeout(desired: DesiredSandbox) -> None:
             f"The time limit for the sandbox {desired.name} is {desired.timeout} s. Give the seconds that its image may take to be "
             "pulled and started, for example 180.",
         )
+
+
+def open_cli(params: Mapping[str, Any], secret: str = "", ways: tuple[str, ...] = (ROUTE,)) -> OpenShell:
+    """Return the CLI that the options C(gateway), C(gateway_endpoint), C(executable) and C(user) mean.
+
+    Raises:
+        Failure: C(user_unknown), or one of find_openshell.
+
+    """
+    return find_openshell(
+        Machine(),
+        find_account(params["user"]),
+        gateway=params["gateway"],
+        endpoint=params["gateway_endpoint"],
+        executable=params["executable"],
+        secret=secret,
+        ways=ways,
+    )

@@ -13,7 +13,7 @@ from ..endpoint.report import Report
 from ..endpoint.validate import Demands, Endpoint, validate
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..host.wsl import reach_windows
+from ..host.platform import reach_windows
 from ..proxy.token import token_path
 from ..route import record
 from ..route.route import build_route

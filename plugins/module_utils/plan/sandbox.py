@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from ..failure import Failure
-from ..nemoclaw.program import find_nemoclaw
-from ..nemoclaw.records import GATEWAY, changes_api, find_recorded, routed
+from ..nemoclaw.records import GATEWAY, changes_api, find_nemoclaw, find_recorded, routed
 from ..openshell.cli import ATTACHMENT, ROUTE, OpenShell, find_openshell
 from ..openshell.look import DesiredSandbox, find_usable, has_to_be_made
 from ..openshell.route import Decision, Desired, Seen, decide, position_of, see

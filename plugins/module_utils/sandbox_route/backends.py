@@ -14,8 +14,7 @@ from ..failure import Failure
 from ..host.machine import Account, Machine, acting_as
 from ..nemoclaw.backend import NemoClawRoute
 from ..nemoclaw.desired import DEFAULT_SANDBOX
-from ..nemoclaw.program import find_nemoclaw
-from ..nemoclaw.records import GATEWAY, routed
+from ..nemoclaw.records import GATEWAY, find_nemoclaw, routed
 from ..openshell.cli import find_openshell
 from ..openshell.gateway_route import Backend, GatewayRoute
 from ..openshell.provider import read_state, state_path

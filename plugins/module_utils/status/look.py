@@ -12,7 +12,7 @@ from typing import Any
 from ..endpoint.validate import Endpoint
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..host.wsl import reach_windows
+from ..host.platform import reach_windows
 from ..proxy.token import token_path
 from ..route.record import read_record
 from .check import Check, check_exposure, check_proxy, check_server

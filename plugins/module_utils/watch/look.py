@@ -140,7 +140,7 @@ class Run:
         url = route["base_url_host"]
         if _WINDOWS_HOST in url:
             # Only there: a run of each minute pays for what it imports.
-            from ..host.wsl import reach_windows
+            from ..host.platform import reach_windows
 
             url = reach_windows(Machine(), url)
         settings = self.settings

@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, NamedTuple
 
 from ..failure import Failure
-from ..host.windows_firewall import firewall_commands, hyper_v_command
+from ..host.platform import firewall_commands, hyper_v_command
 from ..ollama.daemon import Address, Daemon
 from ..untrusted import object_of
 from . import presence, refusals

@@ -13,8 +13,7 @@ from typing import Any, Callable
 from ..failure import Failure
 from ..fetch.download import Source
 from ..host.machine import CommandResult, Machine, run_command
-from ..host.platform import read_platform
-from ..host.wsl import INTEROP_ENTRIES
+from ..host.platform import INTEROP_ENTRIES, read_platform
 from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 from . import presence

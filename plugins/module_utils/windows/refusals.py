@@ -10,7 +10,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..fetch.download import Source, parse_source
-from ..host.ports import check_ports
+from ..host.sockets import check_ports
 from ..ollama.archive import check_version
 from ..ollama.daemon import Address, is_older
 from ..ollama.info import parse_address

@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     Machine,
     find_account,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.ports import check_ports
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sockets import check_ports
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import render
 

@@ -13,7 +13,7 @@ from typing import Any, Callable
 import pytest
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.gateway_route import Proof
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired, Plan
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends

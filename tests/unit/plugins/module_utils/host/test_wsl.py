@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.wsl import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import (
     default_gateway,
     reach_windows,
     read_wsl,

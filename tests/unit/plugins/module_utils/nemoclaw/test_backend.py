@@ -12,8 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import inference
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.backend import NemoClawRoute
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import Recorded
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import NemoClaw, Recorded
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.cli import OpenShell, Release
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route

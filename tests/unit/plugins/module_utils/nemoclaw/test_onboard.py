@@ -16,8 +16,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.prog
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw import desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.desired import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.onboard import Onboarding
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import (
+    NemoClaw,
     Recorded,
     find_recorded,
     recorded_names,

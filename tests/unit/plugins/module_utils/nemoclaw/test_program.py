@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.program import NemoClaw, find_nemoclaw
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.records import NemoClaw, find_nemoclaw
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nemoclaw.run import Ended, run_nemoclaw
 
 

@@ -21,8 +21,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     find_account,
     run_command,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import bridge, network
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import network
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.probe import (
+    _CLOSED,
+    _SCRIPT,
     Desired,
     Firewall,
     allow_command,
@@ -287,6 +289,6 @@ def test_a_netcat_that_says_nothing_of_a_closed_port(
     """As Debian's netcat-openbsd does, which bare hosts of tests lack: the port is closed, and not unknown."""
     write_command(tmp_path / "nc", "exit 1")
     path = f"{tmp_path}:/usr/bin:/bin"
-    ended = run_command(["/bin/sh", "-c", bridge._SCRIPT, "sh", "127.0.0.1", "9", "2", ""], 10, {"PATH": path})
+    ended = run_command(["/bin/sh", "-c", _SCRIPT, "sh", "127.0.0.1", "9", "2", ""], 10, {"PATH": path})
     assert ended.code == 1
-    assert ended.output.partition(bridge._CLOSED)[2].startswith("the connection was refused")
+    assert ended.output.partition(_CLOSED)[2].startswith("the connection was refused")

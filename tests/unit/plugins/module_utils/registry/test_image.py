@@ -15,8 +15,11 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.
     explain,
     inspect_image,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import Credential, ngc_login
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
+    Credential,
+    ngc_login,
+    parse_reference,
+)
 
 CANARY = "canary-7f3d9b1e5a"
 IMAGE = parse_reference("localhost:5711/nim/tiny:1")

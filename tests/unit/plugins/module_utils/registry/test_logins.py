@@ -20,7 +20,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     Machine,
     find_account,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import (
     Credential,
     Login,
     find_login,

@@ -15,7 +15,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.logins import Credential, Login
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Credential, Login
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm import lifecycle
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import Desired, Vllm
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.lifecycle import check_before

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import wsl
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import platform
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import app, history, layout, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.look import Run, keeps_still
@@ -252,7 +252,7 @@ def test_ollama_on_windows_is_asked_where_this_linux_reaches_it(
     url = record["base_url_host"]
     record["base_url_host"] = url.replace("127.0.0.1", "host.docker.internal")
     (place.folder / "record.json").write_text(json.dumps(record))
-    monkeypatch.setattr(wsl, "reach_windows", lambda _machine, _url: url)
+    monkeypatch.setattr(platform, "reach_windows", lambda _machine, _url: url)
     server.answers["GET /api/ps"] = (200, {"models": [{"name": "m:latest", "expires_at": "2027-01-15T08:05:00Z"}]})
     last = place.run()
     assert (states(last)["completion"], last["question"]["expires"]) == ("healthy", "2027-01-15T08:05:00Z")
