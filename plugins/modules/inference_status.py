@@ -184,8 +184,7 @@ from ..module_utils.options import ENDPOINT_OPTIONS
 from ..module_utils.route.record import last_path, read_last, record_path
 from ..module_utils.status.check import Check, render
 from ..module_utils.status.document import EXIT_CODES, NOT_COMPARED, judge
-from ..module_utils.status.gateway import Wanted
-from ..module_utils.status.look import Access, look_at_route
+from ..module_utils.status.look import Access, Wanted, look_at_route
 from ..module_utils.status.states import HEALTHY, NOT_PROBED
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -356,8 +356,7 @@ from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.proxy import transaction
 from ..module_utils.proxy.configuration import ACCOUNT, PROBE_PATH, UNIT, Gate, ProxySettings, problems
-from ..module_utils.proxy.gate import compare_gates, prove_gates, upstream_ports
-from ..module_utils.proxy.listen import at_bridge
+from ..module_utils.proxy.gate import at_bridge, compare_gates, prove_gates, upstream_ports
 from ..module_utils.proxy.ports import bring_to_loopback, free_ports
 from ..module_utils.proxy.probe import GATE_WORKS, SERVING
 

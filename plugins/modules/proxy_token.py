@@ -179,8 +179,8 @@ from ..module_utils.base import create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import find_account
 from ..module_utils.proxy.configuration import ACCOUNT
-from ..module_utils.proxy.keep import TokenFiles
 from ..module_utils.proxy.kept import bring
+from ..module_utils.proxy.token_files import TokenFiles
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "prepared", "rotated", "absent"], "default": "present"},

@@ -26,8 +26,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.write import Journal
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted as Status
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import Wanted as Status
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import check_gateway
 from conftest import KEY, Llama
 from killed import break_off, break_off_uninstall, killed
 from route_host import PROVIDER, Host, Wanted

@@ -19,8 +19,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell import gateway_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted as Status
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import Wanted as Status
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import check_gateway
 from conftest import KEY, Certificates, Llama
 from nemoclaw_double import Double
 from route_host import PROVIDER, Host, Wanted

@@ -27,7 +27,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.ch
     check_server,
     render,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import Wanted, check_gateway
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import Wanted, check_gateway
 from conftest import CHAT, KEY, Llama, make_sandbox
 
 RECORD = {

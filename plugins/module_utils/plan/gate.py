@@ -21,9 +21,8 @@ from ..proxy.configuration import (
     render_config,
     render_unit,
 )
-from ..proxy.gate import compare_gates, find_own_proxies
+from ..proxy.gate import at_bridge, compare_gates, find_own_proxies
 from ..proxy.kept import bring
-from ..proxy.listen import at_bridge
 from ..proxy.token import token_path
 from .refusals import gates, proxy_settings
 from .steps import MODEL, NEW_STREAMS, Context, Step, proxy_steps, step, verify

@@ -187,8 +187,7 @@ def ask_route(machine: Machine, account: Account, settings: Settings, plan: Mapp
 
 def access(settings: Settings) -> Access:
     """Return how a recorded server is asked, by the settings of its role."""
-    from ..status.gateway import Wanted
-    from ..status.look import Access
+    from ..status.look import Access, Wanted
 
     own = settings["endpoint_api_key"]
     backend = settings["sandbox_backend"]

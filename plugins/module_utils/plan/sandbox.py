@@ -13,7 +13,7 @@ from ..openshell.route import Decision, Desired, Seen, decide, position_of, see
 from ..proxy.token import read_token, token_path
 from ..route.record import Note, read_note, record_path
 from ..status.check import Check
-from ..status.gateway import Wanted, check_gateway
+from ..status.look import Wanted, check_gateway
 from ..status.states import NOT_PROBED
 from .choice import NEMOCLAW, OPENSHELL
 from .refusals import endpoint_key

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What becomes of the token files of a host: looked at and decided here, done by keep.py as their owner."""
+"""What becomes of the token files of a host: looked at and decided here, done by token_files.py as their owner."""
 
 from __future__ import annotations
 

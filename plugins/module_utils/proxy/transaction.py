@@ -44,11 +44,11 @@ from .configuration import (
     render_unit,
 )
 from .gate import compare_gates, find_own_proxies, prove_gates, upstream_ports
-from .keep import TokenFiles
 from .kept import Kept, bring
 from .ports import bring_to_loopback, free_ports
 from .service import FILE_MODE, as_failure, make_account, make_folders, reload, remove_all, serve, test_config
 from .token import NEXT_SUFFIX, token_path
+from .token_files import TokenFiles
 
 _LOCK = "/run/nemoclaw-ollama-proxy.lock"
 _LOCK_LOOK_S = 0.2

@@ -1,38 +1,99 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The program of the watch: C(python3 watch.pyz run), by the timer of systemd or by cron, and C(status) for people.
+"""The program of the watch: C(python3 watch.pyz run), by the timer of systemd or by cron, C(status) for people, and what it keeps.
 
 It is packed from the collection's own code, so that it sees what inference_status sees, and needs Python's standard library alone.
+No secret is in what it keeps, but addresses of servers are: that is closed as the route record is. The metrics are for others to read.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..host.machine import find_account, read_file
+from ..host.replace import replace_file
 from ..proxy.token import token_path
 from ..route.record import record_path
 from ..status.check import Check
 from ..status.metrics import Sample, exposition, of_status
 from ..status.states import FINE, UNHEALTHY
-from ..untrusted import object_of, parse_json
-from . import history, layout
-from .layout import WatchSettings
+from ..untrusted import list_of, object_of, parse_json
+from . import layout
+from .layout import HISTORY, LAST, METRICS, SCHEMA, WatchSettings
 from .look import Run
 
+# Runs that found the same are one entry, so that these are changes: weeks of a usual host, and at most some 60 kB.
+LIMIT = 200
+_DETAIL = 200
+_CHECK = {one.name for one in fields(Check)}
 HEALTHY, NOT_HEALTHY, NO_RESULT = 0, 1, 2
 # What the journal takes for priorities, sd-daemon(3).
 _ERROR, _NOTICE = "<3>", "<5>"
 _CODES = {"watch_ended": "The run of the watch was ended or broke ({reason}). Look at journalctl -u nemoclaw-watch."}
+
+
+def read_last(folder: str) -> dict[str, Any]:
+    """Return the result of the last run, empty where there is none that this release can read."""
+    last = object_of(_read(folder, LAST))
+    checks = [*list_of(last.get("checks")), *filter(None, [object_of(last.get("question")).get("check")])]
+    return last if last.get("schema") == SCHEMA and all(map(_is_check, checks)) else {}
+
+
+def read_history(folder: str) -> list[dict[str, Any]]:
+    """Return the entries, the newest last; empty where there are none that can be read."""
+    return [one for one in list_of(_read(folder, HISTORY)) if _is_entry(one)]
+
+
+def _is_check(found: Any) -> bool:
+    """Tell whether this release can make a check of it again."""
+    return isinstance(found, dict) and {*found} == _CHECK and isinstance(found["name"], str)
+
+
+def _is_entry(found: Any) -> bool:
+    one = object_of(found)
+    numbers = all(isinstance(one.get(name), (int, float)) for name in ("since", "until", "runs"))
+    return numbers and isinstance(one.get("detail"), str) and isinstance(one.get("codes"), list) and "healthy" in one
+
+
+def write(folder: str, name: str, content: Any) -> None:
+    """Replace a file of the state folder in one step; a string as it is, anything else as JSON."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
+    replace_file(str(Path(folder) / name), text, 0o644 if name == METRICS else 0o600)
+
+
+def add(history: list[dict[str, Any]], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the history with a result; one that found the same as the newest entry is counted there."""
+    wrong = [one for one in result["checks"] if one["state"] not in FINE]
+    seen = {
+        "healthy": result["healthy"],
+        "states": {one["name"]: one["state"] for one in result["checks"]},
+        "codes": [one["code"] for one in wrong],
+        "closed": result["closed"] is not None,
+    }
+    newest = history[-1] if history else {}
+    if all(newest.get(name) == value for name, value in seen.items()):
+        return [*history[:-1], {**newest, "until": result["at"], "runs": newest.get("runs", 1) + 1}]
+    detail = wrong[0]["detail"][:_DETAIL] if wrong else ""
+    entry = {"since": result["at"], "until": result["at"], "runs": 1, **seen, "detail": detail}
+    return [*history, entry][-LIMIT:]
+
+
+def _read(folder: str, name: str) -> Any:
+    try:
+        return parse_json(read_file(Path(folder) / name).decode("utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def main(argv: list[str], version: str) -> int:
@@ -58,8 +119,8 @@ def run(options: argparse.Namespace) -> int:
     """Look once, write what was found, and say what has changed."""
     settings, folder = _settings(options.settings), options.state
     Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
-    previous = history.read_last(folder)
-    entries = history.read_history(folder)
+    previous = read_last(folder)
+    entries = read_history(folder)
     this = Run(settings, previous)
     this.look()
     if this.close:
@@ -80,7 +141,7 @@ def ended(options: argparse.Namespace) -> int:
     reason = os.environ.get("SERVICE_RESULT", "success")
     if reason == "success":
         return HEALTHY
-    settings, previous = _settings(options.settings), history.read_last(options.state)
+    settings, previous = _settings(options.settings), read_last(options.state)
     this = Run(settings, previous)
     this.route = previous.get("route")
     check = Check("watch", UNHEALTHY)
@@ -88,14 +149,14 @@ def ended(options: argparse.Namespace) -> int:
     check.detail = _CODES[check.code].format(reason=reason)
     this.checks = [Check(**one) for one in previous.get("checks") or [] if one["name"] != "watch"] + [check]
     result = this.result()
-    _write(options.state, result, history.read_history(options.state), final=True)
+    _write(options.state, result, read_history(options.state), final=True)
     _tell(previous, result)
     return NOT_HEALTHY
 
 
 def status(options: argparse.Namespace) -> int:
     """Print the last result."""
-    settings, last = _settings(options.settings), history.read_last(options.state)
+    settings, last = _settings(options.settings), read_last(options.state)
     if "checks" not in last:
         _put(f"There is no result in {options.state} yet. Look at systemctl status {layout.TIMER}.")
         return NO_RESULT
@@ -115,7 +176,7 @@ def status(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print the history, the newest first."""
-    for one in reversed(history.read_history(options.state)):
+    for one in reversed(read_history(options.state)):
         state = "healthy" if one["healthy"] else f"not healthy ({', '.join(map(str, one['codes']))})"
         runs = f"{one['runs']} run{'' if one['runs'] == 1 else 's'}"
         _say(f"{_moment(one['since'])} to {_moment(one['until'])}  {state}, {runs}  {one['detail']}".rstrip())
@@ -136,10 +197,10 @@ def _settings(path: str) -> WatchSettings:
 
 
 def _write(folder: str, result: Mapping[str, Any], entries: list[dict[str, Any]], final: bool) -> None:
-    history.write(folder, layout.LAST, result)
-    history.write(folder, layout.METRICS, metrics(result))
+    write(folder, layout.LAST, result)
+    write(folder, layout.METRICS, metrics(result))
     if final or not result["healthy"]:
-        history.write(folder, layout.HISTORY, history.add(entries, result))
+        write(folder, layout.HISTORY, add(entries, result))
 
 
 def metrics(result: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ SETTINGS = f"/etc/{NAME}.json"
 STATE = f"/var/lib/{NAME}"
 # What the service writes in its state folder: the last result, the history, the metrics, and the request to close the auth proxy.
 LAST, HISTORY, METRICS, FLAG = "last.json", "history.json", "metrics.prom", "close-proxy"
+# Of last.json: what another release wrote is passed over, or no run of this one would ever replace it.
+SCHEMA = 1
 SERVICE, TIMER = f"{NAME}.service", f"{NAME}.timer"
 CLOSE_PATH, CLOSE_SERVICE = f"{NAME}-close.path", f"{NAME}-close.service"
 # The system's own: one of a user's home is hidden from the service, or could be exchanged by that user.

@@ -32,8 +32,7 @@ from ..status.check import (
     state_of,
 )
 from ..status.states import HEALTHY, NOT_CONFIGURED, NOT_PROBED, UNHEALTHY
-from .history import SCHEMA
-from .layout import LOOK_LIMIT, WatchSettings
+from .layout import LOOK_LIMIT, SCHEMA, WatchSettings
 
 # A list of models that a server does not give to everybody, or not at all: it answers, which is what the look asks.
 _ANSWERS = ("auth_failed", "bad_request", "not_found", "no_models")

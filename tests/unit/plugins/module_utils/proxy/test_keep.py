@@ -19,8 +19,8 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import replace
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Account, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import kept, token, token_files
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.keep import TokenFiles
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.kept import Kept, bring
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.token_files import TokenFiles
 
 OLD = "0123456789abcdef" * 3
 GROUP = grp.getgrgid(os.getegid()).gr_name

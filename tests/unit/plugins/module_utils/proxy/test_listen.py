@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import LATER
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import listen
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import (
     Gate,
     ProxySettings,
@@ -49,7 +49,7 @@ def host(
 
 
 def resolve(machine: Machine, *addresses: str) -> tuple[list[str], str]:
-    settings, notes = listen.at_bridge(machine, find_account(), ProxySettings(GATES, listen=list(addresses)))
+    settings, notes = gate.at_bridge(machine, find_account(), ProxySettings(GATES, listen=list(addresses)))
     return settings.listen, " ".join(notes)
 
 
@@ -99,7 +99,7 @@ def test_another_profile_is_another_configuration_and_a_restart(tmp_path: Path) 
     page = ProxySettings(GATES)
     raw = ProxySettings(GATES, listen=list(LATER.proxy_listen))
     assert problems(raw) == []
-    later, _notes = listen.at_bridge(host(tmp_path), find_account(), raw)
+    later, _notes = gate.at_bridge(host(tmp_path), find_account(), raw)
     assert "listen 0.0.0.0:11435;" in render_config(page)
     assert f"listen {OURS}:11435;" in render_config(later)
     assert "0.0.0.0" not in render_config(later)

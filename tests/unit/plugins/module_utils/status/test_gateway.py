@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.gateway import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.status.look import (
     Wanted,
     check_gateway,
     choose_gateway,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host import platform
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import app, history, layout, look
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import app, layout, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.look import Run, keeps_still
 
@@ -113,7 +113,7 @@ class Place:
             status = self.call("run", **more)
         finally:
             app.Run = Run  # type: ignore[misc]
-        last = history.read_last(self.state)
+        last = app.read_last(self.state)
         assert status == (0 if last["healthy"] else 1)
         return {**last, "checks": {one["name"]: one for one in last["checks"]}}
 
@@ -304,10 +304,10 @@ def test_a_run_that_was_ended_is_noted(place: Place, monkeypatch: pytest.MonkeyP
     place.run()
     monkeypatch.setenv("SERVICE_RESULT", "success")
     assert place.call("ended") == 0
-    assert history.read_last(place.state)["healthy"]
+    assert app.read_last(place.state)["healthy"]
     monkeypatch.setenv("SERVICE_RESULT", "timeout")
     assert place.call("ended") == 1
-    last = history.read_last(place.state)
+    last = app.read_last(place.state)
     assert [one["code"] for one in last["checks"] if one["name"] == "watch"] == ["watch_ended"]
     assert place.run(60)["healthy"], "the next one that ends says nothing of it"
 
@@ -398,8 +398,8 @@ def test_the_history_stays_small() -> None:
         state = "healthy" if number % 2 else "unhealthy"
         check = {"name": "backend", "state": state, "code": None, "detail": "x" * 10_000}
         result = {"at": number, "healthy": state == "healthy", "checks": [check], "closed": None}
-        entries = history.add(history.add(entries, result), {**result, "at": number + 0.5})
-    assert len(entries) == history.LIMIT
+        entries = app.add(app.add(entries, result), {**result, "at": number + 0.5})
+    assert len(entries) == app.LIMIT
     assert (entries[-1]["since"], entries[-1]["until"], entries[-1]["runs"]) == (499, 499.5, 2)
     assert len(json.dumps(entries)) < 100_000
 
