@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.failure import Failure
@@ -110,10 +110,14 @@ class ActionModule(ActionBase):
         return {**found, "state": one["state"], "code": one["code"]}
 
     def _raise(self) -> dict[str, Any]:
-        """Fail with the failure of this rescue section, and with what was done about it."""
+        """Fail with the failure of this rescue section, and with what was done about it.
+
+        The task that failed has printed the failure: Ansible's own line of this one is what was done.
+        """
         failure = self._failure()
-        failure["message"] = " ".join([f"{failure['message'].rstrip('.')}.", *(self._options["reason"] or "").split()])
-        return {"failed": True, "changed": False, "msg": failure["message"], "failure": failure}
+        done = " ".join((self._options["reason"] or "").split())
+        failure["message"] = f"{failure['message'].rstrip('.')}. {done}".rstrip()
+        raise AnsibleAction(done, result={"changed": False, "msg": failure["message"], "failure": failure})
 
     def _failure(self) -> dict[str, Any]:
         """Return why this rescue section runs."""

@@ -14,6 +14,8 @@ description:
     waits for, such as for the download of a model. The bars stand below the output and change in place.
   - Modules whose work is long print lines of progress with every callback. Here the bars take their place; Ansible's log file gets the
     lines all the same.
+  - A module that fails has its sentence as C(msg) and as C(failure.message), and Ansible prints it a third time as an error of its own.
+    This callback leaves C(failure.message) out below C(-vvv). The result that a play reads has both.
   - Elsewhere than in a terminal, with C(-vv) and where E(TERM) is C(dumb), it prints the lines, as every callback does.
 requirements:
   - set as stdout in configuration
@@ -29,11 +31,23 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..plugin_utils.progress import Block, Look
+
+# From -vvv on, Ansible's own callback shows all of a result, its invocation too.
+_ALL = 3
+
+
+def said_once(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the result of a module of ours without the sentence of its failure where C(msg) has it as well."""
+    failure = result.get("failure")
+    if not isinstance(failure, Mapping) or "message" not in failure or failure["message"] != result.get("msg"):
+        return result
+    return {**result, "failure": {name: value for name, value in failure.items() if name != "message"}}
 
 
 class CallbackModule(Default):
@@ -90,6 +104,11 @@ class CallbackModule(Default):
     def v2_runner_item_on_failed(self, result: Any) -> None:
         self._take_away(result.host.get_name())
         super().v2_runner_item_on_failed(result)
+
+    def _dump_results(self, result: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if self._display.verbosity < _ALL:
+            result = said_once(result)
+        return super()._dump_results(result, *args, **kwargs)
 
     def _print_above(self, msg: str, *args: Any, **kwargs: Any) -> None:
         # A worker of Ansible hands what it has to say to its parent, which comes here again.

@@ -201,7 +201,7 @@ probes:
       type: int
       returned: always
     reason:
-      description: What was seen, in words.
+      description: What was seen, in words. Where nothing was, the code of the failure, whose sentence is RV(ignore:msg).
       type: str
       returned: always
     tool_calling:

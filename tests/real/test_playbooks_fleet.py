@@ -101,6 +101,9 @@ def test_every_host_has_its_line_and_keeps_its_failure(fleet: Controller) -> Non
     assert "1 converged, 1 changed, 2 refused, 1 unreachable, 1 failed" in table
     recap = fleet.output.rsplit("PLAY RECAP", 1)[1]
     bad = dict(re.findall(r"^(\w+) .*(unreachable=1|failed=1) ", recap, re.MULTILINE))
+    refused = "there is no such value. Did you mean custom?"
+    said = [line for line in fleet.output.splitlines() if refused in line and line.startswith(("[typo] ", "[ERROR]"))]
+    assert [line.split(":")[0] for line in said] == ["[typo] Refused"], "one line, and no error of Ansible's besides"
     assert bad == {"gone": "unreachable=1", "typo": "failed=1", "slow": "failed=1", "full": "failed=1"}
     assert "Last failure: " not in fleet.output, "a run that ends well tells of no older failure"
     assert "The last failure could not be kept or removed on this host" in fleet.output, "and hid nothing"

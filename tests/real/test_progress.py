@@ -357,4 +357,6 @@ def test_work_that_fails_ends_the_task_at_once(newest: Controller, slow: model_r
     assert "fatal: [spark-1]: FAILED!" in play.output
     assert "pull_stalled" in play.output
     assert "Traceback" not in play.output
+    sentence = play.output.split("Task failed: Module failed: ")[1].split("\n")[0].strip()
+    assert play.output.count(sentence) == 2, "in Ansible's own line and as msg, and not as failure.message again"
     assert 0 < max(percents(play.output.split("fatal:")[0])) < 60

@@ -116,7 +116,7 @@ class Ladder:
             except Failure as found:
                 failure, failed = self._cause(found, probe)
                 failed.outcome = FAILED
-                failed.reason = failure.details.pop("reason", failure.message)
+                failed.reason = failure.details.pop("reason", f"ended with {failure.code}")
                 failure.details.setdefault("probe", failed.name)
                 raise failure from None
             finally:

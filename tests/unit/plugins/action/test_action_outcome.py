@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleAction
 from ansible_collections.nemoclaw.local_inference.plugins.action.inference_outcome import ActionModule
 
 
@@ -47,9 +48,11 @@ def test_a_failure_that_is_raised_again_keeps_its_code(result: Any, code: str, m
     }
     action._templar = SimpleNamespace(template=lambda raw: raw)
     action._options = {"reason": "The previous server\n  serves again."}
-    raised = action._raise()
-    assert raised["failed"]
-    assert (raised["failure"]["code"], raised["failure"]["message"], raised["msg"]) == (code, message, message)
+    with pytest.raises(AnsibleAction) as raised:
+        action._raise()
+    found: Any = raised.value.result
+    assert (found["failure"]["code"], found["failure"]["message"], found["msg"]) == (code, message, message)
+    assert str(raised.value) == "The previous server serves again."
 
 
 def test_what_sudo_said_is_told_with_what_to_give() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.plugins.callback.default import CallbackModule as Default
-from ansible_collections.nemoclaw.local_inference.plugins.callback.progress import CallbackModule
+from ansible_collections.nemoclaw.local_inference.plugins.callback.progress import CallbackModule, said_once
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,25 @@ def test_who_gets_bars(
     callback._display = SimpleNamespace(verbosity=verbosity, display=printed.append)
     callback.v2_playbook_on_start(None)
     assert (callback._display.display == callback._print_above) is drawn
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        (
+            {"msg": "It leaks.", "failure": {"code": "a", "message": "It leaks.", "probe": "b"}},
+            {"code": "a", "probe": "b"},
+        ),
+        # What failed_when puts in its place, and what another collection calls a failure.
+        (
+            {"msg": "It is not.", "failure": {"code": "a", "message": "It leaks."}},
+            {"code": "a", "message": "It leaks."},
+        ),
+        ({"msg": "It leaks.", "failure": "It leaks."}, "It leaks."),
+        ({"msg": "It leaks."}, None),
+    ],
+)
+def test_a_failure_is_shown_with_its_sentence_once(result: Any, kept: Any) -> None:
+    before = repr(result)
+    shown = said_once(result)
+    assert (shown.get("failure"), shown["msg"], repr(result)) == (kept, result["msg"], before)
