@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .endpoint.models import context_window
 from .failure import Failure
 from .host.docker_engine import find_engine, unreachable_engine
 from .host.gpus import Memory, describe_gpus, find_gpus, parse_meminfo
@@ -30,7 +32,13 @@ from .host.tools import find_package_manager, find_python_libraries, find_tool
 from .ollama.client import Side, find_ollama, find_windows_ollama, tell_sides_apart
 from .proxy.configuration import find_gate
 from .route.record import last_path, read_last, read_record, record_path
-from .vllm.attach import find_vllm
+from .transport.client import NotAnswering, get_json
+from .untrusted import list_of, object_of
+
+# Upstream gives the question 5 s; a vLLM under load answers its models list at once.
+_VLLM_LIMIT_S = 5.0
+# vLLM writes this into every entry (entrypoints/openai/protocol.py, ModelCard), llama.cpp "llamacpp", Ollama "library".
+_VLLM_OWNER = "vllm"
 
 
 def run_together(probes: Mapping[str, Callable[[], Any]], limit_s: float) -> tuple[dict[str, Any], dict[str, str]]:
@@ -205,3 +213,58 @@ def _read_route(account: Account, path: str | None) -> tuple[dict[str, Any] | No
         return read_record(record), None, read_last(last_path(record))
     except Failure as failure:
         return None, failure.message, read_last(last_path(record))
+
+
+def find_vllm(port: int, limit_s: float = _VLLM_LIMIT_S) -> dict[str, Any]:
+    """Return C(nemoclaw_host.vllm) as the page detects it (upstream-facts N26): C({running, port, models, model, context_window, problem}).
+
+    C(models) are the served ids and C(model) the first of them, as the page takes it. A refused connection is an absent
+    server, without a problem; a server that is not vLLM is one with a problem. vLLM with a key keeps its models list to itself
+    and tells its version to everybody: it runs, and C(models) is empty.
+    """
+    url = f"http://127.0.0.1:{port}/v1/models"
+    try:
+        answer = _get(port, "/v1/models", limit_s)
+    except ConnectionRefusedError:
+        return _vllm_facts(False, port)
+    except NotAnswering as error:
+        if error.status == http.client.UNAUTHORIZED and _has_version(port, limit_s):
+            return _vllm_facts(True, port)
+        return _vllm_facts(
+            False, port, problem=f"Asked {url} for vLLM's models, but {error}: another server may hold the port."
+        )
+    except OSError as error:
+        return _vllm_facts(False, port, problem=f"Asked {url} for vLLM's models within {limit_s:g} s, but: {error}.")
+    entries = [entry for entry in map(object_of, list_of(answer.get("data"))) if entry.get("id")]
+    owners = sorted({str(entry.get("owned_by")) for entry in entries})
+    if _VLLM_OWNER not in owners:
+        whose = ", ".join(owners) or "nobody"
+        problem = f"Asked {url} for vLLM's models, and the server there is not vLLM (its models are owned by {whose})."
+        return _vllm_facts(False, port, problem=problem)
+    return _vllm_facts(True, port, entries)
+
+
+def _get(port: int, path: str, limit_s: float) -> dict[str, Any]:
+    return get_json(http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s), path, limit_s)
+
+
+def _has_version(port: int, limit_s: float) -> bool:
+    """Tell whether it answers vLLM's own question, which other servers with a key do not (llama.cpp: 401, Ollama: /api/version)."""
+    try:
+        return isinstance(_get(port, "/version", limit_s).get("version"), str)
+    except (OSError, NotAnswering):
+        return False
+
+
+def _vllm_facts(
+    running: bool, port: int, entries: list[dict[str, Any]] | None = None, problem: str | None = None
+) -> dict[str, Any]:
+    entries = entries or []
+    return {
+        "running": running,
+        "port": port,
+        "models": [str(entry["id"]) for entry in entries],
+        "model": str(entries[0]["id"]) if entries else None,
+        "context_window": context_window(entries[0]) if entries else None,
+        "problem": problem,
+    }

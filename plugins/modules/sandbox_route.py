@@ -294,11 +294,10 @@ from ..module_utils.openshell.probe import DEFAULT_IMAGE
 from ..module_utils.openshell.route import Desired
 from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.proxy.token import PREVIOUS_SUFFIX, read_token, token_path
-from ..module_utils.route.given import check_route
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.route.write import Journal
 from ..module_utils.sandbox_route import backends
-from ..module_utils.sandbox_route.transaction import PathProbe, Transaction
+from ..module_utils.sandbox_route.transaction import PathProbe, Transaction, check_route
 from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ import pytest
 import vllm_server
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import parse_time
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.readiness import last_sign, read_phase
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.facts import find_vllm
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.context import PHASES
 from conftest import APIS, CHAT, MESSAGES, RESPONSES, prove
 from test_playbooks import KEY, Controller, forms_of

@@ -17,8 +17,8 @@ import model_registry
 import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import look
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.modules import ollama_model, ollama_service
 from harness import INTERRUPT, KILL, Table, play, sweep
 

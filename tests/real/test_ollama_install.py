@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.clock import Deadline
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.jobs.progress import Position
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.archive import Desired, Result
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.client import (
@@ -26,7 +27,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.cl
     find_ollama_client,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.installation import Installation
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 NEW, OLD = ollama_archives.VERSION, ollama_archives.OLD_VERSION
 without_systemd = pytest.mark.skipif(

@@ -17,10 +17,10 @@ import ollama_server
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import Systemd
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, look
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import converge
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired, Report
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import Systemd
 
 pytestmark = pytest.mark.skipif(
     Systemd.is_running(Machine()), reason="this machine has systemd, and its own Ollama would be touched"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ..failure import Failure
-from ..preconditions.gpus import Gpus, check_memory, memory_of, of_one_kind
+from ..preconditions import Gpus, check_memory, memory_of, of_one_kind
 
 # Where C(image) lies without a registry of its own (the page).
 REGISTRY = "nvcr.io"

@@ -20,8 +20,7 @@ from ..containers.engine import Engine, Host
 from ..containers.spec import NO_GPUS, Mount, Spec
 from ..failure import Failure
 from ..host.machine import Account, acting_as
-from ..preconditions.disk import cache_not_writable, nearest, why_closed
-from ..preconditions.gpus import AUTO, Gpus, bounded_share, choose_gpus, of_one_kind
+from ..preconditions import AUTO, Gpus, bounded_share, cache_not_writable, choose_gpus, nearest, of_one_kind, why_closed
 from ..registry.image import Access, check_architecture, check_local_architecture
 from ..registry.reference import parse_reference
 from ..vllm.catalogue import gpu_names

@@ -22,8 +22,16 @@ from ..endpoint.models import context_window
 from ..failure import Failure
 from ..host.machine import Account, Machine, acting_as
 from ..jobs.progress import Position, Report, silent
-from ..preconditions.disk import Need, cache_not_writable, check_space, image_need
-from ..preconditions.gpus import Gpus, check_free, check_host_room, find_holders
+from ..preconditions import (
+    Gpus,
+    Need,
+    cache_not_writable,
+    check_free,
+    check_host_room,
+    check_space,
+    find_holders,
+    image_need,
+)
 from ..registry.image import Access, download_bytes
 from ..registry.reference import parse_reference
 from ..sizes import format_bytes

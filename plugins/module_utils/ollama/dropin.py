@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..failure import Failure
 from ..host.machine import Machine
-from .systemd import UnitState, parse_environment
+from ..host.systemd import UnitState, parse_environment
 
 _NAMED = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)
 

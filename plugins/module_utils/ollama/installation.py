@@ -13,6 +13,7 @@ from ..failure import Failure
 from ..fetch import download
 from ..fetch.staging import Staging
 from ..host.machine import Account, Machine, acting_as
+from ..host.systemd import Systemd, UnitState
 from ..jobs.progress import Position, Report
 from . import archive, unit_file, upgrade
 from .archive import SYSTEM_PREFIX, Desired, Result, check_place, foresee
@@ -29,7 +30,6 @@ from .client import (
 )
 from .daemon import is_older
 from .presence import UNIT
-from .systemd import Systemd, UnitState
 from .upgrade import copy_manifest, write_manifest
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.

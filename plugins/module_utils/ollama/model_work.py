@@ -16,8 +16,9 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Account, Machine, find_account
 from ..host.sockets import find_listeners
+from ..host.systemd import Systemd
 from ..jobs.progress import Position, Report, silent
-from ..preconditions.disk import Need, check_space
+from ..preconditions import Need, check_space
 from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import Size
@@ -25,7 +26,6 @@ from .daemon import Address, Answer, Daemon, ModelName, capabilities, find_loade
 from .model import Desired, Planned, find_listed, lacks_tools, note_loaded, plan_model, require_tools
 from .presence import UNIT
 from .pull import pull
-from .systemd import Systemd
 
 _VARIABLE = "OLLAMA_MODELS"
 _BELOW_HOME = ".ollama/models"

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from ..failure import Failure
 from ..host.machine import Machine, find_account
 from ..host.sockets import find_listeners
+from ..host.systemd import Systemd, UnitState
 from .daemon import Address, Daemon, identify
-from .systemd import Systemd, UnitState
 
 
 class Origin(NamedTuple):

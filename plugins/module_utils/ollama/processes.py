@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Account, Machine
+from ..host.systemd import Systemd, UnitState
 from .daemon import Address, Daemon, identify
 from .service_plan import Desired
-from .systemd import Systemd, UnitState
 
 _POLL_S = 0.1
 # Ollama ends within a second of SIGTERM, a little longer with a model in memory.

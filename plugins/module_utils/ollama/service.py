@@ -11,11 +11,11 @@ from pathlib import Path
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.replace import replace_file
+from ..host.systemd import Systemd, UnitState
 from . import dropin, presence, processes
 from .presence import UNIT, Found, exposed_to, look, named_holder, remedy_for
 from .processes import ProcessStart, UnitStart, wait_until_answering
 from .service_plan import Desired, ProcessPlan, Report, UnitPlan, begin, plan_process, plan_unit
-from .systemd import Systemd, UnitState
 
 _VERIFY_LIMIT_S = 30.0
 

@@ -22,13 +22,13 @@ from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine, acting_as, find_account
 from ..host.platform import read_platform
 from ..host.sockets import find_peers
+from ..host.systemd import Systemd, UnitState
 from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import STARTERS
 from .client import find_ollama_client
 from .daemon import Address, Daemon, identify, is_same, loaded_models, model_details
 from .presence import UNIT, Found, Holder, look, named_holder, refuse_what_is_not_ours
-from .systemd import Systemd, UnitState
 
 
 @dataclass(frozen=True)

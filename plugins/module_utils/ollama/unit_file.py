@@ -13,11 +13,11 @@ from pathlib import Path
 from ..failure import Failure
 from ..host.machine import READ_LIMIT, Account, Machine, acting_as
 from ..host.replace import replace_file
+from ..host.systemd import Systemd
 from . import presence
 from .archive import SYSTEM_PREFIX, Desired, Result
 from .client import MANIFEST_COPY, PARTIAL, PARTS, PREVIOUS_VERSION, PROGRAM, find_ollama_client
 from .presence import UNIT, program_of
-from .systemd import Systemd
 
 PATH = f"/etc/systemd/system/{UNIT}"
 USER = "ollama"

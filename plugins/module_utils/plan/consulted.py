@@ -16,7 +16,7 @@ from typing import Any
 from ..failure import Failure
 from ..host.docker_codes import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..nim import catalogue as nim_catalogue
-from ..preconditions.gpus import choose_gpus
+from ..preconditions import choose_gpus
 from ..profiles import BY_NAME
 from ..vllm import catalogue as vllm_catalogue
 from .choice import Choice, Host

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ..host.confinement import confine
 from ..host.machine import READ_LIMIT, Machine
+from ..host.systemd import confine
 from ..profiles import BRIDGE
 
 # The system account that nginx runs as, and its group.

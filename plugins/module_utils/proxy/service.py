@@ -16,7 +16,7 @@ from ..clock import Deadline
 from ..failure import Failure
 from ..host.machine import Machine
 from ..host.replace import replace_file
-from ..ollama.systemd import Systemd
+from ..host.systemd import Systemd
 from .configuration import ACCOUNT, CONFIG, RUN, STATE, TEMP, TOKENS, UNIT, UNIT_PATH, find_gate
 
 FILE_MODE = 0o644

@@ -23,8 +23,8 @@ from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..host.replace import replace_file
 from ..host.sockets import find_listeners, tell_openness
+from ..host.systemd import Systemd
 from ..host.tools import find_package_manager
-from ..ollama.systemd import Systemd
 from .configuration import (
     ACCOUNT,
     BEFORE,

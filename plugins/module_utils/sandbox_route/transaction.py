@@ -10,6 +10,7 @@ the record is written a note beside it has the previous route, so a run that is 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -23,9 +24,11 @@ from ..openshell.probe import Desired as DesiredProbe
 from ..openshell.route import DONE, NEEDED, Desired, Plan, Position
 from ..route import write
 from ..route.record import Note
+from ..route.route import build_route
 from ..route.write import Journal
 from ..transport.url import parse_base_url
 
+_NEEDED = ("provider", "base_url_host", "base_url_sandbox", "model", "api", "timeout")
 # Steps that change something, with what a progress line says of them.
 _STEPS = {
     "stage": "Staging the provider",
@@ -33,6 +36,49 @@ _STEPS = {
     "prove": "Validating the route from inside a sandbox",
     "adopt": "Adopting the route",
 }
+
+
+def check_route(route: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a route that was built before and went through a user's hands.
+
+    Raises:
+        Failure: C(route_incomplete), or one of build_route.
+
+    """
+    missing = [name for name in _NEEDED if not route.get(name)]
+    if missing:
+        raise Failure(
+            "route_incomplete",
+            f"The route for the sandboxes lacks {', '.join(missing)}. Run the role of a provider first, which gives its own, or give what "
+            "inference_route returns as route (sandbox_route).",
+        )
+    texts = [name for name in _NEEDED if name != "timeout" and not isinstance(route[name], str)]
+    if texts:
+        raise Failure(
+            "route_incomplete",
+            f"The route for the sandboxes has {', '.join(texts)} as something else than text: quote it.",
+        )
+    optional = {name: route[name] for name in ("container", "origin") if route.get(name)}
+    optional.update({name: _whole(name, route[name]) for name in ("context_window",) if route.get(name)})
+    return build_route(
+        provider=route["provider"],
+        base_url=route["base_url_host"],
+        base_url_sandbox=route["base_url_sandbox"],
+        model=route["model"],
+        api=route["api"],
+        timeout=_whole("timeout", route["timeout"]),
+        **optional,
+    )
+
+
+def _whole(name: str, value: Any) -> int:
+    """Return a number that templates and C(-e) may have made a text of."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise Failure(
+            "route_incomplete", f"The route for the sandboxes has {name} {value!r}, which is no whole number."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..containers.spec import NO_GPUS, Mount, Spec, web_proxies
 from ..containers.work import check_options
 from ..failure import Failure
 from ..host.machine import Account, Machine
-from ..preconditions.gpus import Gpus, bounded_share, choose_gpus
+from ..preconditions import Gpus, bounded_share, choose_gpus
 from ..profiles import BY_NAME, PAGE
 from ..registry.image import Access
 from ..registry.reference import parse_reference

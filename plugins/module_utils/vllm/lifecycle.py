@@ -18,8 +18,16 @@ from ..endpoint.models import choose, context_window
 from ..failure import Failure
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
-from ..preconditions.disk import Need, check_space, image_need
-from ..preconditions.gpus import check_capability, check_free, check_host_room, check_memory, find_holders
+from ..preconditions import (
+    Need,
+    check_capability,
+    check_free,
+    check_host_room,
+    check_memory,
+    check_space,
+    find_holders,
+    image_need,
+)
 from ..registry.image import check_architecture, check_local_architecture, download_bytes
 from ..registry.reference import parse_reference
 from ..sizes import format_bytes

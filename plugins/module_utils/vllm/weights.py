@@ -11,10 +11,7 @@ from pathlib import Path
 
 from ..containers.oneshot import Amount
 from ..failure import Failure
-from ..preconditions.disk import (
-    cache_not_writable,
-    why_closed,
-)
+from ..preconditions import cache_not_writable, why_closed
 from ..untrusted import object_of, parse_json
 
 DEFAULT_FOLDER = ".cache/huggingface"

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Machine, read_file
-from ..ollama.systemd import Systemd
+from ..host.systemd import Systemd
 from ..untrusted import object_of, parse_json
 from . import layout
 from .layout import WatchSettings, unit_path

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..host.confinement import confine
 from ..host.machine import Machine
+from ..host.systemd import confine
 from ..proxy.configuration import UNIT as PROXY_UNIT
 
 NAME = "nemoclaw-watch"

@@ -18,7 +18,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catal
     choose,
     find_model,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus, choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions import Gpus, choose_gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import parse_reference
 
 Named = Callable[[str], Machine]

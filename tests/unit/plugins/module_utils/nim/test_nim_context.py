@@ -38,7 +38,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.conte
     gpus_offered,
     image_of,
 )
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import Gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import Access
 
 Named = Callable[[str], Machine]

@@ -14,7 +14,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim import context as nim
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.catalogue import build_catalogue, choose
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import choose_gpus
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions import choose_gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import gpu_names
 
 PAGE = (Path(__file__).parents[5] / "docs" / "nim.md").read_text(encoding="utf-8")

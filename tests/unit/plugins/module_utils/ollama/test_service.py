@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import (
+    Systemd,
+    UnitState,
+    parse_environment,
+)
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin, presence
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.presence import Found, Holder
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.processes import reason_in
@@ -23,11 +28,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.se
     write_drop_in,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import (
-    Systemd,
-    UnitState,
-    parse_environment,
-)
 
 WANTED = {"OLLAMA_HOST": "127.0.0.1:11434"}
 FOLDER = "/etc/systemd/system/ollama.service.d"

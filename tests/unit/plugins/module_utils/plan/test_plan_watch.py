@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import UnitState
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan import watch
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.choice import Choice
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.plan.steps import Context

@@ -12,7 +12,6 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.openshell.route import Desired
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.given import check_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route import backends
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route.backends import (
@@ -20,6 +19,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_r
     summary,
     why_absent,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.sandbox_route.transaction import check_route
 
 LOCAL = "http://127.0.0.1:11434/v1"
 

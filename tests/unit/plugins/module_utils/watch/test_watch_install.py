@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.systemd import UnitState
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.systemd import UnitState
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch import compare, install, layout
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.layout import WatchSettings
 from ansible_collections.nemoclaw.local_inference.plugins.modules import inference_watch

@@ -13,23 +13,21 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.gpus import find_gpus, parse_meminfo
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.platform import read_platform
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.disk import (
-    Need,
-    Space,
-    check_space,
-    find_space,
-    image_need,
-)
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions.gpus import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions import (
     HOST_RESERVE_MIB,
     Gpus,
+    Need,
+    Space,
     bounded_share,
     check_capability,
     check_free,
     check_host_room,
     check_memory,
+    check_space,
     choose_gpus,
     find_holders,
+    find_space,
+    image_need,
     of_one_kind,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.catalogue import build_catalogue

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.vllm.attach import find_vllm
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.facts import find_vllm
 
 VLLM = {
     "object": "list",
