@@ -14,10 +14,9 @@ from typing import Any
 from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.failure import Failure
+from ..module_utils.failure import Failure, mask
 from ..module_utils.plan import sources
 from ..module_utils.plan.settings import SETTINGS
-from ..module_utils.transport.credentials import mask
 from ..modules.inference_outcome import ARGUMENT_SPEC, REQUIRED_IF
 from ..plugin_utils import outcome as made
 from ..plugin_utils.plan import KEYS_TO_ASK_WITH, explain_silence

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """See plugins/module_utils/options.py, ENDPOINT_OPTIONS, for the same as code."""
+    """See plugins/module_utils/base.py, ENDPOINT_OPTIONS, for the same as code."""
 
     DOCUMENTATION = r"""
 options:

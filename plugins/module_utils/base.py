@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What the modules share where they touch Ansible."""
+"""What the modules share where they touch Ansible: how one is made and fails, and the options that several have."""
 
 from __future__ import annotations
 
@@ -12,14 +12,51 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .failure import Ended, Failure
-from .transport.credentials import PLACEHOLDERS, mask
+from .failure import PLACEHOLDERS, Ended, Failure, mask
 
 # Where an archive is. The query may be the signature of a presigned URL, so Ansible may not write the
 # option to the host's log, which it does before the module can say anything; create_module() gives the rest of it free.
 LINK_OPTION: dict[str, Any] = {"type": "str", "no_log": True}
 # The same holds for the base URL of a server, of which people paste the query with the key in it.
 _LINKS = ("url", "jetpack_url", "base_url", "base_url_sandbox", "hf_endpoint")
+# The options of the doc fragment endpoint.
+ENDPOINT_OPTIONS: dict[str, dict[str, Any]] = {
+    "api_key": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "trusted_users": {"type": "list", "elements": "str", "default": []},
+}
+
+# The options of the doc fragment wait.
+WAIT_OPTIONS: dict[str, dict[str, Any]] = {
+    "wait": {"type": "int"},
+    "jobs_path": {"type": "path"},
+}
+
+# The options of the doc fragment openshell.
+OPENSHELL_OPTIONS: dict[str, dict[str, Any]] = {
+    "gateway": {"type": "str"},
+    "gateway_endpoint": {"type": "str"},
+    "executable": {"type": "path"},
+    "user": {"type": "str"},
+}
+
+# The options of the doc fragment managed_container.
+CONTAINER_OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "restored", "absent"], "default": "started"},
+    "image": {"type": "str"},
+    "port": {"type": "int", "default": 8000},
+    "publish": {"type": "list", "elements": "str", "default": []},
+    "gpus": {"type": "str", "default": "auto"},
+    "share_gpus": {"type": "bool", "default": False},
+    "instead_of": {"type": "str"},
+    "keep_previous": {"type": "bool", "default": False},
+    "environment": {"type": "dict", "default": {}},
+    "allow_download": {"type": "bool", "default": True},
+    "docker_host": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 900},
+    "stall_timeout": {"type": "int", "default": 300},
+}
 
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **kwargs: Any) -> AnsibleModule:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from .failure import Failure
+from .failure import Failure, format_bytes
 from .host.gpus import LIMIT_S, find_nvidia_smi, group_by_name, summarise
 from .host.machine import Machine
-from .sizes import format_bytes
 
 # What a host has to keep of memory that its GPU shares: a DGX Spark that a server takes more of does not answer any more, and has to be
 # switched off (NVIDIA's release notes of NemoClaw warn of it).

@@ -271,13 +271,12 @@ from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ..module_utils.base import LINK_OPTION, create_module, fail
+from ..module_utils.base import ENDPOINT_OPTIONS, LINK_OPTION, create_module, fail
 from ..module_utils.endpoint import expect
 from ..module_utils.endpoint.questions import AGENT_PROMPT_TOKENS
 from ..module_utils.endpoint.report import Report
 from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT, DIALECTS, Demands, Endpoint, validate
 from ..module_utils.failure import Failure
-from ..module_utils.options import ENDPOINT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "base_url": {**LINK_OPTION, "required": True},

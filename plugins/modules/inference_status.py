@@ -177,10 +177,9 @@ route:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import ENDPOINT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
-from ..module_utils.options import ENDPOINT_OPTIONS
 from ..module_utils.route.record import last_path, read_last, record_path
 from ..module_utils.status.check import Check, render
 from ..module_utils.status.document import EXIT_CODES, NOT_COMPARED, judge

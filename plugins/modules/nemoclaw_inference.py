@@ -165,13 +165,12 @@ failure:
 from typing import Any
 
 from ..module_utils.base import create_module, fail
-from ..module_utils.failure import Failure
+from ..module_utils.failure import Failure, clean_key
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX
 from ..module_utils.nemoclaw.inference import Desired, have
 from ..module_utils.nemoclaw.records import GATEWAY, find_nemoclaw
 from ..module_utils.openshell.cli import find_openshell
-from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "default": DEFAULT_SANDBOX},

@@ -231,15 +231,13 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
-from ..module_utils.failure import Failure
+from ..module_utils.base import WAIT_OPTIONS, create_module, fail
+from ..module_utils.failure import Failure, clean_key
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.nemoclaw.desired import DEFAULT_SANDBOX, Desired
 from ..module_utils.nemoclaw.onboard import Onboarding
 from ..module_utils.nemoclaw.records import GATEWAY, find_nemoclaw
-from ..module_utils.options import WAIT_OPTIONS
-from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **WAIT_OPTIONS,

@@ -271,7 +271,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import CONTAINER_OPTIONS, WAIT_OPTIONS, create_module, fail
 from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
@@ -279,7 +279,6 @@ from ..module_utils.jobs.progress import Report
 from ..module_utils.nim.catalogue import REGISTRY
 from ..module_utils.nim.context import DEFAULT_NAME, Desired
 from ..module_utils.nim.lifecycle import converge, secrets_of
-from ..module_utils.options import CONTAINER_OPTIONS, WAIT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **CONTAINER_OPTIONS,

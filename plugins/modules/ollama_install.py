@@ -355,7 +355,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils.base import LINK_OPTION, create_module, fail
+from ..module_utils.base import LINK_OPTION, WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.host.sockets import check_ports
@@ -365,7 +365,6 @@ from ..module_utils.ollama.archive import DEFAULT_VERSION, Desired, name_variabl
 from ..module_utils.ollama.installation import Installation
 from ..module_utils.ollama.unit_file import PATH as UNIT_PATH
 from ..module_utils.ollama.unit_file import remove_installation
-from ..module_utils.options import WAIT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent", "restored", "settled"], "default": "present"},

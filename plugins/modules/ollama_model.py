@@ -291,7 +291,7 @@ failure:
 from dataclasses import asdict
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.host.gpus import find_gpus, parse_meminfo
 from ..module_utils.host.machine import Machine, find_account
@@ -305,7 +305,6 @@ from ..module_utils.ollama.client import find_ollama_client
 from ..module_utils.ollama.daemon import Address, Daemon, ModelName
 from ..module_utils.ollama.info import parse_address
 from ..module_utils.ollama.model import Desired
-from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.profiles import BY_NAME, PAGE
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

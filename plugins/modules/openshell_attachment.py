@@ -161,14 +161,13 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import OPENSHELL_OPTIONS, create_module, fail
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.attaching import Attachment
 from ..module_utils.openshell.attachment import BINARIES, Desired
 from ..module_utils.openshell.cli import ATTACHMENT
 from ..module_utils.openshell.look import open_cli
-from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "sandbox": {"type": "str", "required": True},

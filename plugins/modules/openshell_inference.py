@@ -147,12 +147,11 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import OPENSHELL_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.changes import ensure_route, remove_route
 from ..module_utils.openshell.look import open_cli
 from ..module_utils.openshell.route import DesiredRoute, route_as_dict
-from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -176,12 +176,11 @@ failure:
 import re
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import OPENSHELL_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.changes import delete_provider, ensure_provider, provider_result
 from ..module_utils.openshell.look import open_cli
 from ..module_utils.openshell.provider import Desired
-from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},

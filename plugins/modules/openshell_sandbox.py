@@ -172,13 +172,12 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import OPENSHELL_OPTIONS, WAIT_OPTIONS, create_module, fail
 from ..module_utils.failure import Failure
 from ..module_utils.jobs.job import Job
 from ..module_utils.openshell.cli import ATTACHMENT, ROUTE, OpenShell
 from ..module_utils.openshell.lifecycle import Making, SandboxOutcome, remove_sandbox, restart_sandbox
 from ..module_utils.openshell.look import DesiredSandbox, open_cli
-from ..module_utils.options import OPENSHELL_OPTIONS, WAIT_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},

@@ -152,14 +152,13 @@ failure:
 
 from typing import Any
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import OPENSHELL_OPTIONS, create_module, fail
 from ..module_utils.endpoint.report import Report
 from ..module_utils.endpoint.validate import DIALECTS
 from ..module_utils.failure import Failure
 from ..module_utils.openshell.cli import ATTACHMENT, ROUTE
 from ..module_utils.openshell.look import open_cli
 from ..module_utils.openshell.proof import Desired, choose_sandbox, prove
-from ..module_utils.options import OPENSHELL_OPTIONS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},

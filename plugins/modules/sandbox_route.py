@@ -282,23 +282,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base import create_module, fail
+from ..module_utils.base import WAIT_OPTIONS, create_module, fail
 
 # The ladder imports it where it is needed. By then the worker may have outlived the archive from which Ansible runs a module.
 from ..module_utils.endpoint import leaks  # noqa: F401  # pylint: disable=unused-import
-from ..module_utils.failure import Failure
+from ..module_utils.failure import Failure, clean_key
 from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.jobs.job import Job
 from ..module_utils.jobs.progress import Report
 from ..module_utils.openshell.probe import DEFAULT_IMAGE
 from ..module_utils.openshell.route import Desired
-from ..module_utils.options import WAIT_OPTIONS
 from ..module_utils.proxy.token import PREVIOUS_SUFFIX, read_token, token_path
 from ..module_utils.route.record import read_record, record_path
 from ..module_utils.route.write import Journal
 from ..module_utils.sandbox_route import backends
 from ..module_utils.sandbox_route.transaction import PathProbe, Transaction, check_route
-from ..module_utils.transport.credentials import clean_key
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "rotated", "absent"], "default": "present"},

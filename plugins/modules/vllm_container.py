@@ -310,13 +310,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.base import LINK_OPTION, create_module, fail
+from ..module_utils.base import CONTAINER_OPTIONS, LINK_OPTION, WAIT_OPTIONS, create_module, fail
 from ..module_utils.containers.engine import connect
 from ..module_utils.containers.work import alone, desired_options, run
 from ..module_utils.failure import Failure
 from ..module_utils.host.machine import Machine, find_account
 from ..module_utils.jobs.progress import Report
-from ..module_utils.options import CONTAINER_OPTIONS, WAIT_OPTIONS
 from ..module_utils.profiles import BY_NAME, PAGE
 from ..module_utils.vllm import lifecycle
 from ..module_utils.vllm.context import DEFAULT_NAME, Desired, Vllm, check_desired

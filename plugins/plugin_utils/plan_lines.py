@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..module_utils.sizes import format_bytes
+from ..module_utils.failure import format_bytes
 from .rows import rows, shorten
 
 _HEAD = ("host", "provider", "plan", "download", "interrupts", "first")

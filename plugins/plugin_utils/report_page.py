@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from ..module_utils.sizes import format_bytes
+from ..module_utils.failure import format_bytes
 from ..module_utils.status.document import DEGRADED, DOWN, HEALTHY_HOST, UNREACHABLE
 from ..module_utils.status.states import HEALTHY, NOT_PROBED
 from .report import STATES, seconds_of

@@ -22,7 +22,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import e
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import managed_container as container_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import openshell as openshell_fragment
 from ansible_collections.nemoclaw.local_inference.plugins.doc_fragments import wait as wait_fragment
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.options import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.base import (
     CONTAINER_OPTIONS,
     ENDPOINT_OPTIONS,
     OPENSHELL_OPTIONS,

@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..host.docker_codes import FAILURE_CODES
 from ..host.docker_engine import find_engine
 from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture, read_platform, refine_by_gpu_names, vllm_profile
 from ..registry.reference import parse_reference
-from ..transport.credentials import quote
 from ..untrusted import list_of, object_of
 
 # Seconds for one call. Creating and stopping wait for disks; the SDK's own default is the same.

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, format_bytes, quote
 from ..jobs.progress import Position, Report, silent
 from ..registry.image import REMEDIES, meaning
-from ..sizes import format_bytes
-from ..transport.credentials import quote
 from ..untrusted import object_of, size_of
 from .engine import Engine
 

@@ -17,10 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ..failure import Failure
+from ..failure import MASK, Failure
 from ..jobs.progress import Position
 from ..transport.client import NotAnswering, get_json
-from ..transport.credentials import MASK
 from ..untrusted import list_of, object_of
 from .engine import Engine, parse_time
 

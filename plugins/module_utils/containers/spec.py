@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..transport.credentials import MASK
+from ..failure import MASK
 from ..untrusted import list_of, object_of, parse_json
 
 PREFIX = "nemoclaw.local_inference."

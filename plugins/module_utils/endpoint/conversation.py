@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any, Callable, Protocol
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, mask
 from ..transport import client, trouble
-from ..transport.credentials import mask
 from ..transport.trouble import SHARE_OF_A_TRY, with_retries
 from ..transport.url import BaseUrl
 from .dialect import MOST_FORMS, Answer, Dialect, Question, without_refused

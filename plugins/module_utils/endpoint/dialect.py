@@ -17,9 +17,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..transport.client import Event
-from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 
 # XML-like marks: DeepSeek-R1, Qwen, GLM and most others; Seed-OSS; EXAONE; models that were prompted into it.

@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ..failure import Failure
-from ..transport.credentials import quote
+from ..failure import Failure, quote
 from ..untrusted import list_of, object_of
 
 # Most names that an error message lists.

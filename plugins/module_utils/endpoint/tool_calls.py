@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..failure import Failure
-from ..transport.credentials import quote
+from ..failure import Failure, quote
 from ..untrusted import parse_json
 from . import questions
 from .conversation import Conversation

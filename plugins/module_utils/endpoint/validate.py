@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import PLACEHOLDERS, Failure, clean_key
 from ..host.machine import Machine, find_account
 from ..host.sockets import require_trusted_listener
 from ..transport.client import Client
-from ..transport.credentials import PLACEHOLDERS, clean_key
 from ..transport.trouble import FINAL_CODES
 from ..transport.url import parse_base_url
 from . import models, questions

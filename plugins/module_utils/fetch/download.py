@@ -20,9 +20,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..jobs.progress import Position, Report
-from ..sizes import format_bytes
 from ..transport.url import is_local
 
 _CHECKSUM = re.compile(r"sha256:([0-9a-fA-F]{64})")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""A systemd unit as systemd itself sees it, what we ask it to do, and how tightly our own are confined."""
+"""A systemd unit as systemd itself sees it, and what we ask it to do."""
 
 from __future__ import annotations
 
@@ -34,32 +34,6 @@ _PROPERTIES = (
     "UnsetEnvironment",
     "User",
 )
-_LINES = """NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome={home}
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-CapabilityBoundingSet={capabilities}
-AmbientCapabilities=
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies={families}
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
 
 
 class UnitState(NamedTuple):
@@ -197,8 +171,3 @@ def parse_environment(text: str) -> dict[str, str]:
     except ValueError:
         words = text.split()
     return dict(word.split("=", 1) for word in words if "=" in word)
-
-
-def confine(families: str, home: str = "yes", capabilities: str = "") -> str:
-    """Return the lines for a unit that uses these kinds of sockets, by default without the homes of users and without capabilities."""
-    return _LINES.format(families=families, home=home, capabilities=capabilities)

@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ..clock import Deadline
-from ..failure import Ended, Failure
+from ..failure import Ended, Failure, mask
 from ..host.machine import find_account, read_file
 from ..route.record import record_path
-from ..transport.credentials import mask
 from ..untrusted import object_of, parse_json
 from .progress import WINDOW_S, Meter, Position, Report, silent
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..openshell import changes
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
-from ..transport.credentials import quote
 from .desired import NO_KEY, keep_route
 from .records import ENDPOINTS, OLLAMA, VLLM, NemoClaw, Recorded, changes_api, checks_local_servers, find_recorded
 from .run import (

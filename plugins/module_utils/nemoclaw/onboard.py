@@ -9,13 +9,12 @@ import re
 import time
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..jobs.progress import Position, Report
 from ..openshell import changes, provider
 from ..openshell import route as openshell_route
 from ..openshell.cli import OpenShell
 from ..openshell.look import READY, find_sandbox
-from ..transport.credentials import quote
 from ..transport.url import parse_base_url, resolve
 from .desired import NO_KEY, ONBOARD, TRUSTED_HOSTS, Desired, check, environment, find_gateway, keep_route, trust
 from .records import ENDPOINTS, NemoClaw, Recorded, changes_api, find_recorded

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..route.record import STATE_DIRECTORY
-from ..transport.credentials import quote
 from .records import NemoClaw, Release, plain
 
 LINE_LIMIT = 4096  # bytes; Docker's progress has no line ends

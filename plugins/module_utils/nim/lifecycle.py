@@ -19,7 +19,7 @@ from ..containers.readiness import masked
 from ..containers.spec import NO_GPUS, Spec, as_diff, gpus_of, proxy_secrets, web_proxies
 from ..containers.work import check_options
 from ..endpoint.models import context_window
-from ..failure import Failure
+from ..failure import Failure, clean_key, format_bytes
 from ..host.machine import Account, Machine, acting_as
 from ..jobs.progress import Position, Report, silent
 from ..preconditions import (
@@ -34,8 +34,6 @@ from ..preconditions import (
 )
 from ..registry.image import Access, download_bytes
 from ..registry.reference import parse_reference
-from ..sizes import format_bytes
-from ..transport.credentials import clean_key
 from . import context as nim
 from .catalogue import Choice, NimModel
 from .context import Context, Desired, choose_model, gpus_offered, image_of, require_architecture

@@ -11,9 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..profiles import LATER, PAGE, Profile
-from ..sizes import format_bytes
 from ..transport.client import Client
 from ..transport.url import parse_base_url
 from ..untrusted import list_of, object_of, parse_json

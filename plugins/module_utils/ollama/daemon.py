@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..clock import Deadline
-from ..failure import Failure
-from ..transport.credentials import quote
+from ..failure import Failure, quote
 from ..untrusted import count_of, list_of, object_of, parse_json
 
 # Seconds to connect, and for a question that needs no model: upstream-facts N5 and N16.

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..profiles import BY_NAME, PAGE
-from ..sizes import format_bytes
 from .catalogue import Size, choose, find_size
 from .daemon import Daemon, ModelName, capabilities, find_loaded, identify, is_same, loaded_models, parse_name
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..host.machine import Account, Machine, find_account
 from ..host.sockets import find_listeners
 from ..host.systemd import Systemd
 from ..jobs.progress import Position, Report, silent
 from ..preconditions import Need, check_space
-from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import Size
 from .daemon import Address, Answer, Daemon, ModelName, capabilities, find_loaded, identify, is_same, loaded_models

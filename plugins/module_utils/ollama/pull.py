@@ -11,10 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
-from ..failure import Failure
+from ..failure import Failure, format_bytes, quote
 from ..jobs.progress import Position, Report, silent
-from ..sizes import format_bytes
-from ..transport.credentials import quote
 from ..untrusted import object_of, parse_json, size_of
 from .catalogue import Size, not_in_registry, unauthorized
 from .daemon import Daemon, ModelName

@@ -17,13 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..host.gpus import find_gpus, parse_meminfo
 from ..host.machine import Account, Machine, acting_as, find_account
 from ..host.platform import read_platform
 from ..host.sockets import find_peers
 from ..host.systemd import Systemd, UnitState
-from ..sizes import format_bytes
 from . import dropin, presence
 from .catalogue import STARTERS
 from .client import find_ollama_client

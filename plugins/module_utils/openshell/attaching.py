@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..failure import Failure
-from ..transport.credentials import quote
+from ..failure import Failure, quote
 from . import changes, lifecycle, look, text
 from .attachment import (
     OF_PROFILE,

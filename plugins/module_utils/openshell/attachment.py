@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..failure import Failure
-from ..transport.credentials import clean_key
+from ..failure import Failure, clean_key
 from ..transport.url import parse_base_url
 from . import look, provider, text
 from .cli import OpenShell, reading

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..host.machine import Account, CommandResult, Machine
 from ..route.record import ATTACHMENT, ROUTE
-from ..transport.credentials import quote
 from . import text
 
 # The wire format changed just before.

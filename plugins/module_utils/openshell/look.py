@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..host.machine import Machine, find_account
-from ..transport.credentials import quote
 from . import text
 from .cli import ATTACHMENT, ROUTE, OpenShell, check_name, find_openshell, reading
 from .text import RouteSeen

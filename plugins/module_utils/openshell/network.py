@@ -12,9 +12,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
+from ..failure import quote
 from ..host.machine import Account, CommandResult, Machine
 from ..host.sockets import is_of_this_host
-from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 
 CALL_LIMIT_S = 20.0

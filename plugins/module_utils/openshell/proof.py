@@ -26,9 +26,8 @@ from ..endpoint.conversation import Conversation
 from ..endpoint.dialect import Dialect
 from ..endpoint.report import Report
 from ..endpoint.validate import DIALECTS, Demands, Ladder
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..transport import trouble
-from ..transport.credentials import quote
 from ..transport.url import BaseUrl, parse_base_url
 from . import text
 from .cli import ROUTE, OpenShell

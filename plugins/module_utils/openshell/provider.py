@@ -20,10 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, clean_key
 from ..host.machine import acting_as, read_file
 from ..route.record import record_path
-from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
 from ..untrusted import object_of, parse_json
 from .cli import OpenShell, check_name

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..endpoint.models import CONTEXT_FLOOR
+from ..failure import format_bytes
 from ..ollama.daemon import is_older
 from ..route.route import build_route
-from ..sizes import format_bytes
 from .choice import BLIND_CODES, WINDOWS_PROVIDERS, Host, ollama_route
 from .ollama_decision import context_remedy, route_fields, short_context
 

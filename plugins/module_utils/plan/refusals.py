@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..failure import Failure
+from ..failure import Failure, clean_key
 from ..host.sockets import tell_openness
 from ..proxy.configuration import PROBE_PATH, Gate, ProxySettings, problems
-from ..transport.credentials import clean_key
 from ..transport.url import parse_base_url
 from .choice import MANAGED, WINDOWS_PROVIDERS, Choice, Host, is_gated, refuse_side
 from .settings import Settings

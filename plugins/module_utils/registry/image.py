@@ -17,11 +17,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..host.machine import Account, Machine
 from ..host.platform import normalise_architecture
 from ..transport.client import Client
-from ..transport.credentials import quote
 from ..transport.url import parse_base_url
 from ..untrusted import list_of, object_of, parse_json
 from .reference import DOCKER_HUB, NGC_USER, Credential, Login, Reference, find_login, ngc_login

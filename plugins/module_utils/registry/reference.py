@@ -15,9 +15,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..host.machine import Account, Machine
-from ..transport.credentials import quote
 from ..untrusted import object_of, parse_json
 
 DOCKER_HUB = "docker.io"

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..failure import MASK, PLACEHOLDERS
 from ..route.record import FIELDS
-from ..transport.credentials import MASK, PLACEHOLDERS
 from ..untrusted import list_of, object_of
 from .states import FINE
 

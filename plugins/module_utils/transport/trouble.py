@@ -18,14 +18,13 @@ from collections.abc import Collection
 from typing import Any, Callable, TypeVar
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..untrusted import (
     count_of,
     list_of,
     object_of,
     parse_json,
 )
-from .credentials import quote
 
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 

@@ -16,13 +16,12 @@ from ..containers import readiness
 from ..containers.engine import Engine, Host
 from ..containers.spec import NO_GPUS, Mount, Spec, web_proxies
 from ..containers.work import check_options
-from ..failure import Failure
+from ..failure import Failure, clean_key
 from ..host.machine import Account, Machine
 from ..preconditions import Gpus, bounded_share, choose_gpus
 from ..profiles import BY_NAME, PAGE
 from ..registry.image import Access
 from ..registry.reference import parse_reference
-from ..transport.credentials import clean_key
 from ..untrusted import list_of, object_of
 from .catalogue import (
     CONTAINER_PORT,

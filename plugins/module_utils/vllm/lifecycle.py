@@ -15,7 +15,7 @@ from ..containers.engine import Engine, Host
 from ..containers.readiness import masked
 from ..containers.spec import Spec, as_diff, proxy_secrets, web_proxies
 from ..endpoint.models import choose, context_window
-from ..failure import Failure
+from ..failure import Failure, format_bytes
 from ..host.machine import Account, Machine
 from ..jobs.progress import Report, silent
 from ..preconditions import (
@@ -30,7 +30,6 @@ from ..preconditions import (
 )
 from ..registry.image import check_architecture, check_local_architecture, download_bytes
 from ..registry.reference import parse_reference
-from ..sizes import format_bytes
 from . import context
 from .catalogue import build_catalogue, check_token, find_model, memory_share
 from .context import Desired

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..host.machine import Machine
-from ..host.systemd import confine
 from ..proxy.configuration import UNIT as PROXY_UNIT
+from ..proxy.configuration import confine
 
 NAME = "nemoclaw-watch"
 # Whoever repairs a host asks it: /usr/local/lib/nemoclaw-watch/watch.pyz status.

@@ -10,11 +10,10 @@ import errno
 import re
 from typing import Any, Callable
 
-from ..failure import Failure
+from ..failure import Failure, quote
 from ..fetch.download import Source
 from ..host.machine import CommandResult, Machine, run_command
 from ..host.platform import INTEROP_ENTRIES, read_platform
-from ..transport.credentials import quote
 from ..untrusted import list_of, object_of, parse_json
 from . import presence
 from .scripts import INSTALL, LOOK, MARK, SET_VARIABLE, START, STOP, encoded, with_parameters

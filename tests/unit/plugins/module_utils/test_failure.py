@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.credentials import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import (
     PLACEHOLDERS,
+    Failure,
     clean_key,
     mask,
     quote,
