@@ -357,8 +357,8 @@ from ..module_utils.host.machine import Account, Machine, find_account
 from ..module_utils.proxy import transaction
 from ..module_utils.proxy.configuration import ACCOUNT, PROBE_PATH, UNIT, Gate, ProxySettings, problems
 from ..module_utils.proxy.gate import at_bridge, compare_gates, prove_gates, upstream_ports
-from ..module_utils.proxy.ports import bring_to_loopback, free_ports
 from ..module_utils.proxy.probe import GATE_WORKS, SERVING
+from ..module_utils.proxy.service import bring_to_loopback, free_ports
 
 _NEED_GATES = ("present", "checked", "free", "loopback", "compared", "serving")
 

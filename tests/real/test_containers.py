@@ -17,13 +17,12 @@ from typing import Any
 import model_registry
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import (
-    images,
     managed,
     oneshot,
     readiness,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect, pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.spec import Spec
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
@@ -68,7 +67,7 @@ def pushed(engine: Engine, registry: model_registry.Registry) -> Iterator[str]:
 
 def test_pulled_with_progress(engine: Engine, pushed: str) -> None:
     reports: list[Any] = []
-    assert images.pull(engine, pushed, reports.append)["Id"].startswith("sha256:")
+    assert pull(engine, pushed, reports.append)["Id"].startswith("sha256:")
     assert reports[-1].phase == "pull"
     assert SIZE <= reports[-1].completed == reports[-1].total < SIZE * 1.1
     assert engine.image(pushed) is not None
@@ -77,7 +76,7 @@ def test_pulled_with_progress(engine: Engine, pushed: str) -> None:
 def test_a_pull_that_stops_half_way(engine: Engine, registry: model_registry.Registry, pushed: str) -> None:
     registry.content.silent_after = SIZE // 2
     with pytest.raises(Failure) as raised:
-        images.pull(engine, pushed, stall_s=3)
+        pull(engine, pushed, stall_s=3)
     assert raised.value.code == "pull_stalled"
     assert raised.value.details["progress"]["total"] >= SIZE
     assert engine.image(pushed) is None
@@ -86,7 +85,7 @@ def test_a_pull_that_stops_half_way(engine: Engine, registry: model_registry.Reg
 @pytest.mark.parametrize("name", ["not", "noise:2"])
 def test_what_is_not_there(engine: Engine, pushed: str, name: str) -> None:
     with pytest.raises(Failure) as raised:
-        images.pull(engine, f"{pushed.rpartition('/')[0]}/{name}")
+        pull(engine, f"{pushed.rpartition('/')[0]}/{name}")
     assert raised.value.code == "image_not_found"
 
 
@@ -104,7 +103,7 @@ def clean(engine: Engine) -> Iterator[None]:
 @pytest.mark.parametrize("gpus", ["all", "0,1", "GPU-8f3a1c2d"])
 def test_gpu_flags_are_taken_on_create_and_explained_on_start(engine: Engine, pushed: str, gpus: str) -> None:
     """This machine has no NVIDIA runtime: the engine takes the flags when it creates a container and needs it to start one."""
-    images.pull(engine, pushed)
+    pull(engine, pushed)
     wanted = spec(pushed, gpus=gpus)
     engine.create(wanted.name, wanted.body())
     assert plans.make_plan(engine, wanted).step == "start", "what was created is what was wanted"
@@ -117,7 +116,7 @@ def test_gpu_flags_are_taken_on_create_and_explained_on_start(engine: Engine, pu
 
 @pytest.mark.usefixtures("clean")
 def test_a_program_for_another_processor(engine: Engine, pushed: str) -> None:
-    images.pull(engine, pushed)
+    pull(engine, pushed)
     with pytest.raises(Failure) as raised:
         managed.apply(engine, plans.make_plan(engine, spec(pushed)))
     assert raised.value.code == "docker_refused"  # noise is no program at all, which the engine says before it tries
@@ -125,7 +124,7 @@ def test_a_program_for_another_processor(engine: Engine, pushed: str) -> None:
 
 
 def test_a_one_shot_that_cannot_start_leaves_nothing(engine: Engine, pushed: str) -> None:
-    images.pull(engine, pushed)
+    pull(engine, pushed)
     work = Spec(name=f"{PREFIX}-work", kind="vllm", image=pushed, command=("/noise",), restart=False)
     with pytest.raises(Failure):
         oneshot.run(engine, work, lambda: oneshot.Amount(0, None, 0), 5, "Working")

@@ -21,8 +21,7 @@ from typing import Any
 
 import model_registry
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import Engine, connect, pull
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry import image as access_module
@@ -147,7 +146,7 @@ def test_a_registry_that_has_had_enough(
     monkeypatch.setattr(gate, "body", body or gate.body)
     popular = parse_reference(f"127.0.0.1:{gate.server_port}/lab/popular:1")
     engine = connect(Machine(), find_account())
-    outcomes = [refusal(lambda: images.pull(engine, str(popular)))]
+    outcomes = [refusal(lambda: pull(engine, str(popular)))]
     if limited == "/manifests/":
         outcomes.append(refusal(lambda: inspect_image(api, popular, None)))
         assert download_bytes(popular, "amd64") is None

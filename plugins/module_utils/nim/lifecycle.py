@@ -13,8 +13,7 @@ from typing import Any
 
 from ..containers import managed, readiness
 from ..containers import plan as plans
-from ..containers.engine import Engine, Host, connect
-from ..containers.images import pull
+from ..containers.engine import Engine, Host, connect, pull
 from ..containers.readiness import masked
 from ..containers.spec import NO_GPUS, Spec, as_diff, gpus_of, proxy_secrets, web_proxies
 from ..containers.work import check_options

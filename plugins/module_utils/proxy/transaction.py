@@ -45,8 +45,18 @@ from .configuration import (
 )
 from .gate import compare_gates, find_own_proxies, prove_gates, upstream_ports
 from .kept import Kept, bring
-from .ports import bring_to_loopback, free_ports
-from .service import FILE_MODE, as_failure, make_account, make_folders, reload, remove_all, serve, test_config
+from .service import (
+    FILE_MODE,
+    as_failure,
+    bring_to_loopback,
+    free_ports,
+    make_account,
+    make_folders,
+    reload,
+    remove_all,
+    serve,
+    test_config,
+)
 from .token import NEXT_SUFFIX, token_path
 from .token_files import TokenFiles
 

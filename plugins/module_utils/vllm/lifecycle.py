@@ -9,9 +9,9 @@ import http.client
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from ..containers import images, managed, oneshot, readiness
+from ..containers import managed, oneshot, readiness
 from ..containers import plan as plans
-from ..containers.engine import Engine, Host
+from ..containers.engine import Engine, Host, pull
 from ..containers.readiness import masked
 from ..containers.spec import Spec, as_diff, proxy_secrets, web_proxies
 from ..endpoint.models import choose, context_window
@@ -308,7 +308,7 @@ def _pull(vllm: Vllm, report: Report) -> None:
     registry = parse_reference(vllm.image.reference).registry
     credential = vllm.access.credential(registry)
     auth = credential.as_auth_config(registry) if credential else None
-    images.pull(vllm.engine, vllm.image.reference, report, vllm.desired.stall_timeout, auth)
+    pull(vllm.engine, vllm.image.reference, report, vllm.desired.stall_timeout, auth)
 
 
 def _download(vllm: Vllm, report: Report) -> None:

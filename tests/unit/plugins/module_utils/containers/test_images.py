@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.images import (
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers.engine import (
     REMEDIES,
     PullProgress,
     meaning,

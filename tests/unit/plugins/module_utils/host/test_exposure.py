@@ -16,7 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.sock
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import dropin
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service import write_drop_in
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import kept_environment
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.service import kept_environment
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.watch.look import find_engines
 
 LOOPBACK, ANY, BRIDGE = ({"scope": scope} for scope in ("loopback", "any", "address"))

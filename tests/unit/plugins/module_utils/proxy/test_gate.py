@@ -22,10 +22,10 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure i
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.service_plan import Report
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import gate as proxy_gate
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import ports, probe
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy import probe, service
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.configuration import REALM, Gate, find_gate
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.gate import compare_gates, prove_gates
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.ports import free_ports
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.proxy.service import free_ports
 
 TOKEN = "0123456789abcdef" * 3
 TRUST = probe.trust_gate(pwd.getpwuid(os.geteuid()).pw_name)
@@ -323,10 +323,10 @@ def test_a_gate_is_compared_in_one_look(
 def test_whoever_closes_an_open_ollama_says_to_whom_it_was_open(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"port": 11434, "address": "0.0.0.0", "scope": "any", "process": "ollama", "pid": 7}
     report = Report(actions=["restart ollama.service"], warnings=["Ollama on port 11434 was found open."])
-    monkeypatch.setattr(ports, "find_open", lambda *_arguments: [row])
-    monkeypatch.setattr(ports, "converge", lambda *_arguments: (report, None))
+    monkeypatch.setattr(service, "find_open", lambda *_arguments: [row])
+    monkeypatch.setattr(service, "converge", lambda *_arguments: (report, None))
     warnings: list[str] = []
-    assert ports.bring_to_loopback(Machine(), find_account(), {11434}, True, warnings) == report.actions
+    assert service.bring_to_loopback(Machine(), find_account(), {11434}, True, warnings) == report.actions
     assert warnings == report.warnings
 
 
@@ -368,7 +368,7 @@ def listen(tmp_path: Path) -> Iterator[Listen]:
 
 @pytest.mark.parametrize("how", ["well", "stubborn"])
 def test_nemoclaws_proxy_makes_room(listen: Listen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(ports, "_TERM_S", 0.3)
+    monkeypatch.setattr(service, "_TERM_S", 0.3)
     process, port = listen(how=how)
     # Its parent, this test, has to take note of its end, as the init of a real host does.
     threading.Thread(target=process.wait, daemon=True).start()

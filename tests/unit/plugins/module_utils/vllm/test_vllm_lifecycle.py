@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images, readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import readiness
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.reference import Credential, Login
@@ -132,7 +132,7 @@ def test_the_users_login_is_in_no_failure(machine_named: Named, monkeypatch: pyt
     def pull(*arguments: Any) -> None:
         raise Failure("pull_failed", "It said secret-of-alice.", last_logs=["secret-of-alice, secret-of-proxy"])
 
-    monkeypatch.setattr(images, "pull", pull)
+    monkeypatch.setattr(lifecycle, "pull", pull)
     with pytest.raises(Failure) as raised:
         lifecycle.start(vllm)
     assert "secret-of" not in str(raised.value.as_result())

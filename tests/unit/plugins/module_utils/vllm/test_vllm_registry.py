@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import images
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.containers import plan as plans
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
@@ -94,7 +93,7 @@ def test_the_pull_shows_it_too(machine_named: Named, monkeypatch: pytest.MonkeyP
         pulled.append(arguments[-1])
         raise Failure("pull_failed", f"The registry said {KEY}.")
 
-    monkeypatch.setattr(images, "pull", pull)
+    monkeypatch.setattr(lifecycle, "pull", pull)
     vllm = wanted(machine_named("dgx-spark"), Registry(), ngc_api_key=KEY)
     with pytest.raises(Failure) as failed:
         lifecycle.start(vllm)
