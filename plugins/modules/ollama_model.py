@@ -302,9 +302,10 @@ from ..module_utils.jobs.progress import Report, silent
 from ..module_utils.ollama import model_work
 from ..module_utils.ollama.catalogue import Size
 from ..module_utils.ollama.client import find_ollama_client
-from ..module_utils.ollama.daemon import Address, Daemon, ModelName
+from ..module_utils.ollama.daemon import Address, Daemon
 from ..module_utils.ollama.info import parse_address
 from ..module_utils.ollama.model import Desired
+from ..module_utils.ollama.names import ModelName
 from ..module_utils.profiles import BY_NAME, PAGE
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

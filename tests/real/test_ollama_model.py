@@ -21,12 +21,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import Size
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import (
-    Daemon,
-    ModelName,
-    identify,
-    weights_of,
-)
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Daemon, identify, weights_of
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.info import parse_address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model import Desired
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import (
@@ -34,6 +29,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.mo
     converge,
     find_store,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import ModelName
 
 MEGABYTES = 1_000_000
 

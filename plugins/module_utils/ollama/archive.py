@@ -26,7 +26,7 @@ from ..host.packages import install
 from ..host.platform import normalise_architecture
 from ..host.tools import find_package_manager
 from .client import LIBRARY, NO_DAEMON, PROGRAM, parse_ollama_client_version
-from .daemon import version_key
+from .names import version_key
 
 # Older daemons return tool calls as text (upstream-facts N6, NemoClaw's own minimum of August 2026).
 DEFAULT_VERSION = "0.32.9"

@@ -16,7 +16,7 @@ from ..profiles import LATER, PAGE, Profile
 from ..transport.client import Client
 from ..transport.url import parse_base_url
 from ..untrusted import list_of, object_of, parse_json
-from .daemon import DEFAULT_REGISTRY, ModelName
+from .names import DEFAULT_REGISTRY, ModelName
 
 MIB = 1024 * 1024
 

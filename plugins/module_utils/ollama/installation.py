@@ -28,7 +28,7 @@ from .client import (
     find_previous,
     read_manifest,
 )
-from .daemon import is_older
+from .names import is_older
 from .presence import UNIT
 from .upgrade import copy_manifest, write_manifest
 

@@ -12,7 +12,8 @@ from typing import Any
 from ..failure import Failure, format_bytes
 from ..profiles import BY_NAME, PAGE
 from .catalogue import Size, choose, find_size
-from .daemon import Daemon, ModelName, capabilities, find_loaded, identify, is_same, loaded_models, parse_name
+from .daemon import Daemon, capabilities, find_loaded, identify, loaded_models
+from .names import ModelName, is_same, parse_name
 
 AUTO = "auto"
 ALL = "all"

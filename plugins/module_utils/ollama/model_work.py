@@ -21,8 +21,9 @@ from ..jobs.progress import Position, Report, silent
 from ..preconditions import Need, check_space
 from . import dropin, presence
 from .catalogue import Size
-from .daemon import Address, Answer, Daemon, ModelName, capabilities, find_loaded, identify, is_same, loaded_models
+from .daemon import Address, Answer, Daemon, capabilities, find_loaded, identify, loaded_models
 from .model import Desired, Planned, find_listed, lacks_tools, note_loaded, plan_model, require_tools
+from .names import ModelName, is_same
 from .presence import UNIT
 from .pull import pull
 

@@ -15,7 +15,8 @@ from ..failure import Failure, format_bytes, quote
 from ..jobs.progress import Position, Report, silent
 from ..untrusted import object_of, parse_json, size_of
 from .catalogue import Size, not_in_registry, unauthorized
-from .daemon import Daemon, ModelName
+from .daemon import Daemon
+from .names import ModelName
 
 _LINE_LIMIT = 65_536
 # While the daemon checks the digest it says nothing. A slow disk reads this many bytes a second.

@@ -26,7 +26,8 @@ from ..host.systemd import Systemd, UnitState
 from . import dropin, presence
 from .catalogue import STARTERS
 from .client import find_ollama_client
-from .daemon import Address, Daemon, identify, is_same, loaded_models, model_details
+from .daemon import Address, Daemon, identify, loaded_models, model_details
+from .names import is_same
 from .presence import UNIT, Found, Holder, look, named_holder, refuse_what_is_not_ours
 
 

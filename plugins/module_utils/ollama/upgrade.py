@@ -29,7 +29,7 @@ from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
 from ..host.systemd import Systemd
 from . import presence, processes
 from .client import LIBRARY, MANIFEST, MANIFEST_COPY, PARTS, PREVIOUS_VERSION, PROGRAM, ask_ollama_daemon
-from .daemon import is_older
+from .names import is_older
 from .presence import UNIT, Found, look, named_holder
 from .processes import UnitStart, reason_in
 

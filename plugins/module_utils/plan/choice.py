@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..failure import Failure
 from ..host.docker_codes import FAILURE_CODES as DOCKER_FAILURE_CODES
-from ..ollama.daemon import is_older, is_same
+from ..ollama.names import is_older, is_same
 from .settings import AUTO, Settings
 
 WINDOWS_PROVIDERS = ("start-windows-ollama", "install-windows-ollama")

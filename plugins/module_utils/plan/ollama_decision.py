@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..endpoint.models import CONTEXT_FLOOR
-from ..ollama.daemon import is_older
+from ..ollama.names import is_older
 from ..route.route import SANDBOX_HOST
 from .choice import (
     Choice,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..endpoint.models import CONTEXT_FLOOR
 from ..failure import format_bytes
-from ..ollama.daemon import is_older
+from ..ollama.names import is_older
 from ..route.route import build_route
 from .choice import BLIND_CODES, WINDOWS_PROVIDERS, Host, ollama_route
 from .ollama_decision import context_remedy, route_fields, short_context

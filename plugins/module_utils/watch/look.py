@@ -19,7 +19,8 @@ from ..endpoint.validate import Demands, Endpoint, Ladder, open_conversation, st
 from ..failure import Failure
 from ..host.machine import Account, Machine, user_name
 from ..host.sockets import exposed, find_listeners, open_listeners, plain, system_limit
-from ..ollama.daemon import Address, Daemon, is_same
+from ..ollama.daemon import Address, Daemon
+from ..ollama.names import is_same
 from ..proxy.configuration import ACCOUNT
 from ..route.record import read_record
 from ..status.check import (

@@ -12,8 +12,9 @@ from ..failure import Failure
 from ..fetch.download import Source, parse_source
 from ..host.sockets import check_ports
 from ..ollama.archive import check_version
-from ..ollama.daemon import Address, is_older
+from ..ollama.daemon import Address
 from ..ollama.info import parse_address
+from ..ollama.names import is_older
 from . import presence
 from .presence import Found
 

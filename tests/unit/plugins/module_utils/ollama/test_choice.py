@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import catalogue
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import choose, starters
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import is_same, parse_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_same, parse_name
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.profiles import PAGE
 
 TOOLS = ["completion", "tools"]

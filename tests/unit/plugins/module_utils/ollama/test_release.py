@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama import archive
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import is_older
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import is_older
 
 SUM = f"sha256:{'A1' * 32}"
 NONE = (None, None)

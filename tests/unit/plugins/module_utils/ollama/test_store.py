@@ -12,8 +12,9 @@ import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import Machine, find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.catalogue import Size
-from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address, parse_name
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.daemon import Address
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.model_work import check_room, find_store
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.ollama.names import parse_name
 
 LOCAL = Address("127.0.0.1", 11434)
 HOME = find_account().home
