@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import secrets as random_source
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -316,13 +315,3 @@ def web_proxies(environ: Mapping[str, str]) -> dict[str, str]:
         hosts = [host.strip() for host in environ.get(variable, "").split(",") if host.strip()]
         found[variable] = ",".join([*hosts, *(host for host in _ITSELF if host not in hosts)])
     return found
-
-
-def proxy_secrets(proxies: Mapping[str, str]) -> list[str]:
-    """Return what must be shown of no proxy: the passwords, and the addresses that have one in them."""
-    found = []
-    for value in proxies.values():
-        if "@" in value:
-            password = value.rpartition("@")[0].rpartition(":")[2]
-            found += [value, password, urllib.parse.unquote(password)]
-    return list(dict.fromkeys(one for one in found if one))

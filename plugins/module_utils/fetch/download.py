@@ -98,6 +98,8 @@ _UNTOUCHED = "What was there before is untouched."
 def status_failure(source: Source, error: urllib.error.HTTPError) -> Failure:
     """Return what an HTTP status other than 2xx means."""
     asked = f"Asked for {source}: HTTP {error.code} {error.reason}. {_UNTOUCHED}"
+    if error.code == http.client.PROXY_AUTHENTICATION_REQUIRED:
+        return Failure("download_refused", f"{asked} {_credentials_remedy(source)}, {_OTHER_WAY}.", status=error.code)
     if error.code in (404, 410):
         return Failure(
             "archive_not_found",
@@ -136,12 +138,9 @@ def transfer_failure(source: Source, error: Exception, stall: float, done: int, 
             f"Asked for {source}: its certificate or its TLS is not accepted ({reason}). Have the host trust the CA, also where a "
             f"network inspects TLS, and have the right time, {_OTHER_WAY}.",
         )
-    if isinstance(error, urllib.error.URLError):
-        why = f"no connection within {stall:g} s" if isinstance(reason, socket.timeout) else str(reason)
+    if isinstance(error, (urllib.error.URLError, http.client.InvalidURL)):
         return Failure(
-            "download_unreachable",
-            f"Asked for {source}: {why}. {_UNTOUCHED} Check the address, the host's network and DNS, and HTTPS_PROXY where it needs a "
-            f"web proxy, {_OTHER_WAY}.",
+            "download_unreachable", f"Asked for {source}{_why_unreachable(source, reason, stall)}, {_OTHER_WAY}."
         )
     if isinstance(error, socket.timeout):
         return Failure(
@@ -158,6 +157,43 @@ def transfer_failure(source: Source, error: Exception, stall: float, done: int, 
             **state,
         )
     return Failure("download_interrupted", f"Fetched {source}: {error} {so_far}. {_UNTOUCHED} Run it again.", **state)
+
+
+def _why_unreachable(source: Source, reason: Any, stall: float) -> str:
+    """Return what came back and what to look at; where there is a web proxy, nobody but the proxy was asked."""
+    proxy = _web_proxy(source)
+    via = f" by the web proxy {proxy}" if proxy else ""
+    if isinstance(reason, http.client.InvalidURL):  # its text may be a part of a password
+        return f"{via}: that is no address. {_UNTOUCHED} Correct {_proxy_variable(source)} (http://HOST:PORT)"
+    why = f"no connection within {stall:g} s" if isinstance(reason, socket.timeout) else str(reason)
+    if proxy and re.search(rf"\b{int(http.client.PROXY_AUTHENTICATION_REQUIRED)}\b", why):
+        return f"{via}: {why}. {_UNTOUCHED} {_credentials_remedy(source)}"
+    if proxy:
+        return (
+            f"{via}: {why}. {_UNTOUCHED} Check {_proxy_variable(source)} and the proxy, or add the server to NO_PROXY"
+        )
+    return f": {why}. {_UNTOUCHED} Check the address, the host's network and DNS, and HTTPS_PROXY where it needs a web proxy"
+
+
+def _credentials_remedy(source: Source) -> str:
+    return (
+        f"The web proxy {_web_proxy(source)} wants another user or password: correct them in {_proxy_variable(source)} "
+        "(http://USER:PASSWORD@HOST:PORT)"
+    )
+
+
+def _proxy_variable(source: Source) -> str:
+    return f"{source.url.partition(':')[0].upper()}_PROXY"
+
+
+def _web_proxy(source: Source) -> str:
+    """Return the web proxy by which the source is asked for, without its user and password; empty where there is none."""
+    parts = urllib.parse.urlsplit(source.url)
+    host = parts.netloc.rpartition("@")[2]
+    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    if not proxy or _is_near(host) or urllib.request.proxy_bypass(host):
+        return ""
+    return proxy.rpartition("@")[2].rpartition("//")[2].strip("/")
 
 
 _CHUNK = 1024 * 1024

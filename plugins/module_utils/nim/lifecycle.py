@@ -15,7 +15,7 @@ from ..containers import managed, readiness
 from ..containers import plan as plans
 from ..containers.engine import Engine, Host, connect, pull
 from ..containers.readiness import masked
-from ..containers.spec import NO_GPUS, Spec, as_diff, gpus_of, proxy_secrets, web_proxies
+from ..containers.spec import NO_GPUS, Spec, as_diff, gpus_of, web_proxies
 from ..containers.work import check_options
 from ..endpoint.models import context_window
 from ..failure import Failure, clean_key, format_bytes
@@ -33,6 +33,7 @@ from ..preconditions import (
 )
 from ..registry.image import Access, download_bytes
 from ..registry.reference import parse_reference
+from ..transport.url import proxy_secrets
 from . import context as nim
 from .catalogue import Choice, NimModel
 from .context import Context, Desired, choose_model, gpus_offered, image_of, require_architecture
@@ -172,7 +173,7 @@ def converge(
 
 def secrets_of(machine: Machine, desired: Desired) -> tuple[str, ...]:
     """Return what the container is given and must be shown nowhere: the key, and the passwords of web proxies."""
-    return (desired.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
+    return (desired.ngc_api_key.strip(), *proxy_secrets(machine.environ))
 
 
 def _masked(failure: Failure, secrets: list[str]) -> Failure:

@@ -13,20 +13,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..clock import Deadline
-from ..failure import Failure
+from ..failure import Failure, mask
 from ..fetch.download import Source
 from ..host.machine import SYSTEM_DIRECTORIES, Account, Machine, find_account
 from ..host.systemd import Systemd
+from ..transport.url import proxy_secrets
 from . import presence, processes
 from .client import LIBRARY, MANIFEST, MANIFEST_COPY, PARTS, PREVIOUS_VERSION, PROGRAM, ask_ollama_daemon
 from .names import is_older
@@ -308,11 +311,11 @@ def run(machine: Machine, script: IO[bytes], source: Source, version: str, silen
             raise
         if code != 0:
             how = f"was silent for {silence:g} s and was stopped" if code is None else f"ended with exit code {code}"
-            said = _tail(log)
+            said = _tail(log, proxy_secrets(environ))
             raise Failure(
                 "script_failed",
-                f"Ran the script {source} with OLLAMA_VERSION={version}: it {how}. Its last words: {' '.join(said[-3:])[:400] or 'none'}. "
-                "What was there before is back in its place.",
+                f"Ran the script {source} with OLLAMA_VERSION={version}: it {how}. Its last words: {last_words(said) or 'none'}. What was "
+                "there before is back in its place. Set right what it says, or use method: archive, which needs no script and no curl.",
                 last_logs=said,
             )
     return f"OLLAMA_VERSION={version} sh install.sh"
@@ -340,10 +343,28 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _tail(log: IO[bytes]) -> list[str]:
+# curl's bar, which moves in one line with its error, and the arrows before the script's own words.
+_BAR = re.compile(r"#*=*[#=O ]*\d{1,3}\.\d%|^>>> |#{4,}")
+_TROUBLE = re.compile(
+    r"error|not found|missing|requires?\b|curl: \(|cannot|can't|unable|denied|fail|refused|unsupported|no such|no space",
+    re.IGNORECASE,
+)
+
+
+def _tail(log: IO[bytes], secrets: Sequence[str]) -> list[str]:
+    """Return the end of what the script said, without what its environment has of secrets: it may print that."""
     log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
-    lines = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    return [line.strip()[:300] for line in lines if line.strip()][-20:]
+    text = log.read().decode("utf-8", "replace").replace("\r", "\n")
+    for secret in secrets:
+        text = mask(text, secret)
+    return [line.strip()[:300] for line in text.splitlines() if line.strip()][-20:]
+
+
+def last_words(said: Sequence[str], limit: int = 400) -> str:
+    """Return what the script ended with: from the first line of its end that speaks of trouble, else the last three lines."""
+    lines = [line for line in (_BAR.sub("", line).strip() for line in said) if line]
+    first = next((number for number, line in enumerate(lines) if _TROUBLE.search(line)), len(lines) - 3)
+    return " ".join(lines[max(0, first) :])[:limit].rstrip(" .")
 
 
 class Kept:

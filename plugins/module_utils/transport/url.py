@@ -13,9 +13,10 @@ import queue
 import re
 import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Union
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..failure import Failure
 
@@ -262,3 +263,13 @@ def _unresolved(url: BaseUrl, why: str) -> str:
         f"The host name {url.host} cannot be resolved on the target ({why}). Check the spelling in {url}, "
         "the target's DNS, or use the server's IP address."
     )
+
+
+def proxy_secrets(environ: Mapping[str, str]) -> list[str]:
+    """Return what must be shown of no web proxy of an environment: the passwords, and the addresses that have one in them."""
+    found = []
+    for variable, value in environ.items():
+        if variable.lower().endswith("_proxy") and "@" in value:
+            password = value.rpartition("@")[0].rpartition(":")[2]
+            found += [value, password, unquote(password)]
+    return list(dict.fromkeys(one for one in found if one))

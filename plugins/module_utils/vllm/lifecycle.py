@@ -13,7 +13,7 @@ from ..containers import managed, oneshot, readiness
 from ..containers import plan as plans
 from ..containers.engine import Engine, Host, pull
 from ..containers.readiness import masked
-from ..containers.spec import Spec, as_diff, proxy_secrets, web_proxies
+from ..containers.spec import Spec, as_diff
 from ..endpoint.models import choose, context_window
 from ..failure import Failure, format_bytes
 from ..host.machine import Account, Machine
@@ -30,6 +30,7 @@ from ..preconditions import (
 )
 from ..registry.image import check_architecture, check_local_architecture, download_bytes
 from ..registry.reference import parse_reference
+from ..transport.url import proxy_secrets
 from . import context
 from .catalogue import build_catalogue, check_token, find_model, memory_share
 from .context import Desired
@@ -394,7 +395,7 @@ def _ended(desired: Desired, before: str, after: str, actions: list[str]) -> dic
 
 def secrets_of(machine: Machine, desired: Desired) -> tuple[str, ...]:
     """Return what a container is given and must be shown nowhere: token, key, and the passwords of web proxies."""
-    return (desired.hf_token.strip(), desired.ngc_api_key.strip(), *proxy_secrets(web_proxies(machine.environ)))
+    return (desired.hf_token.strip(), desired.ngc_api_key.strip(), *proxy_secrets(machine.environ))
 
 
 def _masked(failure: Failure, vllm: Vllm) -> Failure:

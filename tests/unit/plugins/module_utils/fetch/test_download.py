@@ -58,6 +58,37 @@ def test_errors(error: Exception, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("proxy", "error", "said"),
+    [
+        (
+            "http://svc:canary@proxy.example:3128",
+            urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
+            "by the web proxy proxy.example:3128: [Errno -2] Name or service not known. What was there before is untouched. "
+            "Check HTTPS_PROXY and the proxy, or add the server to NO_PROXY, or ",
+        ),
+        (
+            "http://svc:canary@proxy.example:3128",
+            urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required")),
+            "The web proxy proxy.example:3128 wants another user or password: correct them in HTTPS_PROXY ",
+        ),
+        ("svc:canary@proxy.example:x", http.client.InvalidURL("nonnumeric port: 'canary'"), "that is no address. "),
+    ],
+)
+def test_a_web_proxy_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, error: Exception, said: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setattr(download, "_is_near", lambda host: False)
+    failure = transfer_failure(SOURCE, error, 60, 0, None)
+    assert (failure.code, said in failure.message) == ("download_unreachable", True), failure.message
+    assert "canary" not in failure.message
+    assert "svc" not in failure.message
+    refused = status_failure(SOURCE, urllib.error.HTTPError(SOURCE.url, 407, "no", Message(), io.BytesIO()))
+    assert (refused.code, "correct them in HTTPS_PROXY" in refused.message) == ("download_refused", True)
+    assert "canary" not in refused.message
+
+
+@pytest.mark.parametrize(
     ("status", "code"), [(404, "archive_not_found"), (410, "archive_not_found"), (503, "download_refused")]
 )
 def test_statuses(status: int, code: str) -> None:

@@ -20,7 +20,6 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.container
     MODEL,
     Difference,
     Spec,
-    proxy_secrets,
     web_proxies,
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
@@ -40,6 +39,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.nim.conte
 )
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.preconditions import Gpus
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.registry.image import Access
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.transport.url import proxy_secrets
 
 Named = Callable[[str], Machine]
 SUPER = "nvidia/nemotron-3-super-120b-a12b"
@@ -442,8 +442,8 @@ def test_web_proxies_are_given_and_kept_secret() -> None:
         "no_proxy": "lab,localhost,127.0.0.1",
     }
     assert web_proxies({"NO_PROXY": "lab"}) == {}
-    assert proxy_secrets(proxies) == [environ["HTTPS_PROXY"], "c%40nary", "c@nary"]
-    assert proxy_secrets(web_proxies({"http_proxy": "http://proxy:3128"})) == []
+    assert proxy_secrets(environ) == [environ["HTTPS_PROXY"], "c%40nary", "c@nary"]
+    assert proxy_secrets({"http_proxy": "http://proxy:3128"}) == []
     made = make(key="key", proxies=proxies, environment={"no_proxy": "mine"})
     assert "no_proxy=mine" in made.body()["Env"]
     assert f"HTTPS_PROXY={environ['HTTPS_PROXY']}" in made.body()["Env"]

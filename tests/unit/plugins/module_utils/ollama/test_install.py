@@ -226,6 +226,66 @@ def test_a_script_that_fails_has_its_last_words() -> None:
     assert failed.value.code == "script_failed"
     assert "exit code 7" in failed.value.message
     assert failed.value.details["last_logs"] == ["first", "10 %", "20 %", "ERROR: no curl"]
+    assert "Its last words: ERROR: no curl. " in failed.value.message
+    assert "use method: archive" in failed.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        # As Ollama's own script of August 2026 and its programs said it on a Debian 12 that lacks one thing.
+        (
+            [">>> ERROR: The following tools are required but missing:", "- curl"],
+            "ERROR: The following tools are required but missing: - curl",
+        ),
+        (
+            [
+                ">>> Installing ollama to /usr/local",
+                "ERROR: This version requires zstd for extraction. Please install zstd and try again:",
+                "- Debian/Ubuntu: sudo apt-get install zstd",
+                "- RHEL/CentOS/Fedora: sudo dnf install zstd",
+                "- Arch: sudo pacman -S zstd",
+            ],
+            "ERROR: This version requires zstd for extraction. Please install zstd and try again: - Debian/Ubuntu: sudo apt-get install "
+            "zstd - RHEL/CentOS/Fedora: sudo dnf install zstd - Arch: sudo pacman -S zstd",
+        ),
+        (
+            [
+                ">>> Downloading ollama-linux-amd64.tgz",
+                "/tmp/a/install.sh: 156: tar: not found",
+                "######################################################################## 100.0%curl: (23) Failed writing body",
+            ],
+            "/tmp/a/install.sh: 156: tar: not found curl: (23) Failed writing body",
+        ),
+        (
+            [
+                ">>> Downloading ollama-linux-amd64.tgz",
+                "curl: (22) The requested URL returned error: 404",
+                "gzip: stdin: unexpected end of file",
+                "tar: Child returned status 1",
+                "tar: Error is not recoverable: exiting now",
+            ],
+            "curl: (22) The requested URL returned error: 404 gzip: stdin: unexpected end of file tar: Child returned status 1 tar: Error "
+            "is not recoverable: exiting now",
+        ),
+        (["a", "b", "##O=#  #  12.4%", "c", "d."], "b c d"),
+        ([], ""),
+    ],
+)
+def test_the_cause_is_among_the_last_words(said: list[str], words: str) -> None:
+    assert upgrade.last_words(said) == words
+
+
+def test_a_script_may_print_its_environment() -> None:
+    proxy = "http://svc:can%40ary@proxy.example:3128"
+    with pytest.raises(Failure) as failed:
+        run(
+            "env; echo asked can@ary; exit 4",
+            machine=Machine(environ={"https_proxy": proxy, "ALL_PROXY": proxy, "HOME": "/"}),
+        )
+    said = " ".join([failed.value.message, *failed.value.details["last_logs"]])
+    assert "HOME=/" in said
+    assert not any(secret in said for secret in (proxy, "can%40ary", "can@ary"))
 
 
 def test_a_script_that_is_silent_is_stopped_with_what_it_started(tmp_path: Path) -> None:
