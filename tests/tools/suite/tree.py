@@ -60,6 +60,7 @@ def _copy_changed(source: Path, target: Path) -> None:
 
 
 def _remove_empty_folders(folder: Path, stop: Path) -> None:
-    while folder != stop and not any(folder.iterdir()):
-        folder.rmdir()
+    # With its bytecode alone, Ansible takes it for the package of that name, and not the file that has its place now.
+    while folder != stop and not [one for one in folder.iterdir() if one.name != "__pycache__"]:
+        shutil.rmtree(folder)
         folder = folder.parent
