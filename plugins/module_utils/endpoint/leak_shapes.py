@@ -207,7 +207,7 @@ _STEP = re.compile(
     # "id": "call_1" and index="1", but no schema's "type": "object" and no description
     r"|(?P<pair>[\"'](?!description|title)\w{1,24}[\"']\s?:\s?(?:[\"'](?!object)[\w.:-]{0,64}[\"']|\d+|null|true|false)"
     r"|(?!description|title)\w{1,24}\s?=\s?[\"'](?!object)[\w.:-]{0,40}[\"'])"
-    rf"|(?P<arguments>(?:with )?(?:{ARGUMENT_KEYS})\b)|(?P<word>(?:json|yaml|xml|python|code)\b)|(?P<number>:\d+)"
+    rf"|(?P<arguments>(?:with )?(?:{ARGUMENT_KEYS})\b)|(?P<word>(?:json|yaml|xml|python|code|tool_call)\b)|(?P<number>:\d+)"
     r"|(?P<id>\[CALL_ID\]\w{1,24})"
     r"|(?P<comma>,)|(?P<bullet>(?<=\n)[-*\u2022+]\s)|(?P<sign>->|[\"'`{}()\[\]:=|*_#>\u2192])",
     re.IGNORECASE,
@@ -231,6 +231,10 @@ _LINE_START = re.compile(
 _POSITIONAL = re.compile(r"\(\s*(?:\"[^\"\n]{0,500}\"|'[^'\n]{0,500}')\s*\)[\s`;\])]{0,4}(?:\n|$|</?\w|<\|)")
 # A text that is nothing but a name and something in parentheses or quotes.
 _WHOLE = re.compile(r"(\([^()\n]{1,400}\)|[ \t]+(?:\"[^\"\n]{1,400}\"|'[^'\n]{1,400}'))[\s`;\])]*")
+# <tool>name</tool><tool_input>hello
+_TAGGED_INPUT = re.compile(
+    rf"\s{{0,3}}</[\w:-]{{1,24}}>\s{{0,3}}<(?:{ARGUMENT_KEYS})>\s{{0,3}}([^<\s][^<\n]{{0,80}})", re.IGNORECASE
+)
 _TEXT_START = re.compile(r"(?:```\w*)?[\s`\[{(\"'<]*")
 _HTML = r"(?!/?(?:a|b|i|p|div|span|t[dhr]|li|ul|code|pre|input|label|textarea|select|option|meta|button|form|h\d)\b)"
 
@@ -418,6 +422,9 @@ class CallInText:
             line = text.rfind("\n", max(0, start - 60), start) + 1
             if re.fullmatch(r"[\s>*_#-]*action[*_]*\s*:[\s*_`\"']*", text[line:start], re.IGNORECASE):
                 return f"the action {tool.name}"
+        given = _TAGGED_INPUT.match(text, end) if text[max(0, start - 1) : start] == ">" else None
+        if given and not any(documents(given[1], tool, own, bare=True) for own in tool.properties):
+            return f"{tool.name} with its input"
         if text[max(0, start - 2) : start] in ("[/", "</") and text[end : end + 1] in ("]", ">"):
             return f"the closing bracket of {tool.name}"
         # The properties before the name, in JSON that does not parse.

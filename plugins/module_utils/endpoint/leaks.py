@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .dialect import Tool
-from .leak_shapes import NAMESPACE, CallInJson, CallInText, json_values
+from .leak_shapes import NAMESPACE, CallInJson, CallInText, is_word, json_values
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Family:
 FAMILIES = (
     Family("deepseek_v41", r"<\|DSML\| calls>|<\|DSML\| invoke", "deepseek_v41", "deepseekv41"),
     Family("deepseek_v4", r"<\|DSML\|tool_?(?:calls)?>", "deepseek_v4", "deepseekv4"),
-    Family("deepseek_v32", r"<\|DSML\|", "deepseek_v32", "deepseekv32"),
+    Family("deepseek_v32", r"\|DSML\|", "deepseek_v32", "deepseekv32"),
     Family("gigachat3.5", r"<\|GCML\|", "", "gigachat35"),
     Family("step3", r"steptml:", "step3", "step3"),
     Family("kimi_k3", r"<\|open\|>(?:tools|call)\b", "kimi_k3", "kimi_k3"),
@@ -79,7 +79,7 @@ FAMILIES = (
     ),
     Family(
         "deepseek_v31",
-        r"<\|tool_calls?_begin\|>|<\|tool_sep\|>",
+        r"\|tool_calls?_begin\||\|tool_sep\|",
         "deepseek_v31",
         "deepseekv31",
         "(DeepSeek V3 and R1: deepseek_v3)",
@@ -191,7 +191,7 @@ def family_of_model(model: str) -> str:
 # Characters that are looked at: 16 for each token of the largest budget, more than any answer with a call in it has.
 _LENGTH = 65536
 
-# How far a property may stand from its name: more than the longest header between the two (ids, indices, special tokens).
+# How far behind a mark a call may begin: more than the longest header between the two (ids, indices, special tokens).
 _REACH = 320
 
 
@@ -212,7 +212,8 @@ def find_leak(text: str, tools: Sequence[Tool]) -> Leak | None:
 
     """
     text = normalise(text[:_LENGTH])
-    mark = next((found for found in _MARKS.finditer(text) if not _only_spoken_of(text, found)), None)
+    names = [tool.name for tool in tools if not is_word(tool.name)]
+    mark = next((found for found in _MARKS.finditer(text) if not _only_spoken_of(text, found, names)), None)
     sign = f"the mark {mark.group(0).strip()}" if mark else _sign_by_name(text, tools)
     return Leak(sign, family_of(text)) if sign else None
 
@@ -285,29 +286,46 @@ _MARKS = re.compile(
     # <tool_call>, <minimax:tool_call>, <start_function_call>, <TOOLCALL>, <tool_use>, <use_mcp_tool>, cut off as well
     r"|</?(?:[\w.-]{1,20}[:_.-])?(?:tool|function|func)[_-]?(?:calls?|uses?|invocations?|requests?)\b[^<>\n]{0,60}(?:>|\Z)"
     r"|<use_(?:mcp_)?tool>|<tool_code>|<tool_sep>|<arg_key>"
+    # Special tokens that lost their angle brackets; those of Qwen-Agent.
+    r"|(?<![<\w])\|(?:tool_calls?_begin|tool_sep|DSML)\||\u273f(?:FUNCTION|ARGS)\u273f"
     # <function=name>, <invoke name="name">, <steptml:invoke name=
     r"|<function=[\w.-]+(?:>|\Z)|<[\w:]{0,12}invoke\s+name\s*="
     r"|(?-i:(?<![\w\"'])\[/?(?:TOOL_CALLS?|TOOL_REQUEST|END_TOOL_REQUEST)\])|\[(?:called|calling) (?:function|tool)\b"
     r"|\[tool[_ ]call:\s*\w|```tool_(?:calls?|code|request)\b|\bfunctools\s?\[\s*\{|\]<\]minimax\[>\["
-    r"|<\|open\|>\s*(?:tools|call)\b|<\|constrain\|>|<\|channel\|>commentary\s+to=|to=functions\.\w"
+    r"|<\|open\|>\s*(?:tools|call)\b|<\|constrain\|>|<\|channel\|>commentary\s+to=|to=functions\.\w+"
     r"|\bto=\w[\w.]*\s*(?:json|code)\s*\{|\bfunctions\.[\w-]+:\d"
     r"|function call<\|role_sep|declaration:default_api|^[ \t]*call:\w+\{|\b(?:brave_search|wolfram_alpha)\.call\(",
     re.IGNORECASE | re.MULTILINE,
 )
 
 _WORDS_FOR_MARKS = re.compile(
-    r"[ \t]+(?:xml )?(?:tags?|blocks?|markers?|marks?|tokens?|elements?|format|syntax|section)\b", re.IGNORECASE
+    r"[ \t]+(?:xml |special |opening |closing |control )?(?:tags?|blocks?|markers?|marks?|tokens?|elements?|format|syntax|section)\b",
+    re.IGNORECASE,
 )
 
 
-def _only_spoken_of(text: str, mark: re.Match[str]) -> bool:
-    """Tell whether a mark stands in quotation marks of its own, round an ellipsis or nothing, or before a word for it."""
+# A mark between two words of a sentence.
+_PROSE_BEFORE = re.compile(r"[^\W\d_]{2,}[,:]?[ \t]+$")
+_PROSE_BEHIND = re.compile(r"[ \t]+[^\W\d_]{2,}|[,;:.!?)](?:\s|$)")
+
+
+def _only_spoken_of(text: str, mark: re.Match[str], names: Sequence[str]) -> bool:
+    """Tell whether a mark stands in quotation marks of its own, round an ellipsis or nothing, before a word for it, or in a sentence."""
     before, after = text[max(0, mark.start() - 40) : mark.start()], text[mark.end() : mark.end() + 40]
     quoted = before[-1:] in ("'", '"', "`") and before[-2:] != "``" and after.startswith(before[-1:])
     elided = after.lstrip().startswith(("...", "\u2026")) or before.rstrip().endswith(("...", "\u2026"))
     tag = re.escape(mark.group().strip("</>"))
     empty = re.match(rf"</{tag}>", after) or re.search(rf"<{tag}>$", before)
-    return bool(quoted or elided or empty or _WORDS_FOR_MARKS.match(after))
+    return bool(quoted or elided or empty or _WORDS_FOR_MARKS.match(after)) or _in_a_sentence(text, mark, names)
+
+
+def _in_a_sentence(text: str, mark: re.Match[str], names: Sequence[str]) -> bool:
+    """Tell whether words stand on both sides of a mark, and behind it neither an offered name nor what a call is written with."""
+    before, behind = text[max(0, mark.start() - 40) : mark.start()], text[mark.end() : mark.end() + _REACH]
+    if not (_PROSE_BEFORE.search(before) and _PROSE_BEHIND.match(behind)):
+        return False
+    rest = _MARKS.sub("", behind)
+    return not (re.search(r"[{(=\[]", rest) or any(name in mark.group() + rest for name in names))
 
 
 def _sign_by_name(text: str, tools: Sequence[Tool]) -> str | None:
