@@ -88,3 +88,22 @@ def test_a_worker_needs_nothing_from_the_archive_that_is_gone(module: Path) -> N
     chosen = payload(PLUGINS / "module_utils" / "openshell" / "attached_route.py", imported_at_once)
     late = payload(module) - payload(module, imported_at_once) - chosen
     assert not late, f"imported in functions: {sorted(str(one.relative_to(PLUGINS)) for one in late)}"
+
+
+# Design of module_utils: decision 0037.
+SMALL, LARGE = 100, 500
+
+
+def test_a_file_of_the_domain_has_one_subject_and_reads_in_one_sitting() -> None:
+    """A small one with a single reader is a part of it, unless it is compiled only where that reader needs it."""
+    files = sorted(PLUGINS.rglob("*.py"))
+    domain = [path for path in files if path.is_relative_to(PLUGINS / "module_utils")]
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in domain}
+    readers = {path: [one for one in files if path in imported(one)] for path in domain}
+    crumbs = {
+        path: readers[path][0]
+        for path in domain
+        if lines[path] < SMALL and len(readers[path]) == 1 and path in imported_at_once(readers[path][0])
+    }
+    assert crumbs == {}
+    assert [path for path in domain if lines[path] > LARGE] == []
