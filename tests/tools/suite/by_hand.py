@@ -36,27 +36,34 @@ def main() -> int:
 
 def _start() -> int:
     """Return 0 once the lab is there; it is made unless it is there already."""
-    if not _holder():
-        paths.MOLECULE.mkdir(parents=True, exist_ok=True)
-        paths.LOGS.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(_FOLDER, ignore_errors=True)  # what a run left that was killed
-        with _LOG.open("w", encoding="utf-8") as log:
-            holder = subprocess.Popen(
-                [sys.executable, "-B", "-m", "suite.by_hand", "hold"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _HOLDER.write_text(f"{holder.pid}\n", encoding="utf-8")
+    started = None if _holder() else _begin()
     deadline = time.monotonic() + _LIMIT
     while not _READY.exists():
-        if not _holder() or time.monotonic() > deadline:
+        # /proc shows no command line for a moment after the start, and the moment is long on a busy machine.
+        lives = started.poll() is None if started else _holder()
+        if not lives or time.monotonic() > deadline:
             print("".join(_LOG.read_text(encoding="utf-8").splitlines(keepends=True)[-20:]), file=sys.stderr)
             print(f"The lab was not made; the whole log: {_LOG}", file=sys.stderr)
             return 1
         time.sleep(0.2)
     return 0
+
+
+def _begin() -> subprocess.Popen[bytes]:
+    """Start the process that makes the lab and holds it."""
+    paths.MOLECULE.mkdir(parents=True, exist_ok=True)
+    paths.LOGS.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_FOLDER, ignore_errors=True)  # what a run left that was killed
+    with _LOG.open("w", encoding="utf-8") as log:
+        holder = subprocess.Popen(
+            [sys.executable, "-B", "-m", "suite.by_hand", "hold"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _HOLDER.write_text(f"{holder.pid}\n", encoding="utf-8")
+    return holder
 
 
 def _stop() -> int:
