@@ -100,6 +100,11 @@ FAILURES = {
     "null_id": ("tool_calls_malformed", "tool_call", "without an id"),
     "two_calls_one_id": ("tool_calls_malformed", "tool_call", "two calls with the same id"),
     "null_name": ("tool_calls_malformed", "tool_call", "without a name"),
+    "call_elsewhere": (
+        "tool_calls_malformed",
+        "tool_call",
+        "at a place or in a shape that no client of this API reads",
+    ),
     # Right without streaming, and wrong with it
     "stream_leaks": ("tool_calls_stream_leaked", "tool_call_streamed", "--tool-call-parser hermes"),
     "stream_prose": ("tool_calls_stream_absent", "tool_call_streamed", "streaming parser"),
@@ -155,6 +160,7 @@ PASSES = [
     *((name, api) for name in ("no_models", "models_patterns", "models_empty", "models_null") for api in APIS),
     *((name, api) for name in ("models_403", "models_401", "models_html", "models_500") for api in BOTH),
     ("models_silent", CHAT),
+    *((name, api) for name in ("choice_unknown", "compressed") for api in APIS),
     *(("status_429_once", api) for api in BOTH),
     ("anthropic_overloaded", MESSAGES),
     ("anthropic_leak", CHAT),

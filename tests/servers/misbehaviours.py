@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,29 @@ def refuses_temperature_as_reported(exchange: Exchange) -> None:
         good(exchange)
 
 
+def knows_no_choice(exchange: Exchange) -> None:
+    """501 for what it never foresaw."""
+    if "tool_choice" in exchange.body:
+        exchange.json(501, error("Not implemented: tool_choice", "not_implemented", 501))
+    else:
+        good(exchange)
+
+
+def compressed(exchange: Exchange) -> None:
+    """Answers and streams by gzip, which nobody asked for: a proxy that compresses all there is."""
+    answer = CALL if exchange.wants_call else TEXT
+    coder = zlib.compressobj(wbits=31)
+    if not exchange.streams:
+        whole = json.dumps(wire_formats.AS_JSON[exchange.endpoint](answer, exchange.model)).encode()
+        exchange.whole(200, coder.compress(whole) + coder.flush(), "application/json", Content_Encoding="gzip")
+        return
+    exchange.begin(200, "text/event-stream", Content_Encoding="gzip", Connection="close")
+    exchange.close_connection = True
+    for event in exchange.events(answer):
+        exchange.write(coder.compress(event) + coder.flush(zlib.Z_SYNC_FLUSH))
+    exchange.write(coder.flush())
+
+
 def refuses_as_fastapi(exchange: Exchange) -> None:
     """422 with the place of the fault, and with the whole request echoed, which names every parameter."""
     if exchange.body.get("tool_choice") != "required":
@@ -422,6 +446,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "max_tokens_refused": Behaviour("400 for max_tokens", {"chat": old_budget_refused}),
     "temperature_refused": Behaviour("400 for temperature", on_answers(refuses_temperature_as_reported)),
     "tool_choice_refused": Behaviour("400 for tool_choice, whatever it is", on_answers(refuses("tool_choice"))),
+    "choice_unknown": Behaviour("501 for tool_choice", on_answers(knows_no_choice)),
+    "compressed": Behaviour("gzip without being asked", on_answers(compressed)),
     "required_refused": Behaviour("422 for tool_choice required, FastAPI's shape", {"chat": refuses_as_fastapi}),
     "stream_options_refused": Behaviour("400 for stream_options", {"chat": refuses("stream_options")}),
     "all_refused": Behaviour(

@@ -227,6 +227,16 @@ def deprecated_call(exchange: Exchange) -> None:
     exchange.json(200, answer)
 
 
+def call_elsewhere(exchange: Exchange) -> None:
+    """A right call where clients do not look: in a field, an item or a block of another name."""
+    answer = json.dumps(wire_formats.AS_JSON[exchange.endpoint](CALL, exchange.model))
+    for word in ('"tool_calls": [', '"type": "function_call"', '"type": "tool_use"'):
+        answer = answer.replace(
+            word, word.replace("tool_calls", "calls").replace("_use", "").replace("_call", "_calls")
+        )
+    exchange.json(200, json.loads(answer))
+
+
 def finish_stop(exchange: Exchange) -> None:
     """A right call whose turn ends as one of text does."""
     words = {"chat": ('"tool_calls"}', '"stop"}'), "messages": ('"tool_use"', '"end_turn"')}
@@ -323,6 +333,7 @@ TOOL_BEHAVIOURS: dict[str, Behaviour] = {
     "null_type": Behaviour("calls of type null", {"chat": edited(set_type(None))}),
     "null_name": Behaviour("calls nothing by name", on_answers(edited(set_name(None)))),
     "deprecated_function_call": Behaviour("calls in the field of 2023", {"chat": with_tools(deprecated_call)}),
+    "call_elsewhere": Behaviour("calls where clients do not look", on_answers(with_tools(call_elsewhere))),
     "finish_stop": Behaviour(
         "calls, and ends as text does", {name: with_tools(finish_stop) for name in ("chat", "messages")}
     ),

@@ -67,6 +67,7 @@ class ChatCompletions(Dialect):
             finish=finish,
             cut=finish in _CUT,
             prompt_tokens=_prompt_tokens(content),
+            whole=choice,
         )
 
     def stream_reader(self) -> StreamReader:
@@ -191,7 +192,9 @@ class Responses(Dialect):
         output = content.get("output")
         if not isinstance(output, list):
             raise self.wrong_shape("output", content)
-        answer = Answer(finish=_finish_of_response(content), prompt_tokens=_prompt_tokens_of_response(content))
+        answer = Answer(
+            finish=_finish_of_response(content), prompt_tokens=_prompt_tokens_of_response(content), whole=output
+        )
         for item in map(object_of, output):
             kind = item.get("type")
             if kind == "message":
@@ -370,7 +373,10 @@ class AnthropicMessages(Dialect):
         if not isinstance(blocks, list):
             raise self.wrong_shape("content", content)
         answer = Answer(
-            text=text_of(blocks), reasoning=reasoning_of(blocks), prompt_tokens=_prompt_tokens_of_message(content)
+            text=text_of(blocks),
+            reasoning=reasoning_of(blocks),
+            prompt_tokens=_prompt_tokens_of_message(content),
+            whole=blocks,
         )
         _end(answer, content)
         answer.tool_calls = [

@@ -139,7 +139,8 @@ class Conversation:
                 return exchange(body, tokens, probe, limit)
             except Failure as failure:
                 form = None
-                if failure.code == "bad_request":
+                # Servers that never foresaw a parameter end in 500, or say 501.
+                if failure.code in ("bad_request", "server_error") or failure.details.get("status") == 501:
                     named = failure.details.get("parameter") or ""
                     form = without_refused(self.dialect.form, body, failure.details.get("server_message", ""), named)
                 if form is None:

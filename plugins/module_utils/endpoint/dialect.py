@@ -40,6 +40,8 @@ _MARKS = (
     ),
     # Gemma 4
     (r"<\|channel>(?!final)\w*", r"<channel\|>"),
+    # Granite 3.2 and 3.3
+    (r"\AHere(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),
     # Gemma 3 derivatives with control tokens of their own
     (r"<unused94>(?:thought)?", r"<unused95>"),
 )
@@ -94,7 +96,7 @@ class Answer:
     budget, which was C(budget). C(complete) is false when a stream ended before its end was announced; C(faults) says
     what in a stream no client can put together, C(oddities) what some clients cannot. C(deltas) counts the pieces of text
     in a stream, C(events) has the types of its events, C(first_delta) and C(last_delta) are seconds from the request.
-    C(prompt_tokens) is the server's count.
+    C(prompt_tokens) is the server's count. C(whole) is the JSON that it was read from, where it did not stream.
     """
 
     text: str = ""
@@ -111,6 +113,7 @@ class Answer:
     first_delta: float = 0.0
     last_delta: float = 0.0
     prompt_tokens: int | None = None
+    whole: Any = None
 
     @property
     def content(self) -> str:
@@ -289,9 +292,10 @@ class Dialect:
     def wrong_shape(self, missing: str, content: dict[str, Any]) -> Failure:
         """Return the failure for JSON that is not this API's."""
         found = quote(", ".join(sorted(content)[:8]), self.key) or "nothing"
+        what = f"{missing} of the right type" if missing in content else missing
         return Failure(
             "wrong_shape",
-            f"The answer to {self.path} has no {missing} (it has: {found}), so it is not the {self.name} API. "
+            f"The answer to {self.path} has no {what} (it has: {found}), so it is not the {self.name} API. "
             "Check the base URL and the provider.",
         )
 

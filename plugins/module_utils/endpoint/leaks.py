@@ -34,6 +34,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .dialect import Tool
 from .leak_shapes import NAMESPACE, CallInJson, CallInText, is_word, json_values
@@ -328,14 +329,17 @@ def _in_a_sentence(text: str, mark: re.Match[str], names: Sequence[str]) -> bool
     return not (re.search(r"[{(=\[]", rest) or any(name in mark.group() + rest for name in names))
 
 
-def _sign_by_name(text: str, tools: Sequence[Tool]) -> str | None:
+def call_in(value: Any, tools: Sequence[Tool]) -> str | None:
+    """Return the name of the tool that a JSON value calls, at whatever depth; None where it calls none."""
     offered = {tool.name: tool for tool in tools}
     names = re.compile(
         rf"{NAMESPACE}({'|'.join(map(re.escape, sorted(offered, key=len, reverse=True))) or '(?!)'})(?::\d+)?"
     )
-    calls = CallInJson(offered, names)
-    for value in json_values(text):
-        called = calls.find(value)
-        if called:
-            return f"the JSON of a call to {called}"
-    return CallInText(text, offered).find()
+    return CallInJson(offered, names).find(value)
+
+
+def _sign_by_name(text: str, tools: Sequence[Tool]) -> str | None:
+    called = next(filter(None, (call_in(value, tools) for value in json_values(text))), None)
+    if called:
+        return f"the JSON of a call to {called}"
+    return CallInText(text, {tool.name: tool for tool in tools}).find()

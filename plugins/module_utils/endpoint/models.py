@@ -49,7 +49,9 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
             served_models=names,
         )
     for entry in served:
-        if model in (entry["id"], *list_of(entry.get("aliases"))) or f"{model}:latest" == entry["id"]:
+        # Ollama's and Gemini's lists have more of the name than requests need.
+        names_of_entry = (entry["id"], *list_of(entry.get("aliases")))
+        if any(name in names_of_entry for name in (model, f"{model}:latest", f"models/{model}")):
             return entry
     by_lower = {name.lower(): name for name in names}
     near = difflib.get_close_matches(model.lower(), by_lower, n=1)

@@ -67,7 +67,7 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
             return Verdict(MALFORMED, fault)
         return Verdict(STRUCTURED, f"structured call to {', '.join(str(call.name) for call in answer.tool_calls)}")
     # Here and below: a module is compiled anew on each call, and a server that calls tools as it should needs none of this.
-    from .leaks import find_leak
+    from .leaks import call_in, find_leak
 
     for where, text in (("text", answer.content), ("reasoning", answer.thoughts)):
         leak = find_leak(text, question.tools)
@@ -76,6 +76,9 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
             return Verdict(LEAKED, f'the tool call came back as {where} ({leak.sign}): "{said}"', leak)
     if answer.faults:
         return Verdict(MALFORMED, answer.faults[0])
+    misplaced = call_in(answer.whole, question.tools)
+    if misplaced:
+        return Verdict(MALFORMED, f"a call to {misplaced} at a place or in a shape that no client of this API reads")
     said = quote(answer.content, dialect.key, 120)
     within = f" within {answer.budget} tokens" if answer.cut else ""
     return Verdict(
@@ -110,7 +113,9 @@ def _fault(calls: Sequence[ToolCall], question: Question, dialect: Dialect) -> s
             return f"a call to {quote(call.name, dialect.key, 60)}, which was not offered"
         if call.kind != "function":
             return f"a call to {call.name} of type {quote(str(call.kind), dialect.key, 40)} instead of function"
-        if not isinstance(call.id, str) or not call.id.strip():
+        if call.id is not None and not isinstance(call.id, str):
+            return f"a call to {call.name} whose id is {_json_type(call.id)} instead of string"
+        if not call.id or not call.id.strip():
             return f"a call to {call.name} without an id, so that its result cannot be given back"
         if call.id in ids:
             return f"two calls with the same id, {quote(call.id, dialect.key, 40)}"

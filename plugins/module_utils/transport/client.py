@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,9 @@ CONNECT_LIMIT = 10.0
 
 # Bytes. The largest answer a probe can need is a models list; a router that lists thousands stays below 2 MiB.
 BODY_LIMIT = 8 * 1024 * 1024
+
+# For zlib: the header tells which of the two it is.
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 USER_AGENT = "nemoclaw.local_inference"
 
@@ -339,6 +343,11 @@ class Reply:
         self._exchange.close()
         self._response.close()
 
+    @property
+    def _is_compressed(self) -> bool:
+        """Whether something on the way compresses what was asked for as it is; clients read that."""
+        return str(self.headers.get("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip", "deflate")
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes in.
 
@@ -347,6 +356,7 @@ class Reply:
 
         """
         received = 0
+        decoder = zlib.decompressobj(_GZIP_OR_ZLIB) if self._is_compressed else None
         try:
             while True:
                 chunk = self._response.read1(65536)
@@ -354,11 +364,13 @@ class Reply:
                     raise TimeoutError
                 if not chunk:
                     return
+                if decoder:
+                    chunk = decoder.decompress(chunk, BODY_LIMIT + 1)
                 received += len(chunk)
                 if received > BODY_LIMIT:
                     raise trouble.too_large(self.url, BODY_LIMIT)
                 yield chunk
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, zlib.error) as error:
             raise self._exchange.failure(error) from error
 
     def body(self) -> bytes:
@@ -367,7 +379,7 @@ class Reply:
         if declared > BODY_LIMIT:
             raise trouble.too_large(self.url, BODY_LIMIT)
         body = b"".join(self.chunks())
-        if len(body) < declared:
+        if len(body) < declared and not self._is_compressed:
             raise self._exchange.failure(http.client.IncompleteRead(body, declared - len(body)))
         return body
 

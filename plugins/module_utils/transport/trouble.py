@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 import urllib.error
+import zlib
 from collections.abc import Collection
 from typing import Any, Callable, TypeVar
 
@@ -117,7 +118,7 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
             f"{url} closed the connection before its answer was complete. Look at the server's log: it may have crashed, "
             "run out of memory, or speak HTTPS where the URL says http.",
         )
-    if isinstance(error, (http.client.HTTPException, ValueError)):
+    if isinstance(error, (http.client.HTTPException, ValueError, zlib.error)):
         said = quote(str(error), exchange.client.key)
         return Failure(
             "not_http", f"What listens on {base.root} does not speak HTTP ({said}). Correct the port or the scheme."

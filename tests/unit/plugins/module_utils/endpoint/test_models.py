@@ -38,6 +38,7 @@ def test_the_recorded_list_of_llama_cpp() -> None:
         ("", ["a"], "a"),
         ("qwen3", ["qwen3:8b", "qwen3:latest"], "qwen3:latest"),
         ("qwen3:8b", ["qwen3:8b", "qwen3:latest"], "qwen3:8b"),
+        ("gemini-2.5-flash", ["models/gemini-2.5-flash"], "models/gemini-2.5-flash"),
         ("Qwen/Qwen3.6-27B-FP8", ["Qwen/Qwen3.6-27B-FP8"], "Qwen/Qwen3.6-27B-FP8"),
     ],
 )

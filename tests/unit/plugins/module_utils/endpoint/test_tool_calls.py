@@ -81,7 +81,7 @@ def test_a_call_that_an_agent_can_run_is_structured(answer: Answer) -> None:
         (call(identifier=""), "without an id"),
         (call(identifier=" "), "without an id"),
         (call(identifier=None), "without an id"),
-        (call(identifier=7), "without an id"),
+        (call(identifier=7), "whose id is integer instead of string"),
     ],
 )
 def test_a_call_that_no_agent_can_run_is_malformed(wrong: ToolCall, fault: str) -> None:
@@ -90,6 +90,30 @@ def test_a_call_that_no_agent_can_run_is_malformed(wrong: ToolCall, fault: str) 
     assert fault in verdict.reason
     both = judged(Answer(tool_calls=[call(identifier="call_0"), wrong]))
     assert both.kind == report.MALFORMED, "one good call does not make up for a bad one"
+
+
+ELSEWHERE = {"id": "1", "type": "function", "function": {"name": "sessions_send", "arguments": '{"message": "hello"}'}}
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"message": {"content": None, "tool_calls": ELSEWHERE}},
+        {"message": {"content": None}, "tool_calls": [ELSEWHERE]},
+        {"message": {"content": None, "tool_call": ELSEWHERE}},
+        {"message": {"content": {"name": "sessions_send", "arguments": {"message": "hello"}}}},
+        [{"type": "function", "id": "1", "name": "sessions_send", "input": {"message": "hello"}}],
+    ],
+)
+def test_a_call_that_no_client_finds_is_malformed(whole: Any) -> None:
+    """The model did call: a larger one would help nobody."""
+    verdict = judged(Answer(whole=whole))
+    assert (verdict.kind, "no client of this API reads" in verdict.reason) == (report.MALFORMED, True)
+
+
+def test_an_echo_of_the_tools_is_no_call() -> None:
+    schema = {"name": "sessions_send", "parameters": {"type": "object", "properties": {"message": {"type": "string"}}}}
+    assert judged(Answer(text="No.", whole={"tools": [{"type": "function", "function": schema}]})).kind == report.ABSENT
 
 
 def test_two_calls_need_two_ids() -> None:
@@ -249,6 +273,7 @@ def test_every_verdict_but_the_good_one_has_a_code_and_a_remedy() -> None:
         ("\u25c1think\u25b7Hm.\u25c1/think\u25b7Hello.", "", "Hello.", "Hm."),
         ("<seed:think>Hm.</seed:think>Hello.", "", "Hello.", "Hm."),
         ("<|START_THINKING|>Hm.<|END_THINKING|>Hello.", "", "Hello.", "Hm."),
+        ("Here is my thought process: Hm. Here is my response: Hello.", "", "Hello.", " Hm. "),
         ("<|channel>thought\nHm.<channel|>Hello.", "", "Hello.", "\nHm."),
         ("<|channel|>analysis<|message|>Hm.<|end|>Hello.", "", "Hello.", "Hm."),
         ("<|channel|>analysis<|message|>never closed", "", "", "never closed"),
