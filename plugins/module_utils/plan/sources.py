@@ -106,6 +106,10 @@ def prefer(provider: str, values: dict[str, Any], origins: dict[str, str]) -> No
         values["preflight_provider"], origins["preflight_provider"] = provider, "the playbook"
 
 
+# What is looked at: others' names begin otherwise, and NeMo's are less like ours than a slip is.
+_ABOUT, _SLIP = "nem", 0.9
+
+
 def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failure]:
     """Return a refusal for each name that nothing reads, with the nearest that something does.
 
@@ -120,9 +124,16 @@ def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failu
     near_names = sorted({*SETTINGS, *WIZARD, *KNOWN_NAMES}, key=lambda one: one.startswith(_PREFIX))
     by_own_part = {one[len(_PREFIX) :] if one.startswith(_PREFIX) else one: one for one in near_names}
     for name in sorted(names):
-        if name.startswith(_PREFIX) and name not in KNOWN_NAMES and not any(fnmatchcase(name, one) for one in patterns):
-            near = difflib.get_close_matches(name[len(_PREFIX) :], by_own_part, n=1)
-            nearest = by_own_part[near[0]] if near else None
+        lower = name.lower().replace("-", "_")
+        if name not in KNOWN_NAMES and lower.startswith(_ABOUT) and not any(fnmatchcase(name, one) for one in patterns):
+            # The name of the environment in the inventory, or a slip in the part that all have in common.
+            slip = difflib.get_close_matches(lower, KNOWN_NAMES, n=1, cutoff=_SLIP)
+            is_ours = lower.startswith(_PREFIX)
+            if not is_ours and not slip:
+                continue
+            own = is_ours and lower not in KNOWN_NAMES
+            near = difflib.get_close_matches(lower[len(_PREFIX) :], by_own_part, n=1) if own else []
+            nearest = by_own_part[near[0]] if near else next(iter(slip), None)
             meant = f" Did you mean {nearest}?" if nearest else ""
             found.append(
                 Failure(

@@ -94,10 +94,18 @@ def test_every_variable_that_something_reads_is_known() -> None:
         ("nemoclaw_compatible_api_key", "compatible_api_key"),
         ("nemoclaw_proxy_listen", "proxy_listen"),
         ("nemoclaw_zzz", None),
+        ("NEMOCLAW_PROVIDER", "nemoclaw_provider"),
+        ("Nemoclaw_Yes", "nemoclaw_yes"),
+        ("nemoclaw-provider", "nemoclaw_provider"),
+        ("nemoclawProvider", "nemoclaw_provider"),
+        ("nemoclow_provider", "nemoclaw_provider"),
+        ("nemo_claw_endpoint_url", "nemoclaw_endpoint_url"),
+        ("nemclaw_model", "nemoclaw_model"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str | None) -> None:
-    (failure,) = sources.unknown_names([name, "ansible_host", "nemoclaw_yes", "my_nemoclaw_thing"])
+    others = ["ansible_host", "nemoclaw_yes", "my_nemoclaw_thing", "nemo_model", "nemo_provider", "NEMO_HOME", "nemo"]
+    (failure,) = sources.unknown_names([name, *others])
     assert failure.code == "setting_unknown"
     assert failure.details["nearest"] == nearest
     assert f"sets {name}," in failure.message
