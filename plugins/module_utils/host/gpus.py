@@ -131,14 +131,19 @@ def parse_rows(text: str, fields: Sequence[str] = FIELDS) -> list[GpuRow]:
                 index=index,
                 uuid=_known(values.get("uuid")),
                 name=_printable(values["name"]),
-                memory_total=count_of(values["memory.total"]),
+                memory_total=_mebibytes(values["memory.total"]) or None,
                 memory_total_text=_printable(values["memory.total"]),
-                memory_free=count_of(values.get("memory.free")),
+                memory_free=_mebibytes(values.get("memory.free", "")),
                 compute_capability=_known(values.get("compute_cap")),
                 driver_version=_known(values.get("driver_version")),
             )
         )
     return rows
+
+
+def _mebibytes(text: str) -> int | None:
+    """Return a number of MiB, also with the unit that wrappers of nvidia-smi and old drivers leave on it."""
+    return count_of(text.removesuffix("MiB").strip())
 
 
 def _explain_failure(code: int, output: str) -> str:
@@ -176,9 +181,13 @@ _SHIM_NAME = re.compile(r"\bJMJWOA-Generic-", re.IGNORECASE)
 _UNIFIED_NAME = re.compile(r"GB10|Thor|Orin|Xavier|Jetson|Tegra", re.IGNORECASE)
 # A part of a GPU that a hypervisor gives to a virtual machine: its memory and the licence that it needs end the name
 # (NVIDIA's documentation of vGPU, "Virtual GPU Types").
-_VGPU_NAME = re.compile(r"^(NVIDIA )?(GRID\s+\S+|[A-Z]+\d+\S*)-\d+[QCAB]$")
-# Those that MIG can divide (NVIDIA's MIG user guide, "Supported GPUs"): only they are asked for it.
-_MIG_NAME = re.compile(r"\b(A100|A30|H100|H200|H20|B200|B300|GB200|GB300|RTX PRO 6000)\b", re.IGNORECASE)
+_VGPU_NAME = re.compile(r"^(NVIDIA |GRID )[A-Z][\w -]*\d\S*-\d+[QCAB]$|^(NVIDIA |GRID )[A-Z][\w -]* DC-\d+[QCAB]$")
+# Those that MIG cannot divide. All others are asked, since each generation has more that it can (NVIDIA's MIG user guide, "Supported
+# GPUs", with A800, H800, GH200 and RTX PRO in 2026).
+_NEVER_MIG = re.compile(
+    r"GeForce|GTX|TITAN|Quadro|Tesla|Orin|Xavier|Tegra|GB10\b|\b(?:RTX [A\d]\w*|[TPVM]\d+|L40?S?|A(?:2|10G?|16|40))\b",
+    re.IGNORECASE,
+)
 _VOUCHING_PLATFORMS = ("dgx-spark", "dgx-station", "jetson")
 _UNIFIED_PLATFORMS = ("dgx-spark", "jetson")
 _DRIVER_PROC = "/proc/driver/nvidia"
@@ -201,7 +210,7 @@ def find_gpus(machine: Machine, platform_name: str, memory: Memory) -> dict[str,
     # On ARM only the kernel driver's own folder tells a GPU from a stand-in (upstream 3988, 4424).
     genuine = machine.architecture != "aarch64" or machine.exists(_DRIVER_PROC)
     divided: set[int] = set()
-    if path is not None and any(_MIG_NAME.search(row.name) for row in rows):
+    if path is not None and not all(_NEVER_MIG.search(row.name) for row in rows):
         divided = ask_mig(machine, path)
     return describe_gpus(rows, platform_name, genuine, memory, problem, _known_to_driver(machine), divided)
 

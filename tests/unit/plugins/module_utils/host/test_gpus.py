@@ -153,6 +153,38 @@ def test_unified_memory_is_split_but_counted_once() -> None:
     assert (gpus["memory_total_mib"], gpus["memory_available_mib"]) == (1001, 501)
 
 
+@pytest.mark.parametrize("told", ["[N/A]", "N/A", "Not Supported", "[Not Supported]", "0", ""])
+def test_unified_memory_in_the_words_of_many_drivers(told: str) -> None:
+    rows = parse_rows(f"0, GPU-0, NVIDIA GB10, {told}, {told}, 12.1, 580.1")
+    assert describe_gpus(rows, "dgx-spark", True, Memory(1001, 501))["memory_total_mib"] == 1001
+
+
+def test_a_size_may_have_its_unit() -> None:
+    gpus = describe_gpus(
+        parse_rows("0, GPU-1, NVIDIA L4, 23034 MiB, 22000 MiB, 8.9, 550.1"), "linux", True, Memory(1, 1)
+    )
+    assert (gpus["memory_total_mib"], gpus["memory_available_mib"]) == (23034, 22000)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_part"),
+    [
+        ("GRID T4-16Q", True),
+        ("NVIDIA A10-24Q", True),
+        ("NVIDIA RTX6000-Ada-24Q", True),
+        ("NVIDIA RTX PRO 6000 Blackwell DC-96Q", True),
+        ("GRID A100-4-20C", True),
+        ("NVIDIA H100 80GB HBM3", False),
+        ("NVIDIA A100-SXM4-80GB", False),
+        ("NVIDIA PG506-232", False),
+        ("Tesla V100-SXM2-32GB", False),
+    ],
+)
+def test_a_part_of_a_gpu_is_named_as_such(name: str, is_part: bool) -> None:
+    rows = parse_rows(f"0, GPU-1, {name}, 16384, 15000, 8.0, 550.1")
+    assert ("(vGPU)" in describe_gpus(rows, "linux", True, Memory(1, 1), None, {name})["summary"]) is is_part
+
+
 def test_unified_memory_beside_a_card_with_its_own() -> None:
     rows = parse_rows(
         "0, GPU-0, NVIDIA GB10, [N/A], [N/A], 12.1, 580.1\n1, GPU-1, NVIDIA RTX A6000, 49140, 48000, 8.6, 580.1"
@@ -177,6 +209,7 @@ def test_unified_memory_of_an_unknown_size() -> None:
         ("0, GPU-1, A, B, and C, 1, 1, 8.9, 550.1", ["A, B, and C"]),
         ("0, GPU-1, Evil\x1b[2JName, 1, 1, 8.9, 550.1", ["Evil?[2JName"]),
         ("0, GPU-1, , 1, 1, 8.9, 550.1", []),
+        ("0, GPU-1, NVIDIA L4, 23034 MiB, 22000 MiB, 8.9, 550.1", ["NVIDIA L4"]),
         ("a, few, words, with, many, commas, in, them", []),
         ("0, GPU-1, NVIDIA L4, 1", []),
         (",,,,,,", []),
@@ -264,9 +297,14 @@ def test_meminfo(text: str | None, expected: Memory) -> None:
     assert parse_meminfo(text) == expected
 
 
-def virtual_machine(tmp_path: Path, write_command: Callable[[Path, str], Path], mig: str = "[N/A]") -> Machine:
+def virtual_machine(
+    tmp_path: Path,
+    write_command: Callable[[Path, str], Path],
+    mig: str = "[N/A]",
+    divided: str = "NVIDIA A100-SXM4-80GB",
+) -> Machine:
     """A host whose nvidia-smi answers for one GPU, and whose driver tells it as well."""
-    name = "GRID V100D-32C" if mig == "[N/A]" else "NVIDIA A100-SXM4-80GB"
+    name = "GRID V100D-32C" if mig == "[N/A]" else divided
     size = 32768 if mig == "[N/A]" else 81920
     write_command(
         tmp_path / "usr/bin/nvidia-smi",
@@ -289,10 +327,20 @@ def test_a_virtual_gpu_is_known_to_the_driver(tmp_path: Path, write_command: Cal
     assert find_gpus(machine, "linux", Memory(1, 1))["count"] == 0
 
 
-@pytest.mark.parametrize(("mode", "count"), [("Enabled", 0), ("Disabled", 1)])
+@pytest.mark.parametrize(
+    ("mode", "name", "count"),
+    [
+        ("Enabled", "NVIDIA A100-SXM4-80GB", 0),
+        ("Disabled", "NVIDIA A100-SXM4-80GB", 1),
+        ("Enabled", "NVIDIA H800", 0),
+        ("Enabled", "NVIDIA GH200 480GB", 0),
+        ("Enabled", "NVIDIA RTX PRO 5000 Blackwell", 0),
+        ("Enabled", "NVIDIA R100", 0),
+    ],
+)
 def test_a_gpu_that_mig_divides_is_not_counted_as_one(
-    tmp_path: Path, write_command: Callable[[Path, str], Path], mode: str, count: int
+    tmp_path: Path, write_command: Callable[[Path, str], Path], mode: str, name: str, count: int
 ) -> None:
-    found = find_gpus(virtual_machine(tmp_path, write_command, mode), "linux", Memory(1, 1))
+    found = find_gpus(virtual_machine(tmp_path, write_command, mode, name), "linux", Memory(1, 1))
     assert found["count"] == count
     assert ("divided by MIG: its 81920 MiB belong to its instances" in (found["problem"] or "")) is (count == 0)
