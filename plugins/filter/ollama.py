@@ -13,7 +13,7 @@ from .tables import probe_table
 
 
 def ollama_previous(host: Mapping[str, Any], port: int | str) -> dict[str, Any]:
-    """Return what the recorded route uses of Ollama, and where that Ollama is."""
+    """Return what the recorded route uses of Ollama, or a switch that was broken off had still to unload, and where that Ollama is."""
     from ..module_utils.plan.ollama_outcome import previous
 
     return previous(host, int(port))

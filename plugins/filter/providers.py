@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,15 +40,8 @@ def route(desired: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-# Whose server holds memory of a GPU that can be given back.
-_HOLDING = ("nim", "ollama", "vllm")
-_LOOPBACK = re.compile(r"//(localhost|\[::1\])(?=[:/])")
-
-
-def role_to_leave(before: Mapping[str, Any], after: Mapping[str, Any], role: str) -> str:
-    """Return the role whose server a host was switched away from, empty where there is none whose GPU could be freed.
-
-    A route to the same address is to the same server, or to one for which that one made way already.
+def roles_to_leave(before: Mapping[str, Any], after: Mapping[str, Any], role: str) -> list[str]:
+    """Return the roles whose servers a host was switched away from, as far as their GPU is to be freed: by this run, or one broken off.
 
     Args:
         before: The route that was recorded, empty without one.
@@ -58,11 +50,11 @@ def role_to_leave(before: Mapping[str, Any], after: Mapping[str, Any], role: str
 
     """
     from ..module_utils.plan.choice import ROLES
+    from ..module_utils.route.write import to_free
 
-    previous = ROLES.get(str(before.get("provider")), "")
-    addresses = {_LOOPBACK.sub("//127.0.0.1", str(one.get("base_url_host", ""))) for one in (before, after)}
-    is_another = previous != role or after.get("container", before.get("container")) != before.get("container")
-    return previous if previous in _HOLDING and is_another and len(addresses) > 1 else ""
+    is_same = ROLES.get(str(before.get("provider"))) == role
+    found = to_free(before, after or (before if is_same else {}))
+    return list(dict.fromkeys(ROLES[str(one["provider"])] for one in found if one["provider"] in ROLES))
 
 
 class FilterModule:
@@ -70,4 +62,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"provider": provider, "role_to_leave": role_to_leave, "route": route}
+        return {"provider": provider, "roles_to_leave": roles_to_leave, "route": route}

@@ -19,8 +19,10 @@ options:
   state:
     description:
       - V(present) records the route, V(absent) removes the record.
+      - A route to another server than the one before keeps in C(to_free) of the record which server still holds a GPU. V(freed) takes
+        that of O(container) out, or Ollama where none is named, once it is done.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, freed]
     default: present
   path:
     description:
@@ -119,7 +121,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ansible_facts:
   description: The route as a fact, for the roles that follow.
-  returned: always
+  returned: unless O(state=freed)
   type: dict
   contains:
     nemoclaw_route:
@@ -127,7 +129,7 @@ ansible_facts:
       type: dict
       returned: always
 route:
-  description: The route, null for O(state=absent).
+  description: The route, null for O(state=absent), and for O(state=freed) where none is recorded.
   returned: always
   type: dict
   sample:
@@ -163,12 +165,12 @@ from typing import Any
 from ..module_utils.base import LINK_OPTION, create_module, fail
 from ..module_utils.endpoint.validate import DEFAULT_TIMEOUT, DIALECTS
 from ..module_utils.failure import Failure
-from ..module_utils.host.machine import find_account
+from ..module_utils.host.machine import Account, find_account, working_on
 from ..module_utils.route import record, write
 from ..module_utils.route.route import SANDBOX_HOST, build_route
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "freed"], "default": "present"},
     "path": {"type": "path"},
     "user": {"type": "str"},
     "provider": {"type": "str"},
@@ -193,17 +195,29 @@ def converge(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Return the result, after making the record what it should be unless only checking."""
     owner = find_account(params["user"])
     path = params["path"] or record.record_path(owner.home)
-    wanted = None
-    if params["state"] == "present":
+    state, wanted = params["state"], None
+    if state == "present":
         wanted = build_route(**{name: value for name, value in params.items() if name not in _HANDLING})
-    change = write.bring(path, owner, wanted, check_mode)
+    elif state == "freed":
+        wanted = _freed(path, owner, params["container"] or None)
+    change = write.bring(path, owner, wanted, check_mode, is_freed=state == "freed")
     return {
         "changed": change.changed,
         "route": wanted,
         "path": path,
         "diff": change.diff,
-        "ansible_facts": {"nemoclaw_route": wanted},
+        **({} if state == "freed" else {"ansible_facts": {"nemoclaw_route": wanted}}),
     }
+
+
+def _freed(path: str, owner: Account, container: str | None) -> dict[str, Any] | None:
+    """Return the recorded route without that of the container, or without Ollama, in what is still to be freed; None without a record."""
+    with working_on(path, owner):
+        found = record.read_record(path)
+    if found is None:
+        return None
+    left = [one for one in found.pop(record.TO_FREE, ()) if (one.get("container") or None) != container]
+    return {**found, record.TO_FREE: left} if left else found
 
 
 def main() -> None:

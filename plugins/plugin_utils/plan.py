@@ -134,6 +134,8 @@ def complete(plan: dict[str, Any], settings: Settings, keep_route: bool, ask: As
     plan["refusals"] += [one for one in refusals if one not in plan["refusals"]]
     if plan["refusals"]:
         plan["consult"] = []
+    else:
+        plan["steps"] += [one.as_result() for one in consulted.leave_steps(host, choice, plan["route"])]
     for name in plan["consult"]:
         _consult(name, plan, settings, choice, ask)
     plan["consult"] = []
@@ -186,8 +188,15 @@ def _container_reason(plan: Mapping[str, Any], result: Mapping[str, Any]) -> str
 
 
 def _server_steps(plan: Mapping[str, Any], result: Mapping[str, Any]) -> list[steps.Step]:
-    """Return a step where the server is ready, and is not that of the route that was proved, or the one before is still kept."""
-    route = plan["route"]
+    """Return a step where the server is ready, and is not that of the route that was proved, or the one before is still kept.
+
+    The host itself does not ask a server of ours that its record does not lead to.
+    """
+    route, recorded = plan["route"], plan["recorded"] or {}
+    is_named = any(one["component"] == "route" for one in plan["steps"])
+    if route is None and recorded and recorded["provider"] != plan["choice"]["provider"] and not is_named:
+        reason, model = "the route is recorded once the server is proved", result.get("model")
+        return [steps.step("route", "record", reason, before=recorded["model"], after=model)]
     if result.get("phase") != "ready" or route is None:
         return []
     if result.get("previous"):

@@ -76,11 +76,18 @@ url = urllib.parse.urlsplit(route["base_url_host"])
 message = {"model": route["model"], "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
 said = {"model": route["model"], "server": ask(url.netloc, url.path + "/chat/completions", {}, message)}
 token = home / "ollama-proxy-token"
-if token.exists():
-    gate = "127.0.0.1:%d" % urllib.parse.urlsplit(route["base_url_sandbox"]).port
+port = urllib.parse.urlsplit(route["base_url_sandbox"]).port
+# One that was left behind an auth proxy has its token all the same.
+if token.exists() and port != url.port:
+    gate = "127.0.0.1:%d" % port
     said["with"] = ask(gate, "/v1/models", {"Authorization": "Bearer " + token.read_text().strip()})
     said["without"] = ask(gate, "/v1/models", {})
 print(json.dumps(said))
+"""
+# What holds a GPU, or would again: our containers, with their states, and the models in Ollama's memory.
+HOLDING = """
+docker ps --all --filter name=nemoclaw --format '{{.Names}} {{.State}}' 2> /dev/null || true
+test ! -e /usr/local/bin/ollama || ollama ps 2> /dev/null | sed -n '2,$s/^\\(\\S*\\).*/\\1 loaded/p'
 """
 # A bare host again: what an administrator would do who knows nothing of the collection.
 BARE = """
@@ -203,8 +210,8 @@ class EveryHost:
         )
         is_hit = "hit" in self.host.sh("ls /run").split()
         assert is_hit or played.status == 0, f"the run itself fails: {played.said}"
-        # What is hit and matters not, as a module that has just told its result, is no fault.
-        is_hit = is_hit and (fault in (ENGINE, GATE) or played.status != 0)
+        # What is hit and matters not, as a module that has just told its result, is no fault; what a run leaves to the next one is.
+        is_hit = is_hit and (fault in (ENGINE, GATE) or played.status != 0 or "to_free" in self.record())
         logging.info("%s in %s after %s s: %s", fault, task, when, "hit" if is_hit else "nothing there")
         return is_hit, played.status
 
@@ -222,6 +229,26 @@ class EveryHost:
         """Return what the route of the record answers, None without a record."""
         found: dict[str, Any] | None = json.loads(self.host.sh("python3 /opt/serves.py"))
         return found
+
+    def record(self) -> dict[str, Any]:
+        """Return the record, empty without one."""
+        found: dict[str, Any] = json.loads(self.host.sh(f"cat {RECORD} 2> /dev/null || echo {{}}"))
+        return found
+
+    def left(self) -> list[str]:
+        """Return what is there of a server that the record does not know of, or of a switch that is under way."""
+        record = self.record()
+        known = [record, *record.get("to_free", ())] if record else []
+        found = [line.split() for line in self.host.sh(HOLDING).splitlines()]
+        used = [one["container"] for one in known]
+        used += [
+            name for name, state in found if state == "loaded" and any("ollama" in one["provider"] for one in known)
+        ]
+        return [
+            f"{name} is {state}"
+            for name, state in found
+            if name.endswith(("-previous", "-next")) or (state in ("running", "loaded") and name not in used)
+        ]
 
     def bare(self) -> None:
         """Take everything away."""

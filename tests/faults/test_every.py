@@ -22,6 +22,13 @@ from every_host import CLOCK, CTRL_C, CUT, ENGINE, FULL, GATE, MODULE, PLAY, REA
 from harness import Table
 
 PROVIDERS = os.environ.get("FAULTS_PROVIDERS", "custom ollama install-ollama install-vllm nim").split()
+# From one provider to another: what held a GPU is left once the new route is recorded.
+SWITCHES = [
+    ("install-vllm", "custom"),
+    ("install-vllm", "install-ollama"),
+    ("install-ollama", "custom"),
+    ("nim", "install-vllm"),
+]
 IN_TASKS = (MODULE, CUT, CTRL_C, PLAY, ENGINE, GATE)
 LONG_S = 20
 # What a module takes to import what it needs, in hundredths of a second of a CPU (its bytecode is packed: tests/servers/payloads.py).
@@ -51,13 +58,11 @@ def settings(provider: Provider, **more: Any) -> dict[str, Any]:
     return {"sandbox_backend": "none", **provider.settings, **more}
 
 
-def serves(every: EveryHost, provider: Provider, known: tuple[str, ...], at: str) -> None:
+def serves(every: EveryHost, at: str, makes_room: bool) -> None:
     """See that the record has a route that was proved, and that this one answers, behind its auth proxy as well."""
     asked = every.asked()
-    if not known:
-        return
     assert asked, f"{at}: no record"
-    assert provider.is_exclusive or (asked["server"], asked.get("with", 200)) == (200, 200), f"{at}: {asked}"
+    assert makes_room or (asked["server"], asked.get("with", 200)) == (200, 200), f"{at}: {asked}"
     assert asked.get("without", 401) == 401, f"{at}: {asked}"
 
 
@@ -71,8 +76,7 @@ def converges(every: EveryHost, playbook: str, chosen: dict[str, Any], at: str, 
     third = every.play("site" if is_new_each_time else playbook, chosen)
     assert (third.status, third.changed) == (0, 0), f"{at}, third run: {third.said}"
     # What is converged by its own word may have left something all the same.
-    left = every.host.sh("docker ps --all --format '{{.Names}}' 2>/dev/null | grep -E -- '-(previous|next)$' || true")
-    assert not left.strip(), f"{at}: {left}"
+    assert (every.left(), every.record().get("to_free")) == ([], None), at
     if playbook == "uninstall":
         assert every.asked() is None, at
         return "-"
@@ -84,14 +88,17 @@ def converges(every: EveryHost, playbook: str, chosen: dict[str, Any], at: str, 
     return "answered"
 
 
-def breaks(every: EveryHost, name: str, playbook: str, table: Table) -> None:
-    """Break a playbook off in every task that changes something, by every fault."""
-    provider = every.providers[name]
-    chosen = settings(provider, **(provider.other if playbook == "switch_model" else {}))
+def breaks(every: EveryHost, name: str, playbook: str, table: Table, to: str = "") -> None:
+    """Break a playbook off in every task that changes something, by every fault; a switch may be to another provider."""
+    provider, target = every.providers[name], every.providers[to or name]
+    chosen = settings(target, **(provider.other if playbook == "switch_model" and not to else {}))
+    is_copied = not (provider.is_exclusive or target.is_exclusive)
+    makes_room = provider.is_exclusive and target.is_exclusive
+    what = f"{playbook}, {name}{to and f' to {to}'}"
     prepare(every, name, playbook)
     tasks = every.changing(playbook, chosen)
     assert tasks, f"{playbook} changed nothing"
-    if playbook == "site" and not provider.is_exclusive:
+    if playbook == "site" and is_copied:
         every.keep(name)
     prepare(every, name, playbook)
     fell: dict[str, int] = {}
@@ -100,7 +107,7 @@ def breaks(every: EveryHost, name: str, playbook: str, table: Table) -> None:
     for task, seconds in tasks.items():
         if is_done:
             prepare(every, name, playbook)
-        if not provider.is_exclusive:
+        if is_copied:
             every.keep("here")
         is_done = False
         # What happens within a module is in the other files. One that had ended by then is hit earlier, and so are the next of this task.
@@ -108,41 +115,37 @@ def breaks(every: EveryHost, name: str, playbook: str, table: Table) -> None:
         for fault in [one for one in IN_TASKS if every.is_known(provider, one)]:
             # Once more at the end, since the run before may have left nothing to do.
             for moment in [*moments, moments[-1]]:
-                if is_done:
-                    again(every, name, playbook)
+                if is_done and is_copied:
+                    every.back("here")
+                elif is_done:
+                    prepare(every, name, playbook)
                 is_done = False
                 if not every.is_there(provider, fault):
                     break
-                at = f"{playbook}, {name}, {task}, {fault}"
+                at = f"{what}, {task}, {fault}"
                 try:
                     is_hit, status = every.broken_off(provider, playbook, chosen, fault, task, moment)
                     if is_hit and fault not in ENDS and playbook not in ("site", "uninstall"):
-                        serves(every, provider, (name,), at)
+                        serves(every, at, makes_room)
+                    # What holds a GPU is done with, or known to the next run.
+                    assert status != 0 or not every.left(), f"{at}: {every.left()}"
                 except AssertionError as error:
                     logging.warning("WRONG: %s: %s", at, error)
                     wrong.append(f"{at}: {error}")
                     is_done = True
                     break
-                is_done = status == 0
+                is_done = status == 0 and "to_free" not in every.record()
                 if is_hit:
                     fell[fault] = fell.get(fault, 0) + 1
                     break
                 moments = [one for one in moments if one != moment] or moments
-    converges(every, playbook, chosen, f"{playbook}, {name}", playbook == "rotate_token")
+    converges(every, playbook, chosen, what, playbook == "rotate_token")
     assert not wrong, "\n".join(wrong)
     before = {"site": "there was none", "uninstall": "-"}.get(playbook, "answered")
-    if provider.is_exclusive and playbook == "switch_model":
+    if makes_room and playbook == "switch_model":
         before = "makes room"
     for fault, number in fell.items():
-        table.row(f"{playbook}, {name}", fault, number, "down" if fault in ENDS and before == "answered" else before)
-
-
-def again(every: EveryHost, name: str, playbook: str) -> None:
-    """Have the host as it was before the task, once a run went past it."""
-    if not every.providers[name].is_exclusive:
-        every.back("here")
-    else:
-        prepare(every, name, playbook)
+        table.row(what, fault, number, "down" if fault in ENDS and before == "answered" else before)
 
 
 def prepare(every: EveryHost, name: str, playbook: str) -> None:
@@ -170,6 +173,11 @@ def test_in_every_task(table: Table, every: EveryHost, name: str, playbook: str)
     breaks(every, name, playbook, table)
 
 
+@pytest.mark.parametrize(("name", "to"), [one for one in SWITCHES if {*one} <= {*PROVIDERS}])
+def test_a_switch_to_another_provider(table: Table, every: EveryHost, name: str, to: str) -> None:
+    breaks(every, name, "switch_model", table, to)
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_home_that_takes_nothing(table: Table, every: EveryHost, name: str) -> None:
     """The first set-up ends with an error, and the next one does not; a switch leaves the route that was there."""
@@ -188,7 +196,7 @@ def test_a_home_that_takes_nothing(table: Table, every: EveryHost, name: str) ->
             finally:
                 every.host.sh(f"umount {HOME}")
             if playbook == "switch_model":
-                serves(every, provider, (name,), at)
+                serves(every, at, provider.is_exclusive)
         converges(every, playbook, chosen, f"{playbook}, {name}", False)
         for fault in IN_HOME:
             table.row(f"{playbook}, {name}", fault, 1, "answered" if playbook == "switch_model" else "there was none")

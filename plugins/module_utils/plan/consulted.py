@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What the controller adds to a plan: what stands against a managed vLLM or a NIM, and steps by what other modules say in check mode.
+"""What the controller adds to a plan: what stands against a managed vLLM or a NIM, what a switch leaves, and steps by what other modules
+say in check mode.
 
 The controller asks it, with the facts that the host returned: the catalogues need not travel, and a bare host has no Docker SDK by which
 the modules of the containers could say it themselves.
@@ -18,6 +19,7 @@ from ..host.docker_codes import FAILURE_CODES as DOCKER_FAILURE_CODES
 from ..nim import catalogue as nim_catalogue
 from ..preconditions import choose_gpus
 from ..profiles import BY_NAME
+from ..route.write import to_free
 from ..vllm import catalogue as vllm_catalogue
 from .choice import Choice, Host
 from .refusals import may_consult
@@ -120,6 +122,31 @@ def _several(*looks: Callable[[Wanted], None], at: Wanted) -> Iterator[Failure]:
             look(at)
         except Failure as failure:
             yield failure
+
+
+def leave_steps(host: Host, choice: Choice, route: Mapping[str, Any] | None) -> list[Step]:
+    """Return what becomes of the servers that the host is switched away from, by this run or by one that was broken off.
+
+    Args:
+        host: C(nemoclaw_host).
+        choice: What the host gets.
+        route: The route that would be recorded, None as long as nobody knows it.
+
+    """
+    before: Mapping[str, Any] = host["route"] or {}
+    is_same = choice.previous_role == choice.role
+    model, found = (route or {}).get("model") or choice.model, []
+    if is_same and choice.role == "ollama" and model and model != before["model"]:
+        found.append(step("previous", "unload", f"{before['model']} leaves the memory", before=before["model"]))
+    for one in to_free(before, route or (before if is_same else {})):
+        name = one["container"]
+        if name:
+            reason = f"{name} is stopped, which frees its GPU, and kept"
+            found.append(step("previous", "stop", reason, before=name, interrupts=MODEL))
+        else:
+            name = one["model"]
+            found.append(step("previous", "unload", f"{name} leaves the memory of Ollama", before=name))
+    return found
 
 
 def install_steps(result: Mapping[str, Any]) -> list[Step]:

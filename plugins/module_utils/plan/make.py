@@ -16,7 +16,7 @@ from ..host.machine import Account, Machine
 from .choice import MANAGED, NO_BACKEND, WINDOWS_PROVIDERS, backend_of, choose, install_reasons
 from .refusals import foresee, may_consult, missing_libraries
 from .settings import Settings
-from .steps import MODEL, Context, Step, as_user, in_order, is_drift, step, verify
+from .steps import Context, Step, as_user, in_order, is_drift, step, verify
 
 # The plan travels as one document of at most 64 KiB; a longer one is refused with plan_too_large.
 LIMIT = 64 * 1024
@@ -160,33 +160,12 @@ def _compare(at: Context) -> None:
     if at.route is None and not at.refusals and (not at.recorded or is_drift(at.steps)):
         reason = "the route is recorded once the server is proved"
         at.steps.append(step("route", "record", reason, before=at.recorded.get("model"), after=choice.model or None))
-    at.steps += _leave(at)
     if at.watch:
         from .watch import compare_watch
 
         compare_watch(at)
     if at.is_clean and at.recorded and at.route:
         look_at_status(at, checks)
-
-
-def _leave(at: Context) -> list[Step]:
-    """Return what becomes of the server that the host is switched away from."""
-    before, previous = at.recorded, at.choice.previous_role
-    if not before or previous in (None, "endpoint"):
-        return []
-    model = (at.route or {}).get("model") or at.choice.model
-    if previous == at.choice.role:
-        if previous == "ollama" and model and model != before["model"]:
-            return [step("previous", "unload", f"{before['model']} leaves the memory", before=before["model"])]
-        return []
-    if previous == "ollama":
-        return [step("previous", "unload", f"{before['model']} leaves the memory of Ollama", before=before["model"])]
-    if before.get("container"):
-        name = before["container"]
-        return [
-            step("previous", "stop", f"{name} is stopped, which frees its GPU, and kept", before=name, interrupts=MODEL)
-        ]
-    return []
 
 
 def consultations(at: Context) -> list[str]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ..endpoint.models import CONTEXT_FLOOR
 from ..failure import format_bytes
 from ..ollama.names import is_older
+from ..route.record import TO_FREE
 from ..route.route import build_route
 from .choice import BLIND_CODES, WINDOWS_PROVIDERS, Host, ollama_route
 from .ollama_decision import context_remedy, route_fields, short_context
@@ -23,8 +24,13 @@ Result = Mapping[str, Any]
 
 
 def previous(host: Host, port: int) -> dict[str, Any]:
-    """Return what the recorded route uses of Ollama: its model, None without such a route, and where that Ollama is."""
-    route, windows = ollama_route(host), host["ollama"]["windows"] or {}
+    """Return what the recorded route uses of Ollama, or an earlier one that a broken-off switch had still to leave.
+
+    Its model, None without such a route, and where that Ollama is; and whether the record itself is a route to it.
+    """
+    recorded, windows = ollama_route(host), host["ollama"]["windows"] or {}
+    left = (one for one in (host["route"] or {}).get(TO_FREE, ()) if not one.get("container"))
+    route = recorded or next(left, {})
     was_windows = route.get("provider") in WINDOWS_PROVIDERS
     address = f"127.0.0.1:{port}"
     # Behind NAT, Windows has another address after each start, and the facts of now know it.
@@ -32,7 +38,7 @@ def previous(host: Host, port: int) -> dict[str, Any]:
         address = windows["host"]
     elif route.get("base_url_host"):
         address = urlsplit(route["base_url_host"]).netloc
-    return {"model": route.get("model"), "is_windows": was_windows, "address": address}
+    return {"model": route.get("model"), "is_windows": was_windows, "address": address, "is_recorded": bool(recorded)}
 
 
 class Outcome:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ..failure import Failure
 from ..host.machine import Account, read_file, working_on
-from ..untrusted import object_of, parse_json
+from ..untrusted import list_of, object_of, parse_json
 
 RECORD_NAME = "local-inference.json"
 STATE_DIRECTORY = ".nemoclaw"
@@ -67,6 +67,9 @@ _TEXT_FIELDS = (
     "model",
     "api",
 )
+
+# What a record may have besides: servers of earlier routes whose GPU is still to be freed (write.py).
+TO_FREE = "to_free"
 
 # upstream-facts N37: a state directory here would be shared, or gone after a reboot.
 REFUSED_HOMES = ("/", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the names are what is refused
@@ -118,7 +121,9 @@ def read_record(path: str) -> dict[str, Any] | None:
         )
     if "schema" not in content or not all(isinstance(content.get(field), str) for field in _TEXT_FIELDS):
         raise Failure("route_record_unreadable", f"The route record {path} holds no route. {remedy}")
-    return {**{field: content.get(field) for field in FIELDS}, "way": content.get("way") or ROUTE}
+    route = {**{field: content.get(field) for field in FIELDS}, "way": content.get("way") or ROUTE}
+    left = [one for one in list_of(content.get(TO_FREE)) if isinstance(object_of(one).get("provider"), str)]
+    return {**route, TO_FREE: left} if left else route
 
 
 def permissions_are_right(path: str, uid: int) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from .record import (
     FIELDS,
     MESSAGE_LIMIT,
     SCHEMA,
+    TO_FREE,
     Note,
     is_state_directory,
     note_path,
@@ -26,6 +29,11 @@ from .record import (
     read_note,
     read_record,
 )
+
+# What it takes to free the GPU of a server. It stands in the record itself, so that a switch that is broken off between the two leaves
+# behind what the next run needs.
+_SERVER = ("provider", "provider_name", "model", "base_url_host", "container")
+_LOOPBACK = re.compile(r"//(localhost|\[::1\])(?=[:/])")
 
 
 def close_directory(directory: Path) -> None:
@@ -43,7 +51,8 @@ def close_directory(directory: Path) -> None:
 
 def render(route: dict[str, Any]) -> str:
     """Return the text of the record: the fields in their order, one a line, with a final newline."""
-    return json.dumps({"schema": SCHEMA, **{field: route.get(field) for field in FIELDS}}, indent=2) + "\n"
+    names = [*FIELDS, *([TO_FREE] if route.get(TO_FREE) else [])]
+    return json.dumps({"schema": SCHEMA, **{field: route.get(field) for field in names}}, indent=2) + "\n"
 
 
 def write_record(path: str, route: dict[str, Any], uid: int = -1, gid: int = -1) -> None:
@@ -81,6 +90,26 @@ def remove_record(path: str) -> None:
         raise Failure("route_record_unwritable", f"The route record {path} cannot be removed: {error}.") from error
 
 
+def to_free(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the servers that hold a GPU no longer needed once the route after is recorded in the place of the one before.
+
+    That of the route before, and what this one had still to free. A route to the same address is to the same server, or to one for which
+    that one made way already. From one Ollama to another, its role unloads the model itself.
+    """
+    found = ({name: one.get(name) for name in _SERVER} for one in (before, *before.get(TO_FREE, ())))
+    return [one for one in found if _holds(one) and not _is_same(one, after)]
+
+
+def _holds(server: Mapping[str, Any]) -> bool:
+    return bool(server["container"]) or server["provider_name"] == "ollama-local"
+
+
+def _is_same(server: Mapping[str, Any], route: Mapping[str, Any]) -> bool:
+    one, other = (_LOOPBACK.sub("//127.0.0.1", str(each.get("base_url_host"))) for each in (server, route))
+    name = "container" if server["container"] else "provider_name"
+    return one == other or server[name] == route.get(name)
+
+
 @dataclass(frozen=True)
 class Change:
     """What became of a record: its text before and after."""
@@ -96,8 +125,10 @@ class Change:
         return {"before": self.before, "after": self.after, "before_header": self.path, "after_header": self.path}
 
 
-def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: bool) -> Change:
+def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: bool, is_freed: bool = False) -> Change:
     """Make the record what is wanted, None for no record, unless only checking. One that cannot be read is replaced.
+
+    What the route before leaves to be freed stays in it, unless that is done.
 
     Raises:
         Failure: C(route_record_unwritable).
@@ -109,6 +140,8 @@ def bring(path: str, owner: Account, wanted: dict[str, Any] | None, check_mode: 
             before = render(found) if found else ""
         except Failure:
             found, before = None, "(a record that cannot be read)\n"
+        if wanted and found and not is_freed and (left := to_free(found, wanted)):
+            wanted = {**wanted, TO_FREE: left}
         after = render(wanted) if wanted else ""
         changed = after != before if wanted is None else found != wanted or not permissions_are_right(path, owner.uid)
         if changed and not check_mode:

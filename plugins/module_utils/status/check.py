@@ -186,6 +186,9 @@ def render(route: dict[str, Any] | None, checks: list[Check], last: dict[str, st
             f"Model:      {route['model']} over {route['api']}{context}",
             f"Sandbox:    {route['base_url_sandbox']}",
         ]
+        # A switch was broken off before it left them.
+        left = ", ".join(str(one.get("container") or one.get("model")) for one in route.get("to_free", ()))
+        lines += [f"Previous:   {left}, in GPU memory until the next run of site"] if left else []
     names = {
         "route": "Route",
         "backend": "Inference",

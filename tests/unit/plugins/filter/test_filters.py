@@ -104,7 +104,7 @@ def test_the_provider_filter(value: Any, name: Any) -> None:
 
 def test_the_filters_have_their_names() -> None:
     names = {**tables.FilterModule().filters(), **providers.FilterModule().filters()}
-    assert set(names) == {"probe_table", "route_table", "host_table", "provider", "role_to_leave", "route"}
+    assert set(names) == {"probe_table", "route_table", "host_table", "provider", "roles_to_leave", "route"}
 
 
 def test_a_route_without_a_call() -> None:
@@ -138,32 +138,38 @@ def test_a_route_that_cannot_be(change: dict[str, Any], says: str) -> None:
         providers.route({"provider": "custom", "base_url": "http://127.0.0.1:1/v1", "model": "m", **change})
 
 
-OLLAMA = {"provider": "ollama", "base_url_host": "http://127.0.0.1:11434/v1", "container": None}
-VLLM = {"provider": "install-vllm", "base_url_host": "http://127.0.0.1:8000/v1", "container": "nemoclaw-vllm"}
-NIM = {"provider": "nim", "base_url_host": "http://127.0.0.1:8000/v1", "container": "nemoclaw-nim"}
-CUSTOM = {"provider": "custom", "base_url_host": "http://gpu:8000/v1", "container": None}
+VLLM = build_route(
+    provider="install-vllm",
+    base_url="http://127.0.0.1:8000/v1",
+    model="v",
+    api="openai-completions",
+    timeout=180,
+    container="nemoclaw-vllm",
+)
+OLLAMA = build_route(
+    provider="ollama", base_url="http://127.0.0.1:11434/v1", model="o", api="openai-completions", timeout=180
+)
+CUSTOM = build_route(provider="custom", base_url="http://gpu:8000/v1", model="c", api="openai-completions", timeout=180)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "role", "left"),
     [
-        ({}, CUSTOM, "endpoint", ""),
-        (CUSTOM, OLLAMA, "ollama", ""),
-        (OLLAMA, CUSTOM, "endpoint", "ollama"),
-        (VLLM, OLLAMA, "ollama", "vllm"),
-        # Another container on another port; on the same one it made way before.
-        (VLLM, {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1", "container": "second"}, "vllm", "vllm"),
-        (VLLM, NIM, "nim", ""),
-        (VLLM, {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1"}, "vllm", ""),
-        # The same server by another of its names, taken as one of the user's own.
-        (OLLAMA, {**CUSTOM, "base_url_host": "http://localhost:11434/v1"}, "endpoint", ""),
-        ({**OLLAMA, "base_url_host": "http://[::1]:11434/v1"}, OLLAMA, "ollama", ""),
+        ({}, CUSTOM, "endpoint", []),
+        (VLLM, OLLAMA, "ollama", ["vllm"]),
+        # Of a run before this one, and of both.
+        ({**OLLAMA, "to_free": [VLLM]}, OLLAMA, "ollama", ["vllm"]),
+        ({**OLLAMA, "to_free": [VLLM]}, CUSTOM, "endpoint", ["ollama", "vllm"]),
+        ({**CUSTOM, "to_free": [VLLM, {**VLLM, "container": "two"}]}, OLLAMA, "ollama", ["vllm"]),
         # Check mode, in which no route is recorded yet.
-        (OLLAMA, {}, "endpoint", "ollama"),
-        (OLLAMA, {}, "ollama", ""),
+        (OLLAMA, {}, "endpoint", ["ollama"]),
+        (OLLAMA, {}, "ollama", []),
+        ({**OLLAMA, "to_free": [VLLM]}, {}, "ollama", ["vllm"]),
+        # A record that somebody has written by hand.
+        ({**CUSTOM, "to_free": [{"provider": "gpt", "container": "c"}]}, OLLAMA, "ollama", []),
     ],
 )
-def test_the_server_that_a_host_was_switched_away_from(
-    before: dict[str, Any], after: dict[str, Any], role: str, left: str
+def test_the_roles_that_a_host_was_switched_away_from(
+    before: dict[str, Any], after: dict[str, Any], role: str, left: list[str]
 ) -> None:
-    assert providers.role_to_leave(before, after, role) == left
+    assert providers.roles_to_leave(before, after, role) == left

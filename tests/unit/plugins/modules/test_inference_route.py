@@ -127,6 +127,32 @@ def test_absent(run_module: RunModule, recorded: Path) -> None:
     assert not run_module(inference_route, args)[1]["changed"]
 
 
+def test_freed(run_module: RunModule, recorded: Path, path: Path) -> None:
+    ollama = {"provider": "ollama", "base_url": "http://127.0.0.1:11434/v1", "model": "o", "path": str(recorded)}
+    args = {"state": "freed", "path": str(recorded)}
+    others = {**args, "container": "nemoclaw-vllm"}
+    assert not run_module(inference_route, args)[1]["changed"]
+    run_module(inference_route, ollama)
+    result = run_module(inference_route, {**ROUTE, "path": str(recorded)})[1]
+    assert ("to_free" in result["route"], '"model": "o"' in recorded.read_text(encoding="utf-8")) == (False, True)
+    assert not run_module(inference_route, others)[1]["changed"], "another server"
+    _code, checked = run_module(inference_route, {**args, "_ansible_check_mode": True})
+    assert (checked["changed"], '"model": "o"' in recorded.read_text(encoding="utf-8")) == (True, True)
+    code, done = run_module(inference_route, args)
+    assert (code, done["changed"], done["route"]) == (0, True, result["route"])
+    assert json.loads(recorded.read_text(encoding="utf-8")) == {"schema": 1, **result["route"]}
+    assert not run_module(inference_route, args)[1]["changed"]
+
+
+def test_freed_without_a_record(run_module: RunModule, path: Path) -> None:
+    code, result = run_module(inference_route, {"state": "freed", "path": str(path)})
+    assert (code, result["changed"], result["route"]) == (0, False, None)
+    path.parent.mkdir()
+    path.write_text("{", encoding="utf-8")
+    code, result = run_module(inference_route, {"state": "freed", "path": str(path)})
+    assert (code, result["failure"]["code"], path.read_text(encoding="utf-8")) == (1, "route_record_unreadable", "{")
+
+
 def test_absent_removes_what_cannot_be_read(run_module: RunModule, recorded: Path) -> None:
     recorded.write_text("{", encoding="utf-8")
     assert run_module(inference_route, {"state": "absent", "path": str(recorded)})[1]["changed"]

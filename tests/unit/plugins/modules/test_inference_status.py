@@ -50,6 +50,16 @@ def test_a_record_that_cannot_be_read_is_an_answer(run_module: RunModule, path: 
     assert states(result) == [("route", "unhealthy", "route_record_unreadable")]
 
 
+def test_a_switch_that_was_broken_off_is_said(run_module: RunModule, path: Path) -> None:
+    left = [
+        {"provider": "install-vllm", "model": "v", "container": "nemoclaw-vllm"},
+        {"provider": "ollama", "model": "o"},
+    ]
+    path.write_text(render({**ROUTE, "to_free": left}), encoding="utf-8")
+    _code, result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})
+    assert "Previous:   nemoclaw-vllm, o, in GPU memory until the next run of site" in result["lines"]
+
+
 def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path) -> None:
     path.write_text(render(ROUTE), encoding="utf-8")
     code, result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})

@@ -115,6 +115,74 @@ def test_the_module_of_a_container_has_the_last_word(
     assert (options["hf_token"], options["publish"], options["keep_previous"]) == ("t", ["127.0.0.1"], True)
 
 
+OLLAMA = {
+    "provider": "ollama",
+    "provider_name": "ollama-local",
+    "model": "o",
+    "base_url_host": "http://127.0.0.1:11434/v1",
+}
+VLLM = {**ROUTE, "provider_name": "vllm-local", "container": "nemoclaw-vllm"}
+LEFT = {**OLLAMA, "to_free": [VLLM]}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "route", "wanted", "ids", "before"),
+    [
+        (None, OLLAMA, "ollama", [], []),
+        (OLLAMA, OLLAMA, "ollama", [], []),
+        (VLLM, OLLAMA, "ollama", ["previous.stop"], ["nemoclaw-vllm"]),
+        # Nobody knows yet where it will be.
+        (VLLM, None, "nim", ["previous.stop"], ["nemoclaw-vllm"]),
+        (VLLM, None, "install-vllm", [], []),
+        (OLLAMA, None, "custom", ["previous.unload"], ["o"]),
+        (OLLAMA, {**OLLAMA, "model": "n"}, "ollama", ["previous.unload"], ["o"]),
+        # The same server, taken as one of the user's own.
+        (OLLAMA, {**ROUTE, "base_url_host": "http://localhost:11434/v1"}, "custom", [], []),
+        # A switch was broken off after the record: nothing else is to be done.
+        (LEFT, OLLAMA, "ollama", ["previous.stop"], ["nemoclaw-vllm"]),
+        (LEFT, None, "ollama", ["previous.stop"], ["nemoclaw-vllm"]),
+        # Switched back before it was stopped, or on to a third one.
+        (LEFT, VLLM, "install-vllm", ["previous.unload"], ["o"]),
+        (
+            LEFT,
+            {**ROUTE, "base_url_host": "http://gpu/v1"},
+            "custom",
+            ["previous.unload", "previous.stop"],
+            ["o", "nemoclaw-vllm"],
+        ),
+    ],
+)
+def test_what_a_switch_leaves_is_a_step(
+    recorded: Any, route: Any, wanted: str, ids: list[str], before: list[str]
+) -> None:
+    variables = {"nemoclaw_provider": wanted, "nemoclaw_endpoint_url": "http://gpu/v1", "nemoclaw_experimental": True}
+    made = plan_of(host={"route": recorded}, recorded=recorded, route=route)
+    settings = settings_of(**variables, ngc_api_key="k", vllm_gpus="none", nim_gpus="none")
+    found = plan.complete(made, settings, False, answering()[0])
+    assert [one["id"] for one in found["steps"]] == ids, found["refusals"]
+    assert [one["before"] for one in found["steps"]] == before
+    assert found["converged"] == (not ids and route is not None)
+
+
+@pytest.mark.parametrize(
+    ("result", "ids"),
+    [
+        # It was never stopped, since the switch away from it was broken off.
+        (READY, ["route.record", "previous.unload"]),
+        (
+            {**READY, "actions": ["start nemoclaw-vllm"], "phase": "planned"},
+            ["container.start", "route.record", "previous.unload"],
+        ),
+    ],
+)
+def test_a_server_of_ours_that_the_record_does_not_lead_to(result: dict[str, Any], ids: list[str]) -> None:
+    made = plan_of(host={"route": LEFT}, recorded=LEFT, route=None, consult=["vllm_container"])
+    made["choice"] = {**made["choice"], "provider": "install-vllm", "role": "vllm"}
+    found = plan.complete(made, settings_of(**MANAGED), False, answering(vllm_container=result)[0])
+    assert [one["id"] for one in found["steps"]][: len(ids)] == ids
+    assert "previous.unload" in "\n".join(plan_lines.lines_of(found))
+
+
 def test_what_stands_against_it_is_said_without_asking_anybody() -> None:
     ask, asked = answering()
     found = plan.complete(

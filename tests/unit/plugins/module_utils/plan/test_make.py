@@ -153,19 +153,6 @@ def test_what_stands_against_it_leaves_the_comparison_out(plan: Make) -> None:
     assert (codes(found), found["steps"], found["consult"]) == (["systemd_missing"], [], [])
 
 
-def test_the_server_of_before_is_left(plan: Make) -> None:
-    route = {
-        "provider": "nim",
-        "provider_name": "vllm-local",
-        "model": "m",
-        "container": "nemoclaw-nim",
-        "base_url_host": "http://127.0.0.1:8000/v1",
-    }
-    found = plan({"route": route}, nemoclaw_yes=True, nemoclaw_provider="ollama", **MODEL)
-    assert ids(found)[-1] == "previous.stop"
-    assert found["steps"][-1]["interrupts"] == "the model"
-
-
 def test_a_role_that_would_act_for_another_user_is_never_converged(make_host: Make, make_settings: Make) -> None:
     host = make_host()
     settings = make_settings(nemoclaw_endpoint_url=NOBODY, sandbox_backend="none")

@@ -270,11 +270,15 @@ def test_a_first_run_unloads_nothing_and_a_move_from_windows_restores_it(made: D
         # Behind NAT, Windows has another address after each start.
         ({**ROUTE, "provider": "install-windows-ollama"}, ON_WINDOWS, ("old:1b", True, "172.20.0.1:11434")),
         ({**ROUTE, "provider": "start-windows-ollama"}, SILENT, ("old:1b", True, "127.0.0.1:11434")),
+        # A switch to another provider was broken off before it left Ollama.
+        ({**ROUTE, "provider_name": "vllm-local", "to_free": [ROUTE]}, None, ("old:1b", False, "127.0.0.1:11434")),
+        ({**ROUTE, "provider_name": "c", "to_free": [{"container": "v"}]}, None, (None, False, "127.0.0.1:11500")),
     ],
 )
 def test_what_the_route_uses(route: Any, windows: Any, wanted: Any, make_host: Make) -> None:
     found = previous(make_host(route=route, ollama={"windows": windows}), 11500)
     assert (found["model"], found["is_windows"], found["address"]) == wanted
+    assert found["is_recorded"] == ((route or {}).get("provider_name") == "ollama-local")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.failure import Failure
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.machine import find_account
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route import record, write
 from ansible_collections.nemoclaw.local_inference.plugins.module_utils.route.route import build_route
 
@@ -130,6 +131,66 @@ def test_a_reader_sees_the_old_route_or_the_new_one(path: Path) -> None:
         write.write_record(str(path), OTHER)
         assert json.load(reader)["model"] == "m", "the file was changed in place"
     assert record.read_record(str(path)) == OTHER
+
+
+VLLM = {**ROUTE, "provider": "install-vllm", "provider_name": "vllm-local", "container": "nemoclaw-vllm"}
+VLLM["base_url_host"] = "http://127.0.0.1:8000/v1"
+OLLAMA = {**ROUTE, "provider": "ollama", "provider_name": "ollama-local", "base_url_host": "http://127.0.0.1:11434/v1"}
+NIM = {**VLLM, "provider": "nim", "container": "nemoclaw-nim"}
+SECOND = {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1", "container": "second"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        ({}, ROUTE, []),
+        (ROUTE, OLLAMA, []),
+        (OLLAMA, ROUTE, [OLLAMA]),
+        (VLLM, OLLAMA, [VLLM]),
+        (VLLM, VLLM, []),
+        # Another container on another port; on the same one it made way before.
+        (VLLM, SECOND, [VLLM]),
+        (VLLM, NIM, []),
+        (VLLM, {**VLLM, "base_url_host": "http://127.0.0.1:8001/v1"}, []),
+        # One that somebody else runs.
+        ({**VLLM, "provider": "vllm", "container": None}, OLLAMA, []),
+        # The same server by another of its names, taken as one of the user's own.
+        (OLLAMA, {**ROUTE, "base_url_host": "http://localhost:11434/v1"}, []),
+        ({**OLLAMA, "base_url_host": "http://[::1]:11434/v1"}, OLLAMA, []),
+        # Its role unloads the model.
+        (OLLAMA, {**OLLAMA, "base_url_host": "http://172.20.0.1:11434/v1"}, []),
+        # A switch that was broken off: again, on to a third one, and back.
+        ({**OLLAMA, "to_free": [VLLM]}, OLLAMA, [VLLM]),
+        ({**OLLAMA, "to_free": [VLLM]}, {**OLLAMA, "model": "another"}, [VLLM]),
+        ({**OLLAMA, "to_free": [VLLM]}, ROUTE, [OLLAMA, VLLM]),
+        ({**OLLAMA, "to_free": [VLLM]}, VLLM, [OLLAMA]),
+        ({**SECOND, "to_free": [VLLM]}, OLLAMA, [SECOND, VLLM]),
+    ],
+)
+def test_the_servers_whose_gpu_is_still_to_be_freed(path: Path, before: Any, after: Any, left: list[Any]) -> None:
+    names = ("provider", "provider_name", "model", "base_url_host", "container")
+    wanted = [{name: one[name] for name in names} for one in left]
+    assert write.to_free(before, after) == wanted
+    if not before:
+        return
+    # In the record, by whoever writes it, and only as long as there are any.
+    owner, recorded = find_account(), {**after, **({"to_free": wanted} if wanted else {})}
+    write.write_record(str(path), before)
+    text = path.read_text(encoding="utf-8")
+    checked = write.bring(str(path), owner, after, True)
+    assert path.read_text(encoding="utf-8") == text == checked.before
+    assert checked.changed == (before != recorded)
+    write.bring(str(path), owner, after, False)
+    assert record.read_record(str(path)) == recorded
+    assert path.read_text(encoding="utf-8") == checked.after == write.render(recorded)
+    assert not write.bring(str(path), owner, after, False).changed
+    assert write.bring(str(path), owner, after, False, is_freed=True).changed == bool(wanted)
+    assert record.read_record(str(path)) == after
+
+
+@pytest.mark.parametrize("left", [None, [], {}, "nemoclaw-vllm", ["nemoclaw-vllm"], [{}], [{"provider": []}]])
+def test_what_is_no_server_to_free_counts_as_none(path: Path, left: Any) -> None:
+    assert record.read_record(written(path, json.dumps({**GOOD, "to_free": left}))) == ROUTE
 
 
 def test_a_linked_record_is_replaced_and_not_followed(path: Path, tmp_path: Path) -> None:
