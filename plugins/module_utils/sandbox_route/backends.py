@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 from ..failure import Failure
 from ..host.machine import Account, Machine, acting_as
-from ..nemoclaw.backend import NemoClawRoute
-from ..nemoclaw.desired import DEFAULT_SANDBOX
 from ..nemoclaw.records import GATEWAY, find_nemoclaw, routed
 from ..openshell.cli import find_openshell
 from ..openshell.gateway_route import Backend, GatewayRoute
@@ -39,6 +37,8 @@ def by_its_provider(wanted: str, machine: Machine, account: Account, desired: De
     """
     if wanted != "nemoclaw" and not (wanted == "auto" and has_nemoclaw(machine, account)):
         return desired
+    from ..nemoclaw.desired import DEFAULT_SANDBOX  # as in of_nemoclaw
+
     # The one of the record is another's where that is on another gateway, as NemoClawRoute has it.
     sandbox = own_sandbox(replace(desired, gateway=desired.gateway or GATEWAY)) or DEFAULT_SANDBOX
     return replace(desired, route=routed(find_nemoclaw(machine, account), sandbox, desired.route))
@@ -54,7 +54,7 @@ def choose(wanted: str, machine: Machine, account: Account, desired: Desired) ->
     if wanted == "none":
         return wanted, None, "No sandbox was made, as sandbox_backend says: the route is only recorded."
     if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
-        return "nemoclaw", NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)), ""
+        return "nemoclaw", of_nemoclaw(machine, account, desired), ""
     try:
         return "openshell", of_openshell(machine, account, desired), ""
     except Failure as failure:
@@ -63,6 +63,19 @@ def choose(wanted: str, machine: Machine, account: Account, desired: Desired) ->
         if why is None:
             raise
         return "none", None, why
+
+
+def of_nemoclaw(machine: Machine, account: Account, desired: Desired) -> Backend:
+    """Return the backend for NemoClaw.
+
+    Raises:
+        Failure: One of find_nemoclaw.
+
+    """
+    # Here, because a module is compiled anew on each call: a host without NemoClaw does not need it.
+    from ..nemoclaw.backend import NemoClawRoute
+
+    return NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account))
 
 
 def of_openshell(machine: Machine, account: Account, desired: Desired) -> Backend:
@@ -201,7 +214,7 @@ def remove(
     result: dict[str, Any] = {"backend": "none", "out_of_reach": None}
     if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
         result["backend"] = "nemoclaw"
-        done = NemoClawRoute(machine, account, desired, find_nemoclaw(machine, account)).remove(check_mode)
+        done = of_nemoclaw(machine, account, desired).remove(check_mode)
     elif wanted != "none" and (desired.recorded or _left_something(account, path)):
         # Without a record none is the route's own: all that got their key from here are looked for.
         desired = desired if desired.recorded else replace(desired, route={"provider_name": _ANY})
