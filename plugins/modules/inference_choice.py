@@ -61,7 +61,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Inspect the host
   nemoclaw.local_inference.inference_facts:
 
 - name: Choose the provider

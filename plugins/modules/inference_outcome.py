@@ -88,7 +88,7 @@ EXAMPLES = r"""
       ansible.builtin.include_role:
         name: nemoclaw.local_inference.ollama
   rescue:
-    - name: Keep the failure
+    - name: Record the failure
       nemoclaw.local_inference.inference_outcome:
         state: failed
         playbook: site

@@ -61,7 +61,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Collect what is true of the host
+- name: Gather the state of the host
   nemoclaw.local_inference.inference_plan:
     collect: true
     proof: completion

@@ -193,7 +193,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Put the auth proxy before Ollama
+- name: Put Ollama behind the auth proxy
   nemoclaw.local_inference.proxy_gate:
     state: present
     user: lab

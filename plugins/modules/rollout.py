@@ -94,7 +94,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Cut the hosts into waves
+- name: Split the hosts into waves
   nemoclaw.local_inference.rollout:
     state: started
     waves: [1, 10%, 100%]
@@ -102,7 +102,7 @@ EXAMPLES = r"""
   run_once: true
   register: rollout
 
-- name: Judge the wave
+- name: Evaluate the wave
   nemoclaw.local_inference.rollout:
     state: judged
     max_failures: 5%

@@ -81,7 +81,7 @@ EXAMPLES = r"""
     model: qwen2.5:7b
   register: proof
 
-- name: Show what was proved
+- name: Show the validation results
   ansible.builtin.debug:
     msg: "{{ proof | nemoclaw.local_inference.probe_table }}"
 """

@@ -33,7 +33,7 @@ TASKS = {
         CUT: ["Validate the endpoint", "Set the route of the sandboxes"],
     },
     "switch_model": {KILL: ["Validate the endpoint"], CUT: ["Set the route of the sandboxes"]},
-    "rotate_token": {KILL: ["Say which tokens are valid"], INTERRUPT: ["Rotate the token"]},
+    "rotate_token": {KILL: ["Report which tokens are valid"], INTERRUPT: ["Rotate the token"]},
     "uninstall": {INTERRUPT: ["Remove the auth proxy"], CUT: ["Remove the auth proxy"]},
 }
 TOKEN = "/home/lab/.nemoclaw/ollama-proxy-token"
