@@ -58,7 +58,7 @@ FAILURES = {
     "not_http": ("not_http", "models", "SSH-2.0-OpenSSH"),
     "not_utf8": ("not_json", "models", "not JSON"),
     "deep_json": ("not_json", "models", "not JSON"),
-    "redirect": ("redirected", "models", "give the final URL"),
+    "redirect": ("redirected", "models", "use the final URL"),
     "hang_up": ("connection_lost", "models", "Look at the server's log"),
     "short_body": ("connection_lost", "models", "Look at the server's log"),
     "error_in_200": ("error_in_answer", "warm_up", "Out of memory"),
@@ -69,7 +69,7 @@ FAILURES = {
     "trickle_headers": ("timeout", "models", "did not finish its answer"),
     "trickle_body": ("timeout", "models", "did not finish its answer"),
     "endless_comments": ("timeout", "streaming", "did not finish its answer"),
-    "endless_stream": ("stream_endless", "streaming", "did not stop"),
+    "endless_stream": ("stream_endless", "streaming", "still sending"),
     "status_401": ("auth_failed", "models", "Invalid API Key"),
     "status_403": ("auth_failed", "models", "HTTP 403"),
     "key_echo": ("auth_failed", "models", "Incorrect API key provided: "),
@@ -78,7 +78,7 @@ FAILURES = {
     "status_500_always": ("server_error", "models", "Look at the server's log"),
     "other_models": ("model_not_served", "models", "other-7b, other-70b"),
     "empty_answer": ("empty_answer", "completion", "no text"),
-    "truncated_sse": ("stream_incomplete", "streaming", "broke off"),
+    "truncated_sse": ("stream_incomplete", "streaming", "was interrupted"),
     "truncated_chunk": ("connection_lost", "streaming", "closed the connection"),
     "unfinished_stream": ("stream_incomplete", "streaming", "before its end"),
     "error_in_stream": ("error_in_answer", "streaming", "EngineCore"),
@@ -129,7 +129,7 @@ FAILURES_OF_ONE_API = {
     ("chat_only", MESSAGES): ("not_found", "warm_up", "Not Found"),
     ("leak_in_parts", CHAT): ("tool_calls_leaked", "tool_call", "sessions_send"),
     ("anthropic_leak", MESSAGES): ("tool_calls_leaked", "tool_call", "sessions_send"),
-    ("anthropic_truncated_stream", MESSAGES): ("stream_incomplete", "streaming", "broke off"),
+    ("anthropic_truncated_stream", MESSAGES): ("stream_incomplete", "streaming", "was interrupted"),
     ("anthropic_401", MESSAGES): ("auth_failed", "models", "invalid x-api-key"),
     ("anthropic_bearer", MESSAGES): ("auth_failed", "models", "takes the key as 'Authorization: Bearer'"),
     ("anthropic_unnamed_events", MESSAGES): ("stream_events_missing", "streaming", "its events have no name"),
@@ -250,7 +250,7 @@ def test_responses_are_taken_only_when_they_are_complete(broken: str, behaviour:
     outcome = asked(broken, behaviour, RESPONSES, timeout=20)
     result = outcome.result
     assert (outcome.code, result["api_requested"], result["api"]) == (None, RESPONSES, CHAT)
-    assert result["fallback_reason"].startswith("openai-responses was asked for, but its probe ")
+    assert result["fallback_reason"].startswith("openai-responses was requested, but its probe ")
     if behaviour == "responses_without_deltas":
         assert "response.output_text.delta" in result["fallback_reason"]
 

@@ -103,7 +103,7 @@ def test_responses_that_fail_fall_back_to_chat_and_say_why(llama: Llama) -> None
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize(
-    ("key", "said"), [("wrong", "The key is not accepted"), (None, "none was given"), ("", "none was given")]
+    ("key", "said"), [("wrong", "The key is not accepted"), (None, "none was provided"), ("", "none was provided")]
 )
 def test_a_key_that_is_refused_stops_at_once(llama: Llama, api: str, key: str | None, said: str) -> None:
     outcome = prove(url(llama("good"), api), api, api_key=key)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""Asking one model of one server one question, and reading the whole answer."""
+"""Ask one model on one server one question, and read the complete answer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Connection(Protocol):
 
 
 class Conversation:
-    """Requests over one API, with what was learnt on the way: the budget that the model needs, the parameters it takes.
+    """Requests over one API, with what was learned on the way: the budget the model needs, the parameters it takes.
 
     Every request is noted on its probe: its tries, the latency of the last one, and its HTTP status. C(remarks) collects
     what works although it should not be so.
@@ -163,8 +163,8 @@ class Conversation:
                 if count > tokens * _EVENTS_PER_TOKEN + _EVENTS_OF_ITS_OWN:
                     raise Failure(
                         "stream_endless",
-                        f"{url} was asked for at most {tokens} tokens and did not stop after {count} events. The server "
-                        "ignores the limit: look at its version, or at what stands between it and this host.",
+                        f"{url} was asked for at most {tokens} tokens and was still sending after {count} events. The server ignores the "
+                        f"limit: check its version and any proxy between it and this host.",
                     )
                 before = answer.deltas
                 ended = reader.add(event)
@@ -176,8 +176,8 @@ class Conversation:
         self._check_stream(url, answer, calls_wanted="tools" in body)
         if "json" in kind or "html" in kind:
             self.remark(
-                f"{url} streams, but calls its stream {kind.partition(';')[0]}: clients that believe the header do not "
-                "read it. It should be text/event-stream: look at the server, or at what stands between it and this host."
+                f"{url} streams, but labels its stream {kind.partition(';')[0]}: clients that trust the header do not read it. It should "
+                f"be text/event-stream: check the server and any proxy between it and this host."
             )
         return answer
 
@@ -193,15 +193,15 @@ class Conversation:
             faults = f"; {answer.faults[0]}" if answer.faults else ""
             raise Failure(
                 "stream_events_missing",
-                f"The stream of {url} has no event {', '.join(missing)}, which the agent waits for "
+                f"The stream of {url} lacks the event {', '.join(missing)}, which the agent waits for "
                 f"(it sent: {', '.join(sorted(answer.events)) or 'none'}{faults}).",
                 missing_events=missing,
             )
         if not answer.complete:
             raise Failure(
                 "stream_incomplete",
-                f"The stream of {url} broke off after {answer.deltas} pieces of text, before its end was announced. Look at the "
-                "server's log, and at the time-outs and the buffering of any proxy between.",
+                f"The stream of {url} was interrupted after {answer.deltas} pieces of text, before its end was announced. Check the "
+                f"server's log, and the timeouts and buffering of any proxy in between.",
             )
 
     def _read(self, probe: Probe, method: str, url: str, body: Any, limit: float) -> dict[str, Any]:
@@ -251,8 +251,8 @@ def _event_stream(chunks: Iterable[bytes], url: str, key: str) -> Iterator[bytes
                     raise
             raise Failure(
                 "stream_unsupported",
-                f"{url} was asked to stream and answered in one piece, without events. Agents read streams: "
-                "switch streaming on in the server, or in what stands between it and this host.",
+                f"{url} was asked to stream and answered in one piece, without events. Agents need streams: enable streaming in the server "
+                f"and in any proxy between it and this host.",
             )
         yield head
         yield from chunks

@@ -132,7 +132,7 @@ class Answer:
 
     @property
     def goes_in_circles(self) -> bool:
-        """Whether the end of the text was said before, twice at least: a model that lost its way, which no budget brings back."""
+        """Whether the end of the text occurred at least twice before: a model in a loop, which no budget helps."""
         end = self.text[-_CIRCLE:]
         return len(end) == _CIRCLE and self.text.count(end) > 2
 
@@ -142,7 +142,7 @@ class Answer:
         return bool(self.content or self.tool_calls)
 
 
-# How often one question may be asked anew: each parameter can fall away once, tool_choice in two steps.
+# How often one question may be repeated: each parameter can fall away once, tool_choice in two steps.
 MOST_FORMS = 6
 
 
@@ -295,7 +295,7 @@ class Dialect:
         what = f"{missing} of the right type" if missing in content else missing
         return Failure(
             "wrong_shape",
-            f"The answer to {self.path} has no {what} (it has: {found}), so it is not the {self.name} API. "
+            f"The answer to {self.path} has no {what} (it has: {found}), so this is not the {self.name} API. "
             "Check the base URL and the provider.",
         )
 
@@ -308,8 +308,8 @@ class Dialect:
         if not isinstance(content, dict):
             raise Failure(
                 "stream_malformed",
-                f"The stream of {self.path} has an event whose data is no JSON object, which no agent can read. "
-                "Look at the server's version and at what stands between it and this host.",
+                f"The stream of {self.path} has an event whose data is not a JSON object, which no agent can read. Check the server's "
+                f"version and any proxy between it and this host.",
             )
         if content.get("error"):
             raise self.error_in_stream(content["error"])
@@ -320,7 +320,7 @@ class Dialect:
         said = quote(str(error.get("message") if isinstance(error, dict) else error), self.key)
         return Failure(
             "error_in_answer",
-            f"The stream of {self.path} ended in an error: {said.rstrip('.')}. Look at the server's log.",
+            f"The stream of {self.path} ended in an error: {said.rstrip('.')}. Check the server's log.",
             server_message=said,
         )
 

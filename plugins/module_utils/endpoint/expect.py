@@ -20,7 +20,7 @@ else:
 
 
 class LibraryMissing(Exception):
-    """Queries were given, and jmespath is not installed."""
+    """There are queries, and jmespath is not installed."""
 
 
 def compile_queries(expectations: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
@@ -40,8 +40,8 @@ def compile_queries(expectations: list[dict[str, Any]]) -> list[tuple[Any, Any]]
         except jmespath.exceptions.JMESPathError as error:
             raise Failure(
                 "expect_invalid",
-                f"The query {expectation['query']!r} in expect is no JMESPath: {str(error).splitlines()[0]}. Correct it; "
-                "numbers and words to compare with stand in backticks or single quotes.",
+                f"The query {expectation['query']!r} in expect is not valid JMESPath: {str(error).splitlines()[0]}. Correct it; put "
+                f"numbers and words to compare with in backticks or single quotes.",
             ) from error
     return compiled
 

@@ -233,8 +233,8 @@ def remedy(leak: Leak, streamed: bool = False, model: str = "") -> str:
     sglang = family.sglang if family else ""
     if streamed:
         return (
-            "The model and its template are good: the same call is right without streaming. What fails is the server's parser "
-            "for streams. Update the server; with vLLM, "
+            "The model and its template are fine: the same call is correct without streaming. The server's streaming parser is at fault. "
+            "Update the server; with vLLM, "
             + (f"check that it runs with --tool-call-parser {vllm}" if vllm else "try another --tool-call-parser")
             + ", or load a corrected parser with --tool-parser-plugin; with SGLang, "
             + (f"check --tool-call-parser {sglang}." if sglang else "try another --tool-call-parser.")
@@ -252,7 +252,7 @@ def remedy(leak: Leak, streamed: bool = False, model: str = "") -> str:
             else "vLLM with a --tool-parser-plugin for this model; "
         ) + (f"SGLang with --tool-call-parser {sglang}; " if sglang else "")
     return (
-        f"The server has to parse this text. Start {engines}llama.cpp with --jinja and, if that is not enough, the model's own "
+        f"The server must parse this text. Start {engines}llama.cpp with --jinja and, if that is not enough, the model's own "
         "--chat-template-file; with Ollama, use a model whose template has {{ if .ToolCalls }} ('ollama show' lists tools)."
     )
 

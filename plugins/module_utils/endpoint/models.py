@@ -26,7 +26,7 @@ def entries(content: dict[str, Any], url: str) -> list[dict[str, Any]]:
 
     """
     if "data" not in content:
-        raise Failure("wrong_shape", f"{url} answered with JSON that is no list of models. Check the base URL.")
+        raise Failure("wrong_shape", f"{url} answered with JSON that is not a list of models. Check the base URL.")
     return [entry for entry in map(object_of, list_of(content.get("data"))) if entry.get("id")]
 
 
@@ -39,7 +39,7 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
     """
     names = [quote(str(entry["id"]), key) for entry in served]
     if not names:
-        raise Failure("no_models", f"{url} lists no model. Load a model into the server, then run this again.")
+        raise Failure("no_models", f"{url} lists no models. Load a model into the server, then run this again.")
     if not model:
         if len(names) == 1:
             return served[0]
@@ -58,8 +58,8 @@ def choose(model: str | None, served: list[dict[str, Any]], url: str, key: str) 
     meant = f" Did you mean {by_lower[near[0]]}?" if near else ""
     raise Failure(
         "model_not_served",
-        f"The server does not serve the model {model!r}. It serves: {_listing(names)}.{meant} Set nemoclaw_model to one of "
-        "them, or load that model into the server.",
+        f"The server does not serve the model {model!r}. It serves: {_listing(names)}.{meant} Set nemoclaw_model to one of these, or load "
+        f"that model into the server.",
         served_models=names,
     )
 

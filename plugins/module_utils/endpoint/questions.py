@@ -213,7 +213,7 @@ _LEAST_CUT_TOKENS = 512
 
 # What to set, by the owner that a server's list of models names; else all of them.
 _SETTINGS = {
-    "library": "ollama_context_length (OLLAMA_CONTEXT_LENGTH of Ollama; on Windows a variable of its user)",
+    "library": "ollama_context_length (Ollama's OLLAMA_CONTEXT_LENGTH; on Windows a user variable)",
     "llamacpp": "llama.cpp's --ctx-size",
     "vllm": "vLLM's --max-model-len",
 }
@@ -243,7 +243,9 @@ class Context:
         least = question.characters // _MOST_CHARACTERS_PER_TOKEN
         if self.window is None or self.window >= least:
             return None
-        return self.failure(f"its context holds {self.window} tokens, and an agent's first request has {least} or more")
+        return self.failure(
+            f"its context holds {self.window} tokens, and an agent's first request needs {least} or more"
+        )
 
     def cut(self, question: Question, answer: Answer) -> Failure | None:
         """Return the failure for a prompt of which the server counted far fewer tokens than it has."""
@@ -264,7 +266,7 @@ class Context:
         """Return the failure for a context that is too small."""
         return Failure(
             "context_too_small",
-            f"Model {self._report.model} at {self._report.base_url} has too little context for an agent: {what}. Raise "
-            f"{self._setting}, to {CONTEXT_FLOOR} or more where memory allows, or choose another model.",
+            f"Model {self._report.model} at {self._report.base_url} has too little context for an agent: {what}. Raise {self._setting} to "
+            f"{CONTEXT_FLOOR} or more where memory allows, or choose another model.",
             reason=what,
         )

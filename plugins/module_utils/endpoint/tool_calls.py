@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The probes with tools: whether an answer is a call that an agent can act on, and what to do where it is none.
+"""The probes with tools: whether an answer is a call that an agent can act on, and what to do if it is not.
 
-A call that came, but wrongly, is the work of the server's parser: the remedy is never another model.
+A call that arrives malformed is the fault of the server's parser: the remedy is never another model.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def judge(answer: Answer, question: Question, dialect: Dialect, streamed: bool =
         if fault:
             return Verdict(MALFORMED, fault)
         return Verdict(STRUCTURED, f"structured call to {', '.join(str(call.name) for call in answer.tool_calls)}")
-    # Here and below: a module is compiled anew on each call, and a server that calls tools as it should needs none of this.
+    # Here and below: a module is compiled on each call, and a server that calls tools correctly needs none of this.
     from .leaks import call_in, find_leak
 
     for where, text in (("text", answer.content), ("reasoning", answer.thoughts)):
@@ -98,7 +98,7 @@ def finish_warning(answer: Answer, dialect: Dialect) -> str | None:
     return (
         f"The server ends a tool call with the finish reason {quote(answer.finish, dialect.key, 40) or 'null'!r} instead of "
         f"{dialect.finish_of_calls!r}. OpenClaw drops such a call (openclaw 88791, seen with Qwen3.6-27B-FP8 on GB10), and so "
-        "do other agents that go by the finish reason. Update the server, or use the tool-call parser of the model's family."
+        "do other agents that rely on the finish reason. Update the server, or use the tool-call parser of the model's family."
     )
 
 
@@ -116,7 +116,7 @@ def _fault(calls: Sequence[ToolCall], question: Question, dialect: Dialect) -> s
         if call.id is not None and not isinstance(call.id, str):
             return f"a call to {call.name} whose id is {_json_type(call.id)} instead of string"
         if not call.id or not call.id.strip():
-            return f"a call to {call.name} without an id, so that its result cannot be given back"
+            return f"a call to {call.name} without an id, so its result cannot be returned"
         if call.id in ids:
             return f"two calls with the same id, {quote(call.id, dialect.key, 40)}"
         ids.add(call.id)
@@ -130,7 +130,7 @@ def _fault_of_arguments(arguments: Any, tool: Tool, dialect: Dialect) -> str | N
     shown = quote(str(arguments), dialect.key, 60)
     if dialect.arguments_are_text:
         if not isinstance(arguments, str):
-            return f"are not text with JSON in it, but {_json_type(arguments)} ({shown})"
+            return f"are not a JSON string, but {_json_type(arguments)} ({shown})"
         try:
             arguments = parse_json(arguments)
         except ValueError:
@@ -149,7 +149,7 @@ def _fault_of_arguments(arguments: Any, tool: Tool, dialect: Dialect) -> str | N
 
 
 def _fault_of_value(value: Any, schema: dict[str, Any], required: bool) -> str | None:
-    """Return what is wrong with the value of a property; null stands for an optional one that was left out."""
+    """Return what is wrong with the value of a property; null means an optional one that was left out."""
     if not schema or (value is None and not required):
         return None
     kind = schema["type"]
@@ -184,30 +184,30 @@ STREAM_FAILURE_CODES = {
 
 _REMEDIES = {
     MALFORMED: (
-        "The model does call; what the server makes of the call is of no use to a client. Update the server, and set the "
+        "The model does call tools, but the server turns the call into something no client can use. Update the server, and set the "
         "tool-call parser of the model's family (vLLM and SGLang --tool-call-parser, llama.cpp --jinja with the model's own "
         "chat template, Ollama a newer release of the model)."
     ),
     ABSENT: (
-        "An agent could not act with this model. Choose a model trained for tool calling, or a larger one; set "
-        "nemoclaw_require_tools to false only for plain chat."
+        "An agent cannot act with this model. Choose a model trained for tool calling, or a larger one; set nemoclaw_require_tools to "
+        "false only for plain chat."
     ),
     UNSUPPORTED: (
-        "Choose a model or a server start that supports tools: with vLLM --enable-auto-tool-choice and --tool-call-parser, "
-        "with llama.cpp --jinja, with Ollama a model whose 'ollama show' capabilities include tools."
+        "Choose a model that supports tools, or start the server with tool support: with vLLM --enable-auto-tool-choice and "
+        "--tool-call-parser, with llama.cpp --jinja, with Ollama a model whose 'ollama show' capabilities include tools."
     ),
 }
 
 _STREAM_REMEDY = (
-    "The same question without streaming brought a right call, so the model is fine and the server's streaming parser is not. "
-    "Agents stream. Update the server to a newer release, or set another parser for the model (vLLM and SGLang "
-    "--tool-call-parser); until then no agent can use it."
+    "The same question without streaming returns a correct call, so the model is fine and the server's streaming parser is not. Agents "
+    "stream. Update the server to a newer release, or set another parser for the model (vLLM and SGLang --tool-call-parser); until then no "
+    "agent can use it."
 )
 
 
 _RESULT_REMEDY = (
-    "Agents give every result back this way. Use a chat template that knows the results of tools, the model's own as a rule "
-    "(vLLM and llama.cpp --chat-template, Ollama the TEMPLATE of the model), and update the server."
+    "Agents return every result this way. Use a chat template that handles tool results, usually the model's own (vLLM and llama.cpp "
+    "--chat-template, Ollama the model's TEMPLATE), and update the server."
 )
 
 # By what goes wrong after the result of a tool was given back.
@@ -222,8 +222,8 @@ SECOND_TURN_FAILURE_CODES = {
 _SECOND_TURN_REMEDIES = {
     "refused": _RESULT_REMEDY,
     "loops": f"It does not seem to see the result. {_RESULT_REMEDY}",
-    "lost": _STREAM_REMEDY.replace("a right call", "the answer"),
-    "empty": f"{_RESULT_REMEDY} If the model spends its tokens on reasoning, limit or switch off the reasoning in the server.",
+    "lost": _STREAM_REMEDY.replace("a correct call", "the answer"),
+    "empty": f"{_RESULT_REMEDY} If the model spends its tokens on reasoning, limit or disable reasoning in the server.",
 }
 
 
@@ -237,7 +237,7 @@ def remedy(verdict: Verdict, streamed: bool, model: str = "") -> str:
     if verdict.leak is not None:
         from .leaks import remedy as remedy_of_leak
 
-        leading = "An agent would show this text instead of running the tool. "
+        leading = "An agent shows this text instead of running the tool. "
         return leading + remedy_of_leak(verdict.leak, streamed, model)
     return _STREAM_REMEDY if streamed else _REMEDIES[verdict.kind]
 
@@ -251,7 +251,7 @@ def failure_code(verdict: Verdict, streamed: bool) -> str:
 # four times, to bridge a cold load; ours is warm by then).
 _ABSENT_TRIES = 2
 
-# A model may call once more before it answers; not for ever.
+# A model may call once more before it answers, but not forever.
 _MOST_TURNS = 3
 
 # Failures of a streamed request with tools that concern its stream, where the same request works unstreamed.
@@ -347,7 +347,7 @@ class ToolProbes:
         self._report.warn(finish_warning(answer, self._conversation.dialect))
         for oddity in answer.oddities:
             self._report.warn(
-                f"In the stream of a tool call {oddity}. Most agents cope; the stream helpers of OpenAI's libraries do not. "
+                f"In the stream of a tool call {oddity}. Most agents cope with this; the stream helpers of OpenAI's libraries do not. "
                 "Update the server."
             )
 
@@ -421,16 +421,18 @@ class ToolProbes:
                 raise self._failure(verdict, "second", stream=True)
             calls = answer.tool_calls
         raise self._second_turn_failure(
-            "loops", f"the model calls the tool again each time it is given the result, {_MOST_TURNS} times in a row"
+            "loops", f"the model calls the tool again each time it gets the result, {_MOST_TURNS} times in a row"
         )
 
     def _silence(self, probe: Probe, question: Question, answer: Answer) -> Failure:
         """Return the failure for a streamed answer to the result that has no text: the stream's fault or the model's."""
         # vLLM's phi4_mini_json streams nothing at all once tools are offered (0.32).
         if not answer.cut and self._conversation.ask(question, probe).content:
-            return self._second_turn_failure("lost", "the stream of the answer has no text, which is there unstreamed")
+            return self._second_turn_failure(
+                "lost", "the streamed answer has no text, although the unstreamed one does"
+            )
         within = f" within {answer.budget} tokens" if answer.cut else ""
-        what = f"the model says nothing{within} after it was given the result of the tool"
+        what = f"the model says nothing{within} after it gets the result of the tool"
         return self._second_turn_failure("empty", what)
 
     def _failure(self, verdict: Verdict, label: str, stream: bool) -> Failure:
@@ -446,7 +448,7 @@ class ToolProbes:
     def _second_turn_failure(self, kind: str, what: str, verdict: Verdict | None = None) -> Failure:
         return Failure(
             SECOND_TURN_FAILURE_CODES[kind],
-            f"Model {self._report.model} at {self._report.base_url} calls a tool, but does not go on with its result: "
+            f"Model {self._report.model} at {self._report.base_url} calls a tool, but does not continue with its result: "
             f"{what.rstrip('.')}. {remedy_of_second_turn(kind, verdict, str(self._report.model))}",
             reason=what,
         )
@@ -458,15 +460,15 @@ class ToolProbes:
         probe.outcome, probe.reason = WARNED, failure.details.get("reason", failure.message)
         self._waived = probe.name
         self._report.warn(
-            f"The probe {probe.name} does not hold, which nemoclaw_require_tools: false allows: {failure.message}"
+            f"The probe {probe.name} fails, which nemoclaw_require_tools: false allows: {failure.message}"
         )
 
     def _skipped(self, probe: Probe) -> bool:
         """Tell whether the probe is not worth its tokens, since an earlier one was waived."""
         if self._waived:
-            probe.reason = f"not asked, since the probe {self._waived} does not hold and tools are not required"
+            probe.reason = f"not asked, since the probe {self._waived} fails and tools are not required"
         elif probe.name == "second_turn" and not self._calls:
-            probe.reason = "not asked, since there is no call whose result could be given back"
+            probe.reason = "not asked, since there is no call whose result could be returned"
         else:
             return False
         return True

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The whole validation of one endpoint, from its URL to the choice of the API, probe by probe.
+"""The complete validation of one endpoint, from its URL to the choice of the API, probe by probe.
 
 models -> warm-up -> completion -> streaming -> tool call -> tool call, streamed -> second turn -> context size
 -> agent-shaped tool call -> agent-shaped tool call, streamed
@@ -44,7 +44,7 @@ _DOUBTFUL = (
     "wrong_shape",
 )
 
-# Seconds for such a list, which no server has to load a model for.
+# Seconds for such a list: no server needs to load a model for it.
 _LIST_LIMIT = 10.0
 
 
@@ -150,7 +150,7 @@ class Ladder:
             if not named or not doubtful:
                 raise
             self._doubt = failure
-            probe.reason = f"the list of models does not decide, the model itself is asked: {failure.message}"
+            probe.reason = f"the list of models is not decisive, so the model itself is asked: {failure.message}"
             return
         self.report.models = [str(entry["id"]) for entry in served]
         self.report.model = named if named else str(self._entry["id"])
@@ -181,9 +181,9 @@ class Ladder:
         except Failure:
             return
         failure.message = (
-            f"{self.conversation.client.base} takes the key as 'Authorization: Bearer', and refuses it as 'x-api-key', the header "
-            "of the Anthropic API, which OpenShell sends too. Let the server accept x-api-key, or use its OpenAI-compatible "
-            "API, if it has one, with the provider custom."
+            f"{self.conversation.client.base} takes the key as 'Authorization: Bearer', and refuses it as 'x-api-key', the header of the "
+            f"Anthropic API that OpenShell sends too. Make the server accept x-api-key, or use its OpenAI-compatible API, if it has one, "
+            f"with the provider custom."
         )
 
     def _warm_up(self, probe: Probe) -> None:
@@ -197,14 +197,13 @@ class Ladder:
         if not answer.content and answer.cut:
             raise Failure(
                 "reasoning_only",
-                f"The model spent {answer.budget} tokens on reasoning and never answered a one-word question. Limit or "
-                "switch off its reasoning in the server, raise nemoclaw_local_inference_timeout where it is slow, or choose "
-                "another model.",
+                f"The model spent {answer.budget} tokens on reasoning and never answered a one-word question. Limit or disable its "
+                f"reasoning in the server, raise nemoclaw_local_inference_timeout if it is slow, or choose another model.",
             )
         if not answer.content:
             raise Failure(
                 "empty_answer",
-                "The model answered with no text. Look at the chat template and the server's log, or choose another model.",
+                "The model answered without text. Check the chat template and the server's log, or choose another model.",
             )
         self._warn_of_reasoning(answer.inline_reasoning)
         self._pass(probe, "answers with text")
@@ -213,7 +212,7 @@ class Ladder:
         answer = self.conversation.ask(questions.STREAMING, probe, stream=True)
         if not answer.content:
             raise Failure(
-                "empty_answer", "The stream ended without any text. Look at the server's log, or choose another model."
+                "empty_answer", "The stream ended without any text. Check the server's log, or choose another model."
             )
         self._warn_of_reasoning(answer.inline_reasoning)
         probe.extras = {
@@ -226,19 +225,19 @@ class Ladder:
     def _warn_of_reasoning(self, inline: str) -> None:
         if inline:
             self.report.warn(
-                "The model's reasoning stands inside its text, where the agent shows it. Start the server with the reasoning "
-                "parser of the model (vLLM and SGLang --reasoning-parser, llama.cpp --jinja with --reasoning-format auto)."
+                "The model's reasoning is inside its text, where the agent shows it. Start the server with the model's reasoning parser "
+                "(vLLM and SGLang --reasoning-parser, llama.cpp --jinja with --reasoning-format auto)."
             )
 
     def _context(self, probe: Probe) -> None:
         self._size.learn(self._entry, self._context_elsewhere(probe))
         window = self.report.context_window = self._size.window
         if window is None:
-            probe.reason = "the server does not tell its context size"
+            probe.reason = "the server does not report its context size"
             return
         if window < self.demands.min_context_window:
             raise self._size.failure(
-                f"its context holds {window} tokens, {self.demands.min_context_window} are asked for"
+                f"its context holds {window} tokens, {self.demands.min_context_window} are required"
             )
         self._pass(probe, f"{window} tokens")
         small = self._size.below_floor()
@@ -292,9 +291,8 @@ def start_clock(endpoint: Endpoint) -> Deadline:
     if endpoint.timeout <= 0:
         raise Failure(
             "timeout_invalid",
-            f"A time limit of {endpoint.timeout:g} s leaves no time for a single request. Set "
-            "nemoclaw_local_inference_timeout to the seconds that a cold model may take; "
-            f"{DEFAULT_TIMEOUT} is the default.",
+            f"A time limit of {endpoint.timeout:g} s leaves no time for a single request. Set nemoclaw_local_inference_timeout to the "
+            f"seconds that a cold model may need; the default is {DEFAULT_TIMEOUT}.",
         )
     return Deadline(endpoint.timeout)
 
@@ -353,7 +351,7 @@ def _try_responses(endpoint: Endpoint, demands: Demands, report: Report) -> bool
             raise
         report.api = ChatCompletions.name
         report.fallback_reason = (
-            f"openai-responses was asked for, but its probe {failure.details['probe']} failed, so chat completions are used: "
+            f"openai-responses was requested, but its probe {failure.details['probe']} failed, so chat completions are used: "
             f"{failure.message}"
         )
         return False

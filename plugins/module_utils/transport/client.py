@@ -82,7 +82,7 @@ MAX_ANSWER_BYTES = 1_048_576
 
 
 class NotAnswering(Exception):
-    """The service is there and gave no usable answer; the text says what it gave, C(status) with which HTTP status, if with one."""
+    """The service is there but gave no usable answer; the text says what came back, C(status) holds the HTTP status, if any."""
 
     def __init__(self, what: str, status: int | None = None) -> None:
         super().__init__(what)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What goes wrong between us and a server, said so that the reader knows what to do, and what another try can help.
+"""What goes wrong between us and a server, worded so that the reader knows what to do, and which failures a retry can fix.
 
 Every code here is in docs/failure-codes.md.
 """
@@ -86,8 +86,8 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
     if exchange.connecting and exchange.proxy:
         return Failure(
             "proxy_failed",
-            f"The web proxy {exchange.proxy} in the target's environment cannot be reached ({error}), so there is no path to "
-            f"{base.root}. Correct it, or add the host to NO_PROXY on the target.",
+            f"The web proxy {exchange.proxy} in the target's environment cannot be reached ({error}), so there is no path to {base.root}. "
+            f"Correct the proxy, or add the host to NO_PROXY on the target.",
         )
     if exchange.connecting and (exchange.timed_out or isinstance(error, socket.timeout)):
         return Failure(
@@ -103,7 +103,7 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
         return Failure(
             "timeout",
             f"{url} did not finish its answer within {exchange.limit:.0f} s. If the model is large or still loading, raise "
-            "nemoclaw_local_inference_timeout; if it is not, look at the server's log and load.",
+            "nemoclaw_local_inference_timeout; otherwise check the server's log and load.",
         )
     if isinstance(error, ConnectionRefusedError):
         return Failure(
@@ -115,13 +115,13 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
     if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError)):
         return Failure(
             "connection_lost",
-            f"{url} closed the connection before its answer was complete. Look at the server's log: it may have crashed, "
-            "run out of memory, or speak HTTPS where the URL says http.",
+            f"{url} closed the connection before its answer was complete. Check the server's log: it may have crashed, run out of memory, "
+            f"or speak HTTPS although the URL says http.",
         )
     if isinstance(error, (http.client.HTTPException, ValueError, zlib.error)):
         said = quote(str(error), exchange.client.key)
         return Failure(
-            "not_http", f"What listens on {base.root} does not speak HTTP ({said}). Correct the port or the scheme."
+            "not_http", f"The listener on {base.root} does not speak HTTP ({said}). Correct the port or the scheme."
         )
     if "unnel connection failed" in str(error):
         said = quote(str(error), exchange.client.key)
@@ -139,10 +139,10 @@ def transport_failure(error: Exception, exchange: Any) -> Failure:
 
 def _tls_failure(error: ssl.SSLError, base: Any) -> Failure:
     if isinstance(error, ssl.SSLCertVerificationError):
-        remedy = "Give the CA's certificate by ca_path (endpoint_ca_path), or a certificate made for this name to the server."
+        remedy = "Set ca_path (endpoint_ca_path) to the CA's certificate, or give the server a certificate issued for this name."
         if error.verify_code in _DATES:
             remedy = (
-                f"Renew it, or correct the clock of this host, which has {time.strftime('%Y-%m-%d', time.gmtime())}."
+                f"Renew it, or correct the clock of this host, which says {time.strftime('%Y-%m-%d', time.gmtime())}."
             )
         return Failure("tls_failed", f"The certificate of {base.root} is not trusted: {error.verify_message}. {remedy}")
     return _no_tls(base, (error.reason or str(error)).replace("_", " ").lower())
@@ -159,8 +159,8 @@ def too_large(url: str, limit: int) -> Failure:
     """Return the failure for an answer that no probe asks for."""
     return Failure(
         "body_too_large",
-        f"{url} sent more than {limit // 1024 // 1024} MiB as the answer to a small question, so reading stopped. "
-        "This is not a model server's answer: check the base URL.",
+        f"{url} sent more than {limit // 1024 // 1024} MiB in answer to a small question, so reading stopped. No model server answers like "
+        f"this: check the base URL.",
     )
 
 
@@ -177,7 +177,7 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
 
     """
     said = error_text(body, key)
-    quoted = f" and said: {said.rstrip('.')}" if said else ""
+    quoted = f" and replied: {said.rstrip('.')}" if said else ""
     details: dict[str, Any] = {
         "status": status,
         "server_message": said,
@@ -186,7 +186,7 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
     }
     answered = f"{url} answered HTTP {status}{quoted}"
     if status in (401, 403):
-        wrong = "The key is not accepted: correct" if key else "The server wants a key and none was given: set"
+        wrong = "The key is not accepted: correct" if key else "The server requires a key and none was provided: set"
         remedy = f"{wrong} {key_name.lower()} in the inventory, vault-encrypted, or {key_name} in the environment."
         return Failure("auth_failed", f"{answered}. {remedy}", **details)
     if status in (404, 405, 501):
@@ -194,12 +194,12 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
         return Failure("not_found", f"{answered}. {remedy}", **details)
     if 300 <= status < 400:
         target = quote(headers.get("Location", "nowhere"), key)
-        remedy = "Redirects are not followed, since they would take the key along: give the final URL."
+        remedy = "Redirects are not followed, since the key would go with them: use the final URL."
         return Failure("redirected", f"{url} answered HTTP {status}, redirecting to {target}. {remedy}", **details)
     if status == 429:
         return Failure(
             "rate_limited",
-            f"{answered}. The server takes no more requests now: lower its load or its limit.",
+            f"{answered}. The server takes no more requests now: lower its load, or raise its limit.",
             **details,
         )
     if status in (408, 502, 503, 504, 529):
@@ -207,7 +207,7 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
             "server_busy", f"{answered}. The model may still be loading, or the backend behind it is down.", **details
         )
     if status >= 500:
-        return Failure("server_error", f"{answered}. Look at the server's log: the model failed to run.", **details)
+        return Failure("server_error", f"{answered}. Check the server's log: the model failed to run.", **details)
     return Failure("bad_request", f"{answered}. The server does not accept the request an agent sends.", **details)
 
 
@@ -260,18 +260,18 @@ def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:
         shown = f" ({quote(start, key, 80)})" if start else ""
         raise Failure(
             "not_json",
-            f"{url} answered HTTP 200 with {kind}{shown}. Another program may listen on that port, or the base URL leads "
-            "to the server's web interface: correct it, it usually ends in /v1.",
+            f"{url} answered HTTP 200 with {kind}{shown}. Another program may listen on that port, or the base URL leads to the server's "
+            f"web interface: correct it; it usually ends in /v1.",
         ) from error
     if not isinstance(content, dict):
         raise Failure(
             "not_json",
-            f"{url} answered with JSON that is no object ({quote(str(content), key, 80)}). Correct the base URL.",
+            f"{url} answered with JSON that is not an object ({quote(str(content), key, 80)}). Correct the base URL.",
         )
     if content.get("error"):
         raise Failure(
             "error_in_answer",
-            f"{url} answered HTTP 200, but with an error in it: {error_text(body, key).rstrip('.')}. Look at the server's log.",
+            f"{url} answered HTTP 200, but the body reports an error: {error_text(body, key).rstrip('.')}. Check the server's log.",
         )
     return content
 

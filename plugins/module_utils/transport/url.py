@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""Base URLs, one written form for each server, and addresses: private ones are what we are for, a cloud's metadata never.
+"""Base URLs in one normalised form per server, and addresses: private ones are expected, a cloud's metadata service is refused.
 
 Rules: upstream-facts N23, with the later character rules.
 """
@@ -109,9 +109,8 @@ def parse_base_url(text: str, api: str, *, for_sandbox: bool = False) -> BaseUrl
     if host in _SANDBOX_NAMES and not for_sandbox:
         raise Failure(
             "url_sandbox_name",
-            f"{host} is a name that exists only inside the sandbox, so the server cannot be proved there from this host. "
-            "Give the URL as this host reaches it (for a server on this host: http://127.0.0.1:PORT/v1); "
-            "the route for the sandbox is derived from it.",
+            f"{host} is a name that exists only inside the sandbox, so this host cannot prove the server there. Set the URL by which this "
+            f"host reaches it (for a server on this host: http://127.0.0.1:PORT/v1); the route for the sandbox is derived from it.",
         )
     if ".." in parts.path.split("/"):
         raise Failure("url_invalid", f"The base URL {text!r} has '..' in its path. Write the path it leads to.")
@@ -123,7 +122,7 @@ def _credentials() -> Failure:
     """Return the failure that never shows the URL, whatever else is wrong with it."""
     return Failure(
         "url_credentials",
-        "The base URL holds a user name or password. Take it out, rotate it, and give the key by COMPATIBLE_API_KEY "
+        "The base URL holds a user name or password. Remove it, rotate it, and set the key in COMPATIBLE_API_KEY "
         "(COMPATIBLE_ANTHROPIC_API_KEY for Anthropic-compatible servers), where it is kept out of logs.",
     )
 
@@ -137,12 +136,12 @@ def _check_characters(text: str) -> None:
         if character in "?#":
             raise Failure(
                 "url_invalid",
-                f"The base URL has a {'query' if character == '?' else 'fragment'} ({character!r}). A base URL ends with "
-                "its path; give keys by COMPATIBLE_API_KEY, where they are kept out of logs.",
+                f"The base URL has a {'query' if character == '?' else 'fragment'} ({character!r}). A base URL ends with its path; set "
+                f"keys in COMPATIBLE_API_KEY, where they are kept out of logs.",
             )
         raise Failure(
             "url_invalid",
-            f"The base URL has the character {character!a}, which no base URL needs. Percent-encode it in a path, "
+            f"The base URL contains the character {character!a}, which no base URL needs. Percent-encode it in a path, "
             f"and write international host names in their xn-- form. {_EXAMPLE}",
         )
 
@@ -188,7 +187,7 @@ def resolve(url: BaseUrl, limit: float) -> list[str]:
     if url.host in _METADATA_NAMES:
         raise Failure(
             "address_refused",
-            f"{url.host} is a cloud's metadata service. Give the base URL of the model server itself.",
+            f"{url.host} is a cloud's metadata service. Use the base URL of the model server itself.",
         )
     answers: queue.Queue[list[str] | OSError] = queue.Queue()
 
@@ -231,13 +230,13 @@ def check_address(host: str, text: str) -> None:
     if address in _METADATA_ADDRESSES or address.is_link_local:
         kind = "a cloud's metadata service or a link-local address"
     elif address.is_unspecified:
-        kind = "no address to connect to: write 127.0.0.1 for this host"
+        kind = "not an address to connect to: write 127.0.0.1 for this host"
     elif address.is_multicast or address.is_reserved:
         kind = "a multicast or reserved address"
     else:
         return
     where = text if host == text else f"{host} ({text})"
-    raise Failure("address_refused", f"{where} is {kind}. Give the base URL of the model server itself.")
+    raise Failure("address_refused", f"{where} is {kind}. Use the base URL of the model server itself.")
 
 
 def _parse(text: str) -> IpAddress:
@@ -256,8 +255,8 @@ def _embedded_ipv4(address: IpAddress) -> IpAddress:
 def _unresolved(url: BaseUrl, why: str) -> str:
     if url.host == "host.docker.internal":
         return (
-            "host.docker.internal does not resolve on this host: Docker Desktop gives that name to containers and WSL. "
-            f"For a server on this host write {url.with_host('127.0.0.1')}; the route for the sandbox is derived from it."
+            f"host.docker.internal does not resolve on this host: Docker Desktop provides that name to containers and WSL. For a server on "
+            f"this host write {url.with_host('127.0.0.1')}; the route for the sandbox is derived from it."
         )
     return (
         f"The host name {url.host} cannot be resolved on the target ({why}). Check the spelling in {url}, "

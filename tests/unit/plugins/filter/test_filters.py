@@ -33,8 +33,8 @@ def test_the_table_of_probes() -> None:
 
 
 def test_a_fallback_is_told() -> None:
-    lines = tables.probe_table(proof(fallback_reason="openai-responses was asked for, but"))
-    assert lines[-2] == "openai-responses was asked for, but"
+    lines = tables.probe_table(proof(fallback_reason="openai-responses was requested, but"))
+    assert lines[-2] == "openai-responses was requested, but"
 
 
 def test_the_table_of_a_route() -> None:

@@ -136,7 +136,7 @@ def test_the_remedy_of_a_leaking_vllm_is_the_flag() -> None:
     )
     streamed = remedy(leak, streamed=True)
     assert "Update the server" in streamed
-    assert "The model and its template are good" in streamed
+    assert "The model and its template are fine" in streamed
     assert "--tool-parser-plugin" in streamed
 
 

@@ -66,7 +66,7 @@ def test_a_call_that_an_agent_can_run_is_structured(answer: Answer) -> None:
         (call(arguments='["hello"]'), "not a JSON object, but array"),
         (call(arguments='"{}"'), "not a JSON object, but string"),
         (call(arguments="null"), "not a JSON object, but null"),
-        (call(arguments=None), "not text with JSON in it, but null"),
+        (call(arguments=None), "not a JSON string, but null"),
         (call(arguments=3), "but integer"),
         (call(arguments={"message": "hello"}), "but object"),
         (call(arguments="{}"), "lack message"),

@@ -138,7 +138,7 @@ def test_a_refused_key_and_a_missing_one_have_different_remedies() -> None:
     assert "Invalid API Key" in wrong.message
     assert "The key is not accepted: correct a_key in the inventory" in wrong.message
     assert (
-        "wants a key and none was given: set a_key in the inventory, vault-encrypted, or A_KEY in the"
+        "requires a key and none was provided: set a_key in the inventory, vault-encrypted, or A_KEY in the"
         in missing.message
     )
 
@@ -232,9 +232,9 @@ def test_an_object_is_returned() -> None:
         ('{"a": "\u00e9"}'.encode("latin-1"), "not_json", "not JSON"),
         (b"[" * 200_000, "not_json", "not JSON"),
         (b"9" * 5000, "not_json", "JSON"),
-        (b"[]", "not_json", "no object ([])"),
-        (b"null", "not_json", "no object (None)"),
-        (b'"text"', "not_json", "no object (text)"),
+        (b"[]", "not_json", "not an object ([])"),
+        (b"null", "not_json", "not an object (None)"),
+        (b'"text"', "not_json", "not an object (text)"),
         (b'{"error": {"message": "Out of memory"}}', "error_in_answer", "Out of memory"),
         (b'{"error": "Out of memory"}', "error_in_answer", "Out of memory"),
         (b'{"error": true, "message": "no"}', "error_in_answer", "no"),
