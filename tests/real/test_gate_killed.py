@@ -94,7 +94,7 @@ def test_another_unit_is_restarted_and_what_was_there_answers_until_then(host: l
 def test_what_was_proved_last_comes_back_however_often_it_is_killed(host: lab_host.LabHost) -> None:
     """The run that was killed had written what does not serve: only what it kept of before says what did."""
     rows = killed(host, "back")
-    assert [one["failed"] for one in rows if "The previous auth proxy is back and works" not in one["failed"]] == []
+    assert [one["failed"] for one in rows if "The previous auth proxy is restored and works" not in one["failed"]] == []
     assert [one["left"] for one in rows] == [FILES] * len(rows)
 
 
@@ -103,7 +103,7 @@ def test_what_never_served_leaves_nothing_but_the_token(host: lab_host.LabHost) 
     assert [
         one["failed"]
         for one in rows
-        if "There was no auth proxy before, and none is left. The token stays." not in one["failed"]
+        if "There was no auth proxy before, and none remains. The token stays." not in one["failed"]
     ] == []
     assert [one["left"] for one in rows] == [[TOKEN]] * len(rows)
 
@@ -158,7 +158,7 @@ def test_an_address_that_the_host_has_not_changes_nothing(host: lab_host.LabHost
     try_it(host, "ensure()")
     before = host.sh("cat /etc/nemoclaw-ollama-proxy.conf")
     said = try_it(host, "ensure(listen=['198.51.100.7'])")
-    assert (said.startswith("proxy_config_refused"), "is back and works" in said) == (True, True), said
+    assert (said.startswith("proxy_config_refused"), "is restored and works" in said) == (True, True), said
     assert host.sh("cat /etc/nemoclaw-ollama-proxy.conf") == before
     assert try_it(host, "answer()") == "200"
 
@@ -178,7 +178,7 @@ def stubborn(host: lab_host.LabHost) -> Iterator[None]:
 def test_a_proxy_that_does_not_reload_keeps_the_token(host: lab_host.LabHost, stubborn: None) -> None:
     before = host.sh(f"cat {TOKEN}")
     said = try_it(host, "rotate()")
-    assert "The token was not rotated: the previous one is valid." in said
+    assert "The token was not rotated: the previous one remains valid." in said
     assert host.sh(f"cat {TOKEN}") == before
     assert host.sh("ls /home/lab/.nemoclaw").split() == [Path(TOKEN).name]
     assert try_it(host, "answer()") == "200"
@@ -186,7 +186,7 @@ def test_a_proxy_that_does_not_reload_keeps_the_token(host: lab_host.LabHost, st
 
 def test_a_proxy_that_does_not_start_leaves_the_one_of_before(host: lab_host.LabHost, stubborn: None) -> None:
     """What nginx finds nothing wrong with, and does not start."""
-    assert "The previous auth proxy is back and works" in try_it(host, "ensure(GATE._replace(port=11436))")
+    assert "The previous auth proxy is restored and works" in try_it(host, "ensure(GATE._replace(port=11436))")
     assert try_it(host, "answer()") == "200"
 
 

@@ -126,7 +126,7 @@ def test_an_impostor_gets_no_token_and_no_key(host: lab_host.LabHost, impostor: 
     assert host.play([record]).status == 0
     shown = host.playbook("nemoclaw.local_inference.status", "-e", "status_timeout=3")
     assert (shown.status, "Inference (auth proxy): unhealthy" in shown.said) == (2, True), shown.said
-    assert "of the user mallory, who did not get to see the token" in shown.said
+    assert "of the user mallory, which did not receive the token" in shown.said
     rotated = host.playbook("nemoclaw.local_inference.rotate_token")
     assert (rotated.status, "mallory" in rotated.said) == (2, True), rotated.said
     assert "The token was not rotated" in rotated.said

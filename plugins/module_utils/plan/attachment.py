@@ -16,11 +16,11 @@ from .steps import MODEL, NEW_STREAMS, NOTHING, Step, step
 _REASONS = {
     "create": "the gateway has none",
     "import": "the gateway has none",
-    "update": "the gateway has not got address and key of the server",
-    "attach": "the sandbox has not got it",
+    "update": "the gateway lacks the server's address and key",
+    "attach": "the sandbox lacks it",
     "wait": "the sandbox has not applied it yet",
     "detach": "the sandbox was switched away from it",
-    "delete": "the sandbox needs it no longer",
+    "delete": "the sandbox no longer needs it",
     "restart": "its processes keep an older key",
 }
 _INTERRUPTS = {"detach": NEW_STREAMS, "update": NEW_STREAMS, "restart": MODEL}
@@ -36,7 +36,7 @@ def compare_attachment(cli: OpenShell, desired: Desired, image: str | None, note
         note: What a run that was interrupted left behind.
 
     Raises:
-        Failure: What stands against it.
+        Failure: What prevents it.
 
     """
     seen = see(cli, desired, list_sandboxes(cli))

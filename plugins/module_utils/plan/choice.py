@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""Which provider a host gets, by which role, on which side of WSL, why, and what stands against that side. Pure functions."""
+"""Which provider a host gets, from which role, on which side of WSL, why, and what rules that side out. Pure functions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def choose_side(host: Host, settings: Settings, provider: str, seen: Mapping[str
     if settings["ollama_side"] == WSL:
         return Side(WSL, "as ollama_side is wsl")
     if not is_desktop(host):
-        return Side(WSL, f"because sandboxes reach Windows with Docker Desktop alone, and {engine_in_words(host)}")
+        return Side(WSL, f"because sandboxes reach Windows only with Docker Desktop, and {engine_in_words(host)}")
     if ollama["daemon_version"] and runs_on_windows(host, seen):
         return Side(UNDECIDED, "Ollama runs in this WSL and on Windows")
     if recorded:
@@ -100,14 +100,14 @@ def choose_side(host: Host, settings: Settings, provider: str, seen: Mapping[str
     if not host["wsl"]["interop"]:
         return Side(WSL, "because this WSL starts no Windows programs (interop is off)")
     if seen is None:
-        return Side(UNKNOWN, "whether Windows has an Ollama is looked at next")
+        return Side(UNKNOWN, "whether Windows has Ollama is checked next")
     if there.get("running"):
-        return Side(WINDOWS, "because it runs there, for Windows alone")
+        return Side(WINDOWS, "because it runs there, for Windows only")
     if there.get("installed"):
         return Side(WINDOWS, f"because it is installed there ({there.get('path')})")
     if ollama["path"]:
         return Side(WSL, "because it is installed there")
-    return Side(WINDOWS, "because there is no Ollama yet, and the containers of Docker Desktop reach Windows best")
+    return Side(WINDOWS, "because there is no Ollama yet, and Docker Desktop's containers reach Windows best")
 
 
 def ollama_route(host: Host) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def ollama_route(host: Host) -> dict[str, Any]:
 def refuse_side(
     host: Host, settings: Settings, provider: str, side: Side | None, seen: Mapping[str, Any] | None = None
 ) -> list[Failure]:
-    """Return everything that stands against the Ollama that was chosen, before Windows or this Linux is touched."""
+    """Return everything that rules out the chosen Ollama, before Windows or this Linux is touched."""
     named = names_windows(settings, provider)
     if host["wsl"] is None or side is None:
         return [_not_wsl(host, named)] if named else []
@@ -130,8 +130,8 @@ def refuse_side(
 def _not_wsl(host: Host, named: str) -> Failure:
     return Failure(
         "not_wsl",
-        f"Ollama on Windows was asked for ({named}), and this host is not WSL: it is {host['platform']} ({host['platform_evidence']}). "
-        "Set nemoclaw_provider to ollama for this host, or leave it out with --limit.",
+        f"Ollama on Windows was requested ({named}), but this host is not WSL: it is {host['platform']} ({host['platform_evidence']}). "
+        "Set nemoclaw_provider to ollama for this host, or exclude the host with --limit.",
     )
 
 
@@ -142,15 +142,15 @@ def _kind_of_wsl(host: Host) -> list[Failure]:
         return [
             Failure(
                 "wsl_unknown",
-                f"This WSL did not tell what it is: {said} Run wsl.exe --shutdown on Windows where that goes on, and the play again.",
+                f"This WSL does not report its version: {said} If that persists, run wsl.exe --shutdown on Windows, then the play again.",
             )
         ]
     if wsl["version"] == 1:
         return [
             Failure(
                 "wsl_unsupported",
-                "This is WSL 1, in which no container engine and no Ollama runs. Convert it on Windows with wsl.exe --set-version "
-                f"{wsl['distro'] or 'DISTRIBUTION'} 2, or leave this host out with --limit.",
+                "This is WSL 1, which runs neither a container engine nor Ollama. Convert it on Windows with wsl.exe --set-version "
+                f"{wsl['distro'] or 'DISTRIBUTION'} 2, or exclude this host with --limit.",
             )
         ]
     return []
@@ -164,9 +164,9 @@ def _engine(host: Host, is_named: bool) -> list[Failure]:
     return [
         Failure(
             DOCKER_FAILURE_CODES.get(docker["code"], "docker_unexpected_answer"),
-            "Whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL follows from the container engine, and "
-            f"{engine_in_words(host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl to take the Ollama of this Linux "
-            "behind the auth proxy without it.",
+            "The container engine decides whether sandboxes reach Ollama on Windows or through an auth proxy in this WSL, and "
+            f"{engine_in_words(host)}. Start it (Docker Desktop, on Windows), or set ollama_side: wsl to use Ollama in this Linux, behind "
+            f"the auth proxy.",
         )
     ]
 
@@ -180,16 +180,16 @@ def _of_side(
     if blind and not (is_chosen or ollama_route(host) or host["ollama"]["daemon_version"]):
         yield Failure(
             blind["code"],
-            f"{(seen or {}).get('msg')} So it is not known whether Windows has an Ollama. Set ollama_side: wsl to take the one of this "
-            f"Linux without asking Windows, or start it on Windows by hand so that WSL reaches it (OLLAMA_HOST=0.0.0.0:{port}): it is "
-            "used as it is then.",
+            f"{(seen or {}).get('msg')} So it is unknown whether Windows has Ollama. Set ollama_side: wsl to use the one in this Linux "
+            f"without asking Windows, or start it on Windows by hand so that WSL reaches it (OLLAMA_HOST=0.0.0.0:{port}): it is then used "
+            f"as is.",
         )
     if side.name == UNDECIDED:
         yield Failure(
             "side_undecided",
             f"Ollama runs in this WSL ({host['ollama']['daemon_version']} at 127.0.0.1:{port}) and on Windows ({where}), and only one of "
-            "them can be the right one. Choose in the inventory: ollama_side: windows (or nemoclaw_provider: start-windows-ollama) for "
-            "the one of Windows, ollama_side: wsl for the one of this Linux; better still, stop the other.",
+            f"them can serve. Choose in the inventory: ollama_side: windows (or nemoclaw_provider: start-windows-ollama) for the Windows "
+            f"one, ollama_side: wsl for the one in this Linux; better still, stop the other.",
         )
     if side.name == WINDOWS:
         yield from _against_windows(host, settings, side, seen)
@@ -198,15 +198,15 @@ def _of_side(
     # mirrored networking there is one port for both sides, whatever the engine is: what is done in WSL would be answered by Windows.
     if side.name == WSL and runs_on_windows(host, seen) and (desktop or mirrored):
         why = (
-            f"with mirrored networking WSL and Windows share port {port}, which the one of Windows holds"
+            f"with mirrored networking WSL and Windows share port {port}, which Ollama on Windows holds"
             if mirrored
             else "the containers of Docker Desktop would reach the one that runs on Windows instead"
         )
         other = "choose it with ollama_side: windows" if desktop else "give one of them another port (ollama_port)"
         yield Failure(
             "windows_in_the_way",
-            f"The Ollama of this WSL was chosen ({side.reason}), and {why} ({where}). Quit that one in the notification area of Windows, "
-            f"or {other}.",
+            f"Ollama in this WSL was chosen ({side.reason}), but {why} ({where}). Quit that one in the Windows notification area, or "
+            f"{other}.",
         )
 
 
@@ -214,16 +214,16 @@ def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[s
     if not is_desktop(host):
         yield Failure(
             "windows_unreachable",
-            f"Ollama on Windows was chosen ({side.reason}), and sandboxes reach it with Docker Desktop alone, but {engine_in_words(host)}. "
-            "Install Docker Desktop on Windows and switch its WSL integration on for this distribution, or set nemoclaw_provider to "
-            "ollama with ollama_side wsl.",
+            f"Ollama on Windows was chosen ({side.reason}), and sandboxes reach it only with Docker Desktop, but {engine_in_words(host)}. "
+            f"Install Docker Desktop on Windows and enable its WSL integration for this distribution, or set nemoclaw_provider to ollama "
+            f"with ollama_side wsl.",
         )
     elif settings["ollama_windows_bind"] == "loopback" and not is_mirrored(host):
         yield Failure(
             "windows_loopback",
-            f"{_loopback_by(settings)}, and this WSL cannot reach the loopback of Windows, from where models are pulled and "
-            f"proved: its networking mode is {host['wsl']['networking_mode'] or 'unknown'}. Set networkingMode=mirrored in .wslconfig "
-            "on Windows and run wsl.exe --shutdown, or set ollama_windows_bind to all.",
+            f"{_loopback_by(settings)}, and this WSL, from which models are pulled and proved, cannot reach the Windows loopback: its "
+            f"networking mode is {host['wsl']['networking_mode'] or 'unknown'}. Set networkingMode=mirrored in .wslconfig on Windows and "
+            f"run wsl.exe --shutdown, or set ollama_windows_bind to all.",
         )
     model, there = wanted_model(host, settings), (seen or {}).get("models")
     if model == AUTO or there is None or settings["ollama_allow_download"]:
@@ -231,8 +231,8 @@ def _against_windows(host: Host, settings: Settings, side: Side, seen: Mapping[s
     if not any(is_same(model, one) for one in there):
         yield Failure(
             "download_not_allowed",
-            f"The Ollama of Windows has no model {model}, and a download needs consent: set nemoclaw_yes=true (NEMOCLAW_YES=1), or name "
-            f"one that is there ({', '.join(there) or 'there is none'}).",
+            f"Ollama on Windows has no model {model}, and a download needs consent: set nemoclaw_yes=true (NEMOCLAW_YES=1), or name one "
+            f"that it has ({', '.join(there) or 'there is none'}).",
         )
 
 
@@ -244,7 +244,7 @@ def _loopback_by(settings: Settings) -> str:
 def wanted_model(host: Host, settings: Settings) -> str:
     """Return the model that is named, else that of the recorded route; C(auto) where neither says one.
 
-    A model chosen once stays: C(auto) on the second run must not take another one because somebody pulled it meanwhile.
+    A model chosen once stays: C(auto) on the second run must not pick another one because it was pulled meanwhile.
     """
     if settings["ollama_model"] != AUTO:
         return str(settings["ollama_model"])
@@ -347,7 +347,7 @@ def _provider(host: Host, settings: Settings, keep_route: bool) -> tuple[str, st
     if keep_route and route:
         return route["provider"], "as the recorded route has it"
     if is_own:
-        return route["provider"], "as the recorded route has it, and nothing says otherwise"
+        return route["provider"], "as the recorded route has it, and no setting says otherwise"
     return _found(host, route)
 
 
@@ -358,17 +358,17 @@ def _found(host: Host, route: Mapping[str, Any]) -> tuple[str, str]:
     if reaches_windows and ollama["both_running"]:
         return "ollama", "because Ollama runs here and on Windows"
     if reaches_windows and (ollama["windows"] or {}).get("daemon_version"):
-        return "start-windows-ollama", "because Ollama runs on Windows, which the containers of Docker Desktop reach"
+        return "start-windows-ollama", "because Ollama runs on Windows, which Docker Desktop's containers reach"
     if ollama["daemon_version"]:
         return "ollama", "because Ollama runs here"
     if route.get("container") and _port(route.get("base_url_host")) in _ports(host):
-        return route["provider"], f"because {route['container']}, which is ours, runs here"
+        return route["provider"], f"because our container {route['container']} runs here"
     if host["vllm"]["running"]:
         return "vllm", "because vLLM runs here"
     if ollama["path"]:
         return "ollama", "because Ollama is installed here"
     if reaches_windows:
-        return "ollama", "because no model server was found in this WSL; Windows is looked at next"
+        return "ollama", "because no model server was found in this WSL; Windows is checked next"
     return "install-ollama", "because no model server was found here"
 
 

@@ -103,8 +103,8 @@ def _nim_key(at: Wanted) -> None:
         return
     raise Failure(
         "ngc_key_missing",
-        "A NIM downloads its image and its model with an NGC key, and none was given. Make one at "
-        "https://org.ngc.nvidia.com/setup/api-key and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Nothing was pulled.",
+        "A NIM downloads its image and its model with an NGC key, and none is set. Create one at https://org.ngc.nvidia.com/setup/api-key "
+        "and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Nothing was pulled.",
     )
 
 
@@ -137,7 +137,7 @@ def leave_steps(host: Host, choice: Choice, route: Mapping[str, Any] | None) -> 
     is_same = choice.previous_role == choice.role
     model, found = (route or {}).get("model") or choice.model, []
     if is_same and choice.role == "ollama" and model and model != before["model"]:
-        found.append(step("previous", "unload", f"{before['model']} leaves the memory", before=before["model"]))
+        found.append(step("previous", "unload", f"{before['model']} is unloaded", before=before["model"]))
     for one in to_free(before, route or (before if is_same else {})):
         name = one["container"]
         if name:
@@ -145,7 +145,7 @@ def leave_steps(host: Host, choice: Choice, route: Mapping[str, Any] | None) -> 
             found.append(step("previous", "stop", reason, before=name, interrupts=MODEL))
         else:
             name = one["model"]
-            found.append(step("previous", "unload", f"{name} leaves the memory of Ollama", before=name))
+            found.append(step("previous", "unload", f"{name} is unloaded from Ollama", before=name))
     return found
 
 

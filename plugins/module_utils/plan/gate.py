@@ -32,7 +32,7 @@ def compare_proxy(at: Context) -> None:
     """Add the steps for the auth proxy."""
     proxy = at.host["proxy"]
     if proxy is None:
-        at.steps += verify("proxy", f"the auth proxy could not be looked at: {at.host['problems'].get('proxy')}")
+        at.steps += verify("proxy", f"the auth proxy could not be checked: {at.host['problems'].get('proxy')}")
         return
     servers = gates(at.settings, at.choice, bool(at.host["ollama"]["daemon_version"]))
     at.steps += _packages(proxy, at.host["package_manager"])
@@ -56,7 +56,7 @@ def _packages(proxy: dict[str, Any], manager: str | None) -> list[Step]:
             )
         )
     if not proxy["account"]:
-        found.append(step("proxy", "create", f"the account {ACCOUNT} of the auth proxy is not there", after=ACCOUNT))
+        found.append(step("proxy", "create", f"the auth proxy's account {ACCOUNT} is missing", after=ACCOUNT))
     return found
 
 
@@ -77,12 +77,12 @@ def _gate(at: Context, servers: list[Gate]) -> list[Step]:
     if not proxy["unit"]:
         return _first(at)
     if os.geteuid() != 0:
-        return verify("proxy", "only root can compare the auth proxy, and this look was not root's")
+        return verify("proxy", "only root can compare the auth proxy, and this check did not run as root")
     overlap = at.settings["proxy_token_overlap"]
     kept = bring(at.account, "present", path or None, overlap, TOKENS, ACCOUNT, CONFIG, LOADED)
     found = []
     if kept.changed:
-        found.append(step("token", "write", f"the token files beside {kept.path} are not as they have to be"))
+        found.append(step("token", "write", f"the token files next to {kept.path} are not as they should be"))
     if kept.gate_written:
         found.append(
             step("token", "hand on", f"{TOKENS} does not hold the tokens that are valid", interrupts=NEW_STREAMS)
@@ -100,7 +100,7 @@ def _gate(at: Context, servers: list[Gate]) -> list[Step]:
 def _first(at: Context) -> list[Step]:
     kept = at.settings["proxy_token_path"] or token_path(at.account.home)
     return [
-        step("token", "create", f"{kept} is made, or kept where it is there", after=kept),
+        step("token", "create", f"{kept} is created, or left in place if it exists", after=kept),
         step("proxy", "write", "there is no auth proxy yet", after=CONFIG),
-        step("proxy", "start", "sandboxes reach the model server by it alone", after=UNIT),
+        step("proxy", "start", "sandboxes reach the model server only through it", after=UNIT),
     ]

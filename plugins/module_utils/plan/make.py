@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The plan of a host: one look, the choice, the comparison, what stands against it, and where nothing is to be done the status."""
+"""The plan of a host: one look, the choice, the comparison, the refusals, and on a converged host the status."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def _missing_home(machine: Machine, account: Account, settings: Settings) -> lis
     """Return why nothing can be kept in a home that is not there."""
     if settings["preflight_route_path"] or machine.exists(account.home):
         return []
-    said = (
-        f"{account.home}, the home of {account.name}, is not on this host. Make or mount it, or correct nemoclaw_user."
-    )
+    said = f"{account.home}, the home of {account.name}, is not on this host. Create or mount it, or correct nemoclaw_user."
     return [Failure("home_refused", said)]
 
 
@@ -201,7 +199,7 @@ def _result(at: Context, kept: dict[str, Any]) -> dict[str, Any]:
     consult = [] if at.refusals else consultations(at)
     is_windows = at.choice.provider in WINDOWS_PROVIDERS or at.choice.is_windows
     if is_windows and "ollama_windows" not in consult and not at.refusals:
-        at.steps += verify("windows", "Windows is looked at by its role alone")
+        at.steps += verify("windows", "only the role ollama checks Windows")
     refusals = list({(one.code, one.message): one for one in at.refusals}.values())
     plan = {
         "host": dict(at.host),
@@ -233,7 +231,7 @@ def within_limit(plan: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(plan)) > LIMIT:
         raise Failure(
             "plan_too_large",
-            f"The plan of this host is longer than {LIMIT // 1024} KiB: a server lists names without end. Name the model "
-            "(nemoclaw_model), and look at what the server answers.",
+            f"The plan of this host is longer than {LIMIT // 1024} KiB: a server lists endless names. Name the model (nemoclaw_model), and "
+            f"check what the server answers.",
         )
     return plan

@@ -28,7 +28,7 @@ def compare_ollama(at: Context) -> None:
     """Add the steps for Ollama of this Linux, and the route that it would get."""
     if at.choice.side is not None and not at.is_gated:
         # Whose port it is that containers reach, a container is asked (role ollama, serve.yml), which a look cannot.
-        at.steps += verify("windows", "on WSL, site asks from a container which Ollama answers there")
+        at.steps += verify("windows", "on WSL, site checks from a container which Ollama answers there")
     if not at.choice.is_here:
         return
     if unknown_ollama(at.host):
@@ -41,9 +41,7 @@ def compare_ollama(at: Context) -> None:
     else:
         port = at.settings["preflight_ollama_port"]
         at.steps.append(
-            step(
-                "service", "start", f"once it is installed, Ollama is started on 127.0.0.1:{port} by a drop-in of ours"
-            )
+            step("service", "start", f"once it is installed, Ollama is started on 127.0.0.1:{port} by our drop-in")
         )
     result = _model(at, decision, is_there)
     if decision["installs"] or result is None or at.refusals:
@@ -93,7 +91,7 @@ def _model(at: Context, decision: Mapping[str, Any], is_there: bool) -> dict[str
         result = models.plan_model(daemon, desired, lambda: gpus, planning=not is_there).result
     except Failure as failure:
         if is_there and failure.code in _NOT_THERE:
-            at.steps += verify("model", f"the models of this host are known once Ollama runs: {failure.message}")
+            at.steps += verify("model", f"this host's models are known once Ollama runs: {failure.message}")
         else:
             at.refusals.append(failure)
         return None

@@ -158,8 +158,8 @@ def _lines(
     found = []
     if seen and "failure" in seen:
         found.append(
-            f"{seen.get('msg')} The play goes on as far as that is not needed. Whether another Ollama takes what sandboxes send is found "
-            "out from a container, once the model is in memory."
+            f"{seen.get('msg')} The play continues as long as that is not needed. A container checks whether another Ollama gets what "
+            f"sandboxes send, once the model is in memory."
         )
     if choice.side is not None:
         found.append(_side_in_words(host, settings, choice, decision, seen))
@@ -180,7 +180,7 @@ def _side_in_words(
         else f"Sandboxes reach it at {url}, without an auth proxy: a container of Docker Desktop cannot reach one inside WSL."
     )
     both = host["ollama"]["daemon_version"] and runs_on_windows(host, seen)
-    other = " The other one runs as well: stop it, so that nobody pulls models into the wrong one." if both else ""
+    other = " The other one runs as well: stop it, so that no model is pulled into the wrong one." if both else ""
     return f"The Ollama of {whose}, {choice.side.reason if choice.side else ''}. {way}{other}"
 
 
@@ -189,7 +189,7 @@ def _actions_in_words(host: Host, settings: Settings, decision: Mapping[str, Any
     is_old = any(is_older(one, decision["minimum_version"]) for one in _versions(host))
     what = "for Windows" if is_windows else settings["ollama_version"]
     installs = decision["is_bare"] or (not is_windows and (is_old or not _versions(host)))
-    first = f"Ollama {what} will be installed, then: " if installs else "To be done: "
+    first = f"Ollama {what} will be installed, then: " if installs else "To do: "
     why = f", because {planned['choice_reason']}" if planned.get("choice_reason") else ""
     return f"{first}{', '.join(planned['actions'])}{why}."
 
@@ -217,7 +217,7 @@ def route_fields(
 def short_context(model: str, context: int, least: int, is_windows: bool) -> str:
     """Return why a model whose context is below what the user asks for does not do."""
     return (
-        f"{model} runs with a context of {context} tokens, and ollama_min_context_window asks for {least}. "
+        f"{model} runs with a context of {context} tokens, but ollama_min_context_window requires {least}. "
         f"{context_remedy(is_windows)} to that, which needs more memory, or choose a smaller model."
     )
 

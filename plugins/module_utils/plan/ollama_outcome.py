@@ -126,9 +126,9 @@ class Outcome:
         if not self.is_windows or not version or is_of_before or not is_older(version, least):
             return ""
         return (
-            f"The Ollama that answers at {self.windows_facts['host']} is {version}, and ollama_minimum_version is {least}: older ones give "
-            "tool calls back as text. Upgrade it on Windows (irm https://ollama.com/install.ps1 | iex in PowerShell, or the app's own "
-            "update) and restart it. No route was saved."
+            f"The Ollama that answers at {self.windows_facts['host']} is {version}, and ollama_minimum_version is {least}: older ones "
+            f"return tool calls as text. Upgrade it on Windows (irm https://ollama.com/install.ps1 | iex in PowerShell, or the app's own "
+            f"update) and restart it. No route was saved."
         )
 
     def _path(self) -> str:
@@ -139,24 +139,24 @@ class Outcome:
             remedy = (
                 ""
                 if self.is_windows
-                else " The Ollama of this WSL was asked for: have Windows hand on its loopback (localhostForwarding in .wslconfig), choose "
-                "the one of Windows with ollama_side: windows, or run Docker natively inside WSL, where the auth proxy serves it."
+                else " Ollama in this WSL was requested: have Windows forward its loopback (localhostForwarding in .wslconfig), choose the "
+                "Windows one with ollama_side: windows, or run Docker natively inside WSL, where the auth proxy serves it."
             )
             return (
-                f"{path['hint']}{remedy} No route was saved, and the previous one is as it was.{self._changed_there()}"
+                f"{path['hint']}{remedy} No route was saved, and the previous one is unchanged.{self._changed_there()}"
             )
         if not self.is_windows or self.windows_facts.get("host"):
             return ""
         who = (
-            "Containers reach Ollama on Windows, and this Linux does not, from where models are pulled and proved"
+            "Containers reach Ollama on Windows, but this Linux, from which models are pulled and proved, does not"
             if path.get("outcome") == "reachable"
             else "This Linux does not reach Ollama on Windows"
         )
         return (
-            f"{who}: {self.windows_facts.get('problem') or 'nothing answers.'} Look at the firewall of Windows (Get-NetFirewallRule "
-            "-DisplayName '*ollama*' in PowerShell), and at the networking mode of WSL (wslinfo --networking-mode). As administrator, "
-            "this opens the port for WSL: New-NetFirewallRule -DisplayName 'Ollama for WSL' -Direction Inbound -Action Allow -Protocol "
-            f"TCP -LocalPort {self.port} -RemoteAddress 172.16.0.0/12. No route was saved.{self._changed_there()}"
+            f"{who}: {self.windows_facts.get('problem') or 'nothing answers.'} Check the Windows firewall (Get-NetFirewallRule "
+            f"-DisplayName '*ollama*' in PowerShell) and the WSL networking mode (wslinfo --networking-mode). As administrator, this opens "
+            f"the port for WSL: New-NetFirewallRule -DisplayName 'Ollama for WSL' -Direction Inbound -Action Allow -Protocol TCP "
+            f"-LocalPort {self.port} -RemoteAddress 172.16.0.0/12. No route was saved.{self._changed_there()}"
         )
 
     def _changed_there(self) -> str:
@@ -164,7 +164,7 @@ class Outcome:
         if self.decision["check_mode"] or not self.windows.get("changed"):
             return ""
         done = "; ".join(self.windows.get("actions") or [])
-        return f" Windows was changed before that: {done}. The playbook uninstall puts OLLAMA_HOST there back."
+        return f" Windows was changed before that: {done}. The playbook uninstall restores OLLAMA_HOST there."
 
     @property
     def would_change(self) -> bool:
@@ -201,9 +201,9 @@ class Outcome:
         if not asked or asked.get("outcome") == "unavailable" or asked.get("status") == 200:
             return ""
         said = f"HTTP {asked['status']}" if asked.get("status") else "no answer"
-        whose = "this WSL, which Windows hands on (wslrelay)" if self.is_windows else "Windows, on its loopback"
+        whose = "this WSL, which Windows forwards (wslrelay)" if self.is_windows else "Windows, on its loopback"
         return (
-            f"{self.model} was loaded at {self.address}, and what a container reaches at {self.container_url} does not have it "
+            f"{self.model} was loaded at {self.address}, but what a container reaches at {self.container_url} does not have it "
             f"({said}): another server holds that port for containers, most likely the Ollama of {whose}. Stop that one, or choose it with "
             f"ollama_side: {'wsl' if self.is_windows else 'windows'}. No route was saved."
         )
@@ -234,11 +234,11 @@ class Outcome:
         """What becomes of a model that was refused."""
         model = self.model
         if _has_worked(self.results.get("deleted")):
-            return f"What was downloaded of {model} is deleted again."
+            return f"The downloaded part of {model} is deleted again."
         out = " was taken out of memory and" if _has_worked(self.results.get("unloaded")) else ""
         size = format_bytes(self.loaded.get("size") or 0)
         more = (
-            ", and with ollama_remove_refused: true a run deletes what it has downloaded for nothing."
+            ", and with ollama_remove_refused: true a run deletes what it downloaded in vain."
             if self.is_downloaded
             else "."
         )
@@ -267,8 +267,8 @@ class Outcome:
         # Upstream raises what is below it (upstream-facts N15); a shorter context cuts an agent's system prompt without a word.
         if self.can_answer and self.context and self.context < CONTEXT_FLOOR:
             found.append(
-                f"{self.model} runs with a context of {self.context} tokens, and an agent's prompts need about {CONTEXT_FLOOR}: "
-                f"Ollama cuts what is longer without a word. {context_remedy(self.is_windows)}, for example to 32768."
+                f"{self.model} runs with a context of {self.context} tokens, but an agent's prompts need about {CONTEXT_FLOOR}: Ollama "
+                f"silently truncates longer ones. {context_remedy(self.is_windows)}, for example to 32768."
             )
         if not self.can_answer:
             found.append(self._unseen())
@@ -279,11 +279,11 @@ class Outcome:
         if self.decision["uses_windows_as_it_is"] or "failure" in self.windows:
             said = self.windows.get("msg") or "this WSL starts no Windows programs (interop is off)."
             found.append(
-                f"The Ollama that answers at {self.windows_facts.get('host')} is used as it is, and where it listens and what OLLAMA_HOST "
-                f"is on Windows was not looked at: {said}"
+                f"The Ollama that answers at {self.windows_facts.get('host')} is used as is; its listen address and OLLAMA_HOST on Windows "
+                f"were not checked: {said}"
             )
         if self.windows.get("actions"):
-            first = "In check mode, this would be done" if self.decision["check_mode"] else "Done"
+            first = "Check mode: this would be done" if self.decision["check_mode"] else "Done"
             found.append(f"{first} on Windows: {'; '.join(self.windows['actions'])}.")
         return found
 
@@ -299,18 +299,18 @@ class Outcome:
         """What check mode could not look at."""
         decision = self.decision
         if decision["is_stopped"]:
-            first = "Ollama does not run, so nothing was said about the model and the route."
+            first = "Ollama does not run, so the model and the route were not checked."
         elif self.would_change:
-            first = "Ollama would be another one, or started in another way, so nothing was proved."
+            first = "Ollama would be replaced, or started differently, so nothing was proved."
         elif not self.loaded.get("digest"):
             first = "The model is not on this host, so nothing was proved."
         else:
             first = "The model is not in memory, where a question would load it, so nothing was proved."
         more = ""
         if self.is_windows:
-            more = f" Once it runs on Windows, a container has to reach it at {self.container_url}."
+            more = f" Once it runs on Windows, a container must reach it at {self.container_url}."
         elif not decision["starts_service"]:
-            more = f" Once it is installed, Ollama is started on 127.0.0.1:{self.port} by a drop-in of ours."
+            more = f" Once it is installed, Ollama is started on 127.0.0.1:{self.port} by our drop-in."
         return f"{first}{more} Without check mode, the route is recorded only once all of it holds."
 
     @property
@@ -340,9 +340,9 @@ class Outcome:
 def restored_in_words(result: Result) -> str:
     """Return what came of the attempt to put the Ollama back that an upgrade replaced."""
     if "failure" in result:
-        return f"The previous Ollama could not be put back: {result.get('msg')}"
+        return f"The previous Ollama could not be restored: {result.get('msg')}"
     answers = "and answers again" if result.get("daemon_version") else "and does not answer"
-    return f"Ollama {result.get('version')} is back in its place {answers}."
+    return f"Ollama {result.get('version')} is restored {answers}."
 
 
 def _has_worked(result: Result | None) -> bool:

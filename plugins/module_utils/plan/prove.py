@@ -89,10 +89,10 @@ def prove(at: Context, endpoint: Endpoint, model: str | None, more: dict[str, An
         else:
             _complete(at, endpoint, report)
     except expect.LibraryMissing:
-        at.steps += verify("server", "endpoint_expect needs jmespath, which is still to be installed")
+        at.steps += verify("server", "endpoint_expect needs jmespath, which is not installed yet")
     except Failure as failure:
         if at.choice.provider in MANAGED:
-            at.steps += verify("server", f"the server does not prove itself yet: {failure.message}")
+            at.steps += verify("server", f"the server does not pass validation yet: {failure.message}")
         else:
             at.refusals.append(failure)
     else:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What stands against a set-up as far as facts and settings tell it, before anything is changed, a package included."""
+"""What rules out a set-up, as far as facts and settings show, before anything is changed, packages included."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..transport.url import parse_base_url
 from .choice import MANAGED, WINDOWS_PROVIDERS, Choice, Host, is_gated, refuse_side
 from .settings import Settings
 
-_PLATFORMS = "Run nemoclaw.local_inference.site, which is for every host, or leave this host out with --limit."
+_PLATFORMS = "Run nemoclaw.local_inference.site, which is for every host, or exclude this host with --limit."
 
 
 def foresee(
     host: Host, settings: Settings, choice: Choice, keep_route: bool = False, seen: Mapping[str, Any] | None = None
 ) -> list[Failure]:
-    """Return everything that stands against it, in the order in which a user would correct it."""
+    """Return everything that rules it out, in the order in which a user would correct it."""
     looks = (*_OF_THE_HOST, _endpoint, _vllm, _libraries, _proxy)
     return [*settings.problems, *_refused(looks, _Context(host, settings, choice, keep_route, seen))]
 
@@ -90,7 +90,7 @@ def _backend(one: Mapping[str, Any]) -> Gate:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Failure(
             "proxy_settings_invalid",
-            f"Each entry of proxy_backends has a name and the numbers port and upstream_port, and one of them is {one!r}.",
+            f"Each entry of proxy_backends needs a name and the numbers port and upstream_port, but one is {one!r}.",
         ) from None
 
 
@@ -105,7 +105,7 @@ def _ports(at: _Context) -> Iterator[Failure]:
     if ollama == proxy:
         yield Failure(
             "setting_invalid",
-            f"Ollama and its auth proxy are both to listen on port {ollama}, and the proxy would call itself. Set nemoclaw_ollama_port "
+            f"Ollama and its auth proxy are both set to port {ollama}, so the proxy would call itself. Set nemoclaw_ollama_port "
             "and nemoclaw_ollama_proxy_port to two different ones.",
             variable="nemoclaw_ollama_proxy_port",
         )
@@ -126,8 +126,8 @@ def _switch(at: _Context) -> Iterator[Failure]:
     if not at.host["route"]:
         yield Failure(
             "route_not_recorded",
-            "This host has no recorded route that could be switched. Run the playbook nemoclaw.local_inference.site first; "
-            "nemoclaw_user and nemoclaw_route_path have to be the same as then.",
+            "This host has no recorded route to switch. Run the playbook nemoclaw.local_inference.site first, with the same nemoclaw_user "
+            "and nemoclaw_route_path.",
         )
         return
     yield from _other_server(at)
@@ -139,7 +139,7 @@ def _switch(at: _Context) -> Iterator[Failure]:
         if wanted != served:
             yield Failure(
                 "setting_contradiction",
-                f"nemoclaw_model is {wanted}, and the managed vLLM of this host, which serves {served}, takes its model from "
+                f"nemoclaw_model is {wanted}, but this host's managed vLLM, which serves {served}, takes its model from "
                 f"nemoclaw_vllm_model. Set that: -e nemoclaw_vllm_model={wanted}.",
                 variable="nemoclaw_vllm_model",
             )
@@ -158,8 +158,8 @@ def _other_server(at: _Context) -> Iterator[Failure]:
         means = "install-vllm" if others[0] == "vllm_model" else "custom"
         yield Failure(
             "setting_contradiction",
-            f"{variable} is set, which the provider {means} reads, and the provider of this host is {provider}, {at.choice.reason}: "
-            f"nothing would be switched. Switch the provider as well (-e nemoclaw_provider={means}), or name what {provider} reads.",
+            f"{variable} is set, which the provider {means} reads, but this host's provider is {provider}, {at.choice.reason}: "
+            f"nothing would be switched. Switch the provider as well (-e nemoclaw_provider={means}), or set what {provider} reads.",
             variable=variable,
         )
 
@@ -170,7 +170,7 @@ def _other_model(wanted: str, vllm: Mapping[str, Any]) -> Iterator[Failure]:
         others = ", ".join(vllm["models"])
         yield Failure(
             "model_not_served",
-            f"nemoclaw_model is {wanted}, and the vLLM on port {vllm['port']} was started with {others}. Start it with {wanted} "
+            f"nemoclaw_model is {wanted}, but the vLLM on port {vllm['port']} was started with {others}. Start it with {wanted} "
             f"(vllm serve {wanted}) and run this again, or have this collection run it: nemoclaw_provider install-vllm.",
             served_models=vllm["models"],
         )
@@ -230,8 +230,8 @@ def _vllm(at: _Context) -> Iterator[Failure]:
     if not vllm["running"]:
         yield Failure(
             "vllm_not_running",
-            f"{vllm['problem'] or f'Nothing answers on 127.0.0.1:{port}.'} The provider vllm uses a vLLM that runs already: start it, for "
-            f"example with 'vllm serve MODEL --port {port}', or correct nemoclaw_vllm_port. To have it run in a container of ours, set "
+            f"{vllm['problem'] or f'Nothing answers on 127.0.0.1:{port}.'} The provider vllm uses a vLLM that already runs: start it, for "
+            f"example with 'vllm serve MODEL --port {port}', or correct nemoclaw_vllm_port. To run it in a managed container, set "
             "nemoclaw_provider to install-vllm and nemoclaw_experimental to true. For another server use the provider custom.",
         )
     listeners = [one for one in at.host["listeners"] or [] if one["port"] == port and one["scope"] != "loopback"]
@@ -239,9 +239,9 @@ def _vllm(at: _Context) -> Iterator[Failure]:
         addresses = sorted({one["address"] for one in listeners})
         yield Failure(
             "vllm_exposed",
-            f"vLLM listens on {', '.join(addresses)} port {port} as well, so whoever comes there needs no token, whatever the auth proxy "
-            f"on port {at.settings['vllm_gate_port']} asks for. Start it with '--host 127.0.0.1' (a container: published on 127.0.0.1 "
-            "alone), or leave the proxy out (vllm_gate_port).",
+            f"vLLM listens on {', '.join(addresses)} port {port} as well, so clients there need no token and bypass the auth proxy on port "
+            f"{at.settings['vllm_gate_port']}. Start it with '--host 127.0.0.1' (a container: publish it only on 127.0.0.1), or do without "
+            f"the proxy (vllm_gate_port).",
         )
 
 
@@ -267,9 +267,9 @@ def refuse_libraries(host: Host, missing: Sequence[str]) -> list[Failure]:
     return [
         Failure(
             "library_missing",
-            f"The Python that runs the modules on this host, {executable}, lacks {', '.join(missing)}, and packages do not reach it. "
-            f"Install them into it ({executable} -m pip install {' '.join(missing)}), or set ansible_python_interpreter to "
-            "/usr/bin/python3.",
+            f"The Python that runs the modules on this host, {executable}, lacks {', '.join(missing)}, and distribution packages do not "
+            f"reach it. Install them into it ({executable} -m pip install {' '.join(missing)}), or set ansible_python_interpreter to "
+            f"/usr/bin/python3.",
         )
     ]
 
@@ -286,14 +286,14 @@ def _proxy(at: _Context) -> Iterator[Failure]:
         opened = tell_openness(host["listeners"], [settings["preflight_ollama_port"]])
         yield Failure(
             "systemd_missing",
-            "The auth proxy is a service of systemd, and this host does not run it. Boot the host with systemd (on WSL: [boot] "
+            "The auth proxy is a systemd service, but this host does not run systemd. Boot the host with systemd (on WSL: [boot] "
             f"systemd=true in /etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. {opened}",
         )
     elif host["proxy"] is not None and host["proxy"]["nginx"] is None and host["package_manager"] is None:
         yield Failure(
             "package_manager_missing",
-            "The auth proxy is nginx, which this host does not have, and no package manager that could install it was found. Install "
-            "nginx, and run this again.",
+            "The auth proxy is nginx, which this host lacks, and no package manager was found to install it. Install nginx, then run this "
+            "again.",
         )
     wanted = gates(settings, choice, bool(host["ollama"]["daemon_version"]))
     for sentence in problems(proxy_settings(settings, wanted)):

@@ -37,7 +37,7 @@ def compare_sandbox(at: Context, backend: str) -> list[Check]:
         return []
     installs = at.settings["sandbox_install_openshell"] and backend == OPENSHELL
     if installs:
-        at.steps += verify("sandbox", "sandbox_install_openshell is set, and site compares the release of OpenShell")
+        at.steps += verify("sandbox", "sandbox_install_openshell is set, so site compares the OpenShell release")
     gateway = at.settings["sandbox_gateway"] or (GATEWAY if backend == NEMOCLAW else "")
     try:
         ways = (ROUTE,) if backend == NEMOCLAW else (ROUTE, ATTACHMENT)
@@ -53,7 +53,7 @@ def compare_sandbox(at: Context, backend: str) -> list[Check]:
             "openshell_gateway_unset",
             "openshell_gateway_down",
         ):
-            at.steps += verify("sandbox", f"NemoClaw's gateway cannot be asked: {failure.message}")
+            at.steps += verify("sandbox", f"NemoClaw's gateway cannot be queried: {failure.message}")
         elif not (installs and failure.code in _MENDED_BY_INSTALLING):
             at.refusals.append(failure)
     return []
@@ -103,8 +103,8 @@ def _gateway_route(at: Context, cli: OpenShell, backend: str, desired: Desired, 
     _provider(at, decision, seen)
     if now != decision.plan.positions[-1]:
         before = seen.route
-        words = f"{before.model} by {before.provider} with {before.timeout} s" if before else None
-        after = f"{route['model']} by {route['provider_name']} with {route['timeout']} s"
+        words = f"{before.model} via {before.provider} with {before.timeout} s" if before else None
+        after = f"{route['model']} via {route['provider_name']} with {route['timeout']} s"
         at.steps.append(step("sandbox", "route", "inference.local does not have this route", before=words, after=after))
     wanted = DesiredSandbox(
         settings["sandbox_name"], settings["sandbox_image"] or None, timeout=settings["sandbox_ready_timeout"]
@@ -122,7 +122,7 @@ def _ask(at: Context, wanted: Wanted) -> list[Check]:
     asked = next((one for one in checks if one.name == "sandbox"), None)
     if asked is not None and asked.state == NOT_PROBED:
         at.steps += verify(
-            "sandbox", f"site proves the path from the sandboxes' network by a container: {asked.detail}"
+            "sandbox", f"site proves the path from the sandboxes' network with a container: {asked.detail}"
         )
     return checks
 
@@ -135,15 +135,14 @@ def _nemoclaw(at: Context, name: str) -> None:
             at.refusals.append(
                 Failure(
                     "nemoclaw_terms_not_accepted",
-                    f"NemoClaw has to make the sandbox {name}, and does so without questions only for those who accept the third-party "
-                    "software that it brings. Read its notice (nemoclaw onboard shows it), and set sandbox_accept_third_party_software "
-                    "to true.",
+                    f"NemoClaw must create the sandbox {name}, which it does unattended only if you accept its third-party software. Read "
+                    f"its notice (nemoclaw onboard shows it), then set sandbox_accept_third_party_software to true.",
                 )
             )
         at.steps.append(step("sandbox", "onboard", f"NemoClaw has no sandbox {name}", after=name, download_bytes=None))
     elif (found.provider, found.model) != (route["provider_name"], route["model"]) or changes_api(found, route):
-        before = f"{found.model} by {found.provider}"
-        after = f"{route['model']} by {route['provider_name']}"
+        before = f"{found.model} via {found.provider}"
+        after = f"{route['model']} via {route['provider_name']}"
         at.steps.append(step("sandbox", "tell", f"NemoClaw has another route for {name}", before=before, after=after))
 
 

@@ -38,12 +38,12 @@ class Setting:
     Attributes:
         name: The variable of the role, by which the user may set it too; of the wizard, its own name.
         kind: C(str), C(int), C(bool), C(list), C(dict), or C(host) for the host of a URL.
-        default: What it is where nobody sets it.
+        default: Its value when not set.
         wizard: The variable of the inventory that every role reads, empty for none.
         environment: Variables of the controller's environment, the first that is not empty counts.
         choices: What it may be, in any case; empty for anything.
-        secret: Whether it may be shown nowhere.
-        least: The smallest number that it may be.
+        secret: Whether it must never be shown.
+        least: The smallest number allowed.
         by_profile: Whether the default follows from C(nemoclaw_profile); C(default) is the page's then.
 
     """
@@ -115,7 +115,7 @@ def refuse(one: Setting, variable: str, value: Any, error: ValueError) -> Failur
 
 
 def default_of(one: Setting, profile: Profile = PAGE) -> Any:
-    """Return what it is where nobody sets it."""
+    """Return its value when not set."""
     if one.kind == "dict":
         return {}
     default = getattr(profile, one.name) if one.by_profile else one.default
@@ -131,11 +131,11 @@ def clean(one: Setting, value: Any) -> Any:
     if one.kind == "list":
         found = value.split(",") if isinstance(value, str) else value
         if not isinstance(found, (list, tuple)):
-            raise ValueError("it has to be a list.")
+            raise ValueError("it must be a list.")
         return [part.strip() if isinstance(part, str) else part for part in found]
     if one.kind == "dict":
         if not isinstance(value, Mapping):
-            raise ValueError("it has to be a dictionary.")
+            raise ValueError("it must be a dictionary.")
         return dict(value)
     text = str(value).strip()
     if one.kind == "host":
@@ -148,7 +148,7 @@ def _host(text: str) -> str:
     where = text.split("://", 1)[-1].split("/", 1)[0]
     if where.count(":") > 1:
         raise ValueError(
-            "it is an IPv6 address, and the path from the sandboxes is probed by name or IPv4 address: give one of these."
+            "it is an IPv6 address, but the path from the sandboxes is probed by name or IPv4 address: use one of these."
         )
     return where.partition(":")[0]
 
@@ -169,7 +169,7 @@ def _boolean(value: Any) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise ValueError("it has to be true or false.")
+    raise ValueError("it must be true or false.")
 
 
 def _number(one: Setting, value: Any) -> int:
@@ -177,12 +177,12 @@ def _number(one: Setting, value: Any) -> int:
         number = int(str(value).strip())
     except ValueError:
         unit = " of seconds" if one.name.endswith(("_timeout", "_interval", "_overlap")) else ""
-        raise ValueError(f"it has to be a whole number{unit}, like {one.default or one.least or 1}.") from None
+        raise ValueError(f"it must be a whole number{unit}, like {one.default or one.least or 1}.") from None
     if one.least is not None and number < one.least:
-        raise TooSmall(f"it has to be {one.least} or more.")
+        raise TooSmall(f"it must be {one.least} or more.")
     is_port = one.name.endswith("_port") and (number or one.default)
     if is_port and not _PORTS[0] <= number <= _PORTS[1]:
-        raise ValueError(f"ports have to lie between {_PORTS[0]} and {_PORTS[1]}.")
+        raise ValueError(f"ports must be between {_PORTS[0]} and {_PORTS[1]}.")
     return number
 
 
@@ -352,7 +352,7 @@ class Settings:
 
     Attributes:
         values: By the name of the setting.
-        given: The names that somebody set, with the name that was used for it.
+        given: The names that were set, with the name that was used.
         problems: What is wrong with them, each a sentence for the user.
 
     """
@@ -365,12 +365,12 @@ class Settings:
         return self.values[name]
 
     def is_given(self, name: str) -> bool:
-        """Tell whether somebody set it."""
+        """Tell whether it was set."""
         return name in self.given
 
 
 def read(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
-    """Return the settings with their defaults, and what is wrong with those that were given."""
+    """Return the settings with their defaults, and what is wrong with those that were set."""
     settings = Settings(given=dict(origins))
     for one in _ALL:
         chosen = BY_NAME[settings.values.get("nemoclaw_profile", PAGE.name)]

@@ -24,7 +24,7 @@ def find(
     environment: Mapping[str, str],
     evaluate: Callable[[str, Any], Any],
 ) -> tuple[Any, str]:
-    """Return what somebody set, and the name of the variable that it was set by; no name where nobody did.
+    """Return what was set, and the variable that it was set with; no name if none was.
 
     Args:
         one: The setting.
@@ -75,7 +75,7 @@ APART = tuple(
 def collect(
     inventory: Mapping[str, Any], environment: Mapping[str, str], evaluate: Callable[[str, Any], Any]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the values that somebody set, and the name of the variable that each was set by.
+    """Return the values that were set, and the variable that each was set with.
 
     Args:
         inventory: The variables of the host, templates not evaluated.
@@ -138,8 +138,8 @@ def unknown_names(names: Iterable[str], extra: Iterable[str] = ()) -> list[Failu
             found.append(
                 Failure(
                     "setting_unknown",
-                    f"The inventory sets {name}, and nothing in this collection reads it.{meant} Correct the name, or take it out. "
-                    "Where something else reads it, list it in nemoclaw_extra_names.",
+                    f"The inventory sets {name}, but nothing in this collection reads it.{meant} Correct the name, or remove it. If "
+                    f"something else reads it, list it in nemoclaw_extra_names.",
                     variable=name,
                     nearest=nearest,
                 )

@@ -101,11 +101,11 @@ def verify(component: str, reason: str) -> list[Step]:
 def service_steps(actions: Iterable[str], before: str, after: str, exposed: bool) -> list[Step]:
     """Return the steps of C(ollama_service), by the actions that it plans."""
     found = []
-    reason = "Ollama is open to the network" if exposed else "the service is not as it has to be"
+    reason = "Ollama is open to the network" if exposed else "the service is not as it should be"
     for action in actions:
         verb, what = action.split(" ", 1)
         if verb == "write":
-            differs = "the drop-in is not there" if not before else "the drop-in is not as it has to be"
+            differs = "the drop-in is missing" if not before else "the drop-in is not as it should be"
             found.append(step("service", verb, f"{differs}: {what}", before=before or None, after=after))
         else:
             interrupts = MODEL if verb in ("restart", "stop") else NOTHING
@@ -144,7 +144,7 @@ def proxy_steps(compared: Mapping[str, Any], config: str, unit: str) -> list[Ste
             action, interrupts = "write", NEW_STREAMS if path == unit and texts.get(path) else NOTHING
             before = "another content" if texts.get(path) else None
             found.append(step("proxy", action, reason, before=before, after=path, interrupts=interrupts))
-        elif "was changed and not read again" in reason or "does not run" in reason:
+        elif "was changed but not reloaded" in reason or "does not run" in reason:
             found.append(
                 step("proxy", "start" if "does not run" in reason else "restart", reason, interrupts=NEW_STREAMS)
             )
@@ -165,7 +165,7 @@ def route_steps(
         reason = "the recorded " + ", ".join(f"{name} is {found.get(name)}, not {wanted[name]}" for name in names)
         return [step("route", "record", reason, before=_in_words(found), after=_in_words(wanted))]
     if not is_closed:
-        return [step("route", "close", "the record is not the user's alone (mode 0600, in a folder with 0700)")]
+        return [step("route", "close", "the record is not private to the user (mode 0600, in a folder with 0700)")]
     return []
 
 
@@ -252,7 +252,7 @@ def as_user(account: Account, work: Callable[[], dict[str, Any]]) -> dict[str, A
     if not said:
         raise Failure(
             "user_unknown",
-            f"Looked at the host as the user {account.name}, which ended without an answer. Look whether root may become that user here.",
+            f"Looked at the host as the user {account.name}, but got no answer. Check whether root may become that user here.",
             user=account.name,
         )
     answer = json.loads(said)

@@ -126,29 +126,29 @@ def _problems(settings: ProxySettings) -> Iterator[str]:
     shown = ", ".join(map(str, ports))
     names = [gate.name for gate in settings.gates]
     if not names:
-        yield "The auth proxy needs at least one server to stand before, and none is named."
+        yield "The auth proxy needs at least one server behind it, but none is named."
     unknown = ", ".join(gate.name for gate in settings.gates if gate.upstream_port is None)
     if unknown:
-        yield f"The auth proxy has to know the port of each server on 127.0.0.1 (upstream_port), and it is not given for {unknown}."
+        yield f"The auth proxy must know each server's port on 127.0.0.1 (upstream_port), but it is not set for {unknown}."
     if not all(1024 <= port <= 65_535 for port in ports):
-        yield f"The ports of the auth proxy and of what stands behind it have to lie between 1024 and 65535, and they are {shown}."
+        yield f"The ports of the auth proxy and of the servers behind it must be between 1024 and 65535, but they are {shown}."
     if len(set(ports)) < len(ports):
         yield (
-            "Each auth proxy needs a port of its own, and a different one than the servers behind them, or it would call itself; the ports "
-            f"are {shown}. Correct nemoclaw_ollama_port, nemoclaw_ollama_proxy_port or proxy_backends."
+            f"Each auth proxy needs its own port, different from those of the servers behind it, or it would call itself; the ports are "
+            f"{shown}. Correct nemoclaw_ollama_port, nemoclaw_ollama_proxy_port or proxy_backends."
         )
     if not settings.listen or not all(one == BRIDGE or _ADDRESS.fullmatch(one) for one in settings.listen):
         wrong = ", ".join(settings.listen) or "empty"
-        yield f"proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], or the word {BRIDGE}, and it is {wrong}."
+        yield f"proxy_listen holds addresses such as 127.0.0.1, 172.17.0.1 or [::1], or the word {BRIDGE}, but it is {wrong}."
     for gate in settings.gates:
         if not _NAME.fullmatch(gate.name):
-            yield f"The name {gate.name!r} in proxy_backends has to be made of lower-case letters, digits and underscores."
+            yield f"The name {gate.name!r} in proxy_backends may contain only lower-case letters, digits and underscores."
         if not all(_PATH.fullmatch(path) for path in gate.paths):
             yield (
-                f"The paths of {gate.name} have to begin with / and be plain (letters, digits and . _ ~ / -): {', '.join(gate.paths)}."
+                f"The paths of {gate.name} must begin with / and be plain (letters, digits and . _ ~ / -): {', '.join(gate.paths)}."
             )
         if not re.fullmatch(r"/\S*", gate.probe_path):
-            yield f"The probe_path of {gate.name} has to begin with / and hold no white space, and it is {gate.probe_path!r}."
+            yield f"The probe_path of {gate.name} must begin with / and contain no white space, but it is {gate.probe_path!r}."
     if len(set(names)) < len(names):
         yield "Two of proxy_backends have the same name, or one is called ollama, which is the proxy itself."
     for name, value, form, example in (
@@ -156,7 +156,7 @@ def _problems(settings: ProxySettings) -> Iterator[str]:
         ("proxy_memory_max", settings.memory_max, r"[0-9]+[KMG]?", "256M"),
     ):
         if not re.fullmatch(form, value):
-            yield f"{name} is a size such as {example}, and it is {value!r}."
+            yield f"{name} must be a size such as {example}, but it is {value!r}."
 
 
 def render_config(settings: ProxySettings) -> str:

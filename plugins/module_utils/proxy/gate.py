@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The auth proxy of a host as it is: who holds its ports, is it as it has to be, does it serve, and can nobody get past it?"""
+"""The auth proxy of a host: who holds its ports, is it as it should be, does it serve, and can it be bypassed?"""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ _MAY_LISTEN = (
 )
 
 _REMEDIES = {
-    probe.REFUSED: "Start it with systemctl restart {unit}, and look at its log with journalctl -u {unit}.",
-    probe.SILENT: "Look at its log with journalctl -u {unit}, and at the load of the host.",
-    probe.OPEN: "Whoever reaches this port needs no token: stop what listens there ({owner}), then run the role proxy again.",
-    probe.IMPOSTOR: "Stop it: it would hand on whatever it is sent. Then start the auth proxy with systemctl restart {unit}.",
-    probe.FOREIGN: "Stop what listens there ({owner}), or give the auth proxy another port, then run the role proxy again.",
-    probe.TOKEN_REJECTED: "The auth proxy and the token file differ: run the role proxy again, which brings them together.",
+    probe.REFUSED: "Start it with systemctl restart {unit}, and check its log with journalctl -u {unit}.",
+    probe.SILENT: "Check its log with journalctl -u {unit}, and the load of the host.",
+    probe.OPEN: "Clients of this port need no token: stop what listens there ({owner}), then run the role proxy again.",
+    probe.IMPOSTOR: "Stop it: it could pass on whatever it receives. Then start the auth proxy with systemctl restart {unit}.",
+    probe.FOREIGN: "Stop what listens there ({owner}), or choose another port for the auth proxy, then run the role proxy again.",
+    probe.TOKEN_REJECTED: "The auth proxy and the token file differ: run the role proxy again, which reconciles them.",
     # Where the server behind it has to answer through it.
-    probe.BACKEND_DOWN: "Start the server behind it, and look whether it listens on 127.0.0.1.",
-    probe.BACKEND_REFUSES: "Take the server's own key away, since the auth proxy passes none on; it has to take requests for localhost.",
-    probe.UNPROVED: "Look at the log of the server behind it; a list of paths of the auth proxy has to contain the path of the proof.",
+    probe.BACKEND_DOWN: "Start the server behind it, and check that it listens on 127.0.0.1.",
+    probe.BACKEND_REFUSES: "Remove the server's own key, since the auth proxy passes none on; the server must accept requests for "
+    "localhost.",
+    probe.UNPROVED: "Check the log of the server behind it; the auth proxy's list of paths must contain the path of the proof.",
 }
 
 
@@ -76,12 +77,12 @@ def at_bridge(machine: Machine, account: Account, settings: ProxySettings) -> tu
 def _address(machine: Machine, account: Account) -> tuple[str, str]:
     """Return the address, empty where there is none, and what is to be said, empty for nothing."""
     if machine.find_command("docker") is None:
-        return "", "this host has no Docker, so there is no bridge that sandboxes could come by"
+        return "", "this host has no Docker, so there is no bridge for sandboxes"
     engine = _engine(machine, account)
     if engine.system == "desktop":
         return (
             "",
-            "the bridge of Docker Desktop lies in a virtual machine, whose containers reach loopback by themselves",
+            "Docker Desktop's bridge is in a virtual machine, whose containers reach loopback by themselves",
         )
     try:
         network = engine.network(None, _DOCKERS_OWN)
@@ -91,12 +92,12 @@ def _address(machine: Machine, account: Account) -> tuple[str, str]:
     if not is_of_this_host(address):
         return (
             "",
-            f"{address}, the gateway of the network {network.name}, is no address of this host (a rootless engine?)",
+            f"{address}, the gateway of the network {network.name}, is not an address of this host (a rootless engine?)",
         )
     if network.name == _DOCKERS_OWN:
         return address, (
-            "OpenShell's network is not there yet, so the last one is of Docker's own bridge. Run this again once OpenShell has made its "
-            "network, from where sandboxes reach another address"
+            "OpenShell's network does not exist yet, so the last one belongs to Docker's own bridge. Run this again once OpenShell has "
+            "created its network, whose sandboxes reach another address"
         )
     return address, ""
 
@@ -120,7 +121,7 @@ def _askers(account: Account) -> Iterator[Account]:
 def _unknown(problem: str) -> Failure:
     return Failure(
         "proxy_bridge_unknown",
-        f"Asked Docker for the address of the sandboxes' bridge, on which the auth proxy is to listen (proxy_listen): {problem}. Start "
+        f"Asked Docker for the address of the sandboxes' bridge, on which the auth proxy should listen (proxy_listen): {problem}. Start "
         "Docker, or name the addresses in proxy_listen.",
     )
 
@@ -154,7 +155,7 @@ def prove_gates(
     if stored is None:
         raise Failure(
             "token_missing",
-            f"There is no token file {token_file} to ask the auth proxy with. Run the role proxy, which makes one.",
+            f"There is no token file {token_file} to query the auth proxy with. Run the role proxy, which creates one.",
             path=token_file,
         )
     deadline = Deadline(timeout)
@@ -177,12 +178,12 @@ def compare_gates(
     state = _unit_state(Machine(), unit)
     reasons = ["an earlier change was interrupted before it was proved"] if Machine().exists(BEFORE) else []
     wrong = [file["path"] for file in files if not _is_as_wanted(**file)]
-    reasons += [f"{path} is not as it has to be" for path in wrong]
+    reasons += [f"{path} is not as it should be" for path in wrong]
     if (state.get("ActiveState"), state.get("UnitFileState")) != ("active", "enabled"):
-        reasons.append(f"{unit} does not run, or would not after a boot")
+        reasons.append(f"{unit} does not run, or is not enabled at boot")
     restart_needed = state.get("NeedDaemonReload") == "yes"
     if restart_needed:
-        reasons.append(f"{unit} was changed and not read again")
+        reasons.append(f"{unit} was changed but not reloaded")
     open_to_network = find_open(Machine(), upstream_ports(gates))
     reasons += [
         f"a server behind the auth proxy listens on {one['address']} port {one['port']}" for one in open_to_network
@@ -270,7 +271,7 @@ def _prove(gate: Gate, token: str, gate_user: str, unit: str, deadline: Deadline
         raise Failure(
             "proxy_foreign",
             f"The auth proxy answers at {url}, but {one['process'] or 'a process'} of the user "
-            f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, past the auth proxy. Stop it.",
+            f"{one['user'] or one['uid']} listens on {one['address']} port {gate.port} as well, bypassing the auth proxy. Stop it.",
             gate=gate.name,
         )
     if gate.serving and not seen.passed_on:
@@ -288,7 +289,7 @@ def explain(seen: probe.Seen, url: str, unit: str, found: list[dict[str, Any]]) 
     """Return what was asked, what came back, and what to do."""
     said, outcome = f"but {seen.detail}", seen.outcome
     if outcome == probe.SERVING:
-        said, outcome = f"but with the token, the server behind it says {seen.status}", probe.UNPROVED
+        said, outcome = f"but with the token, the server behind it answers {seen.status}", probe.UNPROVED
     owner = ", ".join(dict.fromkeys(_owners(found))) or "unknown"
     return f"Asked the auth proxy at {url}, {said}. {_REMEDIES[outcome].format(unit=unit, owner=owner)}"
 

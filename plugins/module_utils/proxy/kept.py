@@ -173,9 +173,9 @@ def _refuse_another(kept: Kept, found: Found) -> None:
     if found.following and found.following.age < _ROTATION_S:
         raise Failure(
             "rotation_running",
-            f"Another rotation prepared a token in {kept.path}{NEXT_SUFFIX} {found.following.age:.0f} s ago and is not at its end: "
-            f"two at once would take it from each other. Nothing was changed. Wait for its end; if it was interrupted, run this again in "
-            f"{_ROTATION_S} s, or the role proxy, which takes that token back.",
+            f"Another rotation prepared a token in {kept.path}{NEXT_SUFFIX} {found.following.age:.0f} s ago and has not finished: two at "
+            f"once would conflict. Nothing was changed. Wait for it to finish; if it was interrupted, run this again in {_ROTATION_S} s, "
+            f"or the role proxy, which withdraws that token.",
             path=kept.path + NEXT_SUFFIX,
         )
 
@@ -186,8 +186,8 @@ def _renew(
     current = found.current.value if found.current else None
     if found.current and found.current.mode & 0o077:
         kept.warnings.append(
-            f"The token file {kept.path} had mode {found.current.mode:04o}, so others on this host could read it. It is "
-            "closed to them now. Where they are not trusted, make a new token with the playbook rotate_token."
+            f"The token file {kept.path} had mode {found.current.mode:04o}, so others on this host could read it. It is now closed to "
+            f"them. If they are not trusted, create a new token with the playbook rotate_token."
         )
     new = _choose(found, state)
     kept.token = current if state == "prepared" else new or current

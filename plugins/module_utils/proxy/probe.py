@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""Ask an auth proxy what it is, and who holds its port: ours, NemoClaw's, somebody else's, open, or before a dead backend.
+"""Find out what an auth proxy is and who holds its port: ours, NemoClaw's, someone else's, open, or in front of a dead backend.
 
 NemoClaw reads any answer but 401 as good (upstream-facts N21) and once took a 502 for a wrong token (NemoClaw #2553).
 Here the auth proxy is asked without a token, with a wrong one and with the right one, and its own answers carry its name.
@@ -68,9 +68,9 @@ def sort_out(listeners: list[dict[str, Any]], gate_user: str, account: Account) 
             )
             raise Failure(
                 "port_taken",
-                f"The auth proxy needs the port {one['port']}, but {process} of the user {one['user'] or one['uid']} listens on "
-                f"{one['address']}. It was left alone. Stop it, or give the auth proxy another port "
-                "(nemoclaw_ollama_proxy_port, or the port in proxy_backends).",
+                f"The auth proxy needs port {one['port']}, but {process} of the user {one['user'] or one['uid']} listens on "
+                f"{one['address']}. It was left running. Stop it, or choose another port for the auth proxy (nemoclaw_ollama_proxy_port, "
+                f"or the port in proxy_backends).",
                 **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
             )
         proxies.add(int(one["pid"]))
@@ -178,7 +178,7 @@ def trust_gate(gate_user: str, account: Account | None = None) -> Trust:
         if account is not None and uid == account.uid and any(is_node_proxy(one["pid"], account) for one in found):
             return None
         if uid is None:
-            return "a process that the tables of the kernel do not show"
+            return "a process that the kernel's tables do not show"
         process = next((f"{one['process']} (process {one['pid']})" for one in found if one["pid"]), "a process")
         return f"{process} of the user {user_name(uid) or uid}"
 
@@ -248,9 +248,7 @@ def judge_refusals(anonymous: Answer, wrong: Answer | None, ours: bool) -> Seen 
                 f"it answered {answer.status} to a request {what}, where the auth proxy answers 401",
             )
     if ours and not anonymous.own:
-        return Seen(
-            FOREIGN, anonymous.status, "it answers 401, but not as this auth proxy does: somebody else's server"
-        )
+        return Seen(FOREIGN, anonymous.status, "it answers 401, but not as this auth proxy does: it is another server")
     return None
 
 
@@ -260,7 +258,7 @@ def judge(right: Answer, ours: bool) -> Seen:
         return Seen(
             IMPOSTOR,
             None,
-            f"the one who answers is not the auth proxy but {right.detail}, who did not get to see the token",
+            f"what answers is not the auth proxy but {right.detail}, which did not receive the token",
         )
     if right.status is None:
         return Seen(SILENT, None, "it gave no answer to the request with the token")
@@ -268,7 +266,9 @@ def judge(right: Answer, ours: bool) -> Seen:
         if right.own or not ours:
             return Seen(TOKEN_REJECTED, right.status, "it refuses the token of the token file")
         return Seen(
-            BACKEND_REFUSES, right.status, f"the auth proxy accepts the token; the server behind it says {right.status}"
+            BACKEND_REFUSES,
+            right.status,
+            f"the auth proxy accepts the token; the server behind it answers {right.status}",
         )
     if right.status in (http.client.BAD_GATEWAY, http.client.GATEWAY_TIMEOUT):
         return Seen(BACKEND_DOWN, right.status, "the auth proxy works; the server behind it does not answer")
@@ -277,7 +277,7 @@ def judge(right: Answer, ours: bool) -> Seen:
 
 _WITHOUT_STATUS = {
     REFUSED: "nothing listens there",
-    SILENT: f"it took the connection and gave no answer within {_LIMIT_S:g} s",
+    SILENT: f"it accepted the connection but did not answer within {_LIMIT_S:g} s",
     FOREIGN: "what listens there does not speak HTTP",
 }
 

@@ -46,7 +46,7 @@ _BETWEEN_LOOKS_S = 0.05
 
 
 def make_account(machine: Machine) -> None:
-    """Make the account that nginx runs as.
+    """Create the account that nginx runs as.
 
     Raises:
         Failure: C(account_failed).
@@ -89,8 +89,8 @@ def test_config(machine: Machine, nginx: str, config: str) -> None:
     if said:
         raise Failure(
             "proxy_config_refused",
-            f"nginx refuses the configuration that the auth proxy would get: {said}. Correct what it names, most often an address of "
-            "proxy_listen that this host does not have.",
+            f"nginx refuses the auth proxy's new configuration: {said}. Correct what it names, most often an address in proxy_listen that "
+            f"this host does not have.",
         )
 
 
@@ -118,7 +118,7 @@ def serve(machine: Machine, is_changed: bool, is_read: bool, check_mode: bool) -
 
 
 def reload(machine: Machine) -> None:
-    """Have nginx read its files anew, or start with them."""
+    """Have nginx reload its files, or start with them."""
     systemd = Systemd(machine)
     _do(machine, systemd, "reload" if systemd.show(UNIT).active in _RUNNING else "restart")
 
@@ -161,7 +161,7 @@ def remove_all(machine: Machine) -> None:
 
 
 def _run(machine: Machine, program: str, *words: str) -> str:
-    """Run a program, and return what it complains of; empty where it has done its work."""
+    """Run a program, and return its complaint; empty if it succeeded."""
     answer = machine.run([program, *words], _COMMAND_S)
     return (
         ""
@@ -175,8 +175,8 @@ def _change_account(machine: Machine, program: str, *words: str) -> None:
     if said:
         raise Failure(
             "account_failed",
-            f"Ran {program} for the account {ACCOUNT} that the auth proxy runs as: {said}. Look at the host's user database, or do it by "
-            "hand, then run this again.",
+            f"Ran {program} for the account {ACCOUNT} that the auth proxy runs as: {said}. Check the host's user database, or do it by "
+            f"hand, then run this again.",
         )
 
 
@@ -186,8 +186,8 @@ def as_failure(error: Failure | OSError) -> Failure:
         return error
     return Failure(
         "gate_unwritable",
-        f"The files of the auth proxy cannot be written: {error}. Run the task as root (become), and check that the file system has room "
-        "and can be written.",
+        f"The files of the auth proxy cannot be written: {error}. Run the task as root (become), and check that the file system is "
+        f"writable and has space.",
     )
 
 
@@ -210,8 +210,8 @@ def _stop_node_proxy(pid: int, account: Account) -> None:
         if is_node_proxy(pid, account):
             raise Failure(
                 "process_not_stopped",
-                f"NemoClaw's proxy, process {pid}, holds the auth proxy's port and did not end after SIGTERM and SIGKILL. "
-                "Look why it hangs (a file system that does not answer, for example), and run this again.",
+                f"NemoClaw's proxy, process {pid}, holds the auth proxy's port and did not exit after SIGTERM and SIGKILL. Find out why it "
+                f"hangs (an unresponsive file system, for example), then run this again.",
                 pid=pid,
             )
     _forget(pid, account)

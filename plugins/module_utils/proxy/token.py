@@ -38,8 +38,8 @@ _TOKEN = re.compile(r"[0-9a-f]{48}")
 _READ_LIMIT = 1024
 
 _NEW_ONE = (
-    "Put the right token back, or have a new one made with state: rotated (playbook rotate_token); clients that hold "
-    "the old one have to get the new one then."
+    "Restore the right token, or create a new one with state: rotated (playbook rotate_token); clients with the old one then need the new "
+    "one."
 )
 
 
@@ -69,7 +69,7 @@ def token_path(home: str) -> str:
     if os.path.normpath(home) in REFUSED_HOMES:
         raise Failure(
             "home_refused",
-            f"The home directory of the user is {home}, which other users share, so no token is kept there. "
+            f"The home directory of the user is {home}, which other users share, so no token is stored there. "
             "Set nemoclaw_user to the person who owns this host's inference, with a home directory of their own.",
         )
     return str(Path(home) / STATE_DIRECTORY / TOKEN_NAME)
@@ -102,7 +102,7 @@ def read_token(path: str) -> StoredToken | None:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise _unreadable(path, "it is no ordinary file")
+            raise _unreadable(path, "it is not a regular file")
         content = os.read(handle, _READ_LIMIT)
     except OSError as error:
         raise _unreadable(path, error.strerror) from error
@@ -110,16 +110,16 @@ def read_token(path: str) -> StoredToken | None:
         os.close(handle)
     text = content.decode("ascii", "replace").strip()
     if not _TOKEN.fullmatch(text):
-        what = "is empty" if not text else "holds something else than 48 lowercase hexadecimal digits"
-        raise Failure("token_invalid", f"The token file {path} {what}. It was left as it is. {_NEW_ONE}", path=path)
+        what = "is empty" if not text else "holds something other than 48 lowercase hexadecimal digits"
+        raise Failure("token_invalid", f"The token file {path} {what}. It was left unchanged. {_NEW_ONE}", path=path)
     return StoredToken(text, stat.S_IMODE(found.st_mode), abs(time.time() - found.st_mtime))
 
 
 def _unreadable(path: str, reason: str | None) -> Failure:
     return Failure(
         "token_unreadable",
-        f"The token file {path} cannot be read: {reason}. It was left as it is. It has to be an ordinary file that "
-        "belongs to the user whose inference this is, with mode 0600: correct its owner, or name that user.",
+        f"The token file {path} cannot be read: {reason}. It was left unchanged. It must be a regular file that belongs to the user whose "
+        f"inference this is, with mode 0600: correct its owner, or name that user.",
         path=path,
     )
 
@@ -156,8 +156,8 @@ def group_id(name: str, path: str) -> int:
     except KeyError:
         raise Failure(
             "group_unknown",
-            f"The file {path} is to be readable by the group {name}, which this host does not have. Create the group, "
-            "which the role proxy does, or name another one with gate_group.",
+            f"The file {path} must be readable by the group {name}, which this host does not have. Create the group, as the role proxy "
+            f"does, or name another one with gate_group.",
         ) from None
 
 
@@ -201,7 +201,7 @@ def gate_unwritable(path: str, error: Exception) -> Failure:
     """Return the failure for a file of tokens that cannot be kept."""
     return Failure(
         "gate_unwritable",
-        f"The tokens of the auth proxy cannot be kept in {path}: {error}. What was there is untouched. Run the task as root "
-        "(become), and check that the folder exists and has room.",
+        f"The auth proxy's tokens cannot be stored in {path}: {error}. The previous file is untouched. Run the task as root "
+        "(become), and check that the folder exists and has space.",
         path=path,
     )

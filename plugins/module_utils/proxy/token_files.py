@@ -77,8 +77,8 @@ def _writing(path: str) -> Iterator[None]:
     except OSError as error:
         raise Failure(
             "token_unwritable",
-            f"The token file {path} cannot be written: {error.strerror or error}. What was there is untouched. Check that "
-            "the folder exists and belongs to the user whose inference this is, and that the file system has room.",
+            f"The token file {path} cannot be written: {error.strerror or error}. The previous file is untouched. Check that the folder "
+            f"exists and belongs to the user whose inference this is, and that the file system has space.",
             path=path,
         ) from error
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""The auth proxy as one transaction: write, reload or restart, prove, and keep it; or put back what was there.
+"""The auth proxy as one transaction: write, reload or restart, prove, and keep it; or restore what was there.
 
 What the two files held before is kept in a file of its own until the new ones are proved (decision 0023). So a run that is killed
 anywhere is finished by the next one, and that one can still go back to what was proved last.
@@ -145,8 +145,8 @@ def foresee(machine: Machine, desired: Desired, may_install: bool = False) -> st
     if not Systemd.is_running(machine):
         raise Failure(
             "systemd_missing",
-            "The proxy is a service of systemd, and this host does not run it. Boot the host with systemd (on WSL: [boot] systemd=true in "
-            "/etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. Nothing was changed. "
+            "The proxy is a systemd service, but this host does not run systemd. Boot the host with systemd (on WSL: [boot] systemd=true "
+            "in /etc/wsl.conf, then wsl --shutdown), or use a provider that needs no proxy. Nothing was changed. "
             + tell_openness(find_listeners(machine, ports), ports),
         )
     nginx = find_gate(machine)["nginx"]
@@ -161,14 +161,14 @@ def _foresee_install(machine: Machine, may_install: bool) -> None:
     if find_package_manager(machine) is None:
         raise Failure(
             "package_manager_missing",
-            "The proxy is nginx, which this host does not have, and no package manager that could install it was found. Install nginx, and "
-            "run this again.",
+            "The proxy is nginx, which this host lacks, and no package manager was found to install it. Install nginx, then run this "
+            "again.",
         )
     if not may_install:
         raise Failure(
             "package_not_installed",
-            "The proxy is nginx, which was looked for in the system's folders and is not there. Install it, for example with the module "
-            "host_package, and run this again.",
+            "The proxy is nginx, which is not in the system's program folders. Install it, for example with the module host_package, then "
+            "run this again.",
         )
 
 
@@ -268,7 +268,7 @@ def _restore(
     """Put back what was there before, and return the failure with what is there now in its sentence."""
     outcome = _go_back(machine, desired, before) if before[UNIT_PATH] else f"{_leave_nothing(machine)} The token stays."
     if any("NemoClaw's own proxy" in action for action in report.actions):
-        outcome += " The proxy of NemoClaw itself was stopped; nemoclaw connect starts it again."
+        outcome += " NemoClaw's own proxy was stopped; nemoclaw connect starts it again."
     return Failure(failure.code, f"{failure.message} {outcome}", **failure.details)
 
 
@@ -277,7 +277,7 @@ def _leave_nothing(machine: Machine) -> str:
         remove_all(machine)
     except (Failure, OSError) as error:
         return f"There was no auth proxy before, and this one cannot be removed: {as_failure(error).message}"
-    return "There was no auth proxy before, and none is left."
+    return "There was no auth proxy before, and none remains."
 
 
 def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) -> str:
@@ -292,9 +292,9 @@ def _go_back(machine: Machine, desired: Desired, before: dict[str, str | None]) 
         serve(machine, is_changed, False, check_mode=False)
         _prove(desired, _standing(machine) or desired.settings.gates)
     except (Failure, OSError) as error:
-        return f"The previous auth proxy was put back and does not work: {as_failure(error).message}"
+        return f"The previous auth proxy was restored but does not work: {as_failure(error).message}"
     Path(BEFORE).unlink(missing_ok=True)
-    return "The previous auth proxy is back and works."
+    return "The previous auth proxy is restored and works."
 
 
 def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
@@ -319,7 +319,7 @@ def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
                 with contextlib.suppress(Failure):  # what went wrong before is what the user has to know
                     _token("present", desired, check_mode)
                     reload(machine)
-            said = f"{failure.message} The token was not rotated: the previous one is valid."
+            said = f"{failure.message} The token was not rotated: the previous one remains valid."
             raise Failure(failure.code, said, **failure.details) from failure
         kept = report.keep(_token("rotated", desired, check_mode))
         report.actions.append(f"reload {UNIT}")
@@ -333,10 +333,10 @@ def rotate(machine: Machine, desired: Desired, check_mode: bool) -> Report:
 def _summarize(kept: Kept, overlap: int) -> str:
     shown = kept.as_result()
     before = (
-        f"The previous one ({shown['previous_fingerprint']}) opens the proxy as well, until a run of the role proxy at least {overlap} "
-        "seconds from now, or of its tasks_from=drop_previous."
+        f"The previous one ({shown['previous_fingerprint']}) remains valid until the role proxy, or its tasks_from=drop_previous, runs at "
+        f"least {overlap} seconds from now."
         if kept.previous
-        else "The previous one opens nothing any more."
+        else "The previous one is no longer valid."
     )
     return f"The token is now {shown['fingerprint'] or 'a new one'} in {kept.path}. {before}"
 
@@ -385,9 +385,7 @@ def _alone(limit_s: float, check_mode: bool) -> Iterator[None]:
 
     """
     if os.geteuid() != 0:
-        raise Failure(
-            "root_needed", "The auth proxy is a service that only root may change: run the task with become: true."
-        )
+        raise Failure("root_needed", "Only root may change the auth proxy: run the task with become: true.")
     if check_mode:
         yield
         return
@@ -402,8 +400,8 @@ def _alone(limit_s: float, check_mode: bool) -> Iterator[None]:
                 if not deadline.remaining:
                     raise Failure(
                         "rotation_running",
-                        "Another run rotates the token or changes the auth proxy of this host at this moment. Nothing was changed. Wait "
-                        "for its end, then run this again.",
+                        "Another run is rotating the token or changing this host's auth proxy. Nothing was changed. Wait for it to finish, "
+                        "then run this again.",
                     ) from None
                 deadline.sleep(_LOCK_LOOK_S)
         yield
@@ -441,8 +439,8 @@ def _require(machine: Machine) -> list[Gate]:
     if not find_gate(machine)["unit"]:
         raise Failure(
             "proxy_missing",
-            "This host has no proxy whose token could be rotated. Run the playbook nemoclaw.local_inference.site, or the role proxy, "
-            "first.",
+            "This host has no auth proxy, so there is no token to rotate. Run the playbook nemoclaw.local_inference.site, or the role "
+            "proxy, first.",
         )
     return _standing(machine)
 

@@ -152,11 +152,11 @@ def test_a_value_of_a_vault(resolve: Resolve) -> None:
 @pytest.mark.parametrize(
     ("environment", "name", "said"),
     [
-        ({"NEMOCLAW_YES": "perhaps"}, "nemoclaw_yes", "NEMOCLAW_YES is 'perhaps', and it has to be true or false."),
+        ({"NEMOCLAW_YES": "perhaps"}, "nemoclaw_yes", "NEMOCLAW_YES is 'perhaps', and it must be true or false."),
         (
             {"NEMOCLAW_VLLM_PORT": "x"},
             "nemoclaw_vllm_port",
-            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number, like 8000.",
+            "NEMOCLAW_VLLM_PORT is 'x', and it must be a whole number, like 8000.",
         ),
         ({}, "nemoclaw_modle", "There is no setting nemoclaw_modle. Did you mean nemoclaw_model?"),
     ],

@@ -73,7 +73,7 @@ def test_a_state_that_is_about_servers_needs_their_names(run_module: RunModule, 
 
 
 @pytest.mark.parametrize(
-    ("gates", "says"), [([], "at least one server"), ([{"name": "ollama", "port": 11435}], "not given for ollama")]
+    ("gates", "says"), [([], "at least one server"), ([{"name": "ollama", "port": 11435}], "not set for ollama")]
 )
 def test_servers_that_nothing_can_be_put_before_are_refused(
     run_module: RunModule, gates: list[dict[str, Any]], says: str

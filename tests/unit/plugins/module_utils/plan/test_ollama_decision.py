@@ -223,7 +223,7 @@ def test_a_model_that_nobody_consents_to_ends_the_role_before_anything_is_change
     [
         (NOTHING, {"actions": ["pull a:1b"], "choice_reason": "it fits"}, "0.32.9 will be installed, then: pull a:1b, because it fits."),
         ({"daemon_version": "0.31.0"}, {"actions": ["pull a:1b"]}, "Ollama 0.32.9 will be installed, then: pull a:1b."),
-        ({}, {"actions": ["pull a:1b", "load a:1b"]}, "To be done: pull a:1b, load a:1b."),
+        ({}, {"actions": ["pull a:1b", "load a:1b"]}, "To do: pull a:1b, load a:1b."),
         ({}, {"actions": []}, ""),
     ],
 )  # fmt: skip
@@ -303,8 +303,8 @@ def test_which_refused_model_is_taken_out_of_memory(
     ("progress", "unloaded", "deleted", "said"),
     [
         (None, {"changed": True}, {"skipped": True}, "bad:1b was taken out of memory and stays on the disk (4.36 GiB). 'ollama rm bad:1b'"),
-        ({"phase": "done"}, {"changed": True}, {"skipped": True}, "with ollama_remove_refused: true a run deletes what it has downloaded"),
-        ({"phase": "done"}, {"changed": True}, {"changed": True}, "What was downloaded of bad:1b is deleted again."),
+        ({"phase": "done"}, {"changed": True}, {"skipped": True}, "with ollama_remove_refused: true a run deletes what it downloaded"),
+        ({"phase": "done"}, {"changed": True}, {"changed": True}, "The downloaded part of bad:1b is deleted again."),
         ({"phase": "done"}, {"changed": True}, {"failure": {"code": "model_not_deleted"}}, "stays on the disk"),
         (None, {"skipped": True}, {"skipped": True}, "bad:1b stays on the disk"),
         (None, {"failure": {"code": "unload_failed"}}, {"skipped": True}, "bad:1b stays on the disk"),
@@ -320,7 +320,7 @@ def test_what_is_said_of_a_refused_model(progress: Any, unloaded: Any, deleted: 
     ("context", "proof", "refused"),
     [
         (65536, {"changed": False}, ""),
-        (16384, {"changed": False}, "m:1b runs with a context of 16384 tokens, and ollama_min_context_window asks for 65536"),
+        (16384, {"changed": False}, "m:1b runs with a context of 16384 tokens, but ollama_min_context_window requires 65536"),
         (None, {"changed": False}, ""),  # nobody knows it
         (16384, {"skipped": True}, ""),  # nothing is judged that could not be asked
         (65536, {"failed": True, "msg": "It leaks.", "failure": {"code": "leaked_tool_call"}}, "It leaks."),
@@ -367,9 +367,10 @@ CHANGED = {"changed": True, "actions": ["set OLLAMA_HOST", "restart"]}
     [
         (ON_WINDOWS, REACHED, {}, ""),
         (ON_WINDOWS, {"skipped": True}, {}, ""),
-        (ON_WINDOWS, BLOCKED, {}, r"The firewall is in the way\. No route was saved, and the previous one is as it was\.$"),
+        (ON_WINDOWS, BLOCKED, {}, r"The firewall is in the way\. No route was saved, and the previous one is unchanged\.$"),
         (ON_WINDOWS, BLOCKED, CHANGED, "Windows was changed before that: set OLLAMA_HOST; restart. The playbook uninstall"),
-        (SILENT, REACHED, {}, "Containers reach Ollama on Windows, and this Linux does not.*It does not resolve.*New-NetFirewallRule"),
+        (SILENT, REACHED, {}, "Containers reach Ollama on Windows, but this Linux, from which models are pulled and proved, does not.*It "
+            "does not resolve.*New-NetFirewallRule"),
         (SILENT, {"outcome": "unavailable", "hint": "No engine."}, {}, "^This Linux does not reach Ollama on Windows"),
         ({**ON_WINDOWS, "daemon_version": "0.9.3"}, REACHED, {}, "is 0.9.3, and ollama_minimum_version is 0.32.9"),
     ],
@@ -414,11 +415,11 @@ def test_when_windows_has_failed(facts: Any, result: dict[str, Any], failed: boo
 @pytest.mark.parametrize(
     ("interop", "windows", "said"),
     [
-        (False, {}, "is used as it is.*starts no Windows programs"),
+        (False, {}, "is used as is.*starts no Windows programs"),
         (
             True,
             {"failed": True, "msg": "A policy.", "failure": {"code": "powershell_policy"}},
-            "is used as it is.*A policy",
+            "is used as is.*A policy",
         ),
         (True, CHANGED, "^Done on Windows: set OLLAMA_HOST; restart.$"),
     ],
@@ -431,9 +432,9 @@ def test_what_is_said_of_windows(interop: bool, windows: Any, said: str, on_wind
     ("ollama", "results", "can_answer", "said"),
     [
         ({}, {"loaded": LOADED}, True, ""),
-        ({"daemon_version": None}, {}, False, "Ollama does not run, so nothing was said about the model and the route."),
-        ({}, {"loaded": LOADED, "served": {"changed": True}}, False, "started in another way, so nothing was proved."),
-        ({}, {"loaded": LOADED, "installed": {"changed": True}}, False, "Ollama would be another one"),
+        ({"daemon_version": None}, {}, False, "Ollama does not run, so the model and the route were not checked."),
+        ({}, {"loaded": LOADED, "served": {"changed": True}}, False, "started differently, so nothing was proved."),
+        ({}, {"loaded": LOADED, "installed": {"changed": True}}, False, "Ollama would be replaced"),
         ({}, {"loaded": {"model": "m:1b", "loaded": None, "digest": None}}, False, "The model is not on this host, so nothing was proved."),
         ({}, {"loaded": {"model": "m:1b", "loaded": None, "digest": "d"}}, False, "The model is not in memory, where a question would"),
         (NOTHING, {"loaded": {"model": "m:1b", "loaded": None}}, False, "Once it is installed, Ollama is started on 127.0.0.1:11434"),
@@ -453,7 +454,7 @@ def test_what_check_mode_could_not_look_at(
 
 def test_a_check_of_windows_says_what_has_to_hold_there(on_windows: Make) -> None:
     (line,) = on_windows(check_mode=True, windows={"changed": True}).lines
-    assert "Once it runs on Windows, a container has to reach it at http://host.docker.internal:11434." in line
+    assert "Once it runs on Windows, a container must reach it at http://host.docker.internal:11434." in line
 
 
 def test_what_is_said_of_model_context_and_path(made: Decide, on_windows: Make) -> None:
@@ -461,7 +462,7 @@ def test_what_is_said_of_model_context_and_path(made: Decide, on_windows: Make) 
     short = {**LOADED, "choice_reason": "it fits", "loaded": {"name": "m:1b", "context_length": 4096}}
     found = Outcome(decision, host, {"served": {"context": "Models get a context of 4096."}, "loaded": short}).lines
     assert found[:2] == ["Models get a context of 4096.", "m:1b, because it fits."]
-    assert "context of 4096 tokens, and an agent's prompts need about 16384" in found[2]
+    assert "context of 4096 tokens, but an agent's prompts need about 16384" in found[2]
     assert "Set ollama_context_length, for example to 32768." in found[2]
     assert on_windows(path=REACHED, loaded=LOADED).lines == [
         "A container on the network bridge reaches Ollama at http://host.docker.internal:11434."
@@ -508,9 +509,9 @@ def test_the_routes(made: Decide, on_windows: Make) -> None:
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        ({"version": "0.9.3", "daemon_version": "0.9.3"}, "Ollama 0.9.3 is back in its place and answers again."),
-        ({"version": "0.9.3", "daemon_version": None}, "Ollama 0.9.3 is back in its place and does not answer."),
-        ({"msg": "It is gone.", "failure": {"code": "x"}}, "The previous Ollama could not be put back: It is gone."),
+        ({"version": "0.9.3", "daemon_version": "0.9.3"}, "Ollama 0.9.3 is restored and answers again."),
+        ({"version": "0.9.3", "daemon_version": None}, "Ollama 0.9.3 is restored and does not answer."),
+        ({"msg": "It is gone.", "failure": {"code": "x"}}, "The previous Ollama could not be restored: It is gone."),
     ],
 )
 def test_what_came_of_putting_the_previous_one_back(result: dict[str, Any], said: str) -> None:

@@ -53,8 +53,8 @@ RUNS = {"ollama": {"daemon_version": "0.32.9"}}
         ({**VLLM_RUNS, **RUNS}, {}, "ollama", "Ollama runs here"),
         (VLLM_RUNS, {}, "vllm", "vLLM runs here"),
         ({**VLLM_RUNS, "route": {**OURS, "provider": "vllm", "container": None}}, {}, "vllm", "vLLM runs here"),
-        ({**VLLM_RUNS, "route": OURS}, {}, "install-vllm", "nemoclaw-vllm, which is ours"),
-        ({"listeners": [{"port": 8000}], "route": NIM}, {}, "nim", "which is ours"),
+        ({**VLLM_RUNS, "route": OURS}, {}, "install-vllm", "because our container nemoclaw-vllm runs here"),
+        ({"listeners": [{"port": 8000}], "route": NIM}, {}, "nim", "because our container"),
         ({"route": OURS}, {}, "install-ollama", "no model server"),
         ({**VLLM_RUNS, "route": {**OURS, "base_url_host": "http://127.0.0.1:8009/v1"}}, {}, "vllm", "vLLM runs here"),
         # What the inventory says.
@@ -154,11 +154,11 @@ WINDOWS = {"windows": {"daemon_version": "0.32.9", "host": "host.docker.internal
     ("host", "variables", "seen", "side", "reason"),
     [
         ({}, {}, None, None, ""),
-        (WSL, {}, None, "wsl", "with Docker Desktop alone"),
-        ({**WSL, **DESKTOP}, {}, None, "unknown", "is looked at next"),
+        (WSL, {}, None, "wsl", "only with Docker Desktop"),
+        ({**WSL, **DESKTOP}, {}, None, "unknown", "is checked next"),
         ({**WSL, **DESKTOP}, {}, {"installed": False}, "windows", "there is no Ollama yet"),
         ({**WSL, **DESKTOP}, {}, {"installed": True, "path": "C:\\o.exe"}, "windows", "installed there (C:\\o.exe)"),
-        ({**WSL, **DESKTOP}, {}, {"running": True}, "windows", "for Windows alone"),
+        ({**WSL, **DESKTOP}, {}, {"running": True}, "windows", "for Windows only"),
         ({**WSL, **DESKTOP, **INSTALLED}, {}, {"installed": False}, "wsl", "installed there"),
         ({**WSL, **DESKTOP, "ollama": WINDOWS}, {}, None, "windows", "nemoclaw_provider is start-windows-ollama"),
         (

@@ -67,21 +67,21 @@ def test_a_value_becomes_what_its_kind_is(name: str, value: Any, clean: Any) -> 
 @pytest.mark.parametrize(
     ("name", "value", "code", "said"),
     [
-        ("nemoclaw_yes", "perhaps", "setting_invalid", "NEMOCLAW_YES is 'perhaps', and it has to be true or false."),
+        ("nemoclaw_yes", "perhaps", "setting_invalid", "NEMOCLAW_YES is 'perhaps', and it must be true or false."),
         (
             "nemoclaw_local_inference_timeout",
             "10m",
             "setting_invalid",
-            "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT is '10m', and it has to be a whole number of seconds, like 180.",
+            "NEMOCLAW_LOCAL_INFERENCE_TIMEOUT is '10m', and it must be a whole number of seconds, like 180.",
         ),
         (
             "nemoclaw_vllm_port",
             "x",
             "setting_invalid",
-            "NEMOCLAW_VLLM_PORT is 'x', and it has to be a whole number, like 8000.",
+            "NEMOCLAW_VLLM_PORT is 'x', and it must be a whole number, like 8000.",
         ),
-        ("nemoclaw_vllm_port", 80, "setting_invalid", "and ports have to lie between 1024 and 65535."),
-        ("nemoclaw_local_inference_timeout", "0", "timeout_invalid", "and it has to be 1 or more."),
+        ("nemoclaw_vllm_port", 80, "setting_invalid", "and ports must be between 1024 and 65535."),
+        ("nemoclaw_local_inference_timeout", "0", "timeout_invalid", "and it must be 1 or more."),
         (
             "nemoclaw_local_inference_sandbox_host_url",
             "http://[fd00::1]:1/v1",
@@ -107,7 +107,7 @@ def test_a_wrong_value_is_refused_by_the_name_that_was_used(name: str, value: An
 
 def test_a_refused_secret_is_not_repeated() -> None:
     secret = known.Setting("pin", "int", secret=True)
-    assert "canary" not in known.refuse(secret, "PIN", "canary", ValueError("it has to be a whole number.")).message
+    assert "canary" not in known.refuse(secret, "PIN", "canary", ValueError("it must be a whole number.")).message
 
 
 @pytest.mark.parametrize("name", sorted(known.WIZARD))

@@ -68,14 +68,14 @@ CASES = [
     refused("ollama_side: windows", **BOTH),
     refused("Quit that one", WSL, **BOTH),
     refused("Quit that one", **DESKTOP, windows="0.9.3", route="ollama"),
-    refused("Docker Desktop alone", START_WINDOWS, windows="0.9.3"),
+    refused("only with Docker Desktop", START_WINDOWS, windows="0.9.3"),
     refused("no engine here", WINDOWS, docker="none"),
     refused("set-version", **DESKTOP, version=1),
     refused("no answer within 15 s", **DESKTOP, version=None),
     # WSL does not reach what runs on the loopback of Windows, and containers of Docker Desktop do.
     refused("on Windows .0.32.9 at its loopback.", laptop="loopback", **DESKTOP, daemon="0.9.3"),
     refused("Quit that one", WSL, laptop="loopback", **DESKTOP, daemon="0.9.3"),
-    taken("windows", "for Windows alone", laptop="loopback", **DESKTOP, path="/usr/bin/ollama"),
+    taken("windows", "for Windows only", laptop="loopback", **DESKTOP, path="/usr/bin/ollama"),
     taken("windows", "because it is installed there", laptop="installed", **DESKTOP),
     taken("windows", "there is no Ollama yet", **DESKTOP),
     # One port for both sides, whatever the engine is.
@@ -193,7 +193,7 @@ def test_side(
 @pytest.mark.parametrize(
     ("laptop", "facts", "said"),
     [
-        ("policy", {**DESKTOP, "daemon": "0.9.3"}, "policy of that machine.*found out from a container"),
+        ("policy", {**DESKTOP, "daemon": "0.9.3"}, "policy of that machine.*A container checks whether another"),
         ("bare", {"daemon": "0.9.3"}, "through the auth proxy"),
         (
             "bare",

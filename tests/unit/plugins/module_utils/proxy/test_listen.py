@@ -57,7 +57,7 @@ def resolve(machine: Machine, *addresses: str) -> tuple[list[str], str]:
     ("case", "addresses", "words"),
     [
         ({}, ["127.0.0.1", OURS], ""),
-        ({"name": "bridge"}, ["127.0.0.1", OURS], "Run this again once OpenShell has made its network"),
+        ({"name": "bridge"}, ["127.0.0.1", OURS], "Run this again once OpenShell has created its network"),
         # Docker 20.10 does not tell the gateway of its own bridge.
         ({"gateway": "", "subnet": "127.0.0.8/29"}, ["127.0.0.1", OURS], ""),
         ({"gateway": NOT_OURS}, ["127.0.0.1"], f"listens on 127.0.0.1: {NOT_OURS}, the gateway"),

@@ -73,9 +73,9 @@ def host(root: Path, *programs: str, systemd: bool = True) -> Machine:
             True,
             {},
             "package_manager_missing",
-            "no package manager that could install it was found. Install nginx",
+            "no package manager was found to install it. Install nginx",
         ),
-        (["nginx"], False, False, {}, "systemd_missing", "does not run it. Boot the host with systemd"),
+        (["nginx"], False, False, {}, "systemd_missing", "does not run systemd. Boot the host with systemd"),
         (["nginx"], False, False, {}, "systemd_missing", "Nothing was changed. Nothing on port"),
         (["nginx"], True, False, {"port": 80}, "proxy_settings_invalid", "between 1024 and 65535"),
     ],
@@ -316,7 +316,7 @@ def test_what_does_not_serve_makes_room_for_what_did(lab: Lab) -> None:
     lab.ensure()
     before = lab.texts()
     lab.refused = Failure("backend_down", "It is down.")
-    with pytest.raises(Failure, match=r"It is down\. The previous auth proxy is back and works\.") as stopped:
+    with pytest.raises(Failure, match=r"It is down\. The previous auth proxy is restored and works\.") as stopped:
         lab.ensure(**DOES_NOT)
     assert (stopped.value.code, lab.texts()) == ("backend_down", before)
 
@@ -329,7 +329,7 @@ def test_after_a_run_that_was_killed_the_way_back_leads_to_what_was_proved(lab: 
         lab.ensure(memory_max="1G", **DOES_NOT)
     assert lab.texts()[2] is not None
     lab.refused = Failure("backend_down", "It is down.")
-    with pytest.raises(Failure, match="back and works"):
+    with pytest.raises(Failure, match="restored and works"):
         lab.ensure(memory_max="1G", **DOES_NOT)
     assert lab.texts() == before
     lab.refused = None
@@ -338,7 +338,7 @@ def test_after_a_run_that_was_killed_the_way_back_leads_to_what_was_proved(lab: 
 
 def test_what_never_served_is_taken_away(lab: Lab) -> None:
     lab.refused = Failure("backend_down", "It is down.")
-    with pytest.raises(Failure, match=r"none is left\. The token stays\."):
+    with pytest.raises(Failure, match=r"none remains\. The token stays\."):
         lab.ensure(**DOES_NOT)
     assert lab.texts() == [None, None, None]
     assert Path(lab.desired().token_file).exists()
@@ -347,14 +347,14 @@ def test_what_never_served_is_taken_away(lab: Lab) -> None:
 def test_a_home_that_takes_no_token_leaves_nothing_of_the_proxy(lab: Lab, tmp_path: Path) -> None:
     """The account and the file of tokens were made before the token could not be: they stayed, and nobody named them."""
     (tmp_path / "home").rmdir()
-    with pytest.raises(Failure, match=r"There was no auth proxy before, and none is left\.$") as stopped:
+    with pytest.raises(Failure, match=r"There was no auth proxy before, and none remains\.$") as stopped:
         lab.ensure()
     assert (stopped.value.code, lab.ran, lab.has_account) == ("token_unwritable", ["useradd", "userdel"], False)
     assert not lab.paths["TOKENS"].exists()
     (tmp_path / "home").mkdir()
     lab.ensure()
     shutil.rmtree(tmp_path / "home")
-    with pytest.raises(Failure, match=r"the file system has room\.$"):
+    with pytest.raises(Failure, match=r"the file system has space\.$"):
         lab.ensure()
     assert lab.has_account, "what was there before stays"
 
@@ -386,9 +386,12 @@ def test_a_rotation_its_end_and_one_that_is_taken_back(lab: Lab) -> None:
     assert file.read_text() == first
     rotated = transaction.rotate(Machine(), lab.desired(), check_mode=False)
     assert file.read_text() != first
-    assert "opens the proxy as well, until a run of the role proxy at least 3600 seconds" in rotated.summary
+    assert (
+        "remains valid until the role proxy, or its tasks_from=drop_previous, runs at least 3600 seconds"
+        in rotated.summary
+    )
     ended = transaction.commit(Machine(), lab.desired(), check_mode=False)
-    assert (ended.as_result()["changed"], ended.summary.endswith("The previous one opens nothing any more.")) == (
+    assert (ended.as_result()["changed"], ended.summary.endswith("The previous one is no longer valid.")) == (
         True,
         True,
     )
@@ -403,7 +406,7 @@ def test_a_rotation_its_end_and_one_that_is_taken_back(lab: Lab) -> None:
         transaction.rotate(Machine(), lab.desired(), check_mode=False)
     assert (stopped.value.code, stopped.value.message) == (
         "proxy_silent",
-        "No answer. The token was not rotated: the previous one is valid.",
+        "No answer. The token was not rotated: the previous one remains valid.",
     )
     assert [one.read_text() for one in file.parent.iterdir()] == [second]
 
