@@ -17,7 +17,18 @@ from ..module_utils.failure import Failure
 from ..modules.rollout import ARGUMENT_SPEC
 from ..plugin_utils import rollout_state as states
 from ..plugin_utils.outcome import UNPLANNED, UNTOUCHED, began_with, pick, remedy_of
-from ..plugin_utils.rollout import begin, first_outcome, is_over, judge, refuse_drift, refuse_names, summary
+from ..plugin_utils.rollout import (
+    begin,
+    claimed_outcome,
+    first_outcome,
+    is_over,
+    judge,
+    left_by,
+    refuse_claimed,
+    refuse_drift,
+    refuse_names,
+    summary,
+)
 from ..plugin_utils.rollout_waves import read_downloads, read_limit, read_seconds, read_waves
 
 
@@ -56,19 +67,25 @@ class ActionModule(ActionBase):
             read_downloads(self._task_vars["hostvars"][host].get("rollout_downloads", 0))
         there = set(self._task_vars["ansible_play_hosts"])
         refuse_names(begun, self._task_vars["groups"])
-        outcomes = {host: first_outcome(self._playbook, one, host in there) for host, one in begun.items()}
+        claims = {host: self._variable(host, "rollout_claimed") for host in begun}
+        outcomes = {
+            host: claimed_outcome(first_outcome(self._playbook, one, host in there), claims[host])
+            for host, one in begun.items()
+        }
         marks = {host: self._mark(one) for host, one in begun.items()}
         try:
             if self._task.check_mode:
-                start = begin(outcomes, marks, None, waves, self._limit, canaries)
+                start, interrupted = begin(outcomes, marks, None, waves, self._limit, canaries), []
             else:
                 # A worker does this task, and the process of ansible-playbook is the one that goes on.
                 by = states.myself(os.getppid())
                 with states.locked(path):
                     before = states.load(path)
                     self._refuse_second(before, by, path, options["take_over"])
+                    refuse_claimed(claims)
                     others = {*self._task_vars["groups"]["all"]} - {*begun}
                     start = begin(outcomes, marks, before, waves, self._limit, canaries, by_memory, others)
+                    interrupted = [host for host in left_by(before) if host in begun]
                     start.state.by = by
                     states.save(path, start.state)
         except Failure as failure:
@@ -85,6 +102,7 @@ class ActionModule(ActionBase):
             "hosts": [host for wave in reached for host in wave],
             "batches": [len(wave) for wave in reached],
             "outcomes": start.outcomes,
+            "interrupted": interrupted,
             "stopped": start.state.stopped,
             "lines": start.lines,
         }

@@ -134,6 +134,11 @@ outcomes:
   description: What is true of each host before anything is changed, as M(nemoclaw.local_inference.inference_outcome) returns it.
   returned: with O(state=started)
   type: dict
+interrupted:
+  description: Hosts of an earlier run that did not come to its end, which may have its claim.
+  returned: with O(state=started), where it begins
+  type: list
+  elements: str
 stopped:
   description: Why the rollout ends here, empty where it goes on.
   returned: success

@@ -65,6 +65,32 @@ def first_outcome(playbook: str, begun: Mapping[str, Any], is_there: bool = True
     return pick(playbook, begun, {}, is_there)
 
 
+def claimed_outcome(one: Mapping[str, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is true of a host after it was claimed: one that no longer answered then is in no wave."""
+    lost = claim.get("lost")
+    if not lost:
+        return dict(one)
+    return {
+        **one,
+        "state": OUT_OF_REACH,
+        "code": lost["code"],
+        "message": lost["message"],
+        "remedy": remedy_of(lost["message"]),
+    }
+
+
+def refuse_claimed(claims: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to begin while another run, of another controller's file, is to change some of the hosts."""
+    others = {host: claim["by"] for host, claim in claims.items() if claim.get("by")}
+    if others:
+        raise states.refuse_claimed(others)
+
+
+def left_by(before: State | None) -> list[str]:
+    """Return the hosts of a run that did not come to its end, which may have its claim."""
+    return [host for host, one in before.hosts.items() if one["state"] != OUT_OF_REACH] if before and before.by else []
+
+
 def last_outcome(
     failure: Mapping[str, Any],
     before: Mapping[str, Any],

@@ -18,6 +18,7 @@ import os
 import secrets
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -65,6 +66,8 @@ def myself(pid: int) -> dict[str, Any]:
     return {
         "user": _user(),
         "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid_namespace": _pid_namespace(),
         "pid": pid,
         "boot": _read("/proc/sys/kernel/random/boot_id"),
         "process_started": _process_start(pid),
@@ -73,11 +76,14 @@ def myself(pid: int) -> dict[str, Any]:
 
 
 def is_alive(by: Mapping[str, Any]) -> bool:
-    """Tell whether that process still runs. On another machine nobody can tell, so there it does."""
-    if by["host"] != socket.gethostname():
+    """Tell whether that process still runs. On another machine, or in another container, nobody can tell, so there it does."""
+    # Many laptops have one name. A file of an earlier release says the name alone.
+    if (by["host"], by.get("machine", _machine())) != (socket.gethostname(), _machine()):
         return True
     if by["boot"] != _read("/proc/sys/kernel/random/boot_id"):
         return False
+    if by.get("pid_namespace", _pid_namespace()) != _pid_namespace():
+        return True
     try:
         os.kill(by["pid"], 0)
     except ProcessLookupError:
@@ -165,6 +171,25 @@ def refuse_second(by: Mapping[str, Any], path: Path) -> Failure:
     )
 
 
+def refuse_claimed(claims: Mapping[str, Mapping[str, Any]]) -> Failure:
+    """Return why a rollout does not begin while others, of other files, change some of its hosts.
+
+    Args:
+        claims: Who has claimed it, for each such host.
+
+    """
+    first = next(iter(claims))
+    by = claims[first]
+    number = f"{len(claims)} of these hosts" if len(claims) > 1 else "one of these hosts"
+    return Failure(
+        "rollout_running",
+        f"A rollout of {number} runs already ({first}): {by['user']} started it on {by['host']} at {by['since']}, process {by['pid']}. "
+        "Nothing was changed. Wait for its end. If that controller is gone, take it over with -e rollout_take_over=true.",
+        by=dict(by),
+        hosts=list(claims),
+    )
+
+
 def _no_access(path: Path, error: OSError) -> Failure:
     return Failure(
         "rollout_state_unreadable",
@@ -185,6 +210,26 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""  # macOS: the process alone tells.
+
+
+def _machine() -> str:
+    """Return what tells this machine from others of its name: not its ID itself, which is for nobody else to know (machine-id(5))."""
+    found = _read("/etc/machine-id") or _hardware_address()
+    return hashlib.sha256(f"nemoclaw rollout {found}".encode()).hexdigest()[:16]
+
+
+def _hardware_address() -> str:
+    number = uuid.getnode()
+    # Without an address of its own, Python makes one up for each process (RFC 9562, 6.10).
+    return "" if number >> 40 & 1 else f"{number:x}"
+
+
+def _pid_namespace() -> str:
+    """Return what process numbers hold in: a container has its own (pid_namespaces(7))."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _process_start(pid: int) -> str:

@@ -61,6 +61,10 @@ class Fleet:
     def record(self, host: str) -> Path:
         return self.folder / host / "local-inference.json"
 
+    def claimed(self) -> set[str]:
+        """Return the hosts that a rollout has claimed."""
+        return {host for host in HOSTS if self.record(host).with_name("local-inference.rollout.json").exists()}
+
     def routes(self) -> dict[str, str]:
         """Return where each host that has a route reaches its server."""
         return {
@@ -204,6 +208,12 @@ def test_a_rollout_in_three_waves_a_second_one_meanwhile_and_a_controller_that_d
     assert "rollout_running" in fleet.output.rsplit("TASK [Show the results]", 1)[1], (
         "each host has its line all the same"
     )
+    # Another controller, which has a file of its own, is told by the hosts, those included that no wave has reached.
+    assert fleet.claimed() == set(HOSTS)
+    assert fleet.play("-e", f"rollout_state_path={fleet.folder / 'elsewhere.json'}", "--limit", "h3,h4") == 2
+    assert "A rollout of 2 of these hosts runs already (h3)" in fleet.output
+    assert f"process {first.pid}. Nothing was changed." in fleet.output
+    assert fleet.claimed() == set(HOSTS)
     # A controller that dies between two waves: its file says what it had reached, and holds nobody up.
     first.kill()
     first.communicate(timeout=LIMIT)
@@ -218,6 +228,7 @@ def test_a_rollout_in_three_waves_a_second_one_meanwhile_and_a_controller_that_d
     )
     assert "1 converged, 3 changed, 1 unreachable" in fleet.output
     assert list(fleet.routes()) == list(HOSTS)
+    assert fleet.claimed() == set()
     assert (fleet.state["by"], fleet.state["finished"]) == (None, "")
     assert fleet.state_path.stat().st_mode & 0o777 == 0o600
 
@@ -233,6 +244,7 @@ def test_a_model_that_leaks_stops_after_the_canary(fleet: Fleet, llama: Llama) -
     assert "tool_calls_leaked on h1" in fleet.state["stopped"]
     assert "Stopped: 1 host of wave 1 failed the proof" in fleet.output
     assert "1 refused, 3 untouched, 1 unreachable" in fleet.output
+    assert fleet.claimed() == set()
 
 
 def test_no_site_has_more_hosts_at_a_download_than_it_may(fleet: Fleet) -> None:

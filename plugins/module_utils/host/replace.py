@@ -38,7 +38,8 @@ def replace_file(path: str, content: str | bytes, mode: int, uid: int = -1, gid:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+            # Still open, and so locked: another one that writes the same file would take it for a leftover.
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink()
         raise

@@ -505,6 +505,10 @@ def test_a_process_that_has_ended_holds_nothing() -> None:
         assert not rollout_state.is_alive({**by, "process_started": "1"}), "another process by the same number"
         assert not rollout_state.is_alive({**by, "boot": "another"}), "before the controller was started again"
         assert rollout_state.is_alive({**by, "host": "elsewhere", "pid": 1}), "nobody can tell from here"
+        assert rollout_state.is_alive({**by, "machine": "of that name", "boot": "another"}), "nor of another laptop"
+        assert rollout_state.is_alive({**by, "pid_namespace": "pid:[1]", "process_started": "1"}), "nor of a container"
+        older = {name: value for name, value in by.items() if name not in ("machine", "pid_namespace")}
+        assert rollout_state.is_alive(older), "as an earlier release kept it"
         process.kill()
     assert not rollout_state.is_alive(by)
 
@@ -513,6 +517,31 @@ def test_a_second_rollout_names_the_first(tmp_path: Path) -> None:
     by = rollout_state.myself(os.getpid())
     message = rollout_state.refuse_second(by, tmp_path / "r.json").message
     assert all(str(by[name]) in message for name in ("user", "host", "pid", "since"))
+
+
+def test_a_controller_with_another_file_is_named_by_the_hosts() -> None:
+    by = rollout_state.myself(os.getpid())
+    with pytest.raises(Failure, match=r"A rollout of 2 of these hosts runs already \(h2\)") as caught:
+        rollout.refuse_claimed({"h1": {"by": None}, "h2": {"by": by}, "h3": {"by": by}, "h4": {}})
+    assert caught.value.code == "rollout_running"
+    assert all(str(by[name]) in caught.value.message for name in ("user", "host", "pid", "since"))
+    assert "rollout_take_over=true" in caught.value.message
+    rollout.refuse_claimed({"h1": {"by": None}, "h2": {}})
+
+
+def test_a_host_that_is_lost_when_it_is_claimed_is_in_no_wave() -> None:
+    lost = {"code": "host_unreachable", "message": "No route. Start the host."}
+    found = rollout.claimed_outcome(TODO, {"claimed": False, "lost": lost})
+    assert (found["state"], found["code"], found["remedy"]) == ("unreachable", "host_unreachable", "Start the host.")
+    assert rollout.claimed_outcome(TODO, {"claimed": True, "lost": None}) == TODO
+    assert rollout.claimed_outcome(DONE, {}) == DONE
+
+
+def test_a_run_that_did_not_come_to_its_end_may_have_left_claims() -> None:
+    state = start({"h1": TODO, "h2": DONE, "h3": DOWN}).state
+    assert rollout.left_by(None) == rollout.left_by(state) == []
+    state.by = rollout_state.myself(os.getpid())
+    assert rollout.left_by(state) == ["h1", "h2"]
 
 
 def test_each_inventory_has_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

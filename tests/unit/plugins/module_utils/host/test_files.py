@@ -16,6 +16,7 @@ from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.mach
     read_file,
     working_on,
 )
+from ansible_collections.nemoclaw.local_inference.plugins.module_utils.host.replace import replace_file
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,18 @@ def test_below_a_folder_with_the_sticky_bit_what_is_roots_stays_roots(tmp_path: 
     assert only_root_can_change(str(folder / "below")) is is_roots
     folder.chmod(0o777)
     assert not only_root_can_change(str(folder / "below"))
+
+
+def test_of_two_that_replace_one_file_neither_removes_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.replace
+
+    def meanwhile(self: Path, target: str) -> Path:
+        monkeypatch.setattr(Path, "replace", original)
+        replace_file(target, "second", 0o600)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    replace_file(str(tmp_path / "file"), "first", 0o600)
+    assert [one.read_text(encoding="utf-8") for one in tmp_path.iterdir()] == ["first"]
