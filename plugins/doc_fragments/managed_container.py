@@ -13,20 +13,20 @@ class ModuleDocFragment:
 options:
   state:
     description:
-      - V(started) has the server answer with the model that is wanted. What differs is made anew; image and weights that are there
-        are used.
-      - V(stopped) frees the GPU. Container, image and weights stay, and it stays stopped over a reboot. A run that still starts the
-        server, in the background perhaps, is ended, here and for V(restored) and V(absent).
-      - V(restored) undoes a V(started) that was ready and did not do all the same. What O(keep_previous) kept takes its name and its place
-        back; else O(instead_of) does where it was stopped for this one, and this one is stopped and kept. What serves then is started,
-        and not waited for.
+      - V(started) ensures that the server answers with the requested model. A container that differs is created again; an existing image
+        and weights are used.
+      - V(stopped) frees the GPU. Container, image and weights stay, and the container stays stopped across reboots. A run that is still
+        starting the server, perhaps in the background, is ended first, as it is for V(restored) and V(absent).
+      - V(restored) undoes a V(started) whose server was ready but later failed validation. The container that O(keep_previous) kept gets
+        its name and its place back; otherwise O(instead_of) does, if it was stopped for this one, and this one is stopped but not removed.
+        The restored server is started, and not waited for.
       - V(absent) removes the container. Image and weights stay.
     type: str
     choices: [started, stopped, restored, absent]
     default: started
   image:
     description:
-      - The image to run, best by digest.
+      - The image to run, preferably by digest.
       - The default is the one of the host's profile.
     type: str
   port:
@@ -36,38 +36,37 @@ options:
   publish:
     description:
       - Addresses of the host to publish the port on.
-      - The default is V(127.0.0.1) and the gateway of the network that sandboxes are in (C(openshell-docker), else Docker's own
-        bridge). V(127.0.0.1) is always among them, since this host asks the server. Published ports pass by ufw, so do not use
-        V(0.0.0.0).
+      - The default is V(127.0.0.1) and the gateway of the network that sandboxes are in (C(openshell-docker), else Docker's own bridge).
+        V(127.0.0.1) is always among them, since this host queries the server. Published ports bypass ufw, so do not use V(0.0.0.0).
     type: list
     elements: str
     default: []
   gpus:
     description:
       - V(auto) takes the GPUs of the host's profile, which on a DGX Station are those named GB300.
-      - V(all) takes all, V(none) none.
-      - Else a list with commas of indices, UUIDs or parts of names.
+      - V(all) uses all of them, V(none) none.
+      - Otherwise a comma-separated list of indices, UUIDs or parts of names.
     type: str
     default: auto
   share_gpus:
-    description: Start although another container, or another process, holds a GPU that this one gets.
+    description: Start even if another container or process holds a GPU that this one gets.
     type: bool
     default: false
   instead_of:
     description:
-      - Another container of this collection, of whichever kind, that makes way for this one. Where it has the port or a GPU that this one
-        gets, it is stopped just before this one starts, when image and weights are there. It is kept, and started again where this one
+      - Another container of this collection, of any kind, that makes room for this one. If it holds the port or a GPU that this one gets,
+        it is stopped just before this one starts, once image and weights are there. It is not removed, and is started again if this one
         fails.
-      - A container of somebody else is never stopped or started.
+      - A container that does not belong to the collection is never stopped or started.
     type: str
   keep_previous:
     description:
       - Whether the container that this one replaced is kept, stopped, once this one is ready. RV(ignore:previous) names it.
-      - For callers that prove more than that the server is ready. They end with O(state=absent) for that name, or with O(state=restored).
+      - For callers that prove more than readiness. They finish with O(state=absent) for that name, or with O(state=restored).
     type: bool
     default: false
   environment:
-    description: Further variables for the server. No secrets, since they show in a diff.
+    description: Additional variables for the server. No secrets, since they appear in diffs.
     type: dict
     default: {}
   allow_download:
@@ -76,18 +75,18 @@ options:
     default: true
   docker_host:
     description:
-      - Where the engine is, as C(unix://PATH) or C(tcp://HOST:PORT) with an address of this host. Podman is not supported.
+      - Address of the engine, as C(unix://PATH) or C(tcp://HOST:PORT) with an address of this host. Podman is not supported.
       - The default is E(DOCKER_HOST), then the first socket that answers.
     type: str
   wait_timeout:
     description:
-      - Seconds without a sign of life, that is a new line in the server's log, after which it is given up. A line about a request is none,
-        and once the server says that it serves, only another phase is one.
-      - There is no limit on the whole time. A container that ends, or is restarted three times, is given up at once.
+      - Seconds without a sign of life, that is a new line in the server's log, after which the server is given up. A line about a request
+        does not count, and once the server reports that it serves, only another phase does.
+      - The total time is not limited. A container that exits, or is restarted three times, is given up at once.
     type: int
     default: 900
   stall_timeout:
-    description: Seconds without progress after which a pull or a download is given up. What came is kept.
+    description: Seconds without progress after which a pull or a download is abandoned. The downloaded part is kept.
     type: int
     default: 300
 """

@@ -19,18 +19,18 @@ options:
   gateway_endpoint:
     description:
       - The gateway's URL, used instead of the registered one, for example V(http://127.0.0.1:8080).
-      - With an C(https) URL give O(gateway) too, since the client certificates lie under its name.
+      - With an C(https) URL set O(gateway) too, since the client certificates are stored under its name.
     type: str
   executable:
     description: The program, by default C(openshell) on the C(PATH) or in C(~/.local/bin) of O(user).
     type: path
   user:
     description:
-      - Whose gateway it is. Registrations and certificates lie in that user's home, so run as root the module becomes this user.
+      - The owner of the gateway. Registrations and certificates are in that user's home, so a module that runs as root becomes this user.
       - By default the user that the module runs as.
     type: str
 requirements:
-  - OpenShell on the target, command line and gateway of the same release, 0.0.44 to 0.0.116 where a module does not say otherwise
+  - OpenShell on the target, command line and gateway of the same release, 0.0.44 to 0.0.116 unless a module says otherwise
 notes:
-  - OpenShell 0.1.0 removed the inference route. What needs one refuses 0.1; see M(nemoclaw.local_inference.openshell_attachment).
+  - OpenShell 0.1.0 removed the inference route. Modules that need one refuse 0.1; see M(nemoclaw.local_inference.openshell_attachment).
 """

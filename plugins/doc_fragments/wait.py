@@ -13,25 +13,25 @@ class ModuleDocFragment:
 options:
   wait:
     description:
-      - The work is done by a process of its own on the host, and goes on after an interrupted play. The task looks at it again and again
-        until it is over, and prints how far it is. This is how many seconds each look waits on the host.
-      - By default looks become longer, from 2 to 5 seconds, and to 15 where it takes long to reach the host.
-      - With V(0) the task only starts the work, or looks at it once. If it is not over by then, RV(ignore:finished) is false and
-        RV(ignore:progress) says how far it is. Run the task again with the same options for more.
-      - Where nothing is to be done, in check mode and with C(async), no process is started.
+      - The work runs in its own process on the host and continues if the play is interrupted. The task checks it repeatedly until it is
+        finished and prints its progress. This is how many seconds each check waits on the host.
+      - By default checks become longer, from 2 to 5 seconds, and up to 15 if the host is slow to reach.
+      - With V(0) the task only starts the work, or checks it once. If it is not finished by then, RV(ignore:finished) is false and
+        RV(ignore:progress) reports the progress. Run the task again with the same options to check again.
+      - If nothing needs to be done, in check mode and with C(async), no process is started.
     type: int
   jobs_path:
     description:
-      - The folder for the state of that process, which is removed at the end. For users whose home cannot be written.
+      - The folder for the state of that process, which is removed at the end. For users whose home is not writable.
       - The default is C(~/.nemoclaw/jobs) of the user that the task runs as.
     type: path
 attributes:
   action:
-    description: Has an action plugin of the same name, which waits for the work on the controller, and shows how far it is.
+    description: Has an action plugin of the same name, which waits for the work on the controller and shows its progress.
     support: full
   async:
     description: Supports being used with the C(async) keyword.
     support: full
     details:
-      - Then nothing is shown of how far the work is, and it ends with the task.
+      - Then no progress is shown, and the work ends with the task.
 """

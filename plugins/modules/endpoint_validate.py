@@ -10,25 +10,24 @@ module: endpoint_validate
 version_added: "0.1.0"
 short_description: Prove that a model server works for an agent
 description:
-  - Asks an OpenAI- or Anthropic-compatible server, from the target, what an agent asks it. The models list, a warm-up, a
-    completion with real content, streaming, a structured tool call on a small request and on one that is shaped like an
-    agent's (14 tools and a long system prompt), each unstreamed and streamed, the second turn with the tool's result, and the
-    context size where the server tells it.
-  - A call is judged as a client would. It needs an offered name, an id, and arguments of the API's JSON type that satisfy the
-    tool's schema. What only the stream gets wrong has failure codes and remedies of its own.
-  - An answer that its token budget cut gets larger ones (256, 1024, 4096). HTTP 429, 5xx, lost connections and time-outs
-    are tried again within O(timeout). Parameters that the server refuses by name fall away. Authentication, address and
-    configuration failures stop at once.
-  - Tool calls that come back as text (a leak) are told by the names of the offered tools and their properties, in whatever
-    format, in text and in reasoning.
-  - C(docs/validation.md) has what each probe asks and costs.
-  - Web proxies from the environment are used, except for addresses of the host itself and of private networks.
+  - Asks an OpenAI- or Anthropic-compatible server, from the target, what an agent asks it. That is the models list, a warm-up, a completion
+    with real content, streaming, a structured tool call on a small request and on one that is shaped like an agent's (14 tools and a long
+    system prompt), each unstreamed and streamed, the second turn with the tool's result, and the context size if the server reports it.
+  - A call is judged as a client would judge it. It needs an offered name, an id, and arguments of the API's JSON type that satisfy the
+    tool's schema. Faults that only the stream has come with their own failure codes and remedies.
+  - An answer that was cut by its token budget is requested again with larger ones (256, 1024, 4096). HTTP 429, 5xx, lost connections and
+    timeouts are retried within O(timeout). Parameters that the server refuses by name are dropped. Authentication, address and
+    configuration failures stop the module at once.
+  - Tool calls that come back as text (a leak) are recognized by the names of the offered tools and their properties, in any format, in text
+    and in reasoning.
+  - C(docs/validation.md) describes what each probe asks and costs.
+  - Web proxies from the environment are used, except for addresses of the host itself and in private networks.
 options:
   base_url:
     description:
       - Base URL of the server as the target reaches it, for example V(http://localhost:8000/v1). For
         V(anthropic-messages) without C(/v1).
-      - A pasted C(/chat/completions), C(/responses), C(/models) or C(/v1/messages) at its end is taken off.
+      - A pasted C(/chat/completions), C(/responses), C(/models) or C(/v1/messages) at the end is removed.
       - Private and loopback addresses are fine. User names, queries, fragments, and addresses of cloud metadata services,
         link-local or multicast networks are refused.
     type: str
@@ -36,29 +35,29 @@ options:
   model:
     description:
       - Model ID as the server lists it.
-      - May be left out where the server serves exactly one.
+      - May be omitted if the server serves exactly one model.
     type: str
   api:
     description:
       - The API to prove.
-      - V(openai-responses) is an opt-in that holds only if everything works over it, streaming events included. Otherwise
-        chat completions are proved instead, and RV(fallback_reason) says why.
+      - V(openai-responses) is an opt-in that takes effect only if everything works over it, streaming events included. Otherwise chat
+        completions are proved instead, and RV(fallback_reason) says why.
     type: str
     choices: [openai-completions, openai-responses, anthropic-messages]
     default: openai-completions
   timeout:
-    description: Seconds for all probes together, loading of the model included.
+    description: Time limit in seconds for all probes together, including loading the model.
     type: int
     default: 180
   require_tools:
     description:
-      - Whether the model has to give structured tool calls.
-      - With V(false) the first probe with tools that does not hold is a warning, and the later ones are not asked.
+      - Whether the model must return structured tool calls.
+      - With V(false) the first probe with tools that fails is a warning, and the later ones are not sent.
     type: bool
     default: true
   min_context_window:
     description:
-      - Tokens of context that the model must have, where the server tells its size. V(0) asks for none.
+      - Minimum context window of the model, in tokens, if the server reports it. V(0) means no minimum.
       - Less than 16384 is a warning in any case.
     type: int
     default: 0
@@ -70,7 +69,7 @@ options:
     default: 6000
   expect:
     description:
-      - What the result must hold besides, as JMESPath queries. Needs C(jmespath) for the Python that runs the module.
+      - Additional conditions on the result, as JMESPath queries. Needs C(jmespath) for the Python that runs the module.
     type: list
     elements: dict
     default: []
@@ -80,7 +79,7 @@ options:
         type: str
         required: true
       equals:
-        description: The value that the query must give.
+        description: The value that the query must return.
         type: raw
         default: true
 extends_documentation_fragment:
@@ -131,7 +130,7 @@ api:
   type: str
   sample: openai-completions
 api_requested:
-  description: The API that was asked for.
+  description: The API that was requested.
   returned: always
   type: str
   sample: openai-responses
@@ -157,7 +156,7 @@ models:
   elements: str
   sample: [qwen3.6-27b]
 context_window:
-  description: Tokens of context, where the server tells them.
+  description: Context window in tokens, if the server reports it.
   returned: always
   type: int
   sample: 32768
@@ -169,7 +168,7 @@ tool_calling:
   type: str
   sample: structured
 probes:
-  description: The probes, in order, those not reached included.
+  description: The probes, in order, including those not reached.
   returned: always
   type: list
   elements: dict
@@ -201,7 +200,7 @@ probes:
       type: int
       returned: always
     reason:
-      description: What was seen, in words. Where nothing was, the code of the failure, whose sentence is RV(ignore:msg).
+      description: What was seen, in words. If nothing was, the code of the failure, whose sentence is RV(ignore:msg).
       type: str
       returned: always
     tool_calling:
@@ -221,7 +220,7 @@ probes:
       type: float
       returned: for V(streaming), when passed
 elapsed:
-  description: Seconds that everything took.
+  description: Seconds that the module took in all.
   returned: always
   type: float
   sample: 1.25
@@ -236,7 +235,7 @@ failure:
       returned: always
       sample: tool_calls_leaked
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     probe:
@@ -248,7 +247,7 @@ failure:
       type: int
       returned: when the server refused
     server_message:
-      description: What the server said, shortened, without the key.
+      description: The server's response, shortened, without the key.
       type: str
       returned: when the server refused
     parameter:

@@ -8,12 +8,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: host_package
 version_added: "0.2.0"
-short_description: Install packages of the distribution on hosts as they are
+short_description: Install distribution packages, and wait for the package manager's lock
 description:
   - Installs what the roles of this collection need, with nothing that is only recommended.
-  - With C(apt-get), it waits while another process holds the locks of the packages, and says for whom. Where a package cannot be had, the
-    package lists are brought up to date, and it is tried once more. A source that cannot be asked does not matter as long as the others
-    have the package.
+  - With C(apt-get), it waits while another process holds the package manager's locks, and reports which one. If a package cannot be found,
+    the package lists are updated and the installation is tried once more. A source that cannot be reached does not matter as long as
+    another one has the package.
 options:
   name:
     description: The packages, as the host's package manager calls them.
@@ -27,7 +27,7 @@ options:
   masked_services:
     description:
       - Services that the packages would start at once. They are masked before the packages are installed, and stay masked.
-      - Where the packages do not come, they are as they were. Where nothing has to be installed, they are left alone.
+      - If the packages cannot be installed, the services are left as they were. If nothing needs to be installed, they are left alone.
     type: list
     elements: str
     default: []

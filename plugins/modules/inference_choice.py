@@ -10,36 +10,36 @@ module: inference_choice
 short_description: Choose the provider of a host, and which Ollama, from facts that the play has
 version_added: 0.2.0
 description:
-  - Decides on the controller, by the functions of M(nemoclaw.local_inference.inference_plan), from C(ansible_facts.nemoclaw_host), which
-    M(nemoclaw.local_inference.inference_facts) returns, and from the variables of the host. The roles C(preflight) and C(ollama) begin
-    with it, also where they are used without a plan.
-  - Fails with everything that stands against the choice, before anything is changed.
-  - With O(role=ollama) it asks M(nemoclaw.local_inference.ollama_windows) with C(state=detected), where only Windows can say whether it
-    has an Ollama, and M(nemoclaw.local_inference.ollama_model) in check mode, where a model may have to be downloaded. Else no module runs.
+  - Decides on the controller, with the functions of M(nemoclaw.local_inference.inference_plan), from C(ansible_facts.nemoclaw_host), which
+    M(nemoclaw.local_inference.inference_facts) returns, and from the variables of the host. The roles C(preflight) and C(ollama) begin with
+    it, even if they are used without a plan.
+  - Fails with everything that prevents the choice, before anything is changed.
+  - With O(role=ollama) it asks M(nemoclaw.local_inference.ollama_windows) with C(state=detected), if only Windows can tell whether it has
+    Ollama, and M(nemoclaw.local_inference.ollama_model) in check mode, if a model may have to be downloaded. Otherwise no module runs.
 options:
   settings:
     description:
-      - Settings that win over the variables of the host, by the names that the plan reads, for example C(preflight_provider).
+      - Settings that override the variables of the host, by the names that the plan reads, for example C(preflight_provider).
     type: dict
     default: {}
   keep_route:
     description:
-      - Whether the provider V(auto) means the one of the recorded route. Then a host without a route is refused.
+      - Whether the provider V(auto) means the provider of the recorded route. A host without a route is then refused.
     type: bool
     default: false
   reason:
     description:
-      - Why the provider is that one, where the settings name it. By default the variable that names it.
+      - The reason for the provider, if the settings name it. By default the variable that names it.
     type: str
   libraries:
     description:
-      - Python libraries that are needed besides those of the provider.
+      - Python libraries that are needed in addition to those of the provider.
     type: list
     elements: str
     default: []
   role:
     description:
-      - The role that decides. V(ollama) takes every other provider for V(ollama), and returns RV(ollama).
+      - The role that decides. V(ollama) treats every other provider as V(ollama), and returns RV(ollama).
     type: str
     choices: [preflight, ollama]
     default: preflight
@@ -99,7 +99,7 @@ ollama:
   returned: with O(role=ollama)
   type: dict
 failure:
-  description: What stands against it first; RV(ignore:msg) has all of it. The codes are those of the plan.
+  description: The first reason that prevents it; RV(ignore:msg) has all of them. The codes are those of the plan.
   returned: failure
   type: dict
   sample: {code: side_undecided, message: Ollama runs in this WSL and on Windows.}

@@ -7,50 +7,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inference_outcome
-short_description: Keep the last failure of a host, and say what came of a playbook there
+short_description: Record the last failure of a host and the outcome of a playbook there
 version_added: 0.2.0
 description:
-  - The playbooks of this collection begin and end a host's work with it. On the host it keeps the last failure beside the route record,
-    C(~/.nemoclaw/local-inference.last.json) with mode 0600, until a later run ends well; M(nemoclaw.local_inference.inference_status)
-    shows it.
-  - An action plugin of the same name makes the outcome on the controller, from the plan, the status and the task that failed.
+  - The playbooks of this collection begin and end a host's work with it. On the host it stores the last failure next to the route record,
+    C(~/.nemoclaw/local-inference.last.json) with mode 0600, until a later run succeeds; M(nemoclaw.local_inference.inference_status) shows
+    it.
+  - An action plugin of the same name works out the outcome on the controller, from the plan, the status and the failed task.
 options:
   state:
     description:
-      - V(begun) connects to the host and returns what it remembers. Through the action plugin, a host that does not answer is no failure
-        of this task.
-      - V(failed) keeps the failure; in a C(rescue) section the action plugin takes it from the task that failed.
-      - V(done) removes what is kept. The action plugin does so only where the outcome is a success.
-      - V(judged) fails where the outcome of the host is bad. Only the action plugin knows it.
-      - V(raised), in a C(rescue) section, fails with what failed there, its code, and O(reason) behind its sentence. Only the action plugin
-        knows it.
+      - V(begun) connects to the host and returns its stored failure. Through the action plugin, a host that does not answer does not fail
+        this task.
+      - V(failed) stores the failure; in a C(rescue) section the action plugin takes it from the failed task.
+      - V(done) removes the stored failure. The action plugin does so only if the outcome is a success.
+      - V(judged) fails if the outcome of the host is bad. Only the action plugin knows this state.
+      - V(raised), in a C(rescue) section, fails with the original failure, its code, and O(reason) appended to its sentence. Only the
+        action plugin knows this state.
     type: str
     choices: [begun, done, failed, judged, raised]
     required: true
   playbook:
     description:
-      - The name of the playbook whose outcome it is, without the collection's.
-      - Required, but with O(state=raised).
+      - The name of the playbook whose outcome it is, without the collection's name.
+      - Required unless O(state=raised).
     type: str
   path:
     description:
-      - The route record; the last failure lies beside it.
+      - The route record; the last failure is stored next to it.
       - By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
     type: path
   code:
-    description: The code of the failure, which the action plugin gives.
+    description: The code of the failure, which the action plugin sets.
     type: str
   reason:
     description:
-      - The sentence of the failure, without any secret, which the action plugin gives.
-      - With O(state=raised), what was done about the failure.
+      - The sentence of the failure, without any secret, which the action plugin sets.
+      - With O(state=raised), how the failure was handled.
     type: str
   status:
-    description: Whether the variable C(inference_status) holds the status at the end of this playbook. The action plugin alone reads it.
+    description: Whether the variable C(inference_status) holds the status at the end of this playbook. Only the action plugin reads it.
     type: bool
     default: false
   changed:
-    description: Whether a playbook without a plan changed the host. The action plugin alone reads it.
+    description: Whether a playbook without a plan changed the host. Only the action plugin reads it.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -66,14 +66,14 @@ attributes:
   idempotent:
     support: partial
     details:
-      - A failure is kept anew each time, with the time at which it came.
+      - A failure is stored each time, with the time at which it happened.
   action_group:
     description: Use C(group/nemoclaw.local_inference.all) in C(module_defaults) to set options for all modules of the collection.
     support: full
     membership:
       - nemoclaw.local_inference.all
 notes:
-  - It never reports a change, since it keeps what the playbook already said.
+  - It never reports a change, since it stores what the playbook already reported.
 seealso:
   - module: nemoclaw.local_inference.inference_results
   - module: nemoclaw.local_inference.inference_status
@@ -97,12 +97,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 last:
-  description: What the host remembers, null without a failure.
+  description: The failure stored on the host, null without one.
   returned: success
   type: dict
   contains:
     when:
-      description: When it was, in UTC.
+      description: When it happened, in UTC.
       returned: success
       type: str
       sample: "2026-11-30T14:05:09Z"
@@ -121,18 +121,18 @@ last:
       returned: success
       type: str
 route:
-  description: The recorded route, null where none can be read.
+  description: The recorded route, null if none can be read.
   returned: success
   type: dict
 auth_proxy:
-  description: Whether the host has an auth proxy, which a new token is for.
+  description: Whether the host has an auth proxy, which needs the token.
   returned: success
   type: bool
 outcome:
   description:
-    - What came of the playbook on this host, from the action plugin.
-    - Its C(state) is V(converged), V(changed), V(unchanged), V(checked) (check mode), V(planned) (the plan alone), V(removed),
-      V(healthy), V(unhealthy), V(refused), V(failed) or V(unreachable).
+    - The outcome of the playbook on this host, from the action plugin.
+    - Its C(state) is V(converged), V(changed), V(unchanged), V(checked) (check mode), V(planned) (only planned), V(removed), V(healthy),
+      V(unhealthy), V(refused), V(failed) or V(unreachable).
   returned: from the action plugin
   type: dict
   sample:
@@ -148,11 +148,11 @@ outcome:
     changed: false
     started: 1796047509.1
 proceed:
-  description: Whether the host answered and nothing stands against going on.
+  description: Whether the host answered and nothing prevents the run from continuing.
   returned: with O(state=begun), from the action plugin
   type: bool
 failure:
-  description: Why what is kept could not be written, with C(code) and C(message).
+  description: Why the failure could not be stored, with C(code) and C(message).
   returned: on failure
   type: dict
 """

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inference_report
-short_description: Make a report of a fleet from the documents of its hosts
+short_description: Create a report of a fleet from the documents of its hosts
 version_added: 0.2.0
 description:
   - Writes C(report.json), C(report.html), C(junit.xml) and C(metrics.prom) from the host documents in a folder of the controller, with the
     history of the runs that it finds there. No host is contacted.
-  - The page loads nothing and runs no script. It can be read on a phone, in light and dark, and can be sent to somebody as one file.
+  - The page loads nothing and runs no script. It can be read on a phone, in light and dark, and can be sent as one file.
   - With O(collected), the documents are written first, from what the hosts of the play returned to
     M(nemoclaw.local_inference.inference_plan) with C(collect=true). A host that did not answer has a document as well.
   - The same documents give the same report, so a second run changes nothing.
 options:
   path:
     description:
-      - The folder of the report on the controller. It is made with mode 0700, its files have 0600.
+      - The folder of the report on the controller. It is created with mode 0700, its files with 0600.
       - A relative path is below the current folder of the controller.
     type: path
     default: nemoclaw-report
   collected:
     description:
-      - Under which name the hosts of this play registered what they returned.
-      - By default, only the documents that are there are used.
+      - The variable in which the hosts of this play registered their results.
+      - By default, only existing documents are used.
     type: str
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -51,7 +51,7 @@ attributes:
     membership:
       - nemoclaw.local_inference.all
 notes:
-  - Give the task C(run_once=true) where it collects.
+  - Set C(run_once=true) on the task if it collects.
   - To take a host out of the report, remove its document.
 seealso:
   - module: nemoclaw.local_inference.inference_plan
@@ -78,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 exit_code:
-  description: 0 where all hosts are healthy, 1 where one is degraded, 2 where one is down or did not answer.
+  description: 0 if all hosts are healthy, 1 if one is degraded, 2 if one is down or did not answer.
   returned: success
   type: int
   sample: 1
@@ -110,12 +110,12 @@ hosts:
       returned: success
       type: str
 lines:
-  description: The fleet for people, a line for each host that is not healthy.
+  description: The fleet as text for people, one line for each host that is not healthy.
   returned: success
   type: list
   elements: str
 problems:
-  description: Files that are passed over, and why.
+  description: Files that were skipped, and why.
   returned: success
   type: list
   elements: str

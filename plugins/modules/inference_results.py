@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inference_results
-short_description: Show what came of a playbook on all hosts, in one table
+short_description: Show the outcome of a playbook on all hosts, in one table
 version_added: 0.2.0
 description:
-  - The playbooks of this collection end with it, in a second play over the same hosts. It prints a line for each host of the play, those
-    that were refused or did not answer included, and writes the same for programs where O(path) is given.
+  - The playbooks of this collection end with it, in a second play over the same hosts. It prints a line for each host of the play,
+    including those that were refused or did not answer, and writes the same for programs if O(path) is set.
   - Runs on the controller, once for all hosts, so give the task C(run_once=true).
 options:
   playbook:
@@ -23,7 +23,7 @@ options:
       - A file on the controller that gets the results as JSON. It is replaced in one step, with mode 0600, in check mode as well.
     type: str
   fail_on_change:
-    description: Whether a host where the plan found something is one of RV(bad), for O(playbook=plan).
+    description: Whether a host where the plan found something counts as one of RV(bad), for O(playbook=plan).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -58,12 +58,12 @@ hosts:
   returned: success
   type: dict
 bad:
-  description: The hosts that end with an error.
+  description: The hosts that failed.
   returned: success
   type: list
   elements: str
 exit_code:
-  description: What ansible-playbook ends with once those hosts have failed - 4 where one did not answer, 2 where one failed, 0 else.
+  description: The exit code of ansible-playbook once those hosts have failed - 4 if one did not answer, 2 if one failed, otherwise 0.
   returned: success
   type: int
 path:

@@ -10,17 +10,17 @@ module: inference_route
 version_added: "0.1.0"
 short_description: Record the inference route of a host
 description:
-  - Works out the route from what was proved, and keeps it in C(~/.nemoclaw/local-inference.json), from where status, switch,
-    report and uninstall read it.
+  - Works out the route from what was proved, and stores it in C(~/.nemoclaw/local-inference.json), where status, switch, report and
+    uninstall read it.
   - The file has mode 0600 in a directory with mode 0700, is replaced in one step, and holds no secret.
-  - A loopback server is written for the sandbox under the name that the host has there, because inside the sandbox
-    C(localhost) is the sandbox.
+  - For the sandbox, the address of a loopback server is written with the host's name inside the sandbox, because C(localhost) there is the
+    sandbox itself.
 options:
   state:
     description:
       - V(present) records the route, V(absent) removes the record.
-      - A route to another server than the one before keeps in C(to_free) of the record which server still holds a GPU. V(freed) takes
-        that of O(container) out, or Ollama where none is named, once it is done.
+      - When the route changes to another server, C(to_free) of the record lists servers that still hold a GPU. V(freed) removes the one of
+        O(container) from it, or Ollama if none is named, once it has been freed.
     type: str
     choices: [present, absent, freed]
     default: present
@@ -31,13 +31,13 @@ options:
     type: path
   user:
     description:
-      - Who owns the record, and whose home it lies in. Run as root, the module reads and writes it with the rights of this user, except
-        where root alone can change O(path) and all above it.
+      - The owner of the record, in whose home it is. When run as root, the module reads and writes it with the rights of this user, unless
+        only root can change O(path) and all folders above it.
       - By default the user that the module runs as.
     type: str
   provider:
     description:
-      - The provider of the wizard, for example V(custom) or V(anthropicCompatible); upper and lower case do not matter.
+      - The provider of the wizard, for example V(custom) or V(anthropicCompatible); case does not matter.
       - Required for O(state=present).
     type: str
   base_url:
@@ -49,7 +49,7 @@ options:
     description: Base URL of the server as the sandbox reaches it. Derived from O(base_url) by default.
     type: str
   sandbox_host:
-    description: What a loopback host is called inside the sandbox.
+    description: The name that replaces a loopback host inside the sandbox.
     type: str
     default: host.openshell.internal
   model:
@@ -63,27 +63,27 @@ options:
     choices: [openai-completions, openai-responses, anthropic-messages]
     default: openai-completions
   timeout:
-    description: Seconds for each request of the agent.
+    description: Time limit in seconds for each request of the agent.
     type: int
     default: 180
   context_window:
-    description: Tokens of context, where known.
+    description: Context window in tokens, if known.
     type: int
   container:
     description: Name of the managed container that serves, if one does.
     type: str
   origin:
-    description: V(external) for a server that somebody else runs, V(managed) for one that this collection runs.
+    description: V(external) for a server that this collection does not run, V(managed) for one that it runs.
     type: str
     choices: [external, managed]
     default: external
   gateway:
     description:
       - The gateway of OpenShell that has the route, by the name that it is registered under.
-      - By default none, as where no sandbox is routed.
+      - By default none, for a host without routed sandboxes.
     type: str
   sandbox:
-    description: The sandbox that the route is for. It does not count as another one when the route changes.
+    description: The sandbox that the route is for. It does not count as another sandbox when the route changes.
     type: str
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -129,7 +129,7 @@ ansible_facts:
       type: dict
       returned: always
 route:
-  description: The route, null for O(state=absent), and for O(state=freed) where none is recorded.
+  description: The route, null for O(state=absent), and for O(state=freed) if none is recorded.
   returned: always
   type: dict
   sample:
@@ -150,12 +150,12 @@ route:
     sandbox: my-assistant
     way: route
 path:
-  description: Where the record lies.
+  description: Path of the record.
   returned: always
   type: str
   sample: /home/lab/.nemoclaw/local-inference.json
 failure:
-  description: What stopped it, with C(code) and C(message); the previous record is untouched then.
+  description: What stopped it, with C(code) and C(message); the previous record is then untouched.
   returned: on failure
   type: dict
 """

@@ -8,18 +8,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: inference_status
 version_added: "0.1.0"
-short_description: Tell whether the recorded inference route works
+short_description: Check whether the recorded inference route works
 description:
-  - Reads the route record of the host and looks whether what it names is true. The server answers, it serves the model, and
-    the model answers a real question.
-  - Where the sandbox goes through the authenticated reverse proxy, that is looked at as well, with the token of the token file. A
-    refused token, a proxy before a server that is down and a proxy that is not there are told apart.
-  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. A sandbox of it asks the
-    model through that route as well; the one that is named or recorded, else the first that is ready.
-  - With OpenShell 0.1 it is what the recorded sandbox has attached that is compared, and the sandbox asks the server itself.
+  - Reads the route record of the host and checks it against the host. The server must answer and serve the model, and the model must answer
+    a real question.
+  - Where the sandbox goes through the authenticated reverse proxy, that is checked as well, with the token in the token file. A refused
+    token, a proxy in front of a server that is down and a missing proxy are told apart.
+  - Where OpenShell is installed and a gateway registered, its inference route is compared with the record. One of its sandboxes also asks
+    the model through that route; the one that is named or recorded, else the first that is ready.
+  - With OpenShell 0.1 the attachment of the recorded sandbox is compared instead, and the sandbox asks the server directly.
   - Prints the lines of C(nemoclaw <name> status), and returns the same as data for monitors.
-  - A route that does not work is an answer, not a failure; RV(healthy) tells, and the playbook C(status.yml) ends with an
-    error for it.
+  - A route that does not work is an answer, not a failure; see RV(healthy). The playbook C(status.yml) fails on it.
 options:
   path:
     description:
@@ -29,31 +28,31 @@ options:
   credentials:
     description:
       - Keys by the name that the record has as C(credential_env), for a play over hosts with different providers.
-      - O(api_key) wins over it.
+      - O(api_key) takes precedence.
     type: dict
     default: {}
   openshell:
-    description: Whether the gateway of OpenShell and its sandboxes are looked at, where there is one.
+    description: Whether the OpenShell gateway and its sandboxes are checked, if there is one.
     type: bool
     default: true
   backend:
     description:
       - What drives the sandboxes, as C(sandbox_backend) of the role P(nemoclaw.local_inference.sandbox#role).
-      - V(auto) is NemoClaw where it is installed, else OpenShell.
-      - What is named here, in O(gateway) or O(sandbox), or in the record, has to be there. A host without sandboxes is healthy only
-        where nothing of it is named.
+      - V(auto) means NemoClaw if it is installed, else OpenShell.
+      - What is named here, in O(gateway) or O(sandbox), or in the record, must exist. A host without sandboxes is healthy only if none of
+        these is named.
     type: str
     choices: [auto, nemoclaw, openshell]
     default: auto
   gateway:
     description:
-      - The gateway's name. By default the recorded one; else V(nemoclaw) where NemoClaw drives the sandboxes; else the one that
+      - The gateway's name. By default the recorded one; else V(nemoclaw) if NemoClaw drives the sandboxes; else the one that
         E(OPENSHELL_GATEWAY) names; else the active one.
     type: str
   sandbox:
     description:
       - The sandbox that asks. By default the recorded one, else the first that is ready.
-      - A sandbox that is named or recorded has to be ready.
+      - A sandbox that is named or recorded must be ready.
     type: str
   token_path:
     description:
@@ -61,7 +60,7 @@ options:
       - By default C(~/.nemoclaw/ollama-proxy-token) of the user that the module runs as.
     type: path
   timeout:
-    description: Seconds for all checks of the server together, and as many again for the question from inside a sandbox.
+    description: Time limit in seconds for all checks of the server together, and again for the question from inside a sandbox.
     type: int
     default: 60
   show_last_failure:
@@ -82,8 +81,8 @@ attributes:
       defaults for this module.
     membership: [nemoclaw.local_inference.endpoint, nemoclaw.local_inference.all]
 notes:
-  - Keys are stored nowhere but in the gateway, so give O(api_key) again for a server that wants one.
-  - It sends a real question, twice where a sandbox is asked.
+  - Keys are stored only in the gateway, so set O(api_key) again for a server that needs one.
+  - It sends a real question, and a second one if a sandbox is asked.
 seealso:
   - module: nemoclaw.local_inference.endpoint_validate
   - module: nemoclaw.local_inference.inference_route
@@ -106,20 +105,19 @@ RETURN = r"""
 healthy:
   description:
     - Whether there is a route and no check of it found anything wrong.
-    - What could not be probed where nobody asked for it, such as the sandboxes of a host without OpenShell, is nothing wrong.
+    - Anything that was not requested and could not be probed, such as the sandboxes of a host without OpenShell, does not count.
   returned: always
   type: bool
   sample: true
 exit_code:
   description:
-    - For monitors, as in the document of a report. 0 where the route works, 1 where it works and the last run failed, 2 where it does
-      not work.
-    - Whether the host differs from its settings is not looked at.
+    - For monitors, as in the document of a report. 0 if the route works, 1 if it works and the last run failed, 2 if it does not work.
+    - Drift from the settings is not checked.
   returned: always
   type: int
   sample: 0
 lines:
-  description: The status for people.
+  description: The status as text for people.
   returned: always
   type: list
   elements: str
@@ -127,16 +125,16 @@ lines:
     - "Provider:  Other OpenAI-compatible endpoint (compatible-endpoint)"
     - "Inference: healthy (http://127.0.0.1:8080/v1)"
 checks:
-  description: What was looked at, in order.
+  description: The checks, in order.
   returned: always
   type: list
   elements: dict
   contains:
     name:
       description:
-        - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy,
-          V(exposure) where the server can be reached past that proxy (it is left out where it cannot), V(gateway) unless
-          O(openshell) is false, and V(sandbox) where the gateway has the recorded route.
+        - V(route), V(backend), V(completion), V(auth_proxy) for a server behind the authenticated reverse proxy, V(exposure) if the server
+          can be reached without going through that proxy (otherwise there is no such entry), V(gateway) unless O(openshell) is false, and
+          V(sandbox) if the gateway has the recorded route.
       type: str
       returned: always
     state:
@@ -164,9 +162,9 @@ checks:
       returned: always
 last_failure:
   description:
-    - The last failure of a playbook on this host, as RV(nemoclaw.local_inference.inference_outcome#module:last), until a later run ends
-      well. Null without one.
-    - It makes nothing unhealthy.
+    - The last failure of a playbook on this host, as RV(nemoclaw.local_inference.inference_outcome#module:last), until a later run
+      succeeds. Null without one.
+    - It does not make the route unhealthy.
   returned: always
   type: dict
 route:

@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: inference_watch
 version_added: "0.2.0"
-short_description: Have a host look at its own inference route, without Ansible
+short_description: Have a host monitor its own inference route, without Ansible
 description:
-  - Installs a timer of systemd that repeats what M(nemoclaw.local_inference.inference_status) sees of the server and of the auth proxy,
-    as an unprivileged service, and writes the result, a small history and metrics for the node exporter.
-  - The program is one file for Python 3.9 or newer with its standard library alone. The action plugin of the same name makes it of the
-    collection's own code, on the controller.
-  - Where O(close_proxy) is true, the auth proxy is stopped when the engine behind it has left loopback. The playbook C(site) starts it.
-  - What it needs of the host is checked before anything is written.
+  - Installs a systemd timer that repeats the checks of M(nemoclaw.local_inference.inference_status) on the server and the auth proxy as an
+    unprivileged service, and writes the result, a short history and metrics for the node exporter.
+  - The program is a single file that needs only Python 3.9 or newer and its standard library. The action plugin of the same name builds it
+    from the collection's code, on the controller.
+  - If O(close_proxy) is true, the auth proxy is stopped when the engine behind it has left loopback. The playbook C(site) starts it again.
+  - The prerequisites on the host are checked before anything is written.
 options:
   state:
     description: Whether the host has the watch. V(absent) removes its history as well.
@@ -24,11 +24,11 @@ options:
     default: present
   user:
     description:
-      - Whose inference it is, and as whom the service runs. By default the user that the module runs as.
+      - The owner of the inference setup; the service runs as this user. By default the user that the module runs as.
     type: str
   host:
     description:
-      - The name by which the fleet knows the host, a label of its metrics. The action plugin gives C(inventory_hostname).
+      - The name by which the fleet knows the host, a label of its metrics. The action plugin passes C(inventory_hostname).
     type: str
   path:
     description: The route record. By default C(~/.nemoclaw/local-inference.json) of O(user).
@@ -37,23 +37,23 @@ options:
     description: The file with the token of the auth proxy. By default C(~/.nemoclaw/ollama-proxy-token) of O(user).
     type: path
   interval:
-    description: Seconds between two looks, 5 or more. A server that died shows at the next one.
+    description: Seconds between two checks, 5 or more. A dead server is noticed at the next one.
     type: int
     default: 60
   timeout:
-    description: Seconds that a question to the model may take.
+    description: Time limit in seconds for a question to the model.
     type: int
     default: 60
   proof:
     description:
-      - Whether the model is asked a question as well, each O(proof_interval) seconds. Without it, the server has to answer and to list
-        the model.
-      - A model of Ollama that is not in memory is never asked, nor one that nobody else has asked since, so that no question loads it or
-        keeps it in memory.
+      - Whether to ask the model a question as well, every O(proof_interval) seconds. Without it, the server only has to answer and list the
+        model.
+      - An Ollama model that is not in memory is never asked, nor one that has had no other request since, so no question loads it or keeps
+        it in memory.
     type: bool
     default: true
   proof_interval:
-    description: Seconds between two questions to a model that answers. One that did not is asked at each look.
+    description: Seconds between two questions to a model that answers. One that did not answer is asked at each check.
     type: int
     default: 600
   close_proxy:
@@ -63,41 +63,41 @@ options:
   textfile:
     description:
       - The folder of the node exporter's textfile collector, which gets a link to the metrics.
-      - V(auto) is C(/var/lib/prometheus/node-exporter), the folder of Debian's and Ubuntu's package, where that is there. V(none) is none.
+      - V(auto) is C(/var/lib/prometheus/node-exporter), the folder of Debian's and Ubuntu's package, if it exists. V(none) means none.
     type: str
     default: auto
   ca_path:
     description: File on the host with the certificates to trust instead of the system's. Not in a folder that O(user) cannot read.
     type: path
   validate_certs:
-    description: Whether the server's certificate has to be valid.
+    description: Whether the server's certificate must be valid.
     type: bool
     default: true
   checksum:
-    description: SHA-256 of the program, which the action plugin gives.
+    description: SHA-256 of the program, which the action plugin passes.
     type: str
   src:
-    description: The program on the host, which the action plugin brings where it differs.
+    description: The program on the host, which the action plugin copies if it differs.
     type: path
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
 attributes:
   action:
-    description: Has an action plugin of the same name, which makes the program on the controller.
+    description: Has an action plugin of the same name, which builds the program on the controller.
     support: full
   check_mode:
     support: full
   diff_mode:
     support: full
     details:
-      - The texts of the settings and the units; of the program its checksum.
+      - The contents of the settings and the units; for the program its checksum.
   idempotent:
     support: full
   action_group:
     support: full
     membership: [nemoclaw.local_inference.all]
 notes:
-  - It needs root (C(become)) where something is to be changed.
+  - It needs root (C(become)) if something must be changed.
 seealso:
   - module: nemoclaw.local_inference.inference_status
 author:
@@ -140,7 +140,7 @@ reasons:
   sample:
     - /usr/local/lib/nemoclaw-watch/watch.pyz is not there
 program_needed:
-  description: Whether the program is to be brought first; the action plugin does so, and asks again.
+  description: Whether the program must be copied first; the action plugin does so and runs the module again.
   returned: success
   type: bool
 failure:
@@ -154,7 +154,7 @@ failure:
       returned: always
       sample: systemd_missing
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
 """

@@ -8,16 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nemoclaw_inference
 version_added: "0.1.0"
-short_description: Route a sandbox of NemoClaw's to another model, provider or API
+short_description: Route a NemoClaw sandbox to another model, provider or API
 description:
-  - Runs C(nemoclaw inference set) where NemoClaw has recorded another provider, model or API for the sandbox. NemoClaw then routes its
-    gateway there, and corrects the settings of the agent in the sandbox and its own records. The sandbox stays; another onboarding would
-    make it anew.
-  - NemoClaw sets the route without its timeout, which falls to 60 seconds. The module sets it again.
-  - The provider has to be there already, with the right address and key; see M(nemoclaw.local_inference.openshell_provider).
-  - NemoClaw from 0.0.66 on asks a local server itself before it takes C(ollama-local) or C(vllm-local), without a key. Take
-    C(compatible-endpoint) there, by which M(nemoclaw.local_inference.nemoclaw_onboard) onboards; C(ollama-local) is refused unless
-    NemoClaw runs a proxy of its own.
+  - Runs C(nemoclaw inference set) if NemoClaw has recorded another provider, model or API for the sandbox. NemoClaw then routes its gateway
+    there, and updates the settings of the agent in the sandbox and its own records. The sandbox stays; onboarding it again would create it
+    anew.
+  - NemoClaw sets the route without its timeout, which falls back to 60 seconds. The module sets it again.
+  - The provider must already exist, with the right address and key; see M(nemoclaw.local_inference.openshell_provider).
+  - NemoClaw from 0.0.66 on queries a local server itself, without a key, before it accepts C(ollama-local) or C(vllm-local). Use
+    C(compatible-endpoint) there, with which M(nemoclaw.local_inference.nemoclaw_onboard) onboards; C(ollama-local) is refused unless
+    NemoClaw runs its own proxy.
   - After a failure the gateway has the route that it had before.
 options:
   sandbox:
@@ -34,29 +34,29 @@ options:
     required: true
   timeout:
     description:
-      - The route's timeout in seconds. It bounds requests that OpenShell answers as a whole, such as a list of models or embeddings.
-      - Chat is passed on piece by piece and is not bounded by it; the agent's own timeout bounds that.
+      - The route's timeout in seconds. It limits requests that OpenShell answers in one piece, such as a list of models or embeddings.
+      - Chat is forwarded piece by piece and is not limited by it; the agent's own timeout limits that.
     type: int
     default: 180
   base_url:
     description:
-      - The server as the sandbox reaches it. NemoClaw from 0.0.69 on wants it for a switch to C(compatible-endpoint) or
+      - The server as the sandbox reaches it. NemoClaw from 0.0.69 on needs it for a switch to C(compatible-endpoint) or
         C(compatible-anthropic-endpoint) and for another O(api).
       - For C(vllm-local) its port is where NemoClaw from 0.0.66 on looks for the server.
     type: str
   api:
     description:
       - The API that the agent in the sandbox is configured for. Without it the one that NemoClaw has recorded stays.
-      - NemoClaw from 0.0.69 on changes it in a sandbox that runs. With older ones see
+      - NemoClaw from 0.0.69 on changes it in a running sandbox. For older releases see
         O(nemoclaw.local_inference.nemoclaw_onboard#module:recreate).
     type: str
     choices: [openai-completions, openai-responses, anthropic-messages]
   credential:
-    description: The server's key, which NemoClaw from 0.0.69 on gets beside O(base_url). Without it C(dummy).
+    description: The server's key, which NemoClaw from 0.0.69 on receives together with O(base_url). Without it C(dummy).
     type: str
   shared:
     description:
-      - What to do where other sandboxes follow the gateway's route.
+      - What to do if other sandboxes use the gateway's route.
       - V(refuse) changes nothing and fails, V(warn) and V(allow) change it.
     type: str
     choices: [warn, allow, refuse]
@@ -123,12 +123,12 @@ recorded:
       type: str
       sample: qwen2.5:14b
 previous:
-  description: What it had recorded before.
+  description: What NemoClaw had recorded before.
   returned: success
   type: dict
   contains: *recorded
 failure:
-  description: What stopped it. The gateway has the previous route, as far as C(message) does not say otherwise.
+  description: What stopped it. The gateway has the previous route unless C(message) says otherwise.
   returned: on failure
   type: dict
   contains:
@@ -138,7 +138,7 @@ failure:
       returned: always
       sample: nemoclaw_set_failed
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     exit_code:

@@ -10,15 +10,15 @@ module: nemoclaw_onboard
 version_added: "0.1.0"
 short_description: Onboard a sandbox with NemoClaw, on a proved route
 description:
-  - Runs C(nemoclaw onboard --non-interactive) where NemoClaw has no such sandbox, with the server that was proved as its endpoint. One
-    that NemoClaw has and OpenShell calls ready is left as it is; M(nemoclaw.local_inference.nemoclaw_inference) routes it elsewhere.
-    What a failed onboarding has left in NemoClaw's list, without a sandbox, is none.
-  - NemoClaw is told of an endpoint whatever serves it. Its own choices for Ollama and vLLM would set up the server again, and a second
-    proxy on the port of the one that is there.
-  - The key reaches it by its environment alone. Keys and settings that this process happens to have are not handed on, but for those in
+  - Runs C(nemoclaw onboard --non-interactive) if NemoClaw has no such sandbox, with the proved server as its endpoint. A sandbox that
+    NemoClaw has and OpenShell reports as ready is left as it is; M(nemoclaw.local_inference.nemoclaw_inference) routes it elsewhere. An
+    entry that a failed onboarding left in NemoClaw's list, without a sandbox, does not count.
+  - NemoClaw is given an endpoint, whatever serves it. Its own choices for Ollama and vLLM would set up the server again, and a second proxy
+    on the port of the existing one.
+  - The key is passed only in its environment. Other keys and settings in the environment of this process are not passed on, except those in
     the notes.
-  - A gateway that NemoClaw has already is looked at first. Where other sandboxes follow its route, nothing is changed, and where
-    NemoClaw fails, the gateway gets its previous route back.
+  - A gateway that NemoClaw already has is inspected first. If other sandboxes use its route, nothing is changed, and if NemoClaw fails, the
+    gateway's previous route is restored.
 options:
   name:
     description: The sandbox's name. At most 63 lower-case letters, digits and hyphens.
@@ -29,12 +29,12 @@ options:
     type: dict
     required: true
   credential:
-    description: The server's key. Without it NemoClaw is told C(dummy), since it wants one for every server.
+    description: The server's key. Without it NemoClaw gets C(dummy), since it requires a key for every server.
     type: str
   accept_third_party_software:
     description:
-      - Whether the third-party software that NemoClaw brings is accepted. Without it nothing is onboarded.
-      - What it says is shown by C(nemoclaw onboard).
+      - Whether the third-party software that comes with NemoClaw is accepted. Without it nothing is onboarded.
+      - C(nemoclaw onboard) shows the terms.
     type: bool
     default: false
   ready_timeout:
@@ -43,22 +43,22 @@ options:
     default: 180
   stall_timeout:
     description:
-      - Seconds without progress of NemoClaw, beside O(ready_timeout), after which it is stopped with all that it started.
-      - That it still waits for the same is no progress. While it hands an image to the gateway, it has 20 minutes more.
-      - There is no limit on the whole, because building an image over a slow line may take long.
+      - Seconds without progress of NemoClaw, in addition to O(ready_timeout), after which it is stopped together with everything that it
+        started.
+      - Still waiting for the same thing is no progress. While it hands an image to the gateway, it has 20 minutes more.
+      - The total time is not limited, because building an image over a slow connection may take long.
     type: int
     default: 300
   recreate:
     description:
-      - Whether a sandbox may be made anew, with all that is in it lost, where the route has another C(api) than its agent is configured
-        for.
-      - Only releases of NemoClaw before 0.0.69 need that. Later ones change the API of a sandbox that runs, by
+      - Whether a sandbox may be created again, losing everything in it, if the route has another C(api) than its agent is configured for.
+      - Only releases of NemoClaw before 0.0.69 need that. Later ones change the API of a running sandbox, with
         M(nemoclaw.local_inference.nemoclaw_inference).
     type: bool
     default: false
   shared:
     description:
-      - What to do where other sandboxes follow the gateway's route, which onboarding changes.
+      - What to do if other sandboxes use the gateway's route, which onboarding changes.
       - V(refuse) changes nothing and fails, V(warn) and V(allow) change it.
     type: str
     choices: [warn, allow, refuse]
@@ -77,7 +77,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Says whether NemoClaw would be run, after the same checks.
+      - Reports whether NemoClaw would be run, after the same checks.
   diff_mode:
     support: full
   idempotent:
@@ -96,10 +96,10 @@ notes:
     E(NEMOCLAW_POLICY_TIER), E(NEMOCLAW_PROXY_HOST), E(NEMOCLAW_PROXY_PORT), E(NEMOCLAW_REASONING), E(NEMOCLAW_REASONING_EFFORT),
     E(NEMOCLAW_SANDBOX_BASE_IMAGE_REF), E(NEMOCLAW_SANDBOX_GPU), E(NEMOCLAW_TOOL_DISCLOSURE), E(NEMOCLAW_TRUSTED_PRIVATE_HOSTS),
     E(NEMOCLAW_TRUSTED_PRIVATE_INFERENCE_HOSTS), E(NEMOCLAW_VLLM_PORT) and E(NEMOCLAW_WEB_SEARCH_PROVIDER). A release that does not know one
-    passes over it.
-  - NemoClaw from 0.0.78 on takes a server at a private address only where E(NEMOCLAW_TRUSTED_PRIVATE_HOSTS) names it. The module adds the
+    ignores it.
+  - NemoClaw from 0.0.78 on accepts a server at a private address only if E(NEMOCLAW_TRUSTED_PRIVATE_HOSTS) names it. The module adds the
     host of the route to those that are named, where it is private, and no other.
-  - NemoClaw of June 2026 asks a server outside of this host by C(curl), with the key among its arguments.
+  - NemoClaw of June 2026 queries a server outside of this host with C(curl), with the key among its arguments.
 seealso:
   - module: nemoclaw.local_inference.nemoclaw_inference
   - module: nemoclaw.local_inference.openshell_sandbox
@@ -119,11 +119,11 @@ EXAMPLES = r"""
 RETURN = r"""
 finished:
   description:
-    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
+    - Whether the work is finished. It may be false only with O(wait=0), and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 progress:
-  description: How far it is, with the step of NemoClaw's eight in C(message).
+  description: The progress, with the step out of NemoClaw's eight in C(message).
   returned: while it is not finished
   type: dict
   sample: {"phase": "onboard", "completed": 5, "total": 8, "unit": "steps", "message": "Onboarding my-assistant, Creating sandbox"}
@@ -133,12 +133,12 @@ sandbox:
   type: str
   sample: my-assistant
 phase:
-  description: V(Ready), in check mode null where there is none yet.
+  description: V(Ready), in check mode null if there is none yet.
   returned: when finished
   type: str
   sample: Ready
 recorded:
-  description: What NemoClaw has recorded of it, null where there is none yet.
+  description: What NemoClaw has recorded of it, null if there is none yet.
   returned: when finished
   type: dict
   contains:
@@ -153,12 +153,12 @@ recorded:
       type: str
       sample: qwen2.5:7b
 endpoint:
-  description: What OpenShell calls a provider that NemoClaw makes of this route.
+  description: OpenShell's name for the provider that NemoClaw creates for this route.
   returned: when finished
   type: str
   sample: compatible-endpoint
 previous:
-  description: The gateway's previous route, null where NemoClaw was not run or the gateway had no route.
+  description: The gateway's previous route, null if NemoClaw was not run or the gateway had no route.
   returned: when finished
   type: dict
   sample: {"provider": "compatible-endpoint", "model": "qwen2.5:7b", "timeout": 180, "version": 3}
@@ -184,7 +184,7 @@ failure:
       returned: always
       sample: nemoclaw_failed
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     handed_over:
@@ -192,7 +192,7 @@ failure:
       type: bool
       returned: when it was
     previous:
-      description: The gateway's route before, null where it had none.
+      description: The gateway's route before, null if it had none.
       type: dict
       returned: when NemoClaw was run
     step:
@@ -214,7 +214,7 @@ failure:
       type: float
       returned: when NemoClaw was run
     last_state:
-      description: The phase of a sandbox that is there and not ready.
+      description: The phase of a sandbox that exists and is not ready.
       type: str
       returned: for RV(failure.code=nemoclaw_sandbox_not_ready)
     needed:

@@ -10,22 +10,22 @@ module: nim_container
 version_added: "0.1.0"
 short_description: Run an NVIDIA NIM as a container
 description:
-  - Chooses the largest NIM that really fits the host's GPUs, or takes the one that is named; pulls its image, starts it, and waits until
-    it answers.
-  - Everything that can be known before is checked before a byte is pulled. That is the NGC key (the registry is asked to accept it), the
-    image and whether it is made for this CPU, the port, the NVIDIA runtime, the memory of the GPUs and who else holds it, and the room
-    for image and model.
-  - The key reaches the container by its environment alone, as C(NGC_API_KEY) and C(NIM_NGC_API_KEY). It is in no argument list, result,
-    diff or file. A container with another key is told by a keyed hash in a label.
-  - A replacement stops the container before it only when all of this holds, and brings it back where the new one fails.
-  - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge. It runs as the user of the task, keeps what it
-    downloads in O(cache_dir), and is started again after a crash and at boot.
-  - It downloads its model by itself, so it gets the web proxies of the host from the environment of the task (E(HTTPS_PROXY),
-    E(HTTP_PROXY), E(NO_PROXY)), unless O(environment) names others. They are treated as secrets.
-  - With V(auto) for O(gpus) it gets the GPUs of one model only, since a NIM spreads over no others. On a DGX Station those are the ones
-    named GB300, else the model of GPU with the most memory in all. A O(model) that needs more than these have gets all GPUs, with a
+  - Chooses the largest NIM that really fits the host's GPUs, or uses the one that is named; pulls its image, starts it, and waits until it
+    answers.
+  - Everything that can be known in advance is checked before anything is pulled. That is the NGC key (tried at the registry), the image and
+    whether it is built for this CPU, the port, the NVIDIA runtime, the memory of the GPUs and what else holds it, and the disk space for
+    image and model.
+  - The key is passed to the container only in its environment, as C(NGC_API_KEY) and C(NIM_NGC_API_KEY). It is in no argument list, result,
+    diff or file. A container with another key is recognized by a keyed hash in a label.
+  - A replacement stops the previous container only when all of this holds, and restores it if the new one fails.
+  - The container is published on C(127.0.0.1) and on the gateway of the sandboxes' bridge. It runs as the user of the task, keeps its
+    downloads in O(cache_dir), and is restarted after a crash and at boot.
+  - It downloads its model itself, so it gets the web proxies of the host from the environment of the task (E(HTTPS_PROXY), E(HTTP_PROXY),
+    E(NO_PROXY)), unless O(environment) names others. They are treated as secrets.
+  - With V(auto) for O(gpus) it gets the GPUs of one model only, since a NIM cannot span several. On a DGX Station these are the GPUs named
+    GB300, elsewhere those of the model with the most memory in total. A O(model) that needs more than these have gets all GPUs, with a
     warning.
-  - Another container of the same name is refused. Nothing is fetched from a cloud in the place of a NIM that fails.
+  - A foreign container of the same name is refused. There is no fallback to a cloud if a NIM fails.
 options:
   name:
     description: The container.
@@ -33,40 +33,40 @@ options:
     default: nemoclaw-nim-nemoclaw
   model:
     description:
-      - A name of the catalogue, such as V(meta/llama-3.1-8b-instruct), in upper or lower case. It has to fit the GPUs.
-      - Without it the largest that fits is taken. GPUs of several models are summed up and shown, but since a NIM spreads a model over
-        GPUs of one kind, the kind with the most memory decides.
+      - A name of the catalogue, such as V(meta/llama-3.1-8b-instruct), in upper or lower case. It must fit the GPUs.
+      - Without it the largest that fits is used. GPUs of several models are summed up and shown, but since a NIM spreads a model over GPUs
+        of one kind, the kind with the most memory decides.
     type: str
   image:
     description:
-      - Another image than the catalogue's.
-      - With a O(model) that the catalogue does not have, nothing is known of what it needs, and its memory is not checked.
-      - One that is on the host is used as it is, where it is made for the host's CPU.
+      - An image other than the catalogue's.
+      - With a O(model) that is not in the catalogue, its requirements are unknown, and memory is not checked.
+      - An image that is already on the host is used as it is, if it is built for the host's CPU.
     type: str
   registry:
     description:
-      - Where the images of the catalogue lie, and what O(ngc_api_key) opens.
-      - At V(nvcr.io) a given key wins over a login of the user. At a mirror the user's login wins, and the key is tried where there is
-        none.
+      - The registry that holds the catalogue's images and accepts O(ngc_api_key).
+      - At V(nvcr.io) a key that is set takes precedence over the user's login. At a mirror the user's login takes precedence, and the key
+        is tried if there is none.
     type: str
     default: nvcr.io
   models:
     description:
-      - Changes and additions to the catalogue, by the model's name. The fields are C(image), C(memory_mib) (what a host must have),
+      - Changes and additions to the catalogue, keyed by model name. The fields are C(image), C(memory_mib) (what a host must have),
         C(weights_bytes) and C(served_name).
     type: dict
     default: {}
   served_model:
-    description: The ID that the server has to list. By default what it serves is taken, with a warning where it is not the catalogue's.
+    description: The ID that the server must list. By default whatever it serves is accepted, with a warning if it is not the catalogue's.
     type: str
   cache_dir:
-    description: Folder of the host for what it downloads. The default is C(~/.cache/nim) of the user that the task runs as.
+    description: Folder on the host for its downloads. The default is C(~/.cache/nim) of the user that the task runs as.
     type: str
   ngc_api_key:
     description: The NGC key. Keep it in a vault.
     type: str
   keyless:
-    description: Start it without a key. For an image or a O(cache_dir) that holds the model already.
+    description: Start it without a key. For an image or a O(cache_dir) that already holds the model.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -77,11 +77,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - It asks the registry, checks everything, and pulls and changes nothing.
+      - It queries the registry, checks everything, and pulls and changes nothing.
   diff_mode:
     support: full
     details:
-      - Of the key only whether it changes is shown.
+      - For the key, only whether it changes is shown.
   idempotent:
     support: full
   action_group:
@@ -120,11 +120,11 @@ EXAMPLES = r"""
 RETURN = r"""
 finished:
   description:
-    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
+    - Whether the work is finished. It may be false only with O(wait=0), and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 container:
-  description: The container, null where there is none. Nothing of its environment is in it.
+  description: The container, null if there is none. Its environment is not included.
   returned: when RV(finished) is true
   type: dict
   contains:
@@ -133,7 +133,7 @@ container:
       returned: always
       type: str
     status:
-      description: The engine's word, such as V(running) or V(exited).
+      description: The engine's status, such as V(running) or V(exited).
       returned: always
       type: str
     image:
@@ -151,18 +151,18 @@ container:
       returned: for O(state=started)
       type: str
     restart_policy:
-      description: What the engine does when it ends.
+      description: What the engine does when it exits.
       returned: for O(state=started)
       type: str
 previous:
-  description: The container that was replaced, where it is still there. It is stopped.
+  description: The container that was replaced, if it still exists. It is stopped.
   returned: success
   type: str
   sample: nemoclaw-nim-previous
 provisional:
   description:
-    - Whether there is something to undo where the server does not prove itself. It was made, started or found unproved by this run, or
-      another one made way for it. O(state=restored) undoes it.
+    - Whether there is something to undo if the server fails validation. This run created or started it or found it unproved, or another one
+      made room for it. O(state=restored) undoes that.
   returned: for O(state=started)
   type: bool
 outcome:
@@ -186,16 +186,16 @@ served_models:
   type: list
   elements: str
 context_window:
-  description: Tokens of context, null where the server does not tell.
+  description: Context window in tokens, null if the server does not report it.
   returned: for O(state=started)
   type: int
 phase:
-  description: V(ready), V(planned) in check mode, or where it is; for the other states the engine's word, or V(absent).
+  description: V(ready), V(planned) in check mode, or the current phase; for the other states the engine's status, or V(absent).
   returned: success
   type: str
   sample: ready
 image_bytes:
-  description: The compressed size of an image that was to be pulled, null where it is here already or the registry does not tell.
+  description: The compressed size of an image to be pulled, null if it is already here or the registry does not report it.
   returned: for O(state=started)
   type: int
 choice_reason:
@@ -225,7 +225,7 @@ actions:
   elements: str
   sample: ["pull nvcr.io/nim/meta/llama-3.1-8b-instruct:latest", "create nemoclaw-nim-nemoclaw"]
 progress:
-  description: How far the work is, null when it is over.
+  description: The progress of the work, null when it is finished.
   returned: success
   type: dict
   sample:
@@ -249,11 +249,11 @@ failure:
       returned: always
       sample: registry_unauthorized
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     last_state:
-      description: The engine's word for the container.
+      description: The engine's status of the container.
       type: str
       returned: when a container failed
     last_logs:
@@ -262,7 +262,7 @@ failure:
       elements: str
       returned: when a container failed
     restored:
-      description: The container that serves again, null where there was none before.
+      description: The container that serves again, null if there was none before.
       type: str
       returned: when a container failed
 """

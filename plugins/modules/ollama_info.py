@@ -8,22 +8,22 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ollama_info
 version_added: "0.1.0"
-short_description: Tell what there is of Ollama on a host
+short_description: Gather the state of Ollama on a host
 description:
-  - Looks for the C(ollama) program and for the daemon, and tells the versions of both apart, who listens on the daemon's port by the
-    kernel's own socket tables, which models are there with their sizes and capabilities, and which are in memory.
-  - A server that is not Ollama on that port is recognised by its answers and named in RV(foreign).
-  - Reads only. No model is loaded and nothing is started. It fails only for an address that cannot be read and an unknown user.
+  - Finds the C(ollama) program and the daemon, and reports the version of each, who listens on the daemon's port according to the kernel's
+    socket tables, which models are installed with their sizes and capabilities, and which are in memory.
+  - A server other than Ollama on that port is recognized by its answers and named in RV(foreign).
+  - Reads only. No model is loaded and nothing is started. It fails only for an invalid address and an unknown user.
 options:
   host:
     description:
-      - Where the daemon is, as C(HOST:PORT). The port may be left out.
-      - Listeners are told for loopback addresses only, since the socket tables are those of the target.
+      - Where the daemon is, as C(HOST:PORT). The port may be omitted.
+      - Listeners are reported for loopback addresses only, since the socket tables are those of the target.
     type: str
     default: 127.0.0.1:11434
   user:
     description:
-      - Whose C(~/.local/bin) is searched for the program besides the system's folders.
+      - The user whose C(~/.local/bin) is searched for the program in addition to the system's folders.
       - By default the user that the module runs as.
     type: str
 extends_documentation_fragment:
@@ -74,12 +74,12 @@ running:
   returned: success
   type: bool
 version:
-  description: Both sides, which differ after an upgrade without a restart.
+  description: Both versions, which differ after an upgrade without a restart.
   returned: success
   type: dict
   contains:
     client:
-      description: Version of the program, null when it is not installed or does not tell.
+      description: Version of the program, null when it is not installed or does not report it.
       returned: success
       type: str
       sample: 0.32.9
@@ -125,12 +125,12 @@ listeners:
       type: str
       sample: ollama
     pid:
-      description: Process, null when we may not see it.
+      description: Process ID, null without permission to see it.
       returned: success
       type: int
       sample: 812
     process:
-      description: Name of the process, null when we may not see it.
+      description: Name of the process, null without permission to see it.
       returned: success
       type: str
       sample: ollama
@@ -144,7 +144,7 @@ foreign:
   type: dict
   contains:
     message:
-      description: What was seen, as a sentence, with the process where it may be seen.
+      description: What was seen, as a sentence, with the process if it is visible.
       returned: success
       type: str
     status:
@@ -158,7 +158,7 @@ foreign:
       type: str
       sample: nginx
 models:
-  description: The models that are there.
+  description: The installed models.
   returned: success
   type: list
   elements: dict
@@ -188,7 +188,7 @@ models:
       type: str
       sample: Q4_K_M
     capabilities:
-      description: What the model can do, null when the daemon does not tell.
+      description: Capabilities of the model, null when the daemon does not report them.
       returned: success
       type: list
       elements: str
@@ -205,7 +205,7 @@ loaded:
       type: str
       sample: qwen2.5:7b
     digest:
-      description: SHA-256 of the manifest, null from a daemon that does not tell.
+      description: SHA-256 of the manifest, null if the daemon does not report it.
       returned: success
       type: str
     size:
@@ -214,12 +214,12 @@ loaded:
       type: int
       sample: 6654289920
     size_vram:
-      description: Bytes of them on GPUs; 0 means that it runs on the CPU.
+      description: Bytes on GPUs; 0 means that it runs on the CPU.
       returned: success
       type: int
       sample: 6654289920
     context_length:
-      description: Tokens of context, null from daemons too old to tell.
+      description: Context length in tokens, null if the daemon is too old to report it.
       returned: success
       type: int
       sample: 32768
@@ -228,7 +228,7 @@ loaded:
       returned: success
       type: str
 problems:
-  description: What kept from a full answer, as sentences.
+  description: Problems that prevented a complete answer, as sentences.
   returned: success
   type: list
   elements: str

@@ -8,45 +8,45 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ollama_install
 version_added: "0.1.0"
-short_description: Install or upgrade Ollama in a pinned version, or remove it
+short_description: Install, upgrade or remove Ollama in a pinned version
 description:
-  - Installs Ollama where it is missing or older than O(minimum_version). What is new enough is left alone, and nothing is downloaded.
-    It never goes back to an older version.
-  - An archive is fetched, compared with its SHA-256, unpacked beside its place and tried there (C(ollama --version)). Only then it is put
-    in place by renaming. What was there before is kept until the new program, and a running daemon with it, have proved themselves, and
-    comes back where they do not.
-  - A download has no limit on its whole time, only on silence (O(stall_timeout)). What came before a connection broke is kept, and
-    the next try goes on from there where the server can do that.
-  - A daemon that runs the program is restarted after an upgrade as it was started, as its unit or as a process of the same user with the
-    same environment, and has to answer with the new version.
-  - In system mode, where systemd runs and has no unit of Ollama, the user C(ollama) and the unit are made as Ollama's own installer
-    makes them. A unit that is there is never touched. Nothing is started or enabled, since M(nemoclaw.local_inference.ollama_service)
-    does that on loopback.
+  - Installs Ollama if it is missing or older than O(minimum_version). A version that is new enough is left alone, and nothing is
+    downloaded. It never downgrades.
+  - An archive is fetched, compared with its SHA-256, unpacked next to its destination and tried there (C(ollama --version)). Only then is
+    it moved into place by renaming. The previous version is kept until the new program, and a daemon that runs it, have proved to work, and
+    is restored if they do not.
+  - A download has no limit on its total time, only on silence (O(stall_timeout)). The part that arrived before a connection broke is kept,
+    and the next try resumes from there if the server supports it.
+  - A daemon that runs the program is restarted after an upgrade the way it was started, as its unit or as a process of the same user with
+    the same environment, and must answer with the new version.
+  - In system mode, if systemd runs and has no Ollama unit, the user C(ollama) and the unit are created as Ollama's own installer creates
+    them. An existing unit is never touched. Nothing is started or enabled, since M(nemoclaw.local_inference.ollama_service) does that on
+    loopback.
 options:
   state:
     description:
       - V(present) installs or upgrades.
-      - V(absent) removes the program and its libraries from where O(mode) and O(prefix) put them, and in system mode the unit that this
-        module writes, stopped before. A unit with any other text stays. So do the user C(ollama), its home, and every model.
-      - V(restored) undoes an upgrade that proved itself here and did not do all the same. What O(keep_previous) kept comes back, and the
-        daemon is restarted with it. Where nothing is kept, nothing is done.
-      - V(settled) commits an upgrade, and deletes what was kept.
+      - V(absent) removes the program and its libraries from where O(mode) and O(prefix) put them, and in system mode stops and removes the
+        unit that this module writes. A unit with different content stays. So do the user C(ollama), its home, and every model.
+      - V(restored) undoes an upgrade that worked here but failed later. The version that O(keep_previous) kept is restored, and the daemon
+        is restarted with it. If none is kept, nothing is done.
+      - V(settled) commits an upgrade and deletes the kept version.
     type: str
     choices: [present, absent, restored, settled]
     default: present
   keep_previous:
     description:
-      - Whether what an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) below the prefix. RV(previous) names it.
-      - For callers that prove more than that the new version runs. They end with O(state=settled), or with O(state=restored).
-      - What is kept already stays so until then, since an interrupted run has proved nothing. It comes back by itself where the next
-        installation fails.
+      - Whether the version that an upgrade replaces is kept, in C(.nemoclaw-ollama-previous) under the prefix. RV(previous) names it.
+      - For callers that prove more than that the new version runs. They finish with O(state=settled), or with O(state=restored).
+      - A version that is already kept stays until then, since an interrupted run has proved nothing. It is restored automatically if the
+        next installation fails.
     type: bool
     default: false
   reinstall:
     description:
-      - Whether Ollama is installed once more although its version is new enough, for one that is broken. It is then on every run.
-      - Without it that happens where files that this module installed are missing or have another size, and where O(checksum) is another
-        one than that of the archive with the same version that was installed.
+      - Whether to reinstall Ollama although its version is new enough, for a broken installation. While set, every run reinstalls it.
+      - Without it, Ollama is reinstalled only if files that this module installed are missing or have another size, or if O(checksum)
+        differs from that of the archive of the same version that was installed.
     type: bool
     default: false
   version:
@@ -54,52 +54,52 @@ options:
     type: str
     default: 0.32.9
   minimum_version:
-    description: What is there already is left alone from this version on. By default it is O(version).
+    description: An installed Ollama of this version or newer is left alone. Defaults to O(version).
     type: str
   method:
     description:
       - V(archive) installs the release's archive.
-      - V(script) fetches Ollama's own installer to a private file and runs it by C(sh) with C(OLLAMA_VERSION) set. It downloads on its
-        own, without a checksum, may install a GPU's driver, and starts the service. For O(mode=system) alone.
+      - V(script) downloads Ollama's own installer to a private file and runs it with C(sh) and C(OLLAMA_VERSION) set. The installer
+        downloads on its own, without a checksum, may install a GPU driver, and starts the service. Only for O(mode=system).
     type: str
     choices: [archive, script]
     default: archive
   mode:
     description:
-      - V(system) installs to C(/usr/local) for everybody, which needs root.
+      - V(system) installs to C(/usr/local) for all users, which needs root.
       - V(user) installs to C(~/.local) of O(user), without a service.
     type: str
     choices: [system, user]
     default: system
   prefix:
-    description: Another folder for C(bin/ollama) and C(lib/ollama). Only the Ollama in it is looked at then.
+    description: Another folder for C(bin/ollama) and C(lib/ollama). Then only the Ollama in it is considered.
     type: path
   user:
-    description: Whose installation it is in O(mode=user). By default the user that the module runs as.
+    description: The owner of the installation with O(mode=user). By default the user that the module runs as.
     type: str
   url:
     description:
       - Where the archive (C(.tgz) or C(.tar.zst)) or the script is, as C(https://), C(http://), C(file://) or an absolute path on the host.
       - By default it is the release's own archive for the host's architecture, or C(https://ollama.com/install.sh).
-      - What follows a question mark, such as the signature of a link, is shown nowhere and not logged.
+      - The query of the URL, such as the signature of a presigned URL, is neither shown nor logged.
     type: str
   checksum:
     description:
       - C(sha256:) and 64 hexadecimal digits. A release has them in its C(sha256sum.txt).
-      - It may be left out for the default O(version), whose checksums the module knows, and for a script that comes by C(https).
+      - It may be omitted for the default O(version), whose checksums the module knows, and for a script that is downloaded with C(https).
     type: str
   jetpack_url:
-    description: As O(url), for the libraries that a Jetson with JetPack 5 or 6 gets besides. Other hosts get none.
+    description: As O(url), for the additional libraries that a Jetson with JetPack 5 or 6 gets. Other hosts get none.
     type: str
   jetpack_checksum:
     description: As O(checksum), for O(jetpack_url). The module knows none of them.
     type: str
   port:
-    description: TCP port on which a running daemon is looked for.
+    description: TCP port on which a running daemon is expected.
     type: int
     default: 11434
   restart:
-    description: Whether a running daemon is restarted after an upgrade. Where it is not, RV(daemon_restart_needed) says so.
+    description: Whether a running daemon is restarted after an upgrade. If it is not, RV(daemon_restart_needed) says so.
     type: bool
     default: true
   timeout:
@@ -107,7 +107,7 @@ options:
     type: int
     default: 60
   stall_timeout:
-    description: Seconds without a byte after which a download is given up.
+    description: Seconds without a byte after which a download is abandoned.
     type: int
     default: 60
 extends_documentation_fragment:
@@ -117,8 +117,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - It asks the server for the size of the archive, downloads nothing, and reads a local archive to compare its checksum.
-      - A missing zstd is a warning then, since a task before this one may install it.
+      - It requests the size of the archive from the server, downloads nothing, and reads a local archive to compare its checksum.
+      - A missing zstd is then a warning, since an earlier task may install it.
   diff_mode:
     support: full
     details:
@@ -130,8 +130,8 @@ attributes:
     membership: [nemoclaw.local_inference.all]
 notes:
   - Archives that end in C(.tar.zst), which Ollama has since 0.14.0, need M(nemoclaw.local_inference.zstd).
-  - C(HTTPS_PROXY), C(HTTP_PROXY) and C(NO_PROXY) of the module's environment are honoured for hosts outside of the own network.
-  - An upgrade replaces the whole of C(lib/ollama), as Ollama's own installer does.
+  - C(HTTPS_PROXY), C(HTTP_PROXY) and C(NO_PROXY) of the module's environment are used for hosts outside of the local network.
+  - An upgrade replaces all of C(lib/ollama), as Ollama's own installer does.
 seealso:
   - module: nemoclaw.local_inference.zstd
   - module: nemoclaw.local_inference.ollama_service
@@ -192,7 +192,7 @@ EXAMPLES = r"""
 RETURN = r"""
 finished:
   description:
-    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
+    - Whether the work is finished. It may be false only with O(wait=0), and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 progress:
@@ -211,7 +211,7 @@ progress:
       type: str
       sample: Downloading ollama-linux-amd64.tar.zst
     percent:
-      description: Share of the download that is on the host, null in the other phases and where nobody knows the whole.
+      description: Share of the download that is on the host, null in the other phases and if the total is unknown.
       returned: always
       type: float
       sample: 41.5
@@ -220,7 +220,7 @@ progress:
       returned: always
       type: int
     total:
-      description: Bytes in all, null where nobody knows.
+      description: Bytes in total, null if unknown.
       returned: always
       type: int
     unit:
@@ -228,29 +228,29 @@ progress:
       returned: always
       type: str
     rate:
-      description: Bytes a second over the last 15 seconds, null where nobody knows.
+      description: Bytes per second over the last 15 seconds, null if unknown.
       returned: always
       type: int
     seconds_left:
-      description: How long the download will take at this rate, null where nobody knows.
+      description: Seconds that the download will take at this rate, null if unknown.
       returned: always
       type: int
     elapsed:
-      description: Seconds since the work was begun, by whichever run.
+      description: Seconds since the work was started, by any run.
       returned: always
       type: int
 version:
-  description: Version of the program afterwards; in check mode the one that there would be. Null for O(state=absent).
+  description: Version of the program afterwards; in check mode the one that would be installed. Null for O(state=absent).
   returned: when RV(finished)
   type: str
   sample: 0.32.9
 previous_version:
-  description: Version of the program before, null where there was none or it did not tell.
+  description: Version of the program before, null if there was none or it did not report one.
   returned: when RV(finished)
   type: str
   sample: 0.12.3
 previous:
-  description: Version that O(keep_previous) has kept and nobody has committed yet, null where there is none.
+  description: Version that O(keep_previous) has kept and that is not committed yet, null without one.
   returned: when RV(finished)
   type: str
   sample: 0.12.3
@@ -270,26 +270,26 @@ method:
   type: str
   sample: archive
 source:
-  description: Where the archive or the script came from, null where nothing was installed.
+  description: Source of the archive or the script, null if nothing was installed.
   returned: when RV(finished)
   type: str
   sample: https://github.com/ollama/ollama/releases/download/v0.32.9/ollama-linux-amd64.tar.zst
 size:
-  description: Bytes of what was downloaded or read, null where nothing was or the server does not tell.
+  description: Bytes that were downloaded or read, null if none were or the server does not report the size.
   returned: when RV(finished)
   type: int
   sample: 1421653242
 daemon_version:
-  description: Version of the daemon on O(port) afterwards, null where none runs.
+  description: Version of the daemon on O(port) afterwards, null if none runs.
   returned: when RV(finished)
   type: str
   sample: 0.32.9
 daemon_restarted:
-  description: Whether a running daemon was restarted, which takes its models out of memory.
+  description: Whether a running daemon was restarted, which unloads its models.
   returned: when RV(finished)
   type: bool
 daemon_restart_needed:
-  description: Whether a running daemon goes on with the old program until it is restarted. Only with O(restart=false).
+  description: Whether a running daemon keeps running the old program until it is restarted. Only with O(restart=false).
   returned: when RV(finished)
   type: bool
 actions:
@@ -309,7 +309,7 @@ failure:
       returned: always
       sample: checksum_mismatch
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     status:
@@ -317,19 +317,19 @@ failure:
       type: int
       returned: for RV(failure.code=archive_not_found) and RV(failure.code=download_refused)
     found:
-      description: What there is instead of what is wanted, a checksum or a version.
+      description: The value found instead of the expected one, a checksum or a version.
       type: str
       returned: for RV(failure.code=checksum_mismatch) and RV(failure.code=version_mismatch)
     path:
-      description: The program that is in the way, or that is damaged.
+      description: The program that is in the way or damaged.
       type: str
       returned: for RV(failure.code=ollama_elsewhere) and RV(failure.code=ollama_damaged)
     completed:
-      description: Bytes that came.
+      description: Bytes that arrived.
       type: int
       returned: for RV(failure.code=download_stalled) and RV(failure.code=download_interrupted)
     total:
-      description: Bytes in all, null when the server did not tell.
+      description: Bytes in total, null when the server did not report it.
       type: int
       returned: for RV(failure.code=download_stalled) and RV(failure.code=download_interrupted)
     free:
@@ -341,7 +341,7 @@ failure:
       type: int
       returned: for RV(failure.code=disk_full) before the download
     daemon_version:
-      description: What the daemon says after its restart, null where it does not answer.
+      description: The version that the daemon reports after its restart, null if it does not answer.
       type: str
       returned: for RV(failure.code=daemon_not_upgraded)
     last_logs:

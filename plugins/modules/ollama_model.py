@@ -10,47 +10,47 @@ module: ollama_model
 version_added: "0.1.0"
 short_description: Download, load, unload or delete a model of an Ollama daemon
 description:
-  - Brings a model into the state that is wanted, by Ollama's native HTTP API. The C(ollama) program is not needed.
+  - Brings a model into the requested state, through Ollama's native HTTP API. The C(ollama) program is not needed.
   - A download needs consent (O(allow_download)). Without it the module stops before the first byte, with the size in its message.
-  - A download has no limit on its whole time, only on the time without progress (O(stall_timeout)). What came is kept by the daemon,
-    so the next run goes on from there.
-  - It prints how far a long download or load is.
-  - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. What was downloaded
-    of it by the same run is deleted again, as its capabilities are known only once it is there. Whether its tool calls come back
-    structured is shown by M(nemoclaw.local_inference.endpoint_validate) afterwards.
+  - A download has no limit on its total time, only on the time without progress (O(stall_timeout)). The daemon keeps the downloaded part,
+    so the next run resumes from there.
+  - It prints the progress of a long download or load.
+  - A model that declares its capabilities and has no C(tools) among them is refused, since no agent can work with it. If the same run
+    downloaded it, it is deleted again, since its capabilities are known only after the download.
+    M(nemoclaw.local_inference.endpoint_validate) shows afterwards whether its tool calls come back structured.
 options:
   name:
     description:
-      - The model, for example V(qwen2.5:7b). Without a tag it is C(:latest).
+      - The model, for example V(qwen2.5:7b). Without a tag, C(:latest) is used.
       - V(auto) chooses one for O(state=present) and O(state=loaded). Of the installed models that fit the GPU's memory (the host's, where
-        there is no GPU), generate text and can use tools it takes C(nemotron-3-nano:30b), else the first. Where there is none it takes
+        there is no GPU), generate text and can use tools, it chooses C(nemotron-3-nano:30b), else the first. If there is none, it chooses
         the largest starter model that fits.
       - V(all) means every model in memory, for O(state=unloaded).
     type: str
     required: true
   nemoclaw_profile:
     description:
-      - Whose starter models O(name=auto) offers. The smallest, which is for every host, is C(qwen2.5:7b) with V(page), as on NVIDIA's page,
-        and C(qwen3.5:9b) with V(later), as NemoClaw has it by now.
+      - Which starter models O(name=auto) offers. The smallest, which is for every host, is C(qwen2.5:7b) with V(page), as on NVIDIA's page,
+        and C(qwen3.5:9b) with V(later), as in NemoClaw's newest known release.
     type: str
     choices: [page, later]
     default: page
     version_added: "0.2.0"
   state:
     description:
-      - V(present) downloads the model where it is missing.
+      - V(present) downloads the model if it is missing.
       - V(loaded) also loads it into memory.
-      - V(unloaded) takes it out of memory. Files stay, and a daemon that does not run is fine.
+      - V(unloaded) unloads it from memory. Files stay, and it is no error if the daemon does not run.
       - V(absent) deletes its files.
     type: str
     choices: [present, loaded, unloaded, absent]
     default: present
   host:
-    description: Where the daemon is, as C(HOST:PORT). The port may be left out.
+    description: Where the daemon is, as C(HOST:PORT). The port may be omitted.
     type: str
     default: 127.0.0.1:11434
   allow_download:
-    description: The consent to download. It waives no check.
+    description: Consent to download. It waives no check.
     type: bool
     default: false
   require_tools:
@@ -58,12 +58,12 @@ options:
     type: bool
     default: true
   insecure_registry:
-    description: Speak plain HTTP to the registry that the name gives. For a registry of your own only.
+    description: Use plain HTTP with the registry in the name. Only for a registry of your own.
     type: bool
     default: false
   timeout:
     description:
-      - Seconds for loading, and for unloading. Large models have taken seven minutes on a DGX.
+      - Time limit in seconds for loading and for unloading. Large models have taken seven minutes on a DGX.
       - It does not limit downloads.
     type: int
     default: 600
@@ -73,15 +73,15 @@ options:
     default: 120
   keep_alive:
     description:
-      - How long the model stays in memory without a request, as Ollama writes it, for example V(15m) or V(1h).
-      - V(-1) keeps it until it is unloaded. A model that is loaded already keeps its time.
+      - How long the model stays in memory without a request, in Ollama's notation, for example V(15m) or V(1h).
+      - V(-1) keeps it until it is unloaded. A model that is already loaded keeps its time.
     type: str
     default: 15m
   models_path:
     description:
-      - Where the daemon keeps its models, for the check whether a download has room there (C(disk_too_small)). A part that an earlier
-        try has left is counted in.
-      - By default it is found from the daemon's process or its service. For a daemon that is not on this host nothing is checked.
+      - Where the daemon keeps its models, for the check whether there is room for a download (C(disk_too_small)). A part that an earlier
+        try left is taken into account.
+      - By default it is derived from the daemon's process or its service. For a daemon on another host nothing is checked.
     type: path
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -90,8 +90,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - It asks the registry for the size, and downloads nothing. The capabilities of a model that is not there are not known.
-      - On a host without Ollama it tells what would be downloaded and loaded once Ollama is there.
+      - It requests the size from the registry and downloads nothing. The capabilities of a missing model are not known.
+      - On a host without Ollama it reports what would be downloaded and loaded once Ollama is installed.
   diff_mode:
     support: full
   idempotent:
@@ -136,7 +136,7 @@ EXAMPLES = r"""
 RETURN = r"""
 finished:
   description:
-    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress) and C(changed).
+    - Whether the work is finished. It may be false only with O(wait=0), and then there are only RV(finished), RV(progress) and C(changed).
   returned: success
   type: bool
 model:
@@ -145,11 +145,11 @@ model:
   type: str
   sample: qwen2.5:7b
 digest:
-  description: SHA-256 of its manifest, null where it is not there.
+  description: SHA-256 of its manifest, null if the model is missing.
   returned: success
   type: str
 size:
-  description: Bytes, null where nobody knows.
+  description: Size in bytes, null if unknown.
   returned: success
   type: int
   sample: 4683087332
@@ -159,7 +159,7 @@ size_source:
   type: str
   sample: registry
 capabilities:
-  description: What the model can do, null where the daemon does not tell or the model is not there.
+  description: Capabilities of the model, null if the daemon does not report them or the model is missing.
   returned: success
   type: list
   elements: str
@@ -175,12 +175,12 @@ loaded:
   type: dict
   contains:
     name:
-      description: Name with its tag. Another one than RV(model), where that shares its weights and was loaded before.
+      description: Name with its tag. It differs from RV(model) if a model that shares its weights was loaded before.
       returned: always
       type: str
       sample: qwen2.5:7b
     digest:
-      description: SHA-256 of the manifest of that one, null from a daemon that does not tell.
+      description: SHA-256 of its manifest, null if the daemon does not report it.
       returned: always
       type: str
     size:
@@ -192,7 +192,7 @@ loaded:
       returned: always
       type: int
     context_length:
-      description: Tokens of context, null from daemons too old to tell.
+      description: Context length in tokens, null if the daemon is too old to report it.
       returned: always
       type: int
       sample: 32768
@@ -202,8 +202,8 @@ loaded:
       type: str
 progress:
   description:
-    - How the download ended, null where there was none. In RV(failure) it tells where the download stopped.
-    - While RV(finished) is false, it tells how far the work is.
+    - How the download ended, null without a download. In RV(failure) it tells where the download stopped.
+    - While RV(finished) is false, the progress of the work.
   returned: success
   type: dict
   contains:
@@ -218,23 +218,23 @@ progress:
       type: float
       sample: 100.0
     completed:
-      description: Bytes on the host, those of earlier tries included.
+      description: Bytes on the host, including those of earlier tries.
       returned: always
       type: int
     total:
-      description: Bytes in all, null before they are known.
+      description: Bytes in total, null before it is known.
       returned: always
       type: int
     rate:
-      description: Bytes a second over this run, null without a download. While it is not finished, over the last 15 seconds.
+      description: Bytes per second over this run, null without a download. While it is not finished, over the last 15 seconds.
       returned: always
       type: int
     seconds_left:
-      description: How long the download will take at this rate, null where nobody knows.
+      description: Seconds that the download will take at this rate, null if unknown.
       returned: while RV(finished) is false
       type: int
     elapsed:
-      description: Seconds since the work was begun, by whichever run.
+      description: Seconds since the work was started, by any run.
       returned: while RV(finished) is false
       type: int
     message:
@@ -263,7 +263,7 @@ failure:
       returned: always
       sample: download_not_allowed
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     progress:
@@ -271,7 +271,7 @@ failure:
       type: dict
       returned: when a download stopped
     size:
-      description: Bytes that would have to be downloaded, null where nobody knows.
+      description: Bytes that would have to be downloaded, null if unknown.
       type: int
       returned: for RV(failure.code=download_not_allowed)
     free:
@@ -283,7 +283,7 @@ failure:
       type: int
       returned: for RV(failure.code=disk_too_small)
     server_message:
-      description: What the daemon said.
+      description: The response of the daemon.
       type: str
       returned: when the daemon refused
 """

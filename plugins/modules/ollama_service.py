@@ -8,24 +8,25 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ollama_service
 version_added: "0.1.0"
-short_description: Bind Ollama to loopback, and prove it
+short_description: Bind Ollama to loopback and prove it
 description:
-  - Has the Ollama daemon run on C(127.0.0.1) and nowhere else, and proves it afterwards by the kernel's own socket tables.
-  - Under systemd it writes a drop-in of its own, C(zz-nemoclaw.conf), beside those of the user, whose lines are never touched. The name
-    comes after C(override.conf), so that its C(OLLAMA_HOST) is the last one. The unit is the one that the daemon really runs in.
-  - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are
-    compared with what is wanted. Where a later file, an C(EnvironmentFile), the command itself or C(UnsetEnvironment) would win, the module
-    stops and names it with its line. A restart that would change nothing is not done.
-  - The daemon is restarted only where it is exposed, not on C(127.0.0.1), on another port, or lacks a variable, so loaded models stay
-    loaded.
-  - A service that has crashed three times is not waited for any longer, and the line of its journal that says why is in the message.
-  - A service that does not answer with a changed drop-in gets the one before back, where it was on loopback with that.
+  - Ensures that the Ollama daemon runs on C(127.0.0.1) and nowhere else, and proves it afterwards with the kernel's own socket tables.
+  - Under systemd it writes its own drop-in, C(zz-nemoclaw.conf), next to those of the user, whose lines are never touched. The name sorts
+    after C(override.conf), so its C(OLLAMA_HOST) comes last. The unit is the one that the daemon really runs in.
+  - Before anything is restarted, C(systemd-analyze verify) reads the files, and the variables that the next start would get are compared
+    with the requested ones. If a later file, an C(EnvironmentFile), the command itself or C(UnsetEnvironment) would override them, the
+    module stops and names it with its line. A restart that would change nothing is not done.
+  - The daemon is restarted only if it is exposed, not on C(127.0.0.1), on another port, or lacks a variable, so loaded models otherwise
+    stay loaded.
+  - The module stops waiting for a service that has crashed three times, and quotes the line of its journal that says why.
+  - If a service does not answer with a changed drop-in, the previous drop-in is restored, provided that the service was on loopback with
+    it.
   - Before a daemon is closed to the network, a warning says where it listened, and who was connected.
-  - Where the service takes the place of a daemon that somebody started by hand, now or at the next boot, the C(OLLAMA_) variables of that
-    daemon go into the drop-in, secrets excepted, its model store among them, if the service's user may write there.
-  - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and one that
-    does not run is started. Nothing starts it after a reboot then, which RV(supervised) and a warning say.
-  - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set where Ollama brings that library.
+  - If the service replaces a daemon that was started by hand, now or at the next boot, the C(OLLAMA_) variables of that daemon go into the
+    drop-in, except secrets. Its model store is among them if the service's user may write there.
+  - Without systemd an exposed daemon is stopped and started again on loopback as the same user with the same environment, and a missing one
+    is started. Nothing then starts it after a reboot, which RV(supervised) and a warning report.
+  - On a DGX Spark C(OLLAMA_LLM_LIBRARY=cuda_v13) is set if Ollama includes that library.
 options:
   port:
     description: TCP port of the daemon on C(127.0.0.1).
@@ -33,29 +34,30 @@ options:
     default: 11434
   state:
     description:
-      - V(started) has it run on loopback.
+      - V(started) ensures that it runs on loopback.
       - V(stopped) stops it.
-      - V(absent) removes the drop-in, whichever unit it was written for and whoever has the port by now. A daemon that runs keeps its
+      - V(absent) removes the drop-in, no matter which unit it was written for and who holds the port now. A running daemon keeps its
         address until its next start.
     type: str
     choices: [started, stopped, absent]
     default: started
   enabled:
-    description: Whether it starts at boot, where systemd is. V(false) leaves that as it is.
+    description: Whether it starts at boot, with systemd. V(false) leaves that as it is.
     type: bool
     default: true
   environment:
     description:
-      - More variables for the service, for example C(OLLAMA_CONTEXT_LENGTH). Used where systemd is, and for a daemon that is started.
-      - C(OLLAMA_HOST) is set by O(port). No secrets, since the drop-in is readable by everybody.
+      - Additional variables for the service, for example C(OLLAMA_CONTEXT_LENGTH). Used with systemd, and for a daemon that the module
+        starts.
+      - C(OLLAMA_HOST) is set by O(port). No secrets, since the drop-in is readable by everyone.
     type: dict
     default: {}
   least_context_length:
     description:
-      - Tokens of context that models have to get at least. Where nobody has set C(OLLAMA_CONTEXT_LENGTH), in O(environment) or in a file of
-        the service, and Ollama's own default on this host is less, it is set to this, as far as the host has memory for O(model).
+      - Minimum context length of models, in tokens. If C(OLLAMA_CONTEXT_LENGTH) is set neither in O(environment) nor in a file of the
+        service, and Ollama's own default on this host is less, it is set to this value, as far as the host has memory for O(model).
         RV(context) says what was decided, and why.
-      - Ollama takes 4096 tokens where there are less than 23 GiB of GPU memory, and cuts an agent's prompt without a word.
+      - Ollama uses 4096 tokens with less than 23 GiB of GPU memory, and silently truncates an agent's prompt.
       - V(0) leaves it to Ollama.
     type: int
     default: 0
@@ -63,12 +65,12 @@ options:
     description: The model whose memory is estimated for that.
     type: str
   model_bytes:
-    description: Its size in bytes, where it is not on the host yet; 0 where nobody knows.
+    description: Its size in bytes, if it is not on the host yet; 0 if unknown.
     type: int
     default: 0
   user:
     description:
-      - As whom a daemon is started where there is no service, and whose C(~/.local/bin) is searched for the program.
+      - The user who runs the daemon if there is no service, and whose C(~/.local/bin) is searched for the program.
       - By default the user that the module runs as.
     type: str
   timeout:
@@ -81,7 +83,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - What would win over the drop-in stops it in check mode too.
+      - Anything that would override the drop-in stops it in check mode too.
   diff_mode:
     support: full
     details:
@@ -93,7 +95,7 @@ attributes:
     membership: [nemoclaw.local_inference.all]
 notes:
   - Under systemd it needs root (C(become)).
-  - Another server on the port is named and never stopped, and neither is an Ollama in a container, nor one of a user's own systemd.
+  - Another server on the port is named and never stopped, and neither is an Ollama in a container, nor one in a user's own systemd.
 seealso:
   - module: nemoclaw.local_inference.ollama_info
 author:
@@ -120,35 +122,35 @@ listeners:
   elements: dict
   sample: [{port: 11434, address: 127.0.0.1, family: ipv4, scope: loopback, uid: 998, user: ollama, pid: 812, process: ollama}]
 context:
-  description: What was decided about the context of models, as sentences; empty where there is nothing to say.
+  description: What was decided about the context of models, as sentences; empty if there is nothing to report.
   returned: success
   type: str
   sample: >-
     Models get a context of 16384 tokens (OLLAMA_CONTEXT_LENGTH), since an agent's prompts need that and Ollama's default on this host
     is 4096.
 keep_alive:
-  description: What C(OLLAMA_KEEP_ALIVE) is set to for the service, null where nobody has set it.
+  description: The value of C(OLLAMA_KEEP_ALIVE) for the service, null if it is not set.
   returned: success
   type: str
   sample: "-1"
 closed:
-  description: What was open to the network and was closed, or would be in check mode; null where nothing was.
+  description: What was open to the network and was closed, or would be in check mode; null if nothing was.
   returned: success
   type: dict
   contains:
     listeners:
-      description: As RV(listeners), those that were open.
+      description: As RV(listeners), only those that were open.
       returned: always
       type: list
       elements: dict
     clients:
-      description: Who was connected from elsewhere at that moment, C(address) and number of C(connections).
+      description: Connections from elsewhere at that moment, with C(address) and the number of C(connections).
       returned: always
       type: list
       elements: dict
       sample: [{address: 192.168.1.20, connections: 2}]
 restarted:
-  description: Whether a running daemon was restarted, which takes its models out of memory.
+  description: Whether a running daemon was restarted, which unloads its models.
   returned: success
   type: bool
 supervised:
@@ -156,12 +158,12 @@ supervised:
   returned: success
   type: bool
 unit:
-  description: The unit, null where there is none.
+  description: The unit, null without one.
   returned: success
   type: str
   sample: ollama.service
 drop_in:
-  description: Where the drop-in is, null where there is no unit.
+  description: Path of the drop-in, null without a unit.
   returned: success
   type: str
   sample: /etc/systemd/system/ollama.service.d/zz-nemoclaw.conf
@@ -182,7 +184,7 @@ failure:
       returned: always
       sample: ollama_exposed
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     listeners:
@@ -200,7 +202,7 @@ failure:
       elements: str
       returned: for RV(failure.code=ollama_not_started)
     files:
-      description: The files that set what is wanted otherwise.
+      description: The files that set another value than the requested one.
       type: list
       elements: str
       returned: for RV(failure.code=drop_in_overruled)

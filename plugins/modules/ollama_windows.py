@@ -10,33 +10,34 @@ module: ollama_windows
 version_added: "0.1.0"
 short_description: Find, start, restart or install Ollama on the Windows side of WSL
 description:
-  - Runs inside WSL and drives Ollama on Windows by C(powershell.exe), as the Windows user who owns the WSL session.
-  - Finds Ollama by its command, its processes, the known folders and the registry, and tells who listens on the port.
-  - Sets the user's variable C(OLLAMA_HOST) as O(bind) says and remembers what it was, so that O(state=restored) can put it back.
-  - The app in the notification area is stopped before the daemon, since it would start it again. Then the app, or the verified
-    C(ollama.exe serve), is started, and the endpoint is asked until it answers.
-  - What is right already is not touched, so that loaded models stay loaded. Another program on the port, and the Ollama of another
-    Windows user, are named and never stopped.
+  - Runs inside WSL and controls Ollama on Windows through C(powershell.exe), as the Windows user who owns the WSL session.
+  - Finds Ollama by its command, its processes, the known folders and the registry, and reports who listens on the port.
+  - Sets the user's variable C(OLLAMA_HOST) according to O(bind) and remembers the previous value, so that O(state=restored) can put it
+    back.
+  - The app in the notification area is stopped before the daemon, since it would start it again. Then the app, or the verified C(ollama.exe
+    serve), is started, and the endpoint is queried until it answers.
+  - Anything that is already correct is left alone, so that loaded models stay loaded. Another program on the port, and the Ollama of
+    another Windows user, are named and never stopped.
   - No argument is ever part of a script's text, and each call of PowerShell has a time limit.
 options:
   state:
     description:
-      - V(detected) looks and changes nothing.
-      - V(running) starts it where it does not run. One that runs is never restarted; where it is bound otherwise, or listens on another
-        port, the module fails.
-      - V(restarted) also restarts one that is bound otherwise than O(bind) says, for example to Windows' loopback alone.
-      - V(installed) also installs it where the Windows user has none, and upgrades what is older than O(minimum_version).
-      - V(restored) puts C(OLLAMA_HOST) back as it was before this module set it first, where nobody changed it since. Nothing is
+      - V(detected) inspects and changes nothing.
+      - V(running) starts it if it does not run. A running one is never restarted; if it is bound differently or listens on another port,
+        the module fails.
+      - V(restarted) also restarts one that is bound differently from O(bind), for example only to the loopback of Windows.
+      - V(installed) also installs it if the Windows user has none, and upgrades one older than O(minimum_version).
+      - V(restored) restores the value that C(OLLAMA_HOST) had before this module first set it, unless it was changed since. Nothing is
         stopped or removed.
     type: str
     choices: [detected, running, restarted, installed, restored]
     default: detected
   bind:
     description:
-      - V(all) is C(OLLAMA_HOST=0.0.0.0), which WSL and every container reach by C(host.docker.internal). So does everybody else whom the
-        Windows firewall lets through, since Ollama asks for no key; the module warns of that.
-      - V(loopback) is C(OLLAMA_HOST=127.0.0.1), where Ollama also refuses a foreign C(Host) header. Containers of Docker Desktop still
-        reach it by C(host.docker.internal). WSL itself does in mirrored networking only, so a probe from a container has to tell.
+      - V(all) is C(OLLAMA_HOST=0.0.0.0), which WSL and every container can reach at C(host.docker.internal). So can anyone else whom the
+        Windows firewall lets through, since Ollama requires no key; the module warns about that.
+      - V(loopback) is C(OLLAMA_HOST=127.0.0.1), with which Ollama also refuses a foreign C(Host) header. Containers of Docker Desktop still
+        reach it at C(host.docker.internal). WSL itself does so only with mirrored networking, so a probe from a container must decide.
     type: str
     choices: [all, loopback]
     default: all
@@ -45,17 +46,17 @@ options:
     type: int
     default: 11434
   host:
-    description: Name or address, without a port, by which WSL asks the daemon.
+    description: Name or address, without a port, at which WSL queries the daemon.
     type: str
     default: host.docker.internal
   require_reachable:
     description:
-      - Whether it fails with RV(failure.code=windows_firewall) where O(bind=all), O(host) can be resolved in WSL, and WSL gets no answer.
-      - With V(false) that is a warning, for who proves the way from a container afterwards, which may be open all the same.
+      - Whether it fails with RV(failure.code=windows_firewall) if O(bind=all), O(host) can be resolved in WSL, and WSL gets no answer.
+      - With V(false) that is only a warning, for callers that prove the path from a container afterwards, which may still be open.
     type: bool
     default: true
   tries:
-    description: How often the endpoint is asked after a start.
+    description: How many times the endpoint is queried after a start.
     type: int
     default: 15
   interval:
@@ -63,34 +64,36 @@ options:
     type: int
     default: 2
   timeout:
-    description: Seconds after which a call of PowerShell is stopped, with what it started.
+    description: Seconds after which a PowerShell call is stopped, together with the processes it started.
     type: int
     default: 60
   url:
     description:
       - The installer, as C(https://) or C(http://) as Windows reaches it, or as C(file://) or an absolute path inside WSL.
-      - No secret belongs into it, since Windows shows the command line of a process to other programs.
-      - A name that ends in C(.exe) is run as C(OllamaSetup.exe) silently, which needs no network; everything else as a script like
+      - Put no secret in it, since Windows shows the command line of a process to other programs.
+      - A name that ends in C(.exe) is run as C(OllamaSetup.exe) silently, which needs no network; anything else as a script like
         C(install.ps1), which downloads on its own.
     type: str
     default: https://ollama.com/install.ps1
   checksum:
-    description: C(sha256:) and 64 hexadecimal digits that the installer has to have. Needed for C(http://).
+    description: C(sha256:) and 64 hexadecimal digits, the checksum that the installer must have. Required for C(http://).
     type: str
   version:
-    description: The version that C(install.ps1) is asked for by C(OLLAMA_VERSION). By default its newest. A program has its own.
+    description: The version that C(install.ps1) is told to install, through C(OLLAMA_VERSION). By default the newest. A program installs
+      its own version.
     type: str
   minimum_version:
     description:
-      - An older one is upgraded with O(state=installed), which stops it first, and refused otherwise. By default every release will do.
-      - The daemon's version counts, where none answers that of the program.
+      - An older Ollama is upgraded with O(state=installed), which stops it first, and refused otherwise. By default any release is
+        accepted.
+      - The daemon's version counts, or the program's if no daemon answers.
     type: str
   install_timeout:
-    description: Seconds after which the installer is stopped, and as many for getting it. It downloads more than a gigabyte.
+    description: Time limit in seconds for the installer, and again for its download. It downloads more than a gigabyte.
     type: int
     default: 1800
   user:
-    description: In whose home in WSL the former C(OLLAMA_HOST) is kept. By default the user that the module runs as.
+    description: The user in whose home in WSL the previous C(OLLAMA_HOST) is stored. By default the user that the module runs as.
     type: str
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -98,7 +101,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Windows is looked at, and nothing is changed.
+      - Windows is inspected, and nothing is changed.
   diff_mode:
     support: full
     details:
@@ -109,9 +112,9 @@ attributes:
     support: full
     membership: [nemoclaw.local_inference.all]
 notes:
-  - The scripts are written for Windows PowerShell 5.1. They are parsed, and run against a stand-in that keeps Windows' state, since no
-    Windows can be had where this collection is tested. No step of them has been run on Windows.
-  - What C(OLLAMA_HOST) was is kept in C(~/.nemoclaw/windows-ollama.json), mode 0600.
+  - The scripts are written for Windows PowerShell 5.1. They are parsed and run against a stand-in that keeps the state of Windows, since no
+    Windows is available where this collection is tested. No step of them has been run on Windows.
+  - The previous C(OLLAMA_HOST) is stored in C(~/.nemoclaw/windows-ollama.json), mode 0600.
 seealso:
   - module: nemoclaw.local_inference.ollama_model
   - module: nemoclaw.local_inference.inference_facts
@@ -152,19 +155,19 @@ actions:
     - start C:\Users\ada\AppData\Local\Programs\Ollama\ollama app.exe
 bind:
   description:
-    - Where it listens, V(all), V(loopback) or V(other), null where it does not. In check mode, as it is now.
-    - This and what follows is null for O(state=restored) where there was nothing to restore, since Windows is not asked then.
+    - Where it listens, V(all), V(loopback) or V(other), null if it does not. In check mode, as it is now.
+    - This and the following values are null for O(state=restored) if there was nothing to restore, since Windows is not queried then.
   returned: success
   type: str
   sample: all
 diagnosis:
-  description: PowerShell commands for a person who wants to look at processes, port, variable and log on Windows.
+  description: PowerShell commands to inspect the processes, port, variable and log on Windows by hand.
   returned: success
   type: list
   elements: str
   sample: ["[Environment]::GetEnvironmentVariable('OLLAMA_HOST', 'User')"]
 installed:
-  description: Whether the Windows user has an Ollama.
+  description: Whether the Windows user has Ollama installed.
   returned: success
   type: bool
 running:
@@ -172,7 +175,7 @@ running:
   returned: success
   type: bool
 reachable:
-  description: Whether it answers WSL at O(host). Where it does not, a container may reach it all the same.
+  description: Whether it answers WSL at O(host). Even if it does not, a container may reach it.
   returned: success
   type: bool
 answers:
@@ -180,21 +183,21 @@ answers:
   returned: success
   type: bool
 guarded:
-  description: Whether it refuses a foreign C(Host) header, as it does on loopback. Null where nothing answers.
+  description: Whether it refuses a foreign C(Host) header, as it does on loopback. Null if nothing answers.
   returned: success
   type: bool
 restarted:
-  description: Whether something of Ollama that ran was stopped and started again, which takes its models out of memory.
+  description: Whether a running part of Ollama was stopped and started again, which unloads its models.
   returned: success
   type: bool
 models:
-  description: The names of its models, null where nothing answers on Windows.
+  description: The names of its models, null if nothing answers on Windows.
   returned: success
   type: list
   elements: str
   sample: [qwen2.5:14b]
 version:
-  description: The version of the daemon, else of the program, null where none is known.
+  description: The version of the daemon, else of the program, null if unknown.
   returned: success
   type: str
   sample: 0.32.9
@@ -209,12 +212,12 @@ found_by:
   type: str
   sample: command
 app:
-  description: The app for the notification area beside it, null where there is none.
+  description: The app for the notification area next to it, null without one.
   returned: success
   type: str
   sample: C:\Users\ada\AppData\Local\Programs\Ollama\ollama app.exe
 windows_user:
-  description: Whose Windows session this WSL belongs to.
+  description: The owner of the Windows session that this WSL belongs to.
   returned: success
   type: str
   sample: LAPTOP\ada
@@ -231,7 +234,7 @@ listeners:
   elements: dict
   sample: [{address: 0.0.0.0, port: 11434, pid: 4711, process: ollama}]
 variable:
-  description: C(OLLAMA_HOST) of the Windows user before and after, null where it was not set.
+  description: C(OLLAMA_HOST) of the Windows user before and after, null if it was not set.
   returned: success
   type: dict
   contains:
@@ -255,11 +258,11 @@ failure:
       returned: always
       sample: windows_firewall
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     diagnosis:
-      description: Commands that show what is wrong. Those that begin with a path or a Linux command are for WSL, others for PowerShell.
+      description: Commands that show the problem. Those that begin with a path or a Linux command are for WSL, others for PowerShell.
       type: list
       elements: str
       returned: where there are some
@@ -269,7 +272,7 @@ failure:
       elements: str
       returned: where something was
     command:
-      description: The command for PowerShell on Windows that puts C(OLLAMA_HOST) back by hand.
+      description: The command for PowerShell on Windows that restores C(OLLAMA_HOST) by hand.
       type: str
       returned: for O(state=restored)
     firewall_command:
@@ -282,7 +285,7 @@ failure:
       elements: dict
       returned: for RV(failure.code=windows_port_taken)
     last_logs:
-      description: The last lines of the installer.
+      description: The last lines of the installer's output.
       type: list
       elements: str
       returned: for RV(failure.code=windows_install_failed)

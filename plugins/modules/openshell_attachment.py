@@ -11,25 +11,25 @@ version_added: "0.2.0"
 short_description: Attach a local server to a sandbox of OpenShell 0.1
 description:
   - Experimental. It was tested against stand-ins for the gateway and the command line of OpenShell 0.1.5, and not yet against real ones.
-  - OpenShell 0.1 has no inference route. A sandbox reaches a server by a provider that is attached to it, whose profile names the server
-    and the programs that may call it. This module lints and imports or updates the profile, makes or updates the provider, attaches it,
-    and waits until the sandbox has applied it.
-  - The agent calls RV(environment) by itself, with a placeholder where the key belongs, and the supervisor of the sandbox puts the key in.
-    Model and timeout are in the agent's own configuration. They are not OpenShell's, and not this module's.
-  - Which way a release knows is read from the help of its command line, not from its number. A release with an inference route is
+  - OpenShell 0.1 has no inference route. A sandbox reaches a server through a provider that is attached to it, whose profile names the
+    server and the programs that may call it. This module lints and imports or updates the profile, creates or updates the provider,
+    attaches it, and waits until the sandbox has applied it.
+  - The agent calls RV(environment) directly, with a placeholder for the key, which the supervisor of the sandbox replaces. Model and
+    timeout are in the agent's own configuration; neither OpenShell nor this module sets them.
+  - The method of a release is detected from the help of its command line, not from its number. A release with an inference route is
     refused; use M(nemoclaw.local_inference.openshell_provider) and M(nemoclaw.local_inference.openshell_inference) with it.
 options:
   sandbox:
-    description: The sandbox, which has to be ready.
+    description: The sandbox, which must be ready.
     type: str
     required: true
   provider:
-    description: The provider's name. Its profile is named alike, in lower case with hyphens.
+    description: The provider's name. Its profile has the same name, in lower case with hyphens.
     type: str
     required: true
   state:
     description:
-      - Whether the provider is to be attached.
+      - Whether the provider must be attached.
       - V(absent) detaches it, and deletes provider and profile unless another sandbox has them too.
     type: str
     choices: [present, absent]
@@ -45,7 +45,7 @@ options:
     default: OPENAI_API_KEY
   credential:
     description:
-      - The server's key. For a server that wants none give the word C(dummy).
+      - The server's key. For a server that needs none, set C(dummy).
       - Required with O(state=present).
     type: str
   api:
@@ -68,18 +68,18 @@ options:
       - /sandbox/.uv/python/**
   restart:
     description:
-      - Whether the sandbox may be stopped and started where its key changed. Processes that run keep the key that they began with.
+      - Whether the sandbox may be stopped and started if its key changed. Running processes keep the key that they started with.
       - Otherwise RV(restart_needed) and a warning say so.
     type: bool
     default: false
   replace:
     description:
-      - Whether a provider of that name and another profile may be deleted and made anew, and whether a profile of that name that was not
-        made from here may be replaced.
+      - Whether a provider of that name and another profile may be deleted and created again, and whether a profile of that name that was
+        not made from here may be replaced.
     type: bool
     default: false
   timeout:
-    description: Seconds until the sandbox has to have applied a change.
+    description: Time limit in seconds for the sandbox to apply a change.
     type: int
     default: 60
 extends_documentation_fragment:
@@ -90,10 +90,10 @@ attributes:
     support: full
   diff_mode:
     support: full
-    details: What is done is shown. A key is never.
+    details: The actions are shown. Keys never are.
   idempotent:
     support: full
-    details: The first run on a provider that somebody else made gives it the key, since nobody can compare it.
+    details: The first run on a provider that was created elsewhere sets its key, since the key cannot be compared.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.openshell, nemoclaw.local_inference.all]
@@ -135,13 +135,13 @@ actions:
   sample: ["import profile ollama-local", "create ollama-local", "attach ollama-local"]
 environment:
   description:
-    - What the agent's own configuration has to have, without its key, for which the variable O(credential_name) has a placeholder in the
+    - What the agent's own configuration must contain, without its key, for which the variable O(credential_name) has a placeholder in the
       sandbox. Model and timeout belong there too.
   returned: success
   type: dict
   sample: {"OPENAI_BASE_URL": "http://host.openshell.internal:11435/v1"}
 restart_needed:
-  description: Whether processes run in the sandbox that have an older key.
+  description: Whether processes in the sandbox have an older key.
   returned: success
   type: bool
 restarted:
@@ -154,7 +154,7 @@ release:
   type: str
   sample: 0.1.5
 failure:
-  description: What stopped it, with C(code) and C(message), and C(server_message) where the gateway said it.
+  description: What stopped it, with C(code) and C(message), and C(server_message) if the gateway reported it.
   returned: on failure
   type: dict
 """

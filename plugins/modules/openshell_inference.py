@@ -11,16 +11,16 @@ version_added: "0.1.0"
 short_description: Set the inference route of an OpenShell gateway
 description:
   - Sets the gateway's inference route, that is the provider and the model that C(https://inference.local) means in its sandboxes.
-  - The route is read first and set only where provider, model or timeout differ, since setting always makes a new version of it.
-    Afterwards it is read again.
-  - Running sandboxes follow within about five seconds.
-  - The gateway's own check of the server is left out by default. It asks from the host, where C(host.openshell.internal) means
-    nothing, so it fails for every local server. Prove the server with M(nemoclaw.local_inference.endpoint_validate) and the path to
-    it with M(nemoclaw.local_inference.sandbox_probe) before.
+  - The route is read first and set only where provider, model or timeout differ, since setting it always creates a new version. Afterwards
+    it is read again.
+  - Running sandboxes use the new route within about five seconds.
+  - The gateway's own check of the server is skipped by default. It runs from the host, where C(host.openshell.internal) means nothing, so
+    it fails for every local server. Prove the server with M(nemoclaw.local_inference.endpoint_validate) and the path to it with
+    M(nemoclaw.local_inference.sandbox_probe) before.
 options:
   state:
     description:
-      - Whether there is to be a route.
+      - Whether the route must exist.
       - Only OpenShell 0.0.88 and later can remove one. Earlier ones keep it, and the module warns.
     type: str
     choices: [present, absent]
@@ -29,26 +29,26 @@ options:
     description: A provider of the gateway, see M(nemoclaw.local_inference.openshell_provider). Needed for O(state=present).
     type: str
   model:
-    description: The model as the server lists it. The gateway puts it into every request. Needed for O(state=present).
+    description: The model as the server lists it. The gateway inserts it into every request. Required for O(state=present).
     type: str
   timeout:
     description:
-      - Seconds for a request that OpenShell answers as a whole, such as a list of models or embeddings. Chat is passed on piece by piece
-        and is not bounded by it.
-      - It is always given, because OpenShell goes back to its own 60 s otherwise.
+      - Time limit in seconds for a request that OpenShell answers in one piece, such as a list of models or embeddings. Chat is forwarded
+        piece by piece and is not limited by it.
+      - It is always set, because OpenShell otherwise falls back to its own 60 s.
     type: int
     default: 180
   verify:
-    description: Whether the gateway asks the server before it takes the route. For servers that the gateway's host reaches by O(model)'s
-      address, such as a public endpoint.
+    description: Whether the gateway checks the server before it accepts the route. For servers that the gateway's host reaches by
+      O(model)'s address, such as a public endpoint.
     type: bool
     default: false
   sandbox:
-    description: The name of the sandbox that the route is for. It does not count as another one for O(shared).
+    description: The name of the sandbox that the route is for. It does not count as another sandbox for O(shared).
     type: str
   shared:
     description:
-      - A gateway has one route for all its sandboxes. This is what happens where it is to change, and there are others.
+      - A gateway has one route for all its sandboxes. This is what happens if it must change and there are other sandboxes.
       - V(warn) changes it and warns, V(allow) changes it, V(refuse) stops before anything is changed.
     type: str
     choices: [warn, allow, refuse]
@@ -94,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 route:
-  description: The route after the run, null where there is none.
+  description: The route after the run, null without one.
   returned: success
   type: dict
   contains: &route
@@ -114,23 +114,23 @@ route:
       returned: always
       sample: 180
     version:
-      description: Goes up by one each time the route is set, null in check mode for one that would be set.
+      description: Increases by one each time the route is set, null in check mode for one that would be set.
       type: int
       returned: always
       sample: 4
 previous:
-  description: The route before the run, null where there was none.
+  description: The route before the run, null without one.
   returned: success
   type: dict
   contains: *route
 sandboxes:
-  description: The other sandboxes that follow the route.
+  description: The other sandboxes that use the route.
   returned: success
   type: list
   elements: str
   sample: []
 gateway:
-  description: The name that the gateway is registered under, null where it is known by its address alone.
+  description: The name that the gateway is registered under, null if it is known only by its address.
   returned: success
   type: str
   sample: nemoclaw

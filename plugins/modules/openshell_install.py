@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: openshell_install
 version_added: "0.1.0"
-short_description: Have OpenShell in a pinned release
+short_description: Install OpenShell in a pinned release
 description:
-  - Installs the programs of an OpenShell release where they are missing or of another release. What is there in that release, wherever the
-    host finds it, is left alone, and nothing is downloaded.
-  - An archive is fetched, compared with its SHA-256, unpacked beside its place, and its program is run there. Only then it is put in
-    place by renaming. What was there before stays until all of them have proved themselves.
-  - Command line and gateway have to be of one release, so name both in O(components) where this host runs a gateway of its own.
-  - Nothing is started, stopped, registered or made a unit. A gateway that runs goes on with the old program until it is restarted.
+  - Installs the programs of an OpenShell release if they are missing or of another release. Programs of that release, wherever the host
+    finds them, are left alone, and nothing is downloaded.
+  - An archive is fetched, compared with its SHA-256, unpacked next to its destination, and its program is run there. Only then is it moved
+    into place by renaming. The previous programs stay until all new ones have proved to work.
+  - Command line and gateway must be of the same release, so name both in O(components) where this host runs a gateway of its own.
+  - Nothing is started, stopped, registered or made a unit. A running gateway keeps using the old program until it is restarted.
 options:
   version:
     description: The release, from 0.0.44 up to but not including 0.1.0, which removed the inference route.
@@ -24,7 +24,7 @@ options:
   components:
     description:
       - V(cli) is C(openshell), V(gateway) C(openshell-gateway), V(supervisor) C(openshell-sandbox).
-      - A gateway looks for the supervisor beside itself, and pulls an image of it where there is none.
+      - A gateway looks for the supervisor next to itself, and pulls an image of it if there is none.
     type: list
     elements: str
     default: [cli]
@@ -36,22 +36,22 @@ options:
     type: str
   checksums:
     description:
-      - By component, C(sha256:) and 64 hexadecimal digits. Each component needs one.
-      - A release has them in C(openshell-checksums-sha256.txt) and its like for the others.
+      - For each component, C(sha256:) and 64 hexadecimal digits. All components need one.
+      - A release has them in C(openshell-checksums-sha256.txt) and similar files for the others.
     type: dict
     required: true
   mode:
     description:
-      - V(system) installs to C(/usr/local/bin) for everybody, which needs root.
+      - V(system) installs to C(/usr/local/bin) for all users, which needs root.
       - V(user) installs to C(~/.local/bin) of the user that the module runs as.
     type: str
     choices: [system, user]
     default: system
   prefix:
-    description: Another folder, for C(bin) below it. Only the OpenShell in it is looked at then.
+    description: Another folder that gets C(bin). Then only the OpenShell in it is considered.
     type: path
   stall_timeout:
-    description: Seconds without a byte after which a download is given up.
+    description: Seconds without a byte after which a download is abandoned.
     type: int
     default: 60
 extends_documentation_fragment:
@@ -60,7 +60,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - It asks the server for the sizes, downloads nothing, and reads a local archive to compare its checksum.
+      - It requests the sizes from the server, downloads nothing, and reads a local archive to compare its checksum.
   diff_mode:
     support: full
   idempotent:
@@ -69,7 +69,7 @@ attributes:
     support: full
     membership: [nemoclaw.local_inference.all]
 notes:
-  - C(HTTPS_PROXY), C(HTTP_PROXY) and C(NO_PROXY) of the module's environment are honoured for hosts outside of the own network.
+  - C(HTTPS_PROXY), C(HTTP_PROXY) and C(NO_PROXY) of the module's environment are used for hosts outside of the local network.
 seealso:
   - module: nemoclaw.local_inference.openshell_provider
 author:
@@ -95,12 +95,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: The release of the components afterwards; in check mode the one that there would be.
+  description: The release of the components afterwards; in check mode the one that would be installed.
   returned: success
   type: str
   sample: 0.0.83
 previous:
-  description: The release of each component before, null where there was none or it did not tell.
+  description: The release of each component before, null if there was none or it did not report one.
   returned: success
   type: dict
   sample: {"cli": null}
@@ -110,7 +110,7 @@ paths:
   type: dict
   sample: {"cli": "/usr/local/bin/openshell"}
 size:
-  description: Bytes of what was downloaded or read, null where nothing was or a server does not tell.
+  description: Bytes that were downloaded or read, null if none were or a server does not report the size.
   returned: success
   type: int
   sample: 19713204
@@ -121,7 +121,7 @@ actions:
   elements: str
   sample: ["install /srv/openshell-x86_64-unknown-linux-musl.tar.gz as /usr/local/bin/openshell"]
 failure:
-  description: What stopped it. What was there before is in its place.
+  description: What stopped it. The previous programs are in place.
   returned: on failure
   type: dict
   contains:
@@ -131,11 +131,11 @@ failure:
       returned: always
       sample: checksum_mismatch
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     found:
-      description: What there is instead of what is wanted, a checksum or a release.
+      description: The value found instead of the expected one, a checksum or a release.
       type: str
       returned: for RV(failure.code=checksum_mismatch) and RV(failure.code=version_mismatch)
     path:

@@ -8,27 +8,27 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: openshell_provider
 version_added: "0.1.0"
-short_description: Keep a provider on an OpenShell gateway
+short_description: Manage a provider on an OpenShell gateway
 description:
   - Creates, changes or deletes a provider, which is a credential and settings under a name that the inference route refers to.
-  - The credential reaches OpenShell by the environment of its command line, never by an argument, a log or a file.
-  - A gateway never shows a value again. So the module keeps a keyed hash of what it gave, with the id and the version that the
-    gateway gave the provider, in C(~/.nemoclaw/openshell-providers.json) with mode 0600. The provider is left alone while all three
-    are as they were; whatever anybody else changed is noticed by the version, and set right.
-  - An update takes away the credentials and settings that are not asked for.
+  - The credential is passed to OpenShell in the environment of its command line, never in an argument, a log or a file.
+  - A gateway never shows a value again, so the module stores a keyed hash of what it set, with the ID and the version that the gateway
+    assigned to the provider, in C(~/.nemoclaw/openshell-providers.json) with mode 0600. The provider is left alone while all three are
+    unchanged; any other change is noticed by the version and corrected.
+  - An update removes credentials and settings that are not requested.
 options:
   name:
     description: The provider's name, for example V(ollama-local).
     type: str
     required: true
   state:
-    description: Whether the provider is to be there.
+    description: Whether the provider must exist.
     type: str
     choices: [present, absent]
     default: present
   type:
     description:
-      - What the server speaks. A route can use V(openai), V(anthropic), V(nvidia) and V(deepinfra).
+      - The API that the server speaks. A route can use V(openai), V(anthropic), V(nvidia) and V(deepinfra).
       - V(nvidia) is NVIDIA's cloud; local servers, NIM among them, are V(openai) or V(anthropic).
     type: str
     default: openai
@@ -38,8 +38,8 @@ options:
     default: OPENAI_API_KEY
   credential:
     description:
-      - The key or token. Needed for O(state=present); for a server that wants none give the word V(dummy).
-      - White space around it is taken off, since a header cannot carry it.
+      - The key or token. Needed for O(state=present); for a server that needs none, set V(dummy).
+      - White space around it is removed, since a header cannot carry it.
     type: str
   config:
     description:
@@ -49,18 +49,18 @@ options:
     default: {}
   replace:
     description:
-      - Whether a provider of the same name and another O(type) is deleted and made anew, since OpenShell changes no type.
-      - The route reaches no server for that moment.
+      - Whether a provider of the same name and another O(type) is deleted and created again, since OpenShell cannot change a type.
+      - The route reaches no server in that moment.
     type: bool
     default: false
   force:
     description:
-      - Give all values to the gateway even if nothing seems to have changed.
-      - With O(state=absent), delete the provider although the inference route uses it.
+      - Set all values on the gateway even if nothing seems to have changed.
+      - With O(state=absent), delete the provider even if the inference route uses it.
     type: bool
     default: false
   ours_only:
-    description: With O(state=absent), leave a provider alone that this module did not give its values, going by its id.
+    description: With O(state=absent), leave a provider alone if this module did not set its values, judged by its ID.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -76,7 +76,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - The first run on a provider that somebody else made gives it all values, since nobody can compare them.
+      - The first run on a provider that was created elsewhere sets all values, since they cannot be compared.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.openshell, nemoclaw.local_inference.all]
@@ -114,7 +114,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 provider:
-  description: The provider as the gateway shows it after the run, null where it has none of that name.
+  description: The provider as the gateway shows it after the run, null if it has none of that name.
   returned: success
   type: dict
   contains:
@@ -133,7 +133,7 @@ provider:
       returned: always
       sample: openai
     resource_version:
-      description: Goes up by one with each change.
+      description: Increases by one with each change.
       type: int
       returned: always
       sample: 1
@@ -157,8 +157,8 @@ actions:
   sample: ["update ollama-local"]
 known_values:
   description:
-    - Whether these are the values that this provider was last given by this module, whatever others did to it since. So a provider that
-      somebody else changed can be set right without mistaking another key for the previous one.
+    - Whether this module last set these values on this provider, regardless of later changes by others. So a provider that was changed
+      elsewhere can be corrected without mistaking another key for the previous one.
   returned: success
   type: bool
   sample: true
@@ -168,7 +168,7 @@ release:
   type: str
   sample: 0.0.83
 failure:
-  description: What stopped it, with C(code) and C(message), and C(server_message) where the gateway said it.
+  description: What stopped it, with C(code) and C(message), and C(server_message) if the gateway reported it.
   returned: on failure
   type: dict
 """

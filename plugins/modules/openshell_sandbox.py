@@ -8,16 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: openshell_sandbox
 version_added: "0.1.0"
-short_description: Have a sandbox of an OpenShell gateway that is ready
+short_description: Manage a sandbox of an OpenShell gateway
 description:
-  - Makes a sandbox and waits until OpenShell calls it ready, or deletes one and waits until it is gone.
-  - The phase in the gateway's list decides. What the command that makes it ends with does not, because before OpenShell 0.0.111 it
-    goes on to open a session, which may fail although the sandbox is ready.
-  - A sandbox that is there is waited for and never changed. A gateway does not show what one was made of.
-  - Provider and route come first. A sandbox is not made while the route's provider is missing, since it would never get inference.
-  - Sandboxes of OpenShell 0.1 are made alike (experimental, see M(nemoclaw.local_inference.openshell_attachment)).
-  - Where it does not come up in time, or with an error, the module fails with the phase and OpenShell's log of it. The sandbox stays,
-    so that it can be looked at.
+  - Creates a sandbox and waits until OpenShell reports it as ready, or deletes one and waits until it is gone.
+  - The phase in the gateway's list decides. The exit status of the creating command does not, because before OpenShell 0.0.111 it continues
+    by opening a session, which may fail although the sandbox is ready.
+  - An existing sandbox is waited for and never changed. A gateway does not show what a sandbox was created from.
+  - Provider and route come first. A sandbox is not created while the route's provider is missing, since it would never get inference.
+  - Sandboxes of OpenShell 0.1 are created the same way (experimental, see M(nemoclaw.local_inference.openshell_attachment)).
+  - If it does not become ready in time, or has an error, the module fails with the phase and OpenShell's log of it. The sandbox stays, so
+    that it can be inspected.
 options:
   name:
     description:
@@ -26,20 +26,20 @@ options:
     required: true
   state:
     description:
-      - Whether the sandbox is to be there.
-      - V(restarted) stops it and starts it again, which heals one that was started while the provider of the gateway's route was gone; such
-        a one never gets inference by itself. It needs OpenShell 0.0.106 or later, and is changed each time.
+      - Whether the sandbox must exist.
+      - V(restarted) stops it and starts it again, which repairs a sandbox that was started while the provider of the gateway's route was
+        missing; such a sandbox never gets inference by itself. It needs OpenShell 0.0.106 or later and reports a change each time.
     type: str
     choices: [present, absent, restarted]
     default: present
   image:
     description:
-      - The image to make it of. A single word means an image of OpenShell's community.
+      - The image to create it from. A single word means an OpenShell community image.
       - By default the gateway's own.
     type: str
   providers:
     description:
-      - Providers to attach, whose credentials its programs are to use by themselves.
+      - Providers to attach, whose credentials its programs use directly.
       - C(inference.local) needs none.
     type: list
     elements: str
@@ -48,7 +48,7 @@ options:
     description: File on the target with the sandbox's policy.
     type: path
   timeout:
-    description: Seconds until it has to be ready, or gone. Pulling a large image counts.
+    description: Time limit in seconds until it is ready, or gone. Pulling a large image counts.
     type: int
     default: 180
 extends_documentation_fragment:
@@ -92,21 +92,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. Only with O(wait=0) it may be false.
+  description: Whether the work is finished. It may be false only with O(wait=0).
   returned: success
   type: bool
 progress:
-  description: Where it stands, with C(message), C(phase) and C(elapsed) seconds.
+  description: The progress, with C(message), C(phase) and C(elapsed) seconds.
   returned: when not finished
   type: dict
   sample: {"phase": "sandbox", "message": "Waiting for the sandbox my-assistant, Provisioning", "elapsed": 12}
 phase:
-  description: V(Ready), or in check mode the phase of one that is there; null where there is none.
+  description: V(Ready), or in check mode the phase of an existing one; null without one.
   returned: when finished
   type: str
   sample: Ready
 sandbox:
-  description: The sandbox as the gateway lists it, null where there is none.
+  description: The sandbox as the gateway lists it, null without one.
   returned: when finished
   type: dict
   contains:
@@ -151,7 +151,7 @@ failure:
       returned: always
       sample: sandbox_timeout
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     last_state:

@@ -8,31 +8,31 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: proxy_gate
 version_added: "0.1.0"
-short_description: Put the auth proxy before model servers, rotate its token, or remove it
+short_description: Put model servers behind the auth proxy, rotate its token, or remove it
 description:
-  - The auth proxy is nginx in a unit of its own, which opens to one token. This module sees to all of it as one transaction, except to the
-    package of nginx, which M(nemoclaw.local_inference.host_package) installs.
-  - O(state=present) sees to account, token, configuration and unit, has nginx test the configuration before anything is replaced, reloads
-    or restarts, and asks each port of the auth proxy without a token, with a wrong one and with the right one. Where that fails, the
-    previous files are put back and proved again; where there were none, nothing is left but the token. A reload keeps live streams; only
+  - The auth proxy is nginx in its own unit, protected by one token. This module manages all of it as one transaction, except the nginx
+    package, which M(nemoclaw.local_inference.host_package) installs.
+  - O(state=present) ensures account, token, configuration and unit, has nginx test the configuration before anything is replaced, reloads
+    or restarts nginx, and sends each port of the auth proxy a request without a token, with a wrong one and with the right one. If that
+    fails, the previous files are restored and proved again; if there were none, only the token is left. A reload keeps live streams; only
     another unit, or another socket, needs a restart.
-  - A run that is killed anywhere is finished by the next one, which still knows what was proved last.
-  - O(state=rotated) makes a new token and proves it with the auth proxy before the token file gets it. The previous one stays valid for
-    O(overlap) seconds. O(state=committed) ends that time at once. Both need no O(gates), since they read them from the configuration that
-    is there.
+  - A run that is killed at any point is completed by the next one, which still knows what was proved last.
+  - O(state=rotated) creates a new token and proves it with the auth proxy before it is written to the token file. The previous one stays
+    valid for O(overlap) seconds. O(state=committed) ends that time at once. Neither needs O(gates), since they read them from the existing
+    configuration.
   - O(state=absent) removes unit, files and account, and keeps the token and the package.
-  - O(state=checked) tells what forbids the auth proxy before anything is changed, a package included; that is a failure. It takes the same
-    options as O(state=present).
-  - A server that can be reached past the auth proxy, by the sockets of the host, is brought back to loopback where it is an Ollama, as
-    M(nemoclaw.local_inference.ollama_service) does it. Another one is named with the reason, and the module fails. O(state=loopback) does
-    this alone.
+  - O(state=checked) fails with what prevents the auth proxy before anything is changed, packages included. It takes the same options as
+    O(state=present).
+  - If the sockets of the host show a server that can be reached without the auth proxy, Ollama is moved back to loopback, as
+    M(nemoclaw.local_inference.ollama_service) does it. Any other server is named with the reason, and the module fails. O(state=loopback)
+    does only this.
   - A proxy of NemoClaw's own on a port of the auth proxy (C(ollama-auth-proxy.js), a Node process of O(user)) is stopped once nginx has
-    found nothing wrong, since the auth proxy takes its place with the same token file. Anybody else is named and left alone, and the module
-    fails. O(state=free) does this alone.
-  - O(state=compared) and O(state=serving) only look, at all of it or at what its ports answer.
+    found nothing wrong, since the auth proxy takes its place with the same token file. Any other process is named and left alone, and the
+    module fails. O(state=free) does only this.
+  - O(state=compared) and O(state=serving) only inspect, either everything or the answers of its ports.
 options:
   state:
-    description: What to see to.
+    description: The requested state.
     type: str
     choices: [present, rotated, committed, absent, checked, free, loopback, compared, serving]
     default: serving
@@ -42,7 +42,7 @@ options:
     elements: dict
     suboptions:
       name:
-        description: What it is called in messages, for example C(ollama).
+        description: Its name in messages, for example C(ollama).
         type: str
         required: true
       port:
@@ -50,15 +50,15 @@ options:
         type: int
         required: true
       probe_path:
-        description: What is asked for when it is proved.
+        description: The path that is requested when it is proved.
         type: str
         default: /v1/models
       serving:
         description:
-          - Whether the server behind it has to answer with 2xx, through the auth proxy and with the token.
-          - For a server that was just proved without the auth proxy. Where it is false, any answer proves the port, and a server that is
-            down is a warning.
-          - In check mode it is not asked for, since the server may not run yet.
+          - Whether the server behind it must answer with 2xx, through the auth proxy and with the token.
+          - For a server that was just proved without the auth proxy. If it is false, any answer proves the port, and a server that is down
+            only causes a warning.
+          - In check mode it is not required, since the server may not run yet.
         type: bool
         default: false
       upstream_port:
@@ -66,30 +66,30 @@ options:
         type: int
       paths:
         description:
-          - The paths that are passed on; one that ends with C(/) stands for all below it. Empty means all.
+          - The paths that are forwarded; one that ends with C(/) covers everything below it. Empty means all.
         type: list
         elements: str
         default: []
   serving:
-    description: Names of O(gates) for which O(gates[].serving) is true, for a list that others give.
+    description: Names of O(gates) for which O(gates[].serving) is true, for callers that pass O(gates) on.
     type: list
     elements: str
     default: []
   listen:
     description:
       - Addresses that the auth proxy listens on, with IPv6 in brackets.
-      - V(bridge) is the address of this host on the bridge that sandboxes come by. Docker is asked for it. That is the gateway of
-        OpenShell's network, or of Docker's own bridge while OpenShell has made none, with a warning. A host without Docker, and one whose
-        engine runs in a virtual machine or without root, has none, which is a warning too.
+      - V(bridge) is the address of this host on the sandboxes' bridge, as Docker reports it. That is the gateway of OpenShell's network,
+        or, with a warning, of Docker's own bridge while OpenShell has not created one. A host without Docker, and one whose engine runs in
+        a virtual machine or without root, has none, which is a warning too.
     type: list
     elements: str
     default: ["0.0.0.0"]
   max_body_size:
-    description: Largest body of a request, as nginx writes sizes.
+    description: Maximum size of a request body, in nginx's notation.
     type: str
     default: 512m
   read_timeout:
-    description: Seconds between two pieces of an answer, and before the first one.
+    description: Seconds to wait for the first piece of a response and between two pieces.
     type: int
     default: 600
   connect_timeout:
@@ -97,15 +97,15 @@ options:
     type: int
     default: 5
   drain_timeout:
-    description: Seconds for which a stream that is live at a reload may go on.
+    description: Seconds for which a stream that is open during a reload may continue.
     type: int
     default: 3600
   max_connections:
-    description: The most connections of clients at the same time.
+    description: Maximum number of simultaneous client connections.
     type: int
     default: 1024
   max_connections_per_address:
-    description: Requests with the token at the same time from one address; more are answered with 429.
+    description: Maximum number of simultaneous requests with the token from one address; more are answered with 429.
     type: int
     default: 256
   workers:
@@ -113,13 +113,13 @@ options:
     type: int
     default: 1
   memory_max:
-    description: Memory that the unit may use, as systemd writes sizes.
+    description: Memory limit of the unit, in systemd's notation.
     type: str
     default: 256M
   overlap:
     description:
-      - Seconds for which the previous token stays valid after a rotation. V(0) ends it with the rotation.
-      - Nothing runs when they have passed. The first run with O(state=present) after that drops the previous token.
+      - Seconds for which the previous token stays valid after a rotation. V(0) revokes it with the rotation.
+      - Nothing happens by itself when they have passed. The first run with O(state=present) after that removes the previous token.
     type: int
     default: 3600
   files:
@@ -133,7 +133,7 @@ options:
         type: path
         required: true
       content:
-        description: What it has to hold; white space at the end does not matter.
+        description: The expected content; white space at the end does not matter.
         type: str
         required: true
   path:
@@ -143,23 +143,23 @@ options:
     type: path
   user:
     description:
-      - Whose token and whose NemoClaw it is.
+      - The owner of the token and of NemoClaw.
       - By default the user that the module runs as.
     type: str
   gate_user:
     description:
-      - The account that the auth proxy runs as; it tells the proxy's own sockets from others.
+      - The account that the auth proxy runs as; it distinguishes the proxy's own sockets from others.
       - For O(state=free), O(state=compared) and O(state=serving).
     type: str
     default: nemoclaw-proxy
   unit:
     description:
-      - The unit of the auth proxy, whose log is shown where it does not listen.
+      - The unit of the auth proxy, whose log is shown if it does not listen.
       - For O(state=compared) and O(state=serving).
     type: str
     default: nemoclaw-ollama-proxy.service
   timeout:
-    description: Seconds that the auth proxy may take to start, or to read its tokens again.
+    description: Time limit in seconds for the auth proxy to start or to reload its tokens.
     type: int
     default: 15
 extends_documentation_fragment:
@@ -176,14 +176,14 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=rotated) makes a new token each time. The other states are idempotent.
+      - O(state=rotated) creates a new token each time. The other states are idempotent.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.all]
 notes:
   - All states that change something, and O(state=checked), need root (C(become)) and systemd.
-  - Without root, the owners of other users' sockets cannot be seen, and the module names no more than the user.
-  - A server that is down behind the auth proxy is no failure of this module, except with O(gates[].serving). RV(gates[].outcome) tells.
+  - Without root, the owners of other users' sockets cannot be seen, and the module names only the user.
+  - A server that is down behind the auth proxy does not fail this module, except with O(gates[].serving). See RV(gates[].outcome).
 seealso:
   - module: nemoclaw.local_inference.proxy_token
   - module: nemoclaw.local_inference.host_package
@@ -218,15 +218,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be in check mode, each as a verb and what it was done to.
+  description: What was done, or would be in check mode, each as a verb and its object.
   returned: with O(state=present), O(state=rotated), O(state=committed), O(state=absent) and O(state=loopback)
   type: list
   elements: str
   sample: [write /etc/nemoclaw-ollama-proxy.conf, reload nemoclaw-ollama-proxy.service]
 fingerprint:
   description:
-    - Start of a hash of the token, which tells two tokens apart and nothing about either. Null in check mode for a token that would be
-      made.
+    - Start of a hash of the token, which distinguishes tokens and reveals nothing about them. Null in check mode for a token that would be
+      created.
   returned: with O(state=present), O(state=rotated) and O(state=committed)
   type: str
   sample: 5a0c84ea31dd7b06
@@ -236,7 +236,7 @@ previous_fingerprint:
   type: str
   sample: null
 path:
-  description: Where the token lies.
+  description: Path of the token file.
   returned: with O(state=present), O(state=rotated) and O(state=committed)
   type: str
   sample: /home/lab/.nemoclaw/ollama-proxy-token
@@ -252,7 +252,7 @@ stopped:
   elements: int
   sample: []
 converged:
-  description: Whether the files are as they have to be, the service runs and is enabled, and the auth proxy serves.
+  description: Whether the files are as required, the service runs and is enabled, and the auth proxy serves.
   returned: with O(state=compared)
   type: bool
   sample: true
@@ -268,13 +268,13 @@ restart_needed:
   type: bool
   sample: false
 wrong:
-  description: The paths of O(files) that are not as they have to be.
+  description: The paths of O(files) that are not as required.
   returned: with O(state=compared)
   type: list
   elements: str
   sample: []
 found:
-  description: What O(files) hold now, so that it can be put back.
+  description: The present content of O(files), so that it can be restored.
   returned: with O(state=compared)
   type: list
   elements: dict
@@ -285,11 +285,12 @@ found:
       returned: always
       sample: /etc/nemoclaw-ollama-proxy.conf
     content:
-      description: What it holds, null where it is not there or no text.
+      description: The content, null if the file is missing or no text.
       type: str
       returned: always
 exposed:
-  description: The listeners by which others than this host reach a server behind the auth proxy, past it. As C(nemoclaw_host.listeners).
+  description: The listeners through which other hosts can reach a server behind the auth proxy without going through it. As
+    C(nemoclaw_host.listeners).
   returned: with O(state=compared)
   type: list
   elements: dict
@@ -311,14 +312,14 @@ gates:
       returned: always
       sample: 11435
     url:
-      description: Where it was asked.
+      description: The address that was queried.
       type: str
       returned: always
       sample: http://127.0.0.1:11435/v1/models
     outcome:
       description:
-        - V(serving), V(backend_down) (the server behind it does not answer) or V(backend_refuses) (it wants a key of its own).
-        - With any other the module fails. See C(failure.code).
+        - V(serving), V(backend_down) (the server behind it does not answer) or V(backend_refuses) (it requires its own key).
+        - With any other outcome the module fails. See C(failure.code).
       type: str
       returned: always
       sample: serving
@@ -334,17 +335,16 @@ gates:
 failure:
   description:
     - What stopped it, with C(code) and C(message).
-    - The code is C(port_taken), C(proxy_refused) (nothing listens), C(proxy_silent), C(proxy_open) (no token is asked for),
-      C(proxy_foreign) (somebody else's server),
-      C(proxy_impostor) (another user's process that answers as the auth proxy does) or C(token_rejected), besides
-      those of M(nemoclaw.local_inference.proxy_token).
+    - The code is C(port_taken), C(proxy_refused) (nothing listens), C(proxy_silent), C(proxy_open) (no token is required), C(proxy_foreign)
+      (another server), C(proxy_impostor) (another user's process that answers as the auth proxy does) or C(token_rejected), besides those
+      of M(nemoclaw.local_inference.proxy_token).
     - With O(gates[].serving) also C(backend_down), C(backend_refuses) or C(backend_unproved).
     - With O(state=loopback), O(state=present) and O(state=checked) C(engine_exposed), and those of
       M(nemoclaw.local_inference.ollama_service).
-    - With O(state=present) and O(state=checked) C(proxy_settings_invalid), C(proxy_bridge_unknown) (Docker does not tell the
-      address for V(bridge) in O(listen)), C(systemd_missing), C(package_manager_missing) and C(package_not_installed). With the states
-      that change something C(proxy_config_refused), C(account_failed), C(gate_unwritable),
-      C(systemd_failed), C(root_needed), C(rotation_running) (another run changes the auth proxy at this moment) and C(proxy_missing).
+    - With O(state=present) and O(state=checked) C(proxy_settings_invalid), C(proxy_bridge_unknown) (Docker does not report the address for
+      V(bridge) in O(listen)), C(systemd_missing), C(package_manager_missing) and C(package_not_installed). With the states that change
+      something C(proxy_config_refused), C(account_failed), C(gate_unwritable), C(systemd_failed), C(root_needed), C(rotation_running)
+      (another run is changing the auth proxy) and C(proxy_missing).
   returned: on failure
   type: dict
 """

@@ -8,22 +8,22 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: proxy_token
 version_added: "0.1.0"
-short_description: Keep the token of the authenticated reverse proxy
+short_description: Manage the token of the authenticated reverse proxy
 description:
-  - Keeps the token that opens the proxy before Ollama in C(~/.nemoclaw/ollama-proxy-token), which is NemoClaw's own path and format.
-    These are 24 random bytes as 48 lowercase hexadecimal digits and a newline, with mode 0600 in a folder with mode 0700.
-  - A token that is there is kept for ever. A new one is made only where there is none, or with O(state=prepared) and O(state=rotated).
-  - While a rotation lasts, two tokens are valid. The previous one stands in a file beside it, whose name ends with C(.previous).
-  - Writes what nginx includes as well, so that the token never leaves the host. A token stands there before it stands in the token
-    file, and goes from there only after it has gone from the token file.
+  - Stores the token for the proxy in front of Ollama in C(~/.nemoclaw/ollama-proxy-token), which is NemoClaw's own path and format. These
+    are 24 random bytes as 48 lowercase hexadecimal digits and a newline, with mode 0600 in a folder with mode 0700.
+  - An existing token is kept. A new one is created only if there is none, or with O(state=prepared) and O(state=rotated).
+  - During a rotation, two tokens are valid. The previous one is in a file next to it, whose name ends with C(.previous).
+  - Also writes the file that nginx includes, so the token never leaves the host. A token is in that file before it is in the token file,
+    and is removed from it only after it has been removed from the token file.
 options:
   state:
     description:
-      - V(present) makes a token where there is none, and ends a rotation that is older than O(overlap), or was only prepared.
-      - V(prepared) makes a new token beside the token file, in a file whose name ends with C(.next), and writes it to O(gate_path).
-        The token file stays. Once nginx takes the new token, V(rotated) puts it in place.
-      - V(rotated) makes a new token each time, or takes the one that was prepared; the one before stays valid until O(overlap) has
-        passed. Where nginx was not told before, whoever reads the token file is refused until nginx has read O(gate_path) again.
+      - V(present) creates a token if there is none, and ends a rotation that is older than O(overlap) or was only prepared.
+      - V(prepared) creates a new token next to the token file, in a file whose name ends with C(.next), and writes it to O(gate_path). The
+        token file stays. Once nginx takes the new token, V(rotated) puts it in place.
+      - V(rotated) creates a new token each time, or uses the one that was prepared; the previous one stays valid until O(overlap) has
+        passed. Without V(prepared) before it, clients that read the token file are refused until nginx has read O(gate_path) again.
       - V(absent) removes all tokens.
     type: str
     choices: [present, prepared, rotated, absent]
@@ -35,13 +35,13 @@ options:
     type: path
   user:
     description:
-      - Whose token it is. Run as root, the module reads and writes the token with the rights of this user.
+      - The owner of the token. When run as root, the module reads and writes the token with the rights of this user.
       - By default the user that the module runs as.
     type: str
   overlap:
     description:
-      - Seconds for which the previous token stays valid after a rotation. V(0) ends it at once.
-      - Nothing runs when they have passed. The first run with O(state=present) after that drops the previous token.
+      - Seconds for which the previous token stays valid after a rotation. V(0) revokes it at once.
+      - Nothing happens by itself when they have passed. The first run with O(state=present) after that removes the previous token.
     type: int
     default: 3600
   gate_path:
@@ -51,7 +51,7 @@ options:
     type: path
   gate_group:
     description:
-      - The group that may read O(gate_path), that is the one that nginx runs as.
+      - The group that may read O(gate_path), that is the group that nginx runs as.
     type: str
     default: nemoclaw-proxy
   gate_config:
@@ -62,11 +62,11 @@ options:
   gate_loaded:
     description:
       - File with what C(sha256sum) prints of O(gate_config) and O(gate_path), written whenever nginx reads them.
-      - With it, RV(gate_changed) is true as well where an earlier run was interrupted before nginx read what it had written.
+      - With it, RV(gate_changed) is also true if an earlier run was interrupted before nginx read what it had written.
     type: path
   return_content:
     description:
-      - Whether RV(token) is returned. Set C(no_log) on the task then.
+      - Whether RV(token) is returned. If so, set C(no_log) on the task.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -81,7 +81,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=prepared) and O(state=rotated) make a new token each time. The other states are idempotent.
+      - O(state=prepared) and O(state=rotated) create a new token each time. The other states are idempotent.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.all]
@@ -129,8 +129,8 @@ EXAMPLES = r"""
 RETURN = r"""
 fingerprint:
   description:
-    - Start of a hash of the token, which tells two tokens apart and nothing about either.
-    - Null for O(state=absent), and in check mode for a token that would be made.
+    - Start of a hash of the token, which distinguishes tokens and reveals nothing about them.
+    - Null for O(state=absent), and in check mode for a token that would be created.
   returned: always
   type: str
   sample: 5a0c84ea31dd7b06
@@ -145,17 +145,17 @@ next_fingerprint:
   type: str
   sample: null
 path:
-  description: Where the token lies.
+  description: Path of the token file.
   returned: always
   type: str
   sample: /home/lab/.nemoclaw/ollama-proxy-token
 next_path:
-  description: Where a token lies that was prepared.
+  description: Path of a prepared token.
   returned: always
   type: str
   sample: /home/lab/.nemoclaw/ollama-proxy-token.next
 gate_changed:
-  description: Whether nginx has to read O(gate_path) again, from this run or an earlier one.
+  description: Whether nginx must read O(gate_path) again, because of this run or an earlier one.
   returned: always
   type: bool
   sample: false
@@ -167,8 +167,8 @@ token:
 failure:
   description:
     - What stopped it, with C(code) and C(message).
-    - The token file holds the token from before then. Only where O(overlap=0) could not be written to O(gate_path) at the end, it holds
-      the new one, and O(gate_path) both.
+    - The token file then holds the previous token. Only if O(overlap=0) could not be written to O(gate_path) at the end does it hold the
+      new one, and O(gate_path) both.
   returned: on failure
   type: dict
 """

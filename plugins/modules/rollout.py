@@ -7,39 +7,40 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout
-short_description: Decide on the controller which hosts a rollout reaches in which wave, and whether it goes on
+short_description: Decide on the controller which hosts belong to which wave of a rollout, and whether it continues
 version_added: 0.2.0
 description:
-  - The playbooks C(rollout) and C(rotate_token) begin, gate and end their waves with it. It runs on the controller alone, and keeps a file
-    there, with which a second start goes on where the first one ended, and a second rollout at the same time is refused.
-  - Give it to one host of the play with C(run_once). It reads the results of all hosts of the play from C(hostvars).
+  - The playbooks C(rollout) and C(rotate_token) begin, evaluate and end their waves with it. It runs on the controller only and keeps a
+    file there, with which a second start resumes where the first one ended and a second rollout at the same time is refused.
+  - Run it for one host of the play with C(run_once). It reads the results of all hosts of the play from C(hostvars).
 options:
   state:
     description:
-      - V(started) reads what was found on each host, cuts those that are to be changed into O(waves), and takes the lock.
-      - V(proved) fails on each host whose plan of the second proof, registered as C(rollout_proof_plan), finds it other than it was made.
-      - V(judged) reads what became of the hosts of the batch, keeps it, and says whether the rollout goes on.
-      - V(ended) gives the lock up and sums up.
+      - V(started) reads the state of each host, splits the hosts to be changed into O(waves), and takes the lock.
+      - V(proved) fails on each host whose plan of the second proof, registered as C(rollout_proof_plan), finds that it no longer matches
+        its settings.
+      - V(judged) reads the outcomes of the hosts in the batch, records them, and decides whether the rollout continues.
+      - V(ended) releases the lock and summarizes.
     type: str
     choices: [started, proved, judged, ended]
     required: true
   waves:
     description:
-      - How many of the hosts to be changed are changed by the end of each wave, as numbers or shares in percent, which are rounded up. The
-        last one is 100%.
+      - How many of the hosts to be changed are changed by the end of each wave, as numbers or percentages, which are rounded up. The last
+        one is 100%.
     type: raw
     default: [1, 10%, 50%, 100%]
   canary:
     description:
-      - Hosts that come first. One of them that cannot be changed keeps the rollout from beginning; without a name the first host that can
-        be changed is the canary.
+      - Hosts that come first. If one of them cannot be changed, the rollout does not start; without a name the first host that can be
+        changed is the canary.
     type: list
     elements: str
     default: []
   max_failures:
     description:
-      - How many hosts may fail, as a number, or as a share in percent of those that were reached so far. A wave in which all hosts failed
-        stops the rollout in any case.
+      - How many hosts may fail, as a number or as a percentage of the hosts reached so far. A wave in which all hosts failed stops the
+        rollout in any case.
     type: raw
     default: 0
   soak:
@@ -49,23 +50,23 @@ options:
     default: 60
   proof:
     description:
-      - What the hosts went through before they are judged, for the reason of a stop.
+      - What the hosts went through before they are judged, for the message if the rollout stops.
     type: str
     default: the proof
   path:
     description:
-      - The file of the controller. By default C(rollout-INVENTORY-HASH.json) in C(~/.local/state/nemoclaw), one for each inventory.
+      - The file on the controller. By default C(rollout-INVENTORY-HASH.json) in C(~/.local/state/nemoclaw), one for each inventory.
     type: path
   playbook:
     description:
       - V(rollout) changes the hosts whose plan, registered as C(inference_plan), has steps. V(rotate_token) changes those that answered, by
-        what was registered as C(nemoclaw_begun); when it goes on, it leaves those out that have their new token.
+        what was registered as C(nemoclaw_begun); when resumed, it skips those that already have their new token.
     type: str
     choices: [rollout, rotate_token]
     default: rollout
   take_over:
     description:
-      - Whether to begin although another controller seems to work on this inventory.
+      - Whether to start even if another controller seems to be working on this inventory.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -74,13 +75,13 @@ attributes:
   check_mode:
     support: full
     details:
-      - Says the waves, takes no lock and keeps nothing.
+      - Reports the waves, takes no lock and records nothing.
   diff_mode:
     support: none
   idempotent:
     support: partial
     details:
-      - Each call of a step keeps what is true by then.
+      - Each call of a step records the state at that time.
   action:
     description: Is an action plugin, which runs on the controller.
     support: full
@@ -112,12 +113,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 id:
-  description: The rollout, the same when it goes on.
+  description: ID of the rollout, which stays the same when it is resumed.
   returned: success
   type: str
   sample: 5d0f3a91
 resumed:
-  description: Whether it goes on where an earlier run ended.
+  description: Whether it resumes where an earlier run ended.
   returned: with O(state=started)
   type: bool
 hosts:
@@ -131,7 +132,7 @@ batches:
   type: list
   elements: int
 outcomes:
-  description: What is true of each host before anything is changed, as M(nemoclaw.local_inference.inference_outcome) returns it.
+  description: The state of each host before anything is changed, as M(nemoclaw.local_inference.inference_outcome) returns it.
   returned: with O(state=started)
   type: dict
 interrupted:
@@ -140,7 +141,7 @@ interrupted:
   type: list
   elements: str
 stopped:
-  description: Why the rollout ends here, empty where it goes on.
+  description: Why the rollout stops here, empty if it continues.
   returned: success
   type: str
 soak:
@@ -156,12 +157,12 @@ max_failures:
   returned: with O(state=started)
   type: str
 lines:
-  description: What a user should read.
+  description: What the user should read.
   returned: success
   type: list
   elements: str
 failure:
-  description: Why a rollout does not begin.
+  description: Why the rollout does not start.
   returned: failure
   type: dict
   sample: {code: rollout_running, message: A rollout of this inventory runs already.}

@@ -8,11 +8,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sandbox_probe
 version_added: "0.1.0"
-short_description: Find out whether sandboxes can reach a port of this host
+short_description: Check whether sandboxes can reach a port of this host
 description:
-  - Opens a TCP connection from a container on OpenShell's Docker network, which is where sandboxes are, and says whether it worked.
-  - A host's firewall that blocks the containers' bridge is the usual reason why an agent gets network errors although everything works
-    on the host. The module then returns the command that opens the way, for the firewall that the host runs.
+  - Opens a TCP connection from a container on OpenShell's Docker network, which is where sandboxes are, and reports whether it worked.
+  - A host's firewall that blocks the containers' bridge is the usual reason why an agent gets network errors although everything works on
+    the host. The module then returns the command that opens the path, for the firewall that the host runs.
   - It sends nothing over the connection unless O(path) is set, and needs no Python library, only the C(docker) command.
 options:
   host:
@@ -25,8 +25,8 @@ options:
     default: 11435
   path:
     description:
-      - Ask for this over HTTP as well, for example V(/api/version). Any status counts, none does not.
-      - Docker Desktop may take connections for a port on which nobody listens, so there it is the surer question.
+      - Also request this path over HTTP, for example V(/api/version). Any status counts as an answer.
+      - Docker Desktop may accept connections for a port on which nothing listens, so this check is more reliable there.
     type: str
     default: ""
   network:
@@ -35,24 +35,23 @@ options:
       - By default the one that E(OPENSHELL_DOCKER_NETWORK_NAME) names, else C(openshell-docker), else the one with OpenShell's label.
     type: str
   fallback_network:
-    description: The network to probe from where OpenShell has made none yet, for example V(bridge). By default that is no verdict.
+    description: The network to probe from if OpenShell has not created one yet, for example V(bridge). By default there is then no verdict.
     type: str
   image:
     description:
-      - The image to probe from. Any that has C(nc) or C(bash) will do, so on a host without a registry the sandbox's own image does.
-      - Where it is not there and cannot be pulled, a small one is made of the busybox of the host, as
-        C(nemoclaw-local-inference/probe:2).
+      - The image to probe from. Any image with C(nc) or C(bash) works, so on a host without a registry the sandbox's own image does.
+      - If it is missing and cannot be pulled, a small one is built from the host's busybox, as C(nemoclaw-local-inference/probe:2).
     type: str
     default: busybox@sha256:73aaf090f3d85aa34ee199857f03fa3a95c8ede2ffd4cc2cdb5b94e566b11662
   busybox:
-    description: The statically linked busybox to make an image of, by default the one on the C(PATH) (Debian's package busybox-static).
+    description: The statically linked busybox to build an image from, by default the one on the C(PATH) (Debian's package busybox-static).
     type: path
   timeout:
     description: Seconds for the connection, 1 to 60.
     type: int
     default: 5
   user:
-    description: As whom to use the C(docker) command. By default the user that the module runs as.
+    description: The user who runs the C(docker) command. By default the user that the module runs as.
     type: str
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -60,7 +59,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - It probes in check mode too, with an image that is there. It gets none then.
+      - It probes in check mode too, but only with an existing image.
   diff_mode:
     support: none
     details:
@@ -68,12 +67,12 @@ attributes:
   idempotent:
     support: full
     details:
-      - It reports a change where it had to get an image, and only then.
+      - It reports a change only if it had to get an image.
   action_group:
     support: full
     membership: [nemoclaw.local_inference.all]
 notes:
-  - The module does not fail for a way that is blocked. Decide by RV(outcome).
+  - A blocked path does not fail the module. Decide by RV(outcome).
 seealso:
   - module: nemoclaw.local_inference.proxy_gate
 author:
@@ -106,15 +105,15 @@ EXAMPLES = r"""
 RETURN = r"""
 outcome:
   description:
-    - V(reachable), V(blocked), or V(unavailable) where nothing could be probed, which says nothing about the way.
+    - V(reachable), V(blocked), or V(unavailable) if nothing could be probed, which says nothing about the path.
   returned: success
   type: str
   sample: reachable
 reason:
   description:
     - V(open) for a connection.
-    - V(firewall), V(not_listening) (nobody listens on the port) or V(wrong_address) (somebody does, but not for the sandboxes'
-      network) for V(blocked). V(windows) is said of C(host.docker.internal) with Docker Desktop, which is Windows.
+    - V(firewall), V(not_listening) (nothing listens on the port) or V(wrong_address) (something does, but not for the sandboxes' network)
+      for V(blocked). V(windows) stands for C(host.docker.internal) with Docker Desktop, which is Windows.
     - V(not_probed) for V(unavailable).
   returned: success
   type: str
@@ -124,27 +123,27 @@ hint:
   returned: success
   type: str
 command:
-  description: The command that opens the firewall, null where that is not the reason.
+  description: The command that opens the firewall, null if that is not the reason.
   returned: success
   type: str
   sample: sudo ufw allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
 close_command:
-  description: The command that takes that rule away again, null for nftables, where a rule has no name of its own.
+  description: The command that removes that rule again, null for nftables, where a rule has no name.
   returned: success
   type: str
   sample: sudo ufw delete allow from 172.18.0.0/16 to 172.18.0.1 port 11435 proto tcp
 firewall:
-  description: V(ufw), V(firewalld), V(nftables), V(iptables) or V(unknown), null where that is not the reason.
+  description: V(ufw), V(firewalld), V(nftables), V(iptables) or V(unknown), null if that is not the reason.
   returned: success
   type: str
   sample: ufw
 engine:
-  description: V(desktop) for Docker Desktop, V(native) for any other engine, null where none answers.
+  description: V(desktop) for Docker Desktop, V(native) for any other engine, null if none answers.
   returned: success
   type: str
   sample: native
 status:
-  description: The HTTP status that O(path) was answered with, null where nothing was asked.
+  description: The HTTP status of the answer for O(path), null if nothing was requested.
   returned: success
   type: int
   sample: 200
@@ -164,7 +163,7 @@ gateway:
   type: str
   sample: 172.18.0.1
 image:
-  description: The image that was probed from, null where none could be had.
+  description: The image that was probed from, null if none was available.
   returned: success
   type: str
 host:
@@ -178,7 +177,7 @@ port:
   type: int
   sample: 11435
 failure:
-  description: What was wrong with the options, with C(code) and C(message).
+  description: The problem with the options, with C(code) and C(message).
   returned: on failure
   type: dict
 """

@@ -8,19 +8,19 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sandbox_proof
 version_added: "0.1.0"
-short_description: Prove a route from inside a sandbox of OpenShell
+short_description: Prove a route from inside an OpenShell sandbox
 description:
   - Asks the model at C(https://inference.local) from inside a sandbox, as its agent will, for an answer, for a tool call unstreamed and
     streamed, and for an answer to the tool's result.
-  - Everything between is proved with it. The gateway's route, its provider with the key, the path through the host's firewall, the auth
+  - That proves everything in between, namely the gateway's route, its provider with the key, the path through the host's firewall, the auth
     proxy and the server.
   - The questions and the verdicts are those of M(nemoclaw.local_inference.endpoint_validate).
-  - It runs C(curl) in the sandbox by C(openshell sandbox exec). An image without it cannot be asked.
+  - It runs C(curl) in the sandbox with C(openshell sandbox exec). An image without C(curl) cannot be used.
 options:
   name:
     description:
-      - The sandbox to ask from, which has to be ready and to have C(curl).
-      - By default the first one that is ready. Where there is none, or it has no C(curl), nothing is proved, and RV(sandbox) or RV(reason)
+      - The sandbox to send requests from, which must be ready and have C(curl).
+      - By default the first one that is ready. If there is none, or it has no C(curl), nothing is proved, and RV(sandbox) or RV(reason)
         says so with a warning.
     type: str
   model:
@@ -33,23 +33,23 @@ options:
     choices: [openai-completions, openai-responses, anthropic-messages]
     default: openai-completions
   require_tools:
-    description: Whether a model that gives no structured tool call is an error.
+    description: Whether it is an error if the model returns no structured tool call.
     type: bool
     default: true
   timeout:
-    description: Seconds for all questions together.
+    description: Time limit in seconds for all questions together.
     type: int
     default: 180
   settle:
     description:
-      - Seconds to wait before the first question. Sandboxes read a route that was changed every 5 seconds, so an answer before that may
-        come from the previous route.
+      - Seconds to wait before the first question. Sandboxes check for a changed route every 5 seconds, so an earlier answer may come from
+        the previous route.
     type: int
     default: 0
   base_url:
     description:
       - What the agent in the sandbox calls, with OpenShell 0.1, which has no C(inference.local); see
-        M(nemoclaw.local_inference.openshell_attachment). Older releases leave it aside.
+        M(nemoclaw.local_inference.openshell_attachment). It is ignored with older releases.
     type: str
     version_added: "0.2.0"
   credential_name:
@@ -88,21 +88,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sandbox:
-  description: The sandbox that was asked from, null where none is ready.
+  description: The sandbox that was used, null if none is ready.
   returned: success
   type: str
   sample: my-assistant
 proved:
-  description: Whether everything that was asked for holds.
+  description: Whether everything that was requested holds.
   returned: success
   type: bool
   sample: true
 reason:
-  description: Why nothing was proved, null where it was.
+  description: Why nothing was proved, null if it was.
   returned: success
   type: str
 tool_calling:
-  description: V(structured), V(malformed), V(absent), V(leaked) or V(unsupported); null where no tool call was asked for.
+  description: V(structured), V(malformed), V(absent), V(leaked) or V(unsupported); null if no tool call was requested.
   returned: always
   type: str
   sample: structured
@@ -132,7 +132,7 @@ failure:
       returned: always
       sample: sandbox_upstream_down
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     status:
@@ -145,7 +145,7 @@ failure:
       type: str
       returned: when there was one
     sandbox:
-      description: The sandbox that was asked from.
+      description: The sandbox that was used.
       type: str
       returned: when one was
 """

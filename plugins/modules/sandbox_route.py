@@ -8,28 +8,28 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sandbox_route
 version_added: "0.1.0"
-short_description: Give the sandboxes of a gateway a route as one transaction, and record it
+short_description: Route the sandboxes of a gateway in one transaction, and record the route
 description:
-  - Makes C(https://inference.local) in the sandboxes mean the server of O(route), proves that from inside a sandbox, and records it. What
-    fails restores the previous route, and the message says what became of it.
+  - Points C(https://inference.local) in the sandboxes to the server of O(route), proves that from inside a sandbox, and records it. A
+    failure restores the previous route, and the message says whether that worked.
   - With OpenShell 0.1, which has no such route, it attaches the server to one sandbox, O(sandbox) or that of the record. The agent there
-    calls RV(environment) by itself; its model and its timeout are in its own configuration, and nothing of OpenShell sets them. This is
-    experimental, since no real gateway of 0.1 was seen.
-  - Looks and plans first. What can be foreseen is refused before the first change - a gateway that does not answer, other sandboxes that
-    would follow, a path that a firewall blocks, a provider of another type.
-  - Where the provider in use has to change, the new address and key belong to a provider beside it (C(NAME-next)) until they are proved and
-    recorded, because nobody can read back the key that it has.
-  - A run that was interrupted anywhere is completed by the next one. Until the route is recorded, a note beside the record
+    calls RV(environment) directly; its model and its timeout are in its own configuration, and OpenShell does not set them. This is
+    experimental, since it was not tested with a real 0.1 gateway.
+  - Inspects and plans first. Foreseeable problems are refused before the first change - a gateway that does not answer, other sandboxes
+    that would be affected, a path that a firewall blocks, a provider of another type.
+  - If the provider in use must change, the new address and key go to a second provider (C(NAME-next)) until they are proved and recorded,
+    because the key of the existing one cannot be read back.
+  - A run that is interrupted at any point is completed by the next one. Until the route is recorded, a note next to the record
     (C(local-inference.json.change)) has the route that was in force before.
 options:
   state:
     description:
-      - V(present) gives the sandboxes O(route) and records it.
-      - V(rotated) gives the provider of the recorded route the token that the auth proxy has now, and proves it. Only a provider that is
-        there is changed; a route without an auth proxy is left alone. The previous token still opens the auth proxy meanwhile, and where
-        the proof fails the provider gets it again. With O(restart) the proof comes before the restart, and once more after it.
-      - V(absent) removes the recorded route from the gateway, with the providers that have a key from here. The record and the sandboxes
-        stay, and so does all that NemoClaw made.
+      - V(present) routes the sandboxes to O(route) and records it.
+      - V(rotated) updates the provider of the recorded route with the current token of the auth proxy, and proves it. Only an existing
+        provider is changed; a route without an auth proxy is left alone. The previous token stays valid meanwhile, and if the proof fails
+        the provider gets it back. With O(restart) the proof comes before the restart, and once more after it.
+      - V(absent) removes the recorded route from the gateway, with the providers whose key this host set. The record and the sandboxes
+        stay, and so does everything that NemoClaw created.
     type: str
     choices: [present, rotated, absent]
     default: present
@@ -37,10 +37,10 @@ options:
     description: The route, as RV(nemoclaw.local_inference.inference_route#module:route). Required for O(state=present).
     type: dict
   credential:
-    description: The server's key. Without it the gateway is given C(dummy), since OpenShell makes no provider without one.
+    description: The server's key. Without it the gateway gets C(dummy), since OpenShell creates no provider without a key.
     type: str
   behind_gate:
-    description: Whether the server stands behind the auth proxy, so that its token is the key. The token is read on the host.
+    description: Whether the server is behind the auth proxy, so that the proxy's token is the key. The token is read on the host.
     type: bool
     default: false
   token_path:
@@ -49,7 +49,7 @@ options:
   token_changes:
     description:
       - Whether the token is rotated before O(state=rotated) in the same play. In check mode nothing has rotated it yet, so the provider is
-        compared with a token that is still to be made. A real run reads the one that is there by then.
+        compared with a token that does not exist yet. A real run reads the token that exists by then.
     type: bool
     default: false
     version_added: "0.2.0"
@@ -58,10 +58,10 @@ options:
     type: path
   backend:
     description:
-      - V(nemoclaw) has NemoClaw make the sandbox and keeps its records right, V(openshell) drives OpenShell; the absence of either is an
-        error. V(none) records the route only.
-      - V(auto) is V(nemoclaw) where that is installed, V(openshell) where its command line is installed and a gateway is registered, else
-        V(none). A gateway that does not answer is an error, since its sandboxes may run.
+      - V(nemoclaw) has NemoClaw create the sandbox and keeps its records correct, V(openshell) uses OpenShell directly; it is an error if
+        the one that is named is missing. V(none) records the route only.
+      - V(auto) means V(nemoclaw) if that is installed, V(openshell) if its command line is installed and a gateway is registered, else
+        V(none). A gateway that does not answer is an error, since its sandboxes may be running.
     type: str
     choices: [auto, nemoclaw, openshell, none]
     default: auto
@@ -70,32 +70,32 @@ options:
     type: str
   sandbox:
     description:
-      - The sandbox to make where there is none of that name. Without it only the route is set.
-      - With NemoClaw the default is that of the record, else C(my-assistant).
+      - The sandbox to create if none has that name. Without it only the route is set.
+      - With NemoClaw the default is the recorded one, else C(my-assistant).
     type: str
   image:
-    description: The image to make it of. By default the gateway's own. NemoClaw makes its own.
+    description: The image to create it from. By default the gateway's own. NemoClaw builds its own.
     type: str
   ready_timeout:
-    description: Seconds until it has to be ready.
+    description: Time limit in seconds until it is ready.
     type: int
     default: 180
   stall_timeout:
-    description: Seconds without a word from NemoClaw, beside O(ready_timeout), after which its onboarding is stopped.
+    description: Seconds without output from NemoClaw, in addition to O(ready_timeout), after which its onboarding is stopped.
     type: int
     default: 300
   change_shared_route:
-    description: Whether the route may change although sandboxes other than O(sandbox) follow it.
+    description: Whether the route may change even if sandboxes other than O(sandbox) use it.
     type: bool
     default: false
   replace_provider:
     description:
-      - Whether a provider of the same name and another type, which OpenShell cannot change, is deleted and made anew.
+      - Whether a provider of the same name and another type, which OpenShell cannot change, is deleted and created again.
       - With OpenShell 0.1 also whether a provider profile of that name that was not made from here is replaced.
     type: bool
     default: false
   accept_third_party_software:
-    description: Whether the third-party software that NemoClaw brings is accepted. Without it NemoClaw makes no sandbox.
+    description: Whether the third-party software that comes with NemoClaw is accepted. Without it NemoClaw creates no sandbox.
     type: bool
     default: false
   proof:
@@ -104,16 +104,16 @@ options:
     type: bool
     default: true
   require_tools:
-    description: Whether a model that gives no structured tool call there is an error.
+    description: Whether it is an error if the model returns no structured tool call there.
     type: bool
     default: true
   network:
-    description: The Docker network of the sandboxes, from which the path to this host is probed. By default it is found.
+    description: The Docker network of the sandboxes, from which the path to this host is probed. By default it is detected.
     type: str
   restart:
     description:
-      - With OpenShell 0.1, whether a sandbox is stopped and started where its processes keep an older key. OpenShell gives a new key to new
-        processes alone.
+      - With OpenShell 0.1, whether to stop and start a sandbox whose processes still have an older key. OpenShell gives a new key only to
+        new processes.
       - Otherwise RV(restart_needed) and a warning say so.
     type: bool
     default: false
@@ -134,7 +134,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Refuses what a real run would refuse. Nothing is proved, and a path that is blocked is no error, since nothing may listen yet.
+      - Refuses what a real run would refuse. Nothing is proved, and a blocked path is no error, since nothing may listen yet.
   diff_mode:
     support: full
     details:
@@ -177,7 +177,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the work is over. Only with O(wait=0) it may be false.
+  description: Whether the work is finished. It may be false only with O(wait=0).
   returned: success
   type: bool
   sample: true
@@ -191,13 +191,13 @@ backend:
   type: str
   sample: openshell
 actions:
-  description: What was done, or would be, beside the record, in words and in order.
+  description: What was done, or would be, apart from the record, in words and in order.
   returned: when finished
   type: list
   elements: str
   sample: [create the provider ollama-local, route the gateway to qwen3.5:9b by ollama-local with 180 s]
 summary:
-  description: What a user should read.
+  description: What the user should read.
   returned: when finished
   type: list
   elements: str
@@ -216,7 +216,7 @@ path:
   type: str
   sample: /home/mia/.nemoclaw/local-inference.json
 gateway:
-  description: The gateway by name, null where no sandbox is routed.
+  description: Name of the gateway, null if no sandbox is routed.
   returned: when finished, with O(state=present)
   type: str
 sandbox:
@@ -224,22 +224,22 @@ sandbox:
   returned: when finished, with O(state=present)
   type: str
 sandboxes:
-  description: The other sandboxes that follow the route.
+  description: The other sandboxes that use the route.
   returned: when finished, with O(state=present)
   type: list
   elements: str
 way:
-  description: How the release of OpenShell routes sandboxes, V(route) or V(attachment).
+  description: How this OpenShell release routes sandboxes, V(route) or V(attachment).
   returned: when finished, with O(state=present)
   type: str
   sample: route
 environment:
-  description: What the agent's own configuration has to have with OpenShell 0.1, without its key; empty with other releases.
+  description: What the agent's own configuration must contain with OpenShell 0.1, without its key; empty with other releases.
   returned: when finished, with O(state=present)
   type: dict
   sample: {}
 restart_needed:
-  description: Whether processes run in a sandbox that have an older key (OpenShell 0.1).
+  description: Whether processes in a sandbox have an older key (OpenShell 0.1).
   returned: when finished, with O(state=present) or O(state=rotated)
   type: bool
   sample: false
@@ -253,11 +253,11 @@ proved:
   returned: when finished, with O(state=present) or O(state=rotated)
   type: bool
 proof:
-  description: Which C(sandbox) was asked, what its C(tool_calling) was, and the C(reason) where nothing was proved.
+  description: Which C(sandbox) was asked, what its C(tool_calling) was, and the C(reason) if nothing was proved.
   returned: when finished, with O(state=present)
   type: dict
 out_of_reach:
-  description: The failure by which the gateway could not be asked, with O(backend=auto), null where it was.
+  description: Why the gateway could not be queried, with O(backend=auto), null if it was queried.
   returned: with O(state=absent)
   type: dict
 ansible_facts:
@@ -266,7 +266,7 @@ ansible_facts:
   type: dict
 failure:
   description:
-    - What stopped it, with C(code) and C(message), and what became of the previous route.
+    - What stopped it, with C(code) and C(message), and the state of the previous route.
     - The code is C(sandbox_path_blocked), C(route_shared), C(sandbox_name_missing), C(profile_foreign), C(route_record_unwritable) or
       C(token_missing), besides those of
       M(nemoclaw.local_inference.openshell_provider), M(nemoclaw.local_inference.openshell_inference),

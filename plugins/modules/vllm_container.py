@@ -8,18 +8,18 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_container
 version_added: "0.1.0"
-short_description: Run vLLM in a container of its own
+short_description: Run vLLM in a container
 description:
-  - Pulls the image, downloads the weights, runs vLLM and waits until it answers with the model that is wanted. The page's profiles and
-    models are built in; O(models) adds others.
-  - Before anything is pulled or stopped it looks whether the name is ours, the token of a gated model is there, the port and the GPUs
-    are free, the model fits the GPUs' memory and compute capability, the registry gives the image to this user and for this CPU, and
-    whether there is room on the disks.
-  - The weights are downloaded by a container of their own, which alone has O(hf_token), into the Hugging Face cache of the user that
-    the task runs as. The server has no token, does not reach the Hugging Face hub (C(HF_HUB_OFFLINE)), and sees the weights read-only.
-  - When something differs, the new container is made beside the old one, which serves until image and weights are there. Then it stops,
-    since a GPU seldom holds two models, and comes back when the new one fails.
-  - A container of the same name that this module did not make is never touched.
+  - Pulls the image, downloads the weights, runs vLLM and waits until it answers with the requested model. The page's profiles and models
+    are built in; O(models) adds others.
+  - Before anything is pulled or stopped it checks that the container name belongs to the collection, the token of a gated model is set, the
+    port and the GPUs are free, the model fits the GPUs' memory and compute capability, the registry offers the image to this user and for
+    this CPU, and the disks have room.
+  - The weights are downloaded by a separate container, the only one that has O(hf_token), into the Hugging Face cache of the user that the
+    task runs as. The server has no token, does not reach the Hugging Face hub (C(HF_HUB_OFFLINE)), and sees the weights read-only.
+  - When something differs, the new container is created next to the old one, which serves until image and weights are there. Then the old
+    one stops, since a GPU rarely holds two models, and is restored if the new one fails.
+  - A container of the same name that this module did not create is never touched.
 options:
   name:
     description: Name of the container.
@@ -27,21 +27,22 @@ options:
     default: nemoclaw-vllm
   model:
     description:
-      - A slug such as V(qwen3.6-27b) or a full Hugging Face id, in any case.
+      - A slug such as V(qwen3.6-27b) or a full Hugging Face ID, in upper or lower case.
       - The default is the one of the host's profile. For O(state=absent) with O(remove_weights) it is the one that the container served.
     type: str
   nemoclaw_profile:
     description:
-      - Whose default, where O(model) is not given. It makes a difference on a DGX Spark alone.
-      - V(page) is C(Qwen/Qwen3.6-27B-FP8), as on NVIDIA's page. V(later) is C(nvidia/Qwen3.6-35B-A3B-NVFP4), as NemoClaw has it by now.
+      - Which default to use if O(model) is not set. It makes a difference only on a DGX Spark.
+      - V(page) is C(Qwen/Qwen3.6-27B-FP8), as on NVIDIA's page. V(later) is C(nvidia/Qwen3.6-35B-A3B-NVFP4), as in NemoClaw's newest known
+        release.
     type: str
     choices: [page, later]
     default: page
     version_added: "0.2.0"
   models:
     description:
-      - Models beside the built-in ones, or fields of these that differ, by slug. A new one needs C(model) (the Hugging Face id) and
-        C(max_model_len).
+      - Models in addition to the built-in ones, or changed fields of those, keyed by slug. A new one needs C(model) (the Hugging Face id)
+        and C(max_model_len).
       - Further fields are C(reasoning_parser), C(tool_call_parser), C(flags) (a list), C(gpu_memory_utilization), C(tensor_parallel_size),
         C(trust_remote_code), C(download_bytes), C(compute_capability), C(memory_mib), C(gated), C(revision), C(served_name) and
         C(environment).
@@ -49,29 +50,29 @@ options:
     default: {}
   extra_args:
     description:
-      - Further arguments of C(vllm serve). They stand last, so they win.
-      - C(--api-key) is refused, as is C(VLLM_API_KEY) in O(environment). vLLM's own key leaves paths open.
+      - Additional arguments for C(vllm serve). They come last, so they take precedence.
+      - C(--api-key) is refused, as is C(VLLM_API_KEY) in O(environment). vLLM's own key leaves some paths open.
     type: list
     elements: str
     default: []
   cache_dir:
     description:
-      - The Hugging Face cache (C(HF_HOME)) that the weights lie in.
+      - The Hugging Face cache (C(HF_HOME)) that holds the weights.
       - The default is C(~/.cache/huggingface) of the user that the task runs as.
     type: str
   hf_token:
     description:
       - Token for Hugging Face. Gated models need it.
-      - It reaches the container that downloads, by its environment, and nothing else.
+      - It is passed only to the container that downloads, in its environment.
     type: str
   hf_endpoint:
-    description: Another hub than C(https://huggingface.co), for example a mirror of the lab.
+    description: A hub other than C(https://huggingface.co), for example a mirror in the lab.
     type: str
   ngc_api_key:
     description:
-      - NGC key for an image at C(nvcr.io), where the built-in ones lie. Without it the login of the user that the task runs as counts,
-        and where there is none the registry is asked without.
-      - It is shown to the registry, before anything is pulled, and to nobody else.
+      - NGC key for an image at C(nvcr.io), which hosts the built-in ones. Without it the login of the user that the task runs as is used,
+        and without a login the registry is queried anonymously.
+      - It is sent to the registry before anything is pulled, and nowhere else.
     type: str
   remove_weights:
     description: For O(state=absent), also remove the weights of the model.
@@ -85,11 +86,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - It makes all the checks, asks the registry for the image's manifest, and downloads nothing.
+      - It makes all the checks, requests the image's manifest from the registry, and downloads nothing.
   diff_mode:
     support: full
     details:
-      - Of secrets it says only that they are there, and that they changed.
+      - For secrets it shows only that they exist and whether they changed.
   idempotent:
     support: full
   action_group:
@@ -124,12 +125,12 @@ EXAMPLES = r"""
 RETURN = r"""
 finished:
   description:
-    - Whether the work is over. Only with O(wait=0) it may be false, and then there are only RV(finished), RV(progress), RV(phase) and
+    - Whether the work is finished. It may be false only with O(wait=0), and then there are only RV(finished), RV(progress), RV(phase) and
       C(changed).
   returned: success
   type: bool
 container:
-  description: The container, null where there is none. Nothing of its environment is in it.
+  description: The container, null if there is none. Its environment is not included.
   returned: success
   type: dict
   contains:
@@ -139,7 +140,7 @@ container:
       type: str
       sample: nemoclaw-vllm
     status:
-      description: The engine's word for its state.
+      description: The engine's name for its state.
       returned: always
       type: str
       sample: running
@@ -159,19 +160,19 @@ container:
       type: str
       sample: all
     restart_policy:
-      description: What the engine does when it ends.
+      description: What the engine does when it exits.
       returned: for O(state=started)
       type: str
       sample: unless-stopped
 previous:
-  description: The container that was replaced, where it is still there. It is stopped.
+  description: The container that was replaced, if it still exists. It is stopped.
   returned: success
   type: str
   sample: nemoclaw-vllm-previous
 provisional:
   description:
-    - Whether there is something to undo where the server does not prove itself. It was made, started or found unproved by this run, or
-      another one made way for it. O(state=restored) undoes it.
+    - Whether there is something to undo if the server fails validation. This run created or started it or found it unproved, or another one
+      made room for it. O(state=restored) undoes that.
   returned: for O(state=started)
   type: bool
 outcome:
@@ -190,7 +191,7 @@ base_url:
   type: str
   sample: http://127.0.0.1:8000/v1
 context_window:
-  description: Tokens of context, as the server says; in check mode, as it would be told.
+  description: Context window in tokens, as the server reports it; in check mode, as it would be set.
   returned: success
   type: int
   sample: 262144
@@ -220,7 +221,7 @@ phase:
   type: str
   sample: ready
 progress:
-  description: How far the work is, null when it is over.
+  description: The progress of the work, null when it is finished.
   returned: success
   type: dict
   contains:
@@ -238,27 +239,27 @@ progress:
       returned: always
       type: str
     percent:
-      description: Share of this phase, null where nobody knows.
+      description: Share of this phase, null if unknown.
       returned: always
       type: float
     completed:
-      description: What is done of it, null where nobody knows.
+      description: Amount done, null if unknown.
       returned: always
       type: int
     total:
-      description: What there is of it, null where nobody knows.
+      description: Total amount, null if unknown.
       returned: always
       type: int
     rate:
-      description: Units a second over the last 15 seconds, null where nobody knows.
+      description: Units per second over the last 15 seconds, null if unknown.
       returned: always
       type: int
     seconds_left:
-      description: How long this phase will take at this rate, null where nobody knows.
+      description: Seconds that this phase will take at this rate, null if unknown.
       returned: always
       type: int
     elapsed:
-      description: Seconds since the work was begun, by whichever run.
+      description: Seconds since the work was started, by any run.
       returned: always
       type: int
 last_logs:
@@ -283,7 +284,7 @@ failure:
       returned: always
       sample: gated_without_token
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     last_logs:
@@ -292,7 +293,7 @@ failure:
       elements: str
       returned: when a container failed
     last_state:
-      description: The engine's word for the state that it was in.
+      description: The engine's name for the state that it was in.
       type: str
       returned: when a container failed
     exit_code:
@@ -300,7 +301,7 @@ failure:
       type: int
       returned: when a container ended
     restored:
-      description: Name of the container that serves again, null where none did before.
+      description: Name of the container that serves again, null if none served before.
       type: str
       returned: when a container was started and failed
 """

@@ -8,11 +8,11 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: zstd
 version_added: "0.1.0"
-short_description: Have zstd, which Ollama's archives need
+short_description: Install zstd, which Ollama's archives need
 description:
-  - Where C(apt-get) is, zstd is installed by it, with nothing that is only recommended. Where that fails, the package lists are
-    brought up to date, and it is tried once more.
-  - With any other package manager it stops where zstd is missing, and names the exact command.
+  - On hosts with C(apt-get), zstd is installed with it, without recommended packages. If that fails, the package lists are updated and the
+    installation is tried once more.
+  - With any other package manager it fails if zstd is missing, and names the exact command.
 options: {}
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -20,7 +20,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - It fails in check mode too where zstd is missing and is not apt's to install.
+      - It fails in check mode too if zstd is missing and cannot be installed with apt.
   diff_mode:
     support: none
   idempotent:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 installed:
-  description: Whether zstd is there now.
+  description: Whether zstd is installed now.
   returned: success
   type: bool
 package_manager:
@@ -68,11 +68,11 @@ failure:
       returned: always
       sample: zstd_missing
     message:
-      description: The sentence that is C(msg) as well.
+      description: The sentence, the same as C(msg).
       type: str
       returned: always
     command:
-      description: What to run, null where no package manager is known.
+      description: The command to run, null if no package manager is known.
       type: str
       returned: for RV(failure.code=zstd_missing)
       sample: dnf install zstd
