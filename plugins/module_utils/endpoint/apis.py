@@ -12,7 +12,7 @@ from ..untrusted import list_of, object_of, parse_json, size_of
 from .dialect import Answer, Dialect, Form, Question, StreamReader, ToolCall, reasoning_of, text_of
 
 # How servers say that the budget ended the answer; all but the first are routers that pass on another API's word.
-_CUT = ("length", "max_tokens", "max_output_tokens")
+_CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 
 
 class ChatCompletions(Dialect):

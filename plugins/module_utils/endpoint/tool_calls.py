@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 # How servers say that they have no tools for this model: Ollama, vLLM, llama.cpp, SGLang and LM Studio.
 _NO_TOOLS = re.compile(
     r"does not support tool|tools? (?:are|is) not supported|tool use is not supported|enable-auto-tool-choice"
-    r"|tool-call-parser|tools? param requires --jinja|tool[_ ]choice.{0,40}not supported|unsupported.{0,20}tools?\b",
+    r"|tool-call-parser|tools? param requires --jinja|tool[_ ]choice.{0,40}not supported|unsupported.{0,20}tools?\b"
+    # llama.cpp, whose chat template or grammar fails once tools are offered
+    r"|failed to parse grammar|\bjinja\b|chat template|at row \d+, column",
     re.IGNORECASE,
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import re
 import socket
 import ssl
 import time
@@ -164,6 +165,12 @@ def too_large(url: str, limit: int) -> Failure:
     )
 
 
+# 404 for a model instead of a path: Ollama, vLLM, LM Studio.
+_ABOUT_MODEL = re.compile(
+    r"\bmodel\b.{0,120}\b(?:not found|does not exist|failed|unknown)|(?:load|unknown|no such) model", re.IGNORECASE
+)
+
+
 def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, key_name: str) -> Failure:
     """Return what an HTTP status other than 2xx means; what the server said is quoted without the key.
 
@@ -188,9 +195,13 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
     if status in (401, 403):
         wrong = "The key is not accepted: correct" if key else "The server requires a key and none was provided: set"
         remedy = f"{wrong} {key_name.lower()} in the inventory, vault-encrypted, or {key_name} in the environment."
+        if body.lstrip()[:1] == b"<":
+            remedy += " It is a web page that says so: what stands before the server may let this host in by other means than a key."
         return Failure("auth_failed", f"{answered}. {remedy}", **details)
     if status in (404, 405, 501):
         remedy = "Check the base URL: for OpenAI-compatible servers it usually ends in /v1, for Anthropic-compatible ones it does not."
+        if details["parameter"] == "model" or _ABOUT_MODEL.search(said):
+            remedy = "The server has no such model, or cannot load it: set nemoclaw_model to one that it serves, or load it there."
         return Failure("not_found", f"{answered}. {remedy}", **details)
     if 300 <= status < 400:
         target = quote(headers.get("Location", "nowhere"), key)
@@ -206,6 +217,11 @@ def status_failure(status: int, url: str, body: bytes, headers: Any, key: str, k
         return Failure(
             "server_busy", f"{answered}. The model may still be loading, or the backend behind it is down.", **details
         )
+    if status == 413:
+        remedy = (
+            "Raise the limit on the size of requests in what stands before the server (nginx client_max_body_size)."
+        )
+        return Failure("bad_request", f"{answered}. An agent's request is too long for it. {remedy}", **details)
     if status >= 500:
         return Failure("server_error", f"{answered}. Check the server's log: the model failed to run.", **details)
     return Failure("bad_request", f"{answered}. The server does not accept the request an agent sends.", **details)
@@ -258,6 +274,12 @@ def parse_object(body: bytes, url: str, key: str) -> dict[str, Any]:
         start = body.lstrip()[:200].decode("utf-8", errors="replace")
         kind = "a web page" if start.startswith("<") else "something that is not JSON" if start else "nothing"
         shown = f" ({quote(start, key, 80)})" if start else ""
+        if start.startswith(("data:", "event:")):
+            raise Failure(
+                "not_json",
+                f"{url} was asked for an answer in one piece, and streamed one{shown}: the server, or what stands between, passes over "
+                "stream: false. Update it: agents ask both ways.",
+            ) from error
         raise Failure(
             "not_json",
             f"{url} answered HTTP 200 with {kind}{shown}. Another program may listen on that port, or the base URL leads to the server's "

@@ -131,6 +131,30 @@ def test_every_status_has_its_code(status: int, code: str) -> None:
         assert "the reason, and ********" in failure.message
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "remedy"),
+    [
+        (404, b'{"error": {"message": "model \\"a\\" not found, try pulling it first"}}', "set nemoclaw_model"),
+        (
+            404,
+            b'{"object": "error", "message": "The model `a` does not exist.", "param": "model"}',
+            "set nemoclaw_model",
+        ),
+        (
+            404,
+            b'{"error": {"message": "Failed to load model \\"a\\". Error: insufficient resources"}}',
+            "load it there",
+        ),
+        (404, b'{"detail": "Not Found"}', "Check the base URL"),
+        (404, b"404 page not found", "Check the base URL"),
+        (403, b"<html>Access denied</html>", "by other means than a key"),
+        (413, b"<html>413 Request Entity Too Large</html>", "client_max_body_size"),
+    ],
+)
+def test_the_remedy_is_for_what_was_said(status: int, body: bytes, remedy: str) -> None:
+    assert remedy in trouble.status_failure(status, URL, body, {}, "", "A_KEY").message
+
+
 def test_a_refused_key_and_a_missing_one_have_different_remedies() -> None:
     body = (FIXTURES / "wrong_key.json").read_bytes()
     wrong = trouble.status_failure(401, URL, body, {}, KEY, "A_KEY")
@@ -227,6 +251,7 @@ def test_an_object_is_returned() -> None:
         (b"", "not_json", "with nothing"),
         (b" \n", "not_json", "with nothing"),
         (b"<!DOCTYPE html><html>", "not_json", "a web page"),
+        (b'data: {"id": "1"}\n\n', "not_json", "passes over stream: false"),
         (b"Ollama is running", "not_json", "something that is not JSON (Ollama is running)"),
         (b'{"object": "li', "not_json", "not JSON"),
         ('{"a": "\u00e9"}'.encode("latin-1"), "not_json", "not JSON"),
