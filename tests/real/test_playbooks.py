@@ -314,4 +314,4 @@ def test_models_are_deleted_where_it_is_asked(
     write(*tasks("refused", "all"))
     controller.record.write_text(render({**route, "base_url_host": "http://127.0.0.1:9/v1"}), encoding="utf-8")
     assert controller.play(str(play)) == 2
-    assert "it alone can delete its models" in " ".join(controller.output.split())
+    assert "only Ollama can delete its models" in " ".join(controller.output.split())
