@@ -110,7 +110,7 @@ def gather(
         raise Failure(
             "platform_unsupported",
             f"Looked at the platform of this host: it is {machine.system}, and local inference can be set up on Linux "
-            "hosts only (WSL included). Take the host out of the play, or use NemoClaw's own wizard on it.",
+            "hosts only (WSL included). Remove the host from the play, or use NemoClaw's own wizard on it.",
             platform=machine.system,
         )
     platform = read_platform(machine)

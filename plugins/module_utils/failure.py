@@ -58,8 +58,7 @@ def clean_key(key: str | None) -> str:
     if not cleaned.isprintable() or " " in cleaned:
         raise Failure(
             "key_invalid",
-            "The API key has a space, a line break or a control character in it, which no HTTP header may carry. "
-            "Set it again, as one word.",
+            "The API key contains a space, a line break or a control character, which no HTTP header may carry. Set it again, as one word.",
         )
     return cleaned
 

@@ -60,8 +60,8 @@ def choose_gpus(wanted: str, gpus: Mapping[str, Any], names: str | None = None) 
     if not devices:
         raise Failure(
             "gpu_missing",
-            f"Looked for an NVIDIA GPU on this host: {gpus['problem'] or 'it has none.'} Managed vLLM and NIM need one: use "
-            "another provider here, or repair the driver.",
+            f"Looked for an NVIDIA GPU on this host: {gpus['problem'] or 'it has none.'} Managed vLLM and NIM need one: use another "
+            f"provider here, or fix the driver.",
         )
     wanted = wanted.strip() or AUTO
     if wanted == AUTO and names:
@@ -77,12 +77,12 @@ def choose_gpus(wanted: str, gpus: Mapping[str, Any], names: str | None = None) 
             listed = "; ".join(f"{device['index']}: {device['name']}, {device['uuid']}" for device in devices)
             is_part = word.lower().startswith("mig-")
             more = (
-                " A MIG device cannot be given: its memory is not known here, so name the whole GPU." if is_part else ""
+                " A MIG device cannot be used: its memory is not known here, so name the whole GPU." if is_part else ""
             )
             raise Failure(
                 "gpu_unknown",
-                f"Looked for the GPU {word!r}: this host has {listed}. Give gpus as indices, UUIDs or parts of names of these, "
-                f"with commas between, or 'all'.{more}",
+                f"Looked for the GPU {word!r}: this host has {listed}. Set gpus to indices, UUIDs or parts of these names, separated by "
+                f"commas, or to 'all'.{more}",
                 gpu=word,
             )
         chosen += [device for device in found if device not in chosen]
@@ -127,7 +127,7 @@ def check_capability(gpus: Gpus, model: str, needed: str | None) -> None:
             raise Failure(
                 "gpu_too_old",
                 f"Compared the GPU {device['name']} with what {model} needs: its compute capability is {has}, and the model's "
-                f"number format needs {needed}. Choose another model, or by 'gpus' only those that can; nothing was downloaded.",
+                f"number format needs {needed}. Choose another model, or select capable GPUs with 'gpus'; nothing was downloaded.",
                 gpu=device["name"],
                 compute_capability=has,
                 needed=needed,
@@ -152,8 +152,8 @@ def check_memory(gpus: Gpus, model: str, needed_mib: int | None, count: int | No
     if count is not None and len(used) < count:
         raise Failure(
             "gpu_too_small",
-            f"Counted the GPUs for {model}: it is spread over {count}, and there are {len(used)} ({gpus.summary}). Lower its "
-            "tensor_parallel_size, or give it more GPUs.",
+            f"Counted the GPUs for {model}: it is spread over {count}, but there are {len(used)} ({gpus.summary}). Lower its "
+            f"tensor_parallel_size, or give it more GPUs.",
             needed_gpus=count,
         )
     has = sum(used) if count is None else min(used) * count
@@ -206,7 +206,7 @@ def check_host_room(gpus: Gpus, what: str, share: float, setting: str) -> None:
     raise Failure(
         "host_memory_short",
         f"Compared what {what} takes with the memory that the GPU {device['name']} shares with this host: {share:g} of {total} MiB leave "
-        f"{int(total * (1 - share))} MiB to the host, which needs {HOST_RESERVE_MIB} MiB to go on answering. {advice}; "
+        f"{int(total * (1 - share))} MiB to the host, which needs {HOST_RESERVE_MIB} MiB to stay responsive. {advice}; "
         "nothing was downloaded.",
         memory_mib=total,
         left_mib=int(total * (1 - share)),
@@ -237,9 +237,9 @@ def check_free(gpus: Gpus, share: float, holders: Iterable[str]) -> None:
         held = f" Held by {', '.join(by)}." if by else ""
         raise Failure(
             "gpu_busy",
-            f"Looked at the memory of the GPU {device['name']}: {free} of {total} MiB are free, and the server takes "
-            f"{int(total * share)} MiB.{held} One engine at a time: unload or stop the other (playbook unload for Ollama), or "
-            "give this one another GPU by 'gpus'.",
+            f"Looked at the memory of the GPU {device['name']}: {free} of {total} MiB are free, but the server takes {int(total * share)} "
+            f"MiB.{held} One engine at a time: unload or stop the other (playbook unload for Ollama), or give this one another GPU with "
+            f"'gpus'.",
             gpu=device["name"],
             free_mib=free,
             needed_mib=int(total * share),
@@ -332,11 +332,9 @@ def nearest(path: Path) -> Path:
 def why_closed(folder: Path) -> str | None:
     """Return why the user who acts cannot write to something that is there, None for a folder that he can write to."""
     if not folder.is_dir():
-        return f"{folder} is no folder"
+        return f"{folder} is not a folder"
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        return (
-            f"{folder} belongs to somebody else" if folder.stat().st_uid != os.geteuid() else f"{folder} is read-only"
-        )
+        return f"{folder} belongs to another user" if folder.stat().st_uid != os.geteuid() else f"{folder} is read-only"
     return None
 
 
@@ -353,9 +351,9 @@ def cache_not_writable(what: str, folder: Path, cache_dir: Path, uid: int, why: 
     """
     return Failure(
         "cache_not_writable",
-        f"{what[:1].upper()}{what[1:]} belong into {folder}, and the user of this task (uid {uid}) cannot write there: {why}. Give the "
-        f"cache to that user (sudo mkdir -p {cache_dir}; sudo chown -R {uid} {cache_dir}), or set "
-        "vllm_cache_dir or nim_cache_dir (option cache_dir) to another folder.",
+        f"{what[:1].upper()}{what[1:]} belong in {folder}, but the user of this task (uid {uid}) cannot write there: {why}. Give the cache "
+        f"to that user (sudo mkdir -p {cache_dir}; sudo chown -R {uid} {cache_dir}), or set vllm_cache_dir or nim_cache_dir (option "
+        f"cache_dir) to another folder.",
         path=str(folder),
     )
 
@@ -400,7 +398,7 @@ def check_space(
             raise Failure(
                 "disk_too_small",
                 f"Looked for room for {' and '.join(row['what'])}: the file system at {row['mount']} has "
-                f"{format_bytes(row['free'])} free, and {format_bytes(row['needed'])} are needed. {remedy}. Nothing was downloaded.",
+                f"{format_bytes(row['free'])} free, but {format_bytes(row['needed'])} is needed. {remedy}. Nothing was downloaded.",
                 mount=row["mount"],
                 free=row["free"],
                 needed=row["needed"],

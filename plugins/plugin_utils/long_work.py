@@ -25,7 +25,7 @@ _USUAL_S = 5
 _LONGEST_S = 15
 # Seconds between tries after a lost connection: a restarted sshd is back in two, a link that dials again within a minute and a half.
 _PAUSES_S = (1, 2, 5, 10, 20, 20, 30)
-_RECONNECTING = "Connection lost, reconnecting while the work goes on"
+_RECONNECTING = "Connection lost, reconnecting while the work continues"
 _HIDDEN = {"message": "Under way (no_log hides what)"}
 # What stops the process of its own, and not the work: it is done within the call, where nobody asked to see how far it is.
 _WITHOUT_JOB = ("job_not_started", "home_refused")
@@ -112,7 +112,7 @@ class Watch(NamedTuple):
         elapsed = number_of(progress, "elapsed")
         if elapsed is not None and elapsed > took + _TOLERANCE_S:
             self.show(
-                f"progress: [{self.label}] => It was under way already, for {format_seconds(elapsed)}, and goes on.",
+                f"progress: [{self.label}] => It has been under way for {format_seconds(elapsed)} and continues.",
                 True,
             )
 

@@ -35,12 +35,12 @@ _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # What a sentence of our messages begins with that says what to do. One that begins with a condition ("Where ...", "If ...", "To ...") is
 # the second advice wherever there is another one.
 _REMEDIES = re.compile(
-    r"Did you mean|(?:Accept|Add|Ask|Boot|Build|Call|Change|Check|Choose|Convert|Copy|Correct|Create|Delete|Detach|Free|Give|Have|"
-    r"Install|Let|Limit|Look|Lower|Make|Name|Open|Prove|Put|Quit|Raise|Read|Register|Remove|Repair|Restart|Run|Set|Shorten|Start|Stop|"
-    r"Switch|Take|Try|Unload|Unset|Update|Upgrade|Use|Wait|Write)\b"
+    r"Did you mean|(?:Accept|Add|Ask|Boot|Build|Call|Change|Check|Choose|Convert|Copy|Correct|Create|Delete|Detach|Exclude|Find|Fix|Free|Give|"
+    r"Have|Install|Let|Limit|Look|Lower|Make|Name|Open|Prove|Put|Quit|Raise|Read|Register|Remove|Repair|Replace|Restart|Restore|Run|"
+    r"Set|Shorten|Start|Stop|Switch|Take|Try|Unload|Unset|Update|Upgrade|Use|Wait|Write)\b"
 )
 # Sentences at the end of a message that say what is, and not what to do.
-_NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host before that is set right.")
+_NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host until that is fixed.")
 
 
 def began_with(playbook: str) -> str:
@@ -156,7 +156,7 @@ def failure_of(result: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, 
         return {"code": str(own["code"]), "message": str(own.get("message") or result.get("msg"))}
     name = str(task.get("name") or task.get("action") or "a task")
     if task.get("no_log"):
-        said = "its result is not shown, since it may hold a secret. Run it again, and look at the host."
+        said = "its result is not shown, since it may contain a secret. Run it again, and check the host."
     else:
         said = " ".join(str(result.get("msg") or result.get("stderr") or "it gave no reason").split())
         if refused := why_not_become(result):
@@ -172,9 +172,7 @@ def unreachable_failure(said: str) -> dict[str, Any]:
     reason = " ".join(said.split()).rstrip(".:")
     remedy = "Start the host, or correct its address and user in the inventory."
     if "waiting for privilege escalation prompt" in reason:  # ssh.py of Ansible
-        remedy = (
-            "It is there, and sudo did not answer in time: look at its load and name service, or raise ANSIBLE_TIMEOUT."
-        )
+        remedy = "It is up, but sudo did not answer in time: check its load and name service, or raise ANSIBLE_TIMEOUT."
     return {
         "code": "host_unreachable",
         "message": f"Tried to connect to this host, and got: {reason}. {remedy}",
@@ -186,8 +184,8 @@ def gone_failure() -> dict[str, Any]:
     """Return the failure of a host that answered at first, and then no more."""
     return {
         "code": "host_unreachable",
-        "message": "The host answered at first and stopped answering during the run; what was tried then stands above. "
-        "Look whether it is up, and run the playbook again.",
+        "message": "The host answered at first but stopped answering during the run; see above for what was tried. Check whether it is up, "
+        "then run the playbook again.",
         "unreachable": True,
     }
 
@@ -196,8 +194,8 @@ def left_out_failure() -> dict[str, Any]:
     """Return the failure of a host on which nothing of the playbook has begun."""
     return {
         "code": "host_unreachable",
-        "message": "Nothing of this playbook has begun on this host: a play before it lost the host or failed there, or --start-at-task "
-        "passed it over. Look at what stands above, and run the playbook again.",
+        "message": "This playbook did not start on this host: an earlier play lost the host or failed there, or --start-at-task skipped "
+        "it. Check the output above, then run the playbook again.",
         "unreachable": True,
     }
 
@@ -235,7 +233,7 @@ def pick(playbook: str, begin: Mapping[str, Any], end: Mapping[str, Any], is_the
 
 def passed_over(playbook: str) -> dict[str, Any]:
     """Return the outcome of a host that does not meet the condition with which somebody imported the playbook."""
-    message = "The condition of the import leaves this host out."
+    message = "The condition of the import excludes this host."
     return {**outcome(playbook, started=0.0, ended=0.0, is_done=False), "state": SKIPPED, "message": message}
 
 
@@ -264,7 +262,9 @@ def remember(
         said = {"failed": True, "msg": str(error)}
     # It must not hide what came before it.
     return (
-        f"The last failure could not be kept or removed on this host: {said.get('msg')}" if said.get("failed") else None
+        f"The last failure could not be saved or removed on this host: {said.get('msg')}"
+        if said.get("failed")
+        else None
     )
 
 

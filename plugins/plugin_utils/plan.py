@@ -55,8 +55,8 @@ def refuse_core(version: str) -> list[Failure]:
     return [
         Failure(
             "ansible_core_too_old",
-            f"This is ansible-core {version}, and the collection needs {least} or newer. Install one of your "
-            "own, for example by pipx install ansible-core: what distributions package is older.",
+            f"This is ansible-core {version}, and the collection needs {least} or newer. Install it yourself, for example with pipx "
+            f"install ansible-core: distribution packages are older.",
         )
     ]
 
@@ -76,10 +76,10 @@ def become_remedy(reason: str) -> str:
     """Return what to do where sudo or its like has refused, by the line in which it says why."""
     if _NO_TERMINAL in reason:
         return (
-            "Give -e ansible_pipelining=false: the sudoers of this host have requiretty, and pipelining has no terminal. Or exempt the "
-            "user of the play there (Defaults:USER !requiretty)."
+            "Set -e ansible_pipelining=false: sudoers on this host has requiretty, and pipelining has no terminal. Or exempt the play's "
+            "user there (Defaults:USER !requiretty)."
         )
-    return "Correct nemoclaw_user, or the settings by which the play becomes that user (--ask-become-pass where sudo wants a password)."
+    return "Correct nemoclaw_user, or the settings with which the play becomes that user (--ask-become-pass where sudo wants a password)."
 
 
 def why_not_become(result: Mapping[str, Any]) -> str | None:
@@ -179,7 +179,7 @@ def _consult_windows(plan: dict[str, Any], settings: Settings, choice: Choice, a
     ]
     plan["refusals"] += [one for one in found if one not in plan["refusals"]]
     whose = "Windows" if side.name == WINDOWS else "this WSL"
-    reason = f"the Ollama of {whose} is looked at by the role ollama alone"
+    reason = f"only the role ollama checks the Ollama of {whose}"
     plan["steps"] += [one.as_result() for one in steps.verify("windows", reason)]
 
 
@@ -200,9 +200,7 @@ def _server_steps(plan: Mapping[str, Any], result: Mapping[str, Any]) -> list[st
     if result.get("phase") != "ready" or route is None:
         return []
     if result.get("previous"):
-        return steps.verify(
-            "server", f"a run was broken off that had {result['previous']} to remove once this one is proved"
-        )
+        return steps.verify("server", f"an interrupted run left {result['previous']} to remove once this one is proved")
     found = (result.get("model"), result.get("base_url"))
     wanted = (route["model"], route["base_url_host"])
     return [] if found == wanted else steps.verify("server", f"the container serves {found[0]} at {found[1]}")

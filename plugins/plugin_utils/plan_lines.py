@@ -30,9 +30,9 @@ def lines_of(plan: Mapping[str, Any]) -> list[str]:
     for refusal in plan["refusals"]:
         found.append(f"Refused:   {refusal['message']} ({refusal['code']})")
     if plan["refusals"]:
-        return [*found, "Nothing is changed on this host before that is set right."]
+        return [*found, "Nothing is changed on this host until that is fixed."]
     if plan["converged"]:
-        return [*found, "Steps:     none, the host is as it has to be", *plan["status"]]
+        return [*found, "Steps:     none, the host is as it should be", *plan["status"]]
     found.append(f"Steps:     {summary(plan)}")
     width = max(len(one["id"]) for one in plan["steps"])
     for number, one in enumerate(plan["steps"], 1):

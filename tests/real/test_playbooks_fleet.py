@@ -106,7 +106,7 @@ def test_every_host_has_its_line_and_keeps_its_failure(fleet: Controller) -> Non
     assert [line.split(":")[0] for line in said] == ["[typo] Refused"], "one line, and no error of Ansible's besides"
     assert bad == {"gone": "unreachable=1", "typo": "failed=1", "slow": "failed=1", "full": "failed=1"}
     assert "Last failure: " not in fleet.output, "a run that ends well tells of no older failure"
-    assert "The last failure could not be kept or removed on this host" in fleet.output, "and hid nothing"
+    assert "The last failure could not be saved or removed on this host" in fleet.output, "and hid nothing"
 
     kept = {one.parent.name: one for one in fleet.folder.glob("hosts/*/local-inference.last.json")}
     assert sorted(kept) == ["slow", "typo"], "the one of the host that did well is gone"

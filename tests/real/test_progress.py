@@ -309,7 +309,7 @@ def test_a_terminal_over_ssh_whose_connection_is_cut(far: Controller, slow: mode
         play.read()
     assert play.process.returncode == 0, play.output
     assert re.search(r"spark-1  Pulling \S+  \[#*-*\]  \d+ %  [\d.]+ of 22\.9 MiB", play.output)
-    assert "Connection lost, reconnecting while the work goes on" in play.output
+    assert "Connection lost, reconnecting while the work continues" in play.output
     assert "\nchanged: [spark-1]\r\n" in play.output.replace("\033[J", "\n")
     assert slow.content.sent - before < 25 * MEGABYTES, "it was begun again"
 
@@ -340,7 +340,7 @@ def test_a_play_that_is_broken_off(newest: Controller, slow: model_registry.Regi
         time.sleep(0.02)
     assert slow.content.sent >= sent + MEGABYTES, "the download ended with the play"
     with newest.playing(OURS) as second:
-        second.read(until="progress: [spark-1] => It was under way already, for ")
+        second.read(until="progress: [spark-1] => It has been under way for ")
         slow.content.rate = 20 * MEGABYTES
         second.read()
     assert second.process.returncode == 0, second.output

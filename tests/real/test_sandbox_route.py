@@ -230,7 +230,7 @@ def test_an_openshell_that_was_never_used(host: Host, first: Wanted, tmp_path: P
     desired = Desired(first.route, KEY)
     name, backend_found, why = backends.choose("auto", host.machine, host.account, desired)
     assert (name, backend_found) == ("none", None)
-    assert "No sandbox was made, since this host has no gateway of OpenShell" in why
+    assert "No sandbox was created, since this host has no OpenShell gateway" in why
     host.give(first, "auto")
     assert (host.recorded()["gateway"], host.recorded()["sandbox"]) == (None, None)
 
@@ -381,7 +381,7 @@ def test_a_token_is_rotated(host: Host, llama: Llama) -> None:
         rotate(token, rotated)
     assert host.provider("ollama-local")["credentials"] == {"OPENAI_API_KEY": rotated}
     assert not rotate(rotated)["changed"]
-    with pytest.raises(Failure, match="The previous one still opens the auth proxy") as caught:
+    with pytest.raises(Failure, match="The auth proxy still accepts the previous one") as caught:
         rotate(token)
     assert caught.value.code == "sandbox_key_refused"
     host.cli("inference", "delete")

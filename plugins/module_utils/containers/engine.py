@@ -89,13 +89,13 @@ def _no_client(endpoint: str, limit_s: float, error: Exception) -> Failure:
     if isinstance(error, TypeError) or _BROKEN_PAIR.search(said):
         return Failure(
             "docker_library_broken",
-            f"{here}, and broke: {said}. With requests {requests.__version__} this is a pair that does not fit: install docker 7.1 "
-            "or newer with requests 2.32 or newer, or both from the distribution's packages (python3-docker, python3-requests).",
+            f"{here}, and failed: {said}. It is incompatible with requests {requests.__version__}: install docker 7.1 or newer with "
+            f"requests 2.32 or newer, or both from the distribution's packages (python3-docker, python3-requests).",
         )
     if isinstance(error, docker.errors.InvalidVersion):
         return Failure(
             "docker_library_broken",
-            f"{here}, and the two do not speak the same versions of Docker's API: {said}. Update the engine, or take the library from "
+            f"{here}, but they share no version of Docker's API: {said}. Update the engine, or install the library from "
             "the distribution's packages (python3-docker).",
         )
     if isinstance(error, docker.errors.InvalidConfigFile):
@@ -105,16 +105,16 @@ def _no_client(endpoint: str, limit_s: float, error: Exception) -> Failure:
         )
     if re.search("timed out", said, re.IGNORECASE):
         return Failure(
-            "docker_timeout", f"{here}, which said nothing for {limit_s:g} s. Look at its log (journalctl -u docker)."
+            "docker_timeout", f"{here}, which did not answer for {limit_s:g} s. Check its log (journalctl -u docker)."
         )
     if re.search("FileNotFoundError|Connection(?:Refused|Reset)Error|Connection refused", said):
         return Failure(
             "docker_stopped",
-            f"{here}, and it is gone: {said}. It answered a moment ago, so it may be starting anew: see systemctl status docker, then "
-            "run this again.",
+            f"{here}, but it is gone: {said}. It answered a moment ago, so it may be restarting: check systemctl status docker, then run "
+            f"this again.",
         )
     return Failure(
-        "docker_unexpected_answer", f"{here}, and it does not answer as one: {said}. See what listens there."
+        "docker_unexpected_answer", f"{here}, but it does not answer as one: {said}. Check what listens there."
     )
 
 
@@ -238,14 +238,14 @@ class Engine:
         except (Timeout, ReadTimeoutError) as error:
             raise Failure(
                 "docker_timeout",
-                f"Tried to {action} at {where} and the engine said nothing for {self.client.timeout:g} s. Look at its log "
-                "(journalctl -u docker) and at its disk, then run this again.",
+                f"Tried to {action} at {where}, but the engine did not answer for {self.client.timeout:g} s. Check its log (journalctl -u "
+                f"docker) and its disk, then run this again.",
             ) from error
         # The SDK's own errors with credential stores are RuntimeErrors.
         except (RequestException, DockerException, HTTPError, OSError, RuntimeError) as error:
             raise Failure(
                 "docker_unexpected_answer",
-                f"Tried to {action} at {where}, but the connection broke: {quote(str(error), '')}. See whether the engine runs "
+                f"Tried to {action} at {where}, but the connection broke: {quote(str(error), '')}. Check whether the engine runs "
                 "(systemctl status docker), then run this again.",
             ) from error
 
@@ -265,28 +265,28 @@ def _refused(action: str, said: str, status: int | None) -> Failure:
     if _NO_GPU.search(said):
         return Failure(
             "nvidia_runtime_missing",
-            f"Tried to {action}, and the engine cannot give a container a GPU: {shown}. Install the NVIDIA Container Toolkit and "
-            "tell Docker about it (nvidia-ctk runtime configure --runtime=docker, then restart Docker); after an update of the driver, "
-            "make the CDI file anew (nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml).",
+            f"Tried to {action}, but the engine cannot give a container a GPU: {shown}. Install the NVIDIA Container Toolkit and "
+            "tell Docker about it (nvidia-ctk runtime configure --runtime=docker, then restart Docker); after a driver update, regenerate "
+            "the CDI file (nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml).",
             server_message=shown,
         )
     if _PORT.search(said):
         return Failure(
             "port_taken",
-            f"Tried to {action}, and an address that it publishes is not free: {shown}. Stop what listens there (ss -ltnp shows it), "
+            f"Tried to {action}, but an address that it publishes is in use: {shown}. Stop what listens there (ss -ltnp shows it), "
             "or choose another port.",
             server_message=shown,
         )
     if "no space left on device" in said.lower():
         return Failure(
             "disk_full",
-            f"Tried to {action}, and the engine's disk is full: {shown}. Free space where Docker keeps its data (docker info names "
+            f"Tried to {action}, but the engine's disk is full: {shown}. Free space where Docker keeps its data (docker info names "
             "its root directory), then run this again.",
             server_message=shown,
         )
     return Failure(
         "docker_refused",
-        f"Tried to {action}, and the engine refused with HTTP status {status}: {shown}. Correct what it names, then run this again.",
+        f"Tried to {action}, but the engine refused with HTTP status {status}: {shown}. Correct what it names, then run this again.",
         server_message=shown,
         status=status,
     )
@@ -392,7 +392,7 @@ def pull(
     if found is None:
         raise Failure(
             "pull_failed",
-            f"Docker says that it has pulled {reference} and does not list it. Look at its log (journalctl -u docker).",
+            f"Docker reports that it pulled {reference} but does not list it. Check its log (journalctl -u docker).",
         )
     return found
 
@@ -403,7 +403,7 @@ def _refusal(reference: str, error: str) -> Failure:
         return Failure(code, f"Docker could not pull {reference}: {said}. {REMEDIES[code]}.", server_message=said)
     return Failure(
         "pull_failed",
-        f"Docker could not pull {reference}: {said}. Look at its log (journalctl -u docker), then run this again.",
+        f"Docker could not pull {reference}: {said}. Check its log (journalctl -u docker), then run this again.",
         server_message=said,
     )
 
@@ -413,5 +413,5 @@ def _stalled(reference: str, stall_s: float, seen: dict[str, Any]) -> Failure:
         "pull_stalled",
         f"Pulling {reference} made no progress for {stall_s:g} s, at {format_bytes(seen['completed'] or 0)} of "
         f"{format_bytes(seen['total'] or 0)} ({seen['percent'] or 0:g} %). Check the engine's connection "
-        "to the registry, then run this again: the layers that came are kept.",
+        "to the registry, then run this again: completed layers are kept.",
     )

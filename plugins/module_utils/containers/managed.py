@@ -143,7 +143,7 @@ def roll_back(
         own = spec.name if before and (has_made_way(before) or object_of(before.get("State")).get("Running")) else ""
         back = [name for name in dict.fromkeys((own, waiting(engine, spec.instead_of))) if name]
     except Failure as second:
-        said = f"{failure.message} What was there before could not be put back in its place: {second.message}"
+        said = f"{failure.message} The previous state could not be restored: {second.message}"
         return Failure(failure.code, said, **{**failure.details, "restored": None})
     restored, outcome = [], []
     for name in back:
@@ -156,7 +156,7 @@ def roll_back(
             restored.append(name)
             outcome.append(f"{described} {'answers' if server else 'runs'} again")
     if not back:
-        outcome = ["the previous one is back, stopped as it was" if before else "image and weights are kept"]
+        outcome = ["the previous one is restored, stopped as before" if before else "image and weights are kept"]
     said = f"{failure.message} The new container was removed; {', and '.join(outcome)}."
     return Failure(failure.code, said, **{**failure.details, "restored": restored[0] if restored else None})
 
@@ -261,10 +261,10 @@ def outcome_of(name: str, actions: Sequence[str]) -> str:
     had_previous = any(one.startswith("rename ") for one in actions)
     if back:
         said = f"{' and '.join(back)} serves again as before once its model is loaded."
-        return said if had_previous else f"{said} {name} is stopped and kept."
+        return said if had_previous else f"{said} {name} is stopped and left in place."
     if had_previous:
-        return f"{name} is the previous one again, stopped as it was."
-    return f"{name} is stopped, which frees its GPU, and kept: once the cause is corrected, it only has to load."
+        return f"{name} is the previous one again, stopped as before."
+    return f"{name} is stopped, which frees its GPU, and left in place: once the cause is fixed, it only needs to load."
 
 
 def is_provisional(actions: Sequence[str], previous: str | None, instead_of: str) -> bool:

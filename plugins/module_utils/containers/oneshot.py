@@ -88,8 +88,8 @@ def _watch(
             engine.remove(spec.name)
             raise Failure(
                 "download_stalled",
-                f"The container {spec.name} downloaded nothing for {silent_s:.0f} s and was removed. Check the path to the registry of "
-                "the weights (DNS, firewall, proxy), then run this again: what came is kept.",
+                f"The container {spec.name} downloaded nothing for {silent_s:.0f} s and was removed. Check the path to the weights' "
+                f"registry (DNS, firewall, proxy), then run this again: what was downloaded is kept.",
                 container=spec.name,
                 last_logs=tail(log),
             )
@@ -121,14 +121,14 @@ def _end(engine: Engine, spec: Spec, found: dict[str, Any] | None) -> None:
     if found is None:
         raise Failure(
             "container_gone",
-            f"The container {spec.name} was removed by somebody else while it worked. Run this again.",
+            f"The container {spec.name} was removed by another process while it was working. Run this again.",
             container=spec.name,
         )
     state = object_of(found.get("State"))
     log = engine.logs(spec.name, READ_LINES)
     engine.remove(spec.name)
     if state.get("ExitCode") != 0:
-        raise explain(spec.name, found, log, f"ended with exit code {state.get('ExitCode')} and was removed")
+        raise explain(spec.name, found, log, f"exited with code {state.get('ExitCode')} and was removed")
 
 
 def _started(found: dict[str, Any]) -> float:

@@ -51,11 +51,11 @@ def require_ours(found: dict[str, Any] | None, name: str, kind: str) -> None:
         return
     image = object_of(found.get("Config")).get("Image")
     owner = kind_of(found)
-    whose = f"it is ours, but of the kind {owner}" if owner else "it was not made by this collection"
+    whose = f"it is ours, but of the kind {owner}" if owner else "it was not created by this collection"
     raise Failure(
         "container_foreign",
-        f"There is a container named {name!r} already (image {image}, made {str(found.get('Created'))[:10]}), and {whose}. Nothing was "
-        f"touched. Remove or rename it (docker rename {name} {name}-old), or choose another name.",
+        f"There is already a container named {name!r} (image {image}, created {str(found.get('Created'))[:10]}), and {whose}. Nothing was "
+        f"changed. Remove or rename it (docker rename {name} {name}-old), or choose another name.",
         container=name,
         image=image,
     )
@@ -103,16 +103,16 @@ def require_engine(engine: Engine) -> None:
     if engine.facts.get("kind") == "podman":
         raise Failure(
             "docker_endpoint_unsupported",
-            f"The engine at {endpoint} is Podman. The return to the previous server lies in restart policies that are changed "
-            "while a container is there, and GPUs in device requests: both are Docker's. Install Docker, or name its socket by "
-            "vllm_docker_host or nim_docker_host (option docker_host).",
+            f"The engine at {endpoint} is Podman. Restoring the previous server relies on changing restart policies of existing "
+            f"containers, and GPUs on device requests: only Docker has both. Install Docker, or set its socket with vllm_docker_host or "
+            f"nim_docker_host (option docker_host).",
         )
     host = urllib.parse.urlsplit(endpoint).hostname if endpoint.startswith("tcp://") else None
     if host and not is_of_this_host(host):
         raise Failure(
             "docker_endpoint_unsupported",
-            f"The engine at {endpoint} is on another host, and the server that it runs would be published there: from here it could "
-            "neither be waited for nor proved. Run the play on that host, or unset DOCKER_HOST (vllm_docker_host, nim_docker_host).",
+            f"The engine at {endpoint} is on another host, and its server would be published there, where this host can neither wait for "
+            f"it nor prove it. Run the play on that host, or unset DOCKER_HOST (vllm_docker_host, nim_docker_host).",
         )
 
 
@@ -185,7 +185,7 @@ def require_gpu_runtime(engine: Engine, machine: Machine, gpus: str) -> None:
         return
     raise Failure(
         "nvidia_runtime_missing",
-        f"The container needs GPUs ({gpus}), and the engine at {engine.facts['endpoint']} has no NVIDIA runtime: neither an entry in "
+        f"The container needs GPUs ({gpus}), but the engine at {engine.facts['endpoint']} has no NVIDIA runtime: neither an entry in "
         "'docker info', nor the toolkit's hook, nor a CDI file. Nothing was pulled. Install the NVIDIA Container Toolkit, run "
         "'nvidia-ctk runtime configure --runtime=docker' and restart Docker; for a server without a GPU, set gpus to none.",
     )
@@ -211,9 +211,9 @@ def require_gpus_free(spec: Spec, own: Collection[dict[str, Any]], containers: I
             )
             raise Failure(
                 "gpu_in_use",
-                f"The container {name_of(one)!r} ({whose}) runs with the GPUs {gpus_of(one)}, and {spec.name!r} wants {spec.gpus}. Two "
-                f"engines on one GPU run out of its memory. Nothing was pulled or stopped. {_remedy(one)}, "
-                "name other GPUs, or allow it with vllm_share_gpus or nim_share_gpus (option share_gpus) where you know that both fit.",
+                f"The container {name_of(one)!r} ({whose}) uses the GPUs {gpus_of(one)}, but {spec.name!r} needs {spec.gpus}. Two engines "
+                f"on one GPU run out of memory. Nothing was pulled or stopped. {_remedy(one)}, name other GPUs, or allow it with "
+                f"vllm_share_gpus or nim_share_gpus (option share_gpus) if you know that both fit.",
                 container=name_of(one),
             )
 
@@ -245,7 +245,7 @@ def _has_uuids(devices: set[str]) -> bool:
 def _taken(spec: Spec, who: str, holder: dict[str, Any] | None, **details: Any) -> Failure:
     return Failure(
         "port_taken",
-        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, and {who}. Nothing was pulled or stopped. "
+        f"{spec.name} would be published on port {spec.port} of {', '.join(spec.addresses)}, but {who}. Nothing was pulled or stopped. "
         f"{_remedy(holder) if holder else 'Stop what listens there'}, or choose another port.",
         port=spec.port,
         container=name_of(holder) if holder else None,

@@ -59,23 +59,23 @@ _OF_DOWNLOADS = ("weights_unauthorized", "weights_rate_limited", "weights_not_fo
 # Lines that are no reason to end: a request that was answered (with 401, perhaps), and a warning (of a package that could have been used).
 _NO_REASON = re.compile(r'"[A-Z]+ \S+ HTTP/\d|\bWARN(?:ING)?\b|\b\w*Warning: ')
 _REMEDIES = {
-    "disk_full": "The disk is full: free space where Docker keeps its data and where the weights lie",
+    "disk_full": "The disk is full: free space where Docker stores its data and where the weights are",
     "image_architecture": "The image was built for another processor: choose one for this machine",
     "gpu_too_old": "The GPU's compute capability is too low for this model or image: choose a model in another format (FP8 needs 8.9)",
-    "gpu_driver_too_old": "The NVIDIA driver is older than the image's CUDA: update the driver, or take an older image",
-    "gpu_out_of_memory": "The GPU's memory was not enough: stop what else uses it, choose a smaller model or context, or lower "
+    "gpu_driver_too_old": "The NVIDIA driver is older than the image's CUDA: update the driver, or use an older image",
+    "gpu_out_of_memory": "The GPU ran out of memory: stop its other users, choose a smaller model or context, or lower "
     "--gpu-memory-utilization",
-    "container_out_of_memory": "The host's memory was not enough: stop what else uses it, or choose a smaller model",
-    "context_too_large": "The context does not fit into the GPU's memory beside the weights: lower max_model_len",
-    "weights_unauthorized": "The registry of the weights refused the key: check the token, and accept the model's licence on its page",
-    "weights_rate_limited": "The registry of the weights limits anonymous downloads: set a token, or wait, then run this again",
+    "container_out_of_memory": "The host ran out of memory: stop other programs, or choose a smaller model",
+    "context_too_large": "The context does not fit into GPU memory next to the weights: lower max_model_len",
+    "weights_unauthorized": "The weights' registry refused the key: check the token, and accept the model's licence on its page",
+    "weights_rate_limited": "The weights' registry limits anonymous downloads: set a token, or wait, then run this again",
     "weights_not_found": "There is no such model: check its name",
-    "weights_incomplete": "The weights on this host are not complete, and the server may not download: remove them and run this again",
-    "weights_unreachable": "The registry of the weights could not be reached: check DNS, firewall and proxy, then run this again",
-    "serve_arguments_invalid": "The server does not know one of its arguments: correct the extra arguments, or take another image",
+    "weights_incomplete": "The weights on this host are incomplete, and the server may not download: remove them and run this again",
+    "weights_unreachable": "The weights' registry could not be reached: check DNS, firewall and proxy, then run this again",
+    "serve_arguments_invalid": "The server does not know one of its arguments: correct the extra arguments, or use another image",
     "container_import_error": "A Python package is missing in the image: choose another image",
 }
-_DEFAULT_REMEDY = "Look at the last lines of its log, correct what they name, then run this again"
+_DEFAULT_REMEDY = "Check the last lines of its log, fix what they name, then run this again"
 
 
 def explain(name: str, found: dict[str, Any], log: str, what: str, downloads: bool = True) -> Failure:
@@ -94,7 +94,7 @@ def explain(name: str, found: dict[str, Any], log: str, what: str, downloads: bo
     code = diagnose(told, downloads)
     remedy = _REMEDIES[code] if code else _DEFAULT_REMEDY
     lines = tail(log)
-    last = f" It said: {_telling(lines)}".rstrip(".") + "." if lines else " It wrote nothing."
+    last = f" It logged: {_telling(lines)}".rstrip(".") + "." if lines else " It logged nothing."
     details = {
         "container": name,
         # Of one that runs again it is no code, though the engine says 0.
@@ -250,7 +250,7 @@ def look(engine: Engine, server: Server, memory: Memory | None = None) -> Look:
     if found is None:
         raise Failure(
             "container_gone",
-            f"The container {server.name} was removed by somebody else while it was starting. Run this again to make it anew.",
+            f"The container {server.name} was removed by another process while it was starting. Run this again to recreate it.",
             container=server.name,
         )
     log = engine.logs(server.name, READ_LINES)
@@ -283,9 +283,9 @@ def look(engine: Engine, server: Server, memory: Memory | None = None) -> Look:
         did = "answers, but is not ready" if answered else f"does not answer on port {server.port}"
         raise Failure(
             "container_stalled",
-            f"The container {server.name} runs and {did}, and there was no sign that it gets any further for {silent:.0f} s. Look at its "
-            f"log (docker logs {server.name}); where loading takes that long in silence, raise vllm_wait_timeout or "
-            "nim_wait_timeout (option wait_timeout).",
+            f"The container {server.name} runs but {did}, with no sign of progress for {silent:.0f} s. Check its log (docker logs "
+            f"{server.name}); if loading takes that long without output, raise vllm_wait_timeout or nim_wait_timeout (option "
+            f"wait_timeout).",
             container=server.name,
             last_state=str(state.get("Status")),
             last_logs=tail(log),
@@ -333,7 +333,7 @@ def _require_alive(server: Server, found: dict[str, Any], log: str, current: str
     # Somebody who starts it by hand sets the count back.
     memory.restarts = restarts if memory.restarts is None else min(memory.restarts, restarts)
     seen = restarts - memory.restarts
-    ended = f"ended with exit code {state.get('ExitCode')}"
+    ended = f"exited with code {state.get('ExitCode')}"
     if status in _GONE:
         again = f", and again after each of {restarts} restarts" if restarts else ""
         raise explain(server.name, found, current, f"{ended}{again}", server.downloads)
@@ -368,8 +368,8 @@ def _models(server: Server, log: str) -> tuple[list[dict[str, Any]] | None, bool
 def _wants_key(server: Server, error: NotAnswering, log: str) -> Failure:
     return Failure(
         "server_wants_key",
-        f"The server in {server.name} is up and wants a key of its own: {error}. Nothing asks it with one, so it would never count as "
-        "ready. Take the key out of its arguments and environment, and put the auth proxy before it (vllm_gate_port, nim_gate_port).",
+        f"The server in {server.name} is up but requires its own key: {error}. No check sends one, so it would never count as ready. "
+        f"Remove the key from its arguments and environment, and put the auth proxy before it (vllm_gate_port, nim_gate_port).",
         container=server.name,
         status=error.status,
         last_logs=tail(log),
@@ -382,8 +382,8 @@ def _require_model(server: Server, models: list[dict[str, Any]], log: str) -> No
         return
     raise Failure(
         "model_mismatch",
-        f"The server in {server.name} is up and serves {', '.join(ids)}, not {server.model}. Give it the name that it serves (model, or "
-        "--served-model-name in the extra arguments), or an image that serves the model.",
+        f"The server in {server.name} is up but serves {', '.join(ids)}, not {server.model}. Set the name that it serves (model, or "
+        "--served-model-name in the extra arguments), or use an image that serves the model.",
         container=server.name,
         served_models=ids,
         last_logs=tail(log),

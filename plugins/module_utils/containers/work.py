@@ -35,8 +35,8 @@ def check_options(name: str, instead_of: str, port: int, wait_timeout: float, st
     if not all(0 < limit <= _LONGEST_S for limit in (wait_timeout, stall_timeout)):
         raise Failure(
             "timeout_invalid",
-            f"The option wait_timeout is {wait_timeout} and stall_timeout {stall_timeout}: give both a number of seconds above 0, and "
-            "of at most a year (vllm_wait_timeout and vllm_stall_timeout, or those of nim, in the inventory).",
+            f"The option wait_timeout is {wait_timeout} and stall_timeout {stall_timeout}: set both to a number of seconds above 0 and at "
+            f"most a year (vllm_wait_timeout and vllm_stall_timeout, or those of nim, in the inventory).",
         )
 
 
@@ -50,8 +50,8 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Failure(
             "container_name_invalid",
-            f"Read the container name {name!r}: a name has letters, digits, dots, dashes and underscores, and begins with a "
-            "letter or digit. Correct it.",
+            f"Read the container name {name!r}: a name may contain letters, digits, dots, dashes and underscores, and begins with a letter "
+            f"or digit. Correct it.",
         )
 
 

@@ -65,7 +65,7 @@ def parse_source(url: str, checksum: str | None) -> Source:
     """
     sha256 = _CHECKSUM.fullmatch((checksum or "").strip())
     if checksum and not sha256:
-        raise Failure("checksum_invalid", f"{checksum!r} is no checksum. Write it like sha256:HEX with 64 digits.")
+        raise Failure("checksum_invalid", f"{checksum!r} is not a checksum. Write it like sha256:HEX with 64 digits.")
     digits = sha256[1].lower() if sha256 else None
     if url.startswith("/"):
         return Source(url, url, digits)
@@ -79,7 +79,7 @@ def parse_source(url: str, checksum: str | None) -> Source:
     if parts.username or parts.password:
         raise Failure(
             "url_credentials",
-            "The url holds a user name or password. Take it out and rotate it; fetch the archive by other means and give its path.",
+            "The url holds a user name or password. Remove it and rotate it; fetch the archive by other means and set its path.",
         )
     if parts.scheme == "file" and host in (None, "localhost") and parts.path.startswith("/"):
         return Source(url, urllib.parse.unquote(parts.path), digits)
@@ -91,8 +91,8 @@ def parse_source(url: str, checksum: str | None) -> Source:
     return Source(url, None, digits)
 
 
-_OTHER_WAY = "or fetch the file elsewhere, put it on the host and give its path as url"
-_UNTOUCHED = "What was there before is untouched."
+_OTHER_WAY = "or fetch the file elsewhere, copy it to the host and set url to its path"
+_UNTOUCHED = "The previous installation is untouched."
 
 
 def status_failure(source: Source, error: urllib.error.HTTPError) -> Failure:
@@ -135,8 +135,8 @@ def transfer_failure(source: Source, error: Exception, stall: float, done: int, 
     if isinstance(reason, ssl.SSLError):
         return Failure(
             "tls_failed",
-            f"Asked for {source}: its certificate or its TLS is not accepted ({reason}). Have the host trust the CA, also where a "
-            f"network inspects TLS, and have the right time, {_OTHER_WAY}.",
+            f"Asked for {source}: its certificate or TLS is not accepted ({reason}). Make the host trust the CA (also of a network that "
+            f"inspects TLS), and check its clock, {_OTHER_WAY}.",
         )
     if isinstance(error, (urllib.error.URLError, http.client.InvalidURL)):
         return Failure(
@@ -145,15 +145,15 @@ def transfer_failure(source: Source, error: Exception, stall: float, done: int, 
     if isinstance(error, socket.timeout):
         return Failure(
             "download_stalled",
-            f"Fetched {source}: no byte came for {stall:g} s, {so_far}. {_UNTOUCHED} Run it again, which goes on from there where the "
-            f"server can do that, {_OTHER_WAY}.",
+            f"Fetched {source}: no byte arrived for {stall:g} s, {so_far}. {_UNTOUCHED} Run it again, which resumes there if the server "
+            f"supports it, {_OTHER_WAY}.",
             **state,
         )
     if isinstance(error, (http.client.HTTPException, ConnectionError)):
         return Failure(
             "download_interrupted",
-            f"Fetched {source}: the connection ended {so_far}. {_UNTOUCHED} Run it again, which goes on from there where the server can "
-            f"do that, {_OTHER_WAY}.",
+            f"Fetched {source}: the connection ended {so_far}. {_UNTOUCHED} Run it again, which resumes there if the server supports it, "
+            f"{_OTHER_WAY}.",
             **state,
         )
     return Failure("download_interrupted", f"Fetched {source}: {error} {so_far}. {_UNTOUCHED} Run it again.", **state)
@@ -172,12 +172,14 @@ def _why_unreachable(source: Source, reason: Any, stall: float) -> str:
         return (
             f"{via}: {why}. {_UNTOUCHED} Check {_proxy_variable(source)} and the proxy, or add the server to NO_PROXY"
         )
-    return f": {why}. {_UNTOUCHED} Check the address, the host's network and DNS, and HTTPS_PROXY where it needs a web proxy"
+    return (
+        f": {why}. {_UNTOUCHED} Check the address, the host's network and DNS, and HTTPS_PROXY if it needs a web proxy"
+    )
 
 
 def _credentials_remedy(source: Source) -> str:
     return (
-        f"The web proxy {_web_proxy(source)} wants another user or password: correct them in {_proxy_variable(source)} "
+        f"The web proxy {_web_proxy(source)} rejects the user or password: correct them in {_proxy_variable(source)} "
         "(http://USER:PASSWORD@HOST:PORT)"
     )
 
@@ -273,8 +275,8 @@ def check_room(folder: Path, size: int | None, have: int = 0) -> None:
     if free < need:
         raise Failure(
             "disk_full",
-            f"The archive has {format_bytes(size)} and needs {format_bytes(need)} in {folder} while it is unpacked; "
-            f"{format_bytes(free)} are free. Free space there; nothing was changed.",
+            f"The archive has {format_bytes(size)} and needs {format_bytes(need)} in {folder} while unpacking; {format_bytes(free)} is "
+            f"free. Free space there; nothing was changed.",
             free=free,
             needed=need,
         )
@@ -322,8 +324,8 @@ def _check_sum(source: Source, digest: str, size: int) -> None:
     if source.sha256 not in (None, digest):
         raise Failure(
             "checksum_mismatch",
-            f"{source} has the SHA-256 {digest} and not {source.sha256} ({format_bytes(size)}). What was there before is untouched. "
-            "Correct the checksum if it belongs to another version; else the file was changed on its way, or is not whole.",
+            f"{source} has the SHA-256 {digest} and not {source.sha256} ({format_bytes(size)}). The previous installation is untouched. "
+            f"Correct the checksum if it belongs to another version; otherwise the file was altered in transit or is incomplete.",
             found=digest,
         )
 
@@ -372,7 +374,7 @@ def _unreadable(source: Source, error: OSError) -> Failure:
     seen = f"Opened {source} on this host: {error.strerror}."
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return Failure("archive_not_found", f"{seen} Put the file there (ansible.builtin.copy), or correct the url.")
-    return Failure("archive_unreadable", f"{seen} It has to be a file that the user of the installation may read.")
+    return Failure("archive_unreadable", f"{seen} It must be a file that the installing user may read.")
 
 
 class _Download:
@@ -462,8 +464,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if not newurl.startswith(allowed):
             raise Failure(
                 "redirect_refused",
-                f"{req.full_url.partition('?')[0]} leads on to {newurl.partition('?')[0]}, which is not encrypted, and was not followed. "
-                "Give the final URL.",
+                f"{req.full_url.partition('?')[0]} redirects to {newurl.partition('?')[0]}, which is not encrypted, so it was not "
+                f"followed. Use the final URL.",
             )
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and req.get_method() == "HEAD":

@@ -60,7 +60,7 @@ class Staging:
         except BlockingIOError:
             raise Failure(
                 "install_running",
-                f"Another run installs {self._what} to {self._prefix} right now. Wait for its end, then run it again.",
+                f"Another run is installing {self._what} to {self._prefix}. Wait for it to finish, then run this again.",
             ) from None
         except OSError as error:
             raise unwritable(str(self._prefix), error) from error
@@ -124,8 +124,8 @@ class Staging:
     def outcome(self) -> str:
         """Where what was there before is, as a sentence, after an installation that failed."""
         if self._is_undoing:
-            return f"What was there before is kept in {self._old}, and the next run puts it back."
-        return "What was there before is in its place."
+            return f"The previous installation is kept in {self._old}, and the next run restores it."
+        return "The previous installation is in place."
 
     def close(self) -> None:
         """Remove the folder, less what was fetched in part, which another run goes on from."""
@@ -155,9 +155,9 @@ def check_writable(place: Path) -> Path:
 def unwritable(prefix: str, error: OSError) -> Failure:
     """Return what it means that a folder cannot be written to."""
     remedy = {
-        errno.EROFS: "It is on a read-only file system: choose another place by prefix",
+        errno.EROFS: "It is on a read-only file system: choose another place with prefix",
         errno.ENOSPC: "The disk is full: free space",
-    }.get(error.errno or 0, "Run the task with become: true, or install for the user alone (mode: user)")
+    }.get(error.errno or 0, "Run the task with become: true, or install for the user only (mode: user)")
     return Failure(
         "install_unwritable", f"The folder {prefix} cannot be written: {error.strerror}. {remedy}. Nothing was changed."
     )

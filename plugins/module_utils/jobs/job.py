@@ -357,7 +357,7 @@ class Job:
                 if not deadline.remaining:
                     raise Failure(
                         "job_not_ended",
-                        f"{self.message} is under way in a process of its own, and that could not be ended within {_END_S:g} s. End it "
+                        f"{self.message} is under way in its own process, which could not be stopped within {_END_S:g} s. Stop it "
                         f"(the file of its lock is in {self.files.folder}; fuser names who holds it), then run this again.",
                     )
                 deadline.sleep(min(_LOOK_S, deadline.remaining))
@@ -399,9 +399,9 @@ class Job:
         except Unusable as error:
             raise Failure(
                 "job_not_started",
-                f"{self.message} could not be started as a process of its own, with its state in {self.files.folder}: {error}. "
-                "Make room there, or name a folder that the user of the task can write to by the option jobs_path. Without the "
-                "option wait it is done within the task, and shows no progress.",
+                f"{self.message} could not be started as its own process, with its state in {self.files.folder}: {error}. Free space "
+                f"there, or set the option jobs_path to a folder that the task's user can write to. Without the option wait it runs within "
+                f"the task and shows no progress.",
             ) from None
 
     def _hold(
@@ -432,16 +432,15 @@ class Job:
         if isinstance(end, dict) and isinstance(end.get("failure"), dict):
             raise Failure(**end["failure"])
         if isinstance(end, dict):
-            raise RuntimeError(f"the worker stumbled over a fault of the collection:\n{end.get('crash')}")
+            raise RuntimeError(f"the worker hit a bug in the collection:\n{end.get('crash')}")
         # Once it is begun again: it may have been killed with the play that asked for it, which is now run again.
         self._lost = int(state.get("lost") or 0) + 1
         if self._lost <= _MAY_BE_LOST:
             return None
         raise Failure(
             "job_lost",
-            f"{self.message} was under way in a process of its own, and that has ended without a word, and so has the one that was "
-            "started in its place: they were killed (perhaps for want of memory: journalctl -k). Run it again; "
-            "what was downloaded is kept.",
+            f"{self.message} was under way in its own process, which exited without a result, and so did its replacement: they were killed "
+            f"(perhaps out of memory: journalctl -k). Run it again; what was downloaded is kept.",
         )
 
     def _progress(self) -> dict[str, Any]:
@@ -452,7 +451,7 @@ class Job:
         if now - updated > WINDOW_S:
             progress.update(rate=None, seconds_left=None)
         if state and not self._is_ours(state):
-            progress["message"] += " (asked for otherwise, by another run)"
+            progress["message"] += " (requested by another run with other parameters)"
         return {**progress, "elapsed": max(0, round(now - started))}
 
     def _new_state(self) -> dict[str, Any]:

@@ -283,7 +283,7 @@ class Outcome:
                 f"were not checked: {said}"
             )
         if self.windows.get("actions"):
-            first = "Check mode: this would be done" if self.decision["check_mode"] else "Done"
+            first = "In check mode, this would be done" if self.decision["check_mode"] else "Done"
             found.append(f"{first} on Windows: {'; '.join(self.windows['actions'])}.")
         return found
 

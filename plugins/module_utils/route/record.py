@@ -86,7 +86,7 @@ def record_path(home: str) -> str:
     if os.path.normpath(home).replace("//", "/") in REFUSED_HOMES:
         raise Failure(
             "home_refused",
-            f"The home directory of the user is {home}, which other users share, so no state is kept there. "
+            f"The home directory of the user is {home}, which other users share, so no state is stored there. "
             "Set nemoclaw_user to the person who owns this host's inference, with a home directory of their own.",
         )
     return str(Path(home) / STATE_DIRECTORY / RECORD_NAME)
@@ -99,7 +99,7 @@ def read_record(path: str) -> dict[str, Any] | None:
         Failure: C(route_record_unreadable) when the file is there but cannot be read as a route.
 
     """
-    remedy = "Look at the file, remove it when it is of no use, and run the site playbook again."
+    remedy = "Check the file, remove it if it is useless, and run the site playbook again."
     try:
         text = read_file(path).decode("utf-8")
     except FileNotFoundError:

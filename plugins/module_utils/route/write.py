@@ -225,6 +225,6 @@ def keep_last(path: str, owner: Account, failure: dict[str, str] | None, check_m
     except OSError as error:
         raise Failure(
             "last_failure_unwritable",
-            f"The last failure of this host cannot be kept in {path}: {error}. The route and its record are untouched. "
+            f"The last failure of this host cannot be saved in {path}: {error}. The route and its record are untouched. "
             "Check that the file system has room and that the user owns the directory.",
         ) from error

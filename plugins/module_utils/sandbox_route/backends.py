@@ -52,7 +52,7 @@ def choose(wanted: str, machine: Machine, account: Account, desired: Desired) ->
 
     """
     if wanted == "none":
-        return wanted, None, "No sandbox was made, as sandbox_backend says: the route is only recorded."
+        return wanted, None, "No sandbox was created, as sandbox_backend says: the route is only recorded."
     if wanted == "nemoclaw" or (wanted == "auto" and has_nemoclaw(machine, account)):
         return "nemoclaw", of_nemoclaw(machine, account, desired), ""
     try:
@@ -107,13 +107,13 @@ def why_absent(failure: Failure, *, never_used: bool) -> str | None:
     """
     if failure.code == "openshell_missing":
         return (
-            "No sandbox was made, since this host has no OpenShell: the route is only recorded. To have one, install OpenShell, start its "
-            "gateway, and run this again."
+            "No sandbox was created, since this host has no OpenShell: the route is only recorded. To get one, install OpenShell, start "
+            "its gateway, and run this again."
         )
     if failure.code == "openshell_gateway_unset" and never_used:
         return (
-            f"No sandbox was made, since this host has no gateway of OpenShell ({failure.message}): the route is only recorded. To have "
-            "one, set that right and run this again; with sandbox_backend=openshell it is an error."
+            f"No sandbox was created, since this host has no OpenShell gateway ({failure.message}): the route is only recorded. To get "
+            f"one, fix that and run this again; with sandbox_backend=openshell it is an error."
         )
     return None
 
@@ -169,8 +169,8 @@ def rotate(
             now = _give_back(wanted, machine, account, replace(desired, credential=known), restarts)
         raise Failure(
             failure.code,
-            f"{failure.message} So the sandboxes were not proved to have the new token. {now} The previous one still opens the auth proxy "
-            "for a while: set that right, and run the playbook site before it ends.",
+            f"{failure.message} So the sandboxes are not proved to have the new token. {now} The auth proxy still accepts the previous one "
+            f"for a while: fix that, and run the playbook site before it expires.",
             **failure.details,
         ) from failure
     return result
@@ -189,7 +189,7 @@ def _give_back(wanted: str, machine: Machine, account: Account, desired: Desired
         backend.rotate(False)
         restarted = ", and its sandboxes were stopped and started" if restarts and backend.renew() else ""
     except Failure as again:
-        return f"{provider} could not be given the previous one again: {again.message}"
+        return f"{provider} could not be given back the previous one: {again.message}"
     return f"{provider} has the previous one again{restarted}."
 
 
@@ -226,8 +226,8 @@ def remove(
                 raise
             result["out_of_reach"] = failure.as_result()
             done.notes.append(
-                f"OpenShell was left as it is, since its gateway cannot be asked: {failure.message} Its route and its provider "
-                f"{desired.route['provider_name']} stay, where it has them."
+                f"OpenShell was left unchanged, since its gateway cannot be queried: {failure.message} Its route and its provider "
+                f"{desired.route['provider_name']} stay, if it has them."
             )
     lines = {"before": "".join(f"{action}\n" for action in done.actions), "after": ""}
     return {
@@ -251,7 +251,7 @@ def _left_something(account: Account, path: str) -> bool:
 def summary(route: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """Return the sentence on where the sandboxes are routed."""
     led = [*result["sandboxes"], *([result["sandbox"]] if result["sandbox"] else [])]
-    whom = ", ".join(led) or "every sandbox of the gateway. It has none yet: sandbox_name makes one"
+    whom = ", ".join(led) or "every sandbox of the gateway. It has none yet: sandbox_name creates one"
     proof = result["proof"]
     proved = (
         f"Proved from inside {proof['sandbox']}: an answer, and a tool call that is {proof['tool_calling']}."

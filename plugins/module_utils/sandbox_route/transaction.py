@@ -49,14 +49,14 @@ def check_route(route: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise Failure(
             "route_incomplete",
-            f"The route for the sandboxes lacks {', '.join(missing)}. Run the role of a provider first, which gives its own, or give what "
-            "inference_route returns as route (sandbox_route).",
+            f"The route for the sandboxes lacks {', '.join(missing)}. Run a provider's role first, which provides it, or pass what "
+            f"inference_route returns as route (sandbox_route).",
         )
     texts = [name for name in _NEEDED if name != "timeout" and not isinstance(route[name], str)]
     if texts:
         raise Failure(
             "route_incomplete",
-            f"The route for the sandboxes has {', '.join(texts)} as something else than text: quote it.",
+            f"The route for the sandboxes has {', '.join(texts)} in a form other than text: quote it.",
         )
     optional = {name: route[name] for name in ("container", "origin") if route.get(name)}
     optional.update({name: _whole(name, route[name]) for name in ("context_window",) if route.get(name)})
@@ -77,7 +77,7 @@ def _whole(name: str, value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         raise Failure(
-            "route_incomplete", f"The route for the sandboxes has {name} {value!r}, which is no whole number."
+            "route_incomplete", f"The route for the sandboxes has {name} {value!r}, which is not a whole number."
         ) from None
 
 
@@ -223,7 +223,7 @@ class Transaction:
         # In check mode nothing may listen yet, because nothing was started.
         if found["outcome"] == BLOCKED and not check_mode:
             known = found["firewall"] in ("ufw", "firewalld")
-            offer = " With sandbox_open_firewall=true the play runs that command itself." if known else ""
+            offer = " With sandbox_open_firewall=true, the play runs that command itself." if known else ""
             raise Failure(
                 "sandbox_path_blocked",
                 f"{found['hint']} Nothing was saved, and the previous route stays in force.{offer}",

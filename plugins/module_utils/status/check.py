@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, nemoclaw.local_inference contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to this collection.
-"""What is true of a recorded route right now, and the lines that C(nemoclaw <name> status) prints."""
+"""The state of a recorded route right now, and the lines that C(nemoclaw <name> status) prints."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def check_proxy(route: dict[str, Any], token_file: str, account: Account, gate_u
         if token is None:
             raise Failure(
                 "token_missing",
-                f"There is no token file {token_file}, so the auth proxy cannot be asked as a sandbox asks it. Run the playbook "
-                "nemoclaw.local_inference.site, which makes a token and gives it to the gateway.",
+                f"There is no token file {token_file}, so the auth proxy cannot be queried as a sandbox does. Run the playbook "
+                f"nemoclaw.local_inference.site, which creates a token and gives it to the gateway.",
             )
         trust = trust_gate(gate_user, account if is_ollama else None)
         seen = probe(address, port, token.value, trust, path, ours=not is_ollama)

@@ -69,7 +69,7 @@ def build(
 
     """
     if "refusals" not in found:
-        said = str(found.get("msg") or "the look at the host failed, and said nothing")
+        said = str(found.get("msg") or "looking at the host failed without a message")
         return _bounded(
             _document(
                 name, collected, collection, DOWN, f"There is no plan of this host: {said.replace('Task failed: ', '')}"
@@ -104,9 +104,7 @@ def build(
 def unreachable(name: str, collected: str, collection: str, said: str) -> dict[str, Any]:
     """Return the document of a host that did not answer."""
     # Ansible's own words before those of ssh.
-    said = (
-        said.replace("Task failed: ", "").replace("Failed to connect to the host via ssh: ", "") or "nothing was said"
-    )
+    said = said.replace("Task failed: ", "").replace("Failed to connect to the host via ssh: ", "") or "no message"
     return _bounded(_document(name, collected, collection, UNREACHABLE, f"The host did not answer: {said}"), ())
 
 

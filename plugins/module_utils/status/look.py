@@ -98,11 +98,11 @@ def check_gateway(
     elif (seen.provider, seen.model, seen.timeout) != leads_to:
         check.state, check.code = DIFFERS, "gateway_route_differs"
         check.detail = (
-            f"The gateway routes to {seen.model} by {seen.provider} with {seen.timeout} s, and the record has {leads_to[1]} by "
+            f"The gateway routes to {seen.model} via {seen.provider} with {seen.timeout} s, but the record has {leads_to[1]} via "
             f"{leads_to[0]} with {leads_to[2]} s. Run the playbook nemoclaw.local_inference.site to restore it."
         )
     else:
-        check.detail = f"routes to {seen.model} by {seen.provider}"
+        check.detail = f"routes to {seen.model} via {seen.provider}"
         return [check, _check_sandbox(cli, route, wanted.sandbox, timeout)]
     return [check]
 
@@ -150,26 +150,26 @@ def _check_attachment(cli: OpenShell, route: dict[str, Any], sandbox: str | None
     if not sandbox:
         raise Failure(
             "sandbox_name_missing",
-            f"OpenShell {cli.release} attaches a server to one sandbox, and the record names none. Set nemoclaw_sandbox_name. {_AGAIN}",
+            f"OpenShell {cli.release} attaches a server to one sandbox, but the record names none. Set nemoclaw_sandbox_name. {_AGAIN}",
         )
     found = find_sandbox(cli, sandbox)
     if found is None or found.phase != SANDBOX_READY:
         phase = f"is {found.phase}" if found else "is not there"
         raise Failure(
             "sandbox_not_ready",
-            f"The sandbox {sandbox}, which the route is for, {phase}. With nemoclaw_sandbox_name site makes one that is missing.",
+            f"The sandbox {sandbox}, which the route is for, {phase}. With nemoclaw_sandbox_name set, site creates a missing one.",
         )
     attached = attached_at(cli, sandbox)
     if name not in attached:
-        there = "which the gateway has" if find_provider(cli, name) else "which the gateway has not got either"
+        there = "which the gateway has" if find_provider(cli, name) else "which the gateway lacks too"
         raise Failure(
-            "attachment_missing", f"The sandbox {sandbox} has not got the provider {name} attached, {there}. {_AGAIN}"
+            "attachment_missing", f"The sandbox {sandbox} does not have the provider {name} attached, {there}. {_AGAIN}"
         )
     if not is_ours(cli, name):
         raise Failure(
             "provider_foreign",
-            f"The sandbox {sandbox} has a provider {name} attached that did not get its key from here. {_AGAIN} One of another profile it "
-            "replaces with sandbox_replace_provider=true alone.",
+            f"The sandbox {sandbox} has a provider {name} attached that did not get its key from here. {_AGAIN} It replaces one of another "
+            f"profile only with sandbox_replace_provider=true.",
         )
     wanted = wanted_of(Desired(route, "", route, sandbox=sandbox), cli, name)
     seen = see(cli, wanted, found, attached)
@@ -182,7 +182,7 @@ def _check_attachment(cli: OpenShell, route: dict[str, Any], sandbox: str | None
     if seen.state != READY:
         raise Failure(
             "attachment_not_ready",
-            f"The sandbox {sandbox} has not applied the provider {name} yet: {seen.state}. Look at openshell logs {sandbox}.",
+            f"The sandbox {sandbox} has not applied the provider {name} yet: {seen.state}. Check openshell logs {sandbox}.",
         )
     return f"{name} is attached to {sandbox}"
 
@@ -198,7 +198,7 @@ def _check_sandbox(cli: OpenShell, route: dict[str, Any], wanted: str | None, ti
     try:
         name = proof.choose_sandbox(cli, wanted)
         if name is None:
-            check.state, check.detail = NOT_PROBED, "the gateway has no sandbox that is ready, so none was asked"
+            check.state, check.detail = NOT_PROBED, "the gateway has no ready sandbox, so none was asked"
             return check
         asked = proof.Desired(
             route["model"],

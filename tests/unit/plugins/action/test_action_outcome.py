@@ -71,7 +71,7 @@ def test_what_sudo_said_is_told_with_what_to_give() -> None:
     }
     assert action._end()["outcome"]["code"] == "become_failed"
     assert len(lines) == 1
-    assert lines[0].startswith("[a] Failed: Rotate the token: sudo: sorry, you must have a tty to run sudo. Give -e ")
+    assert lines[0].startswith("[a] Failed: Rotate the token: sudo: sorry, you must have a tty to run sudo. Set -e ")
     action._task_vars["ansible_failed_result"] = {"msg": "It was printed already."}
     action._end()
     assert len(lines) == 1

@@ -59,7 +59,7 @@ def test_needs_on_one_file_system_are_added_up() -> None:
         "the image I (29.34 GiB in /home/docker)",
         "the weights of M",
         "93.13 GiB free",
-        "94.53 GiB are needed",
+        "94.53 GiB is needed",
     ):
         assert words in failed.value.message
 
@@ -217,7 +217,7 @@ def test_two_engines_on_one_gpu(machine_named: Named, write_command: WriteComman
         check_free(busy, 0.7, holders)
     assert failed.value.code == "gpu_busy"
     assert failed.value.details["holders"] == holders
-    assert "9000 of 24564 MiB are free, and the server takes 17194 MiB" in failed.value.message
+    assert "9000 of 24564 MiB are free, but the server takes 17194 MiB" in failed.value.message
     assert "ollama (pid 4711" in failed.value.message
 
 

@@ -148,8 +148,8 @@ def test_another_phase_is_shown_at_once() -> None:
 def test_work_of_an_earlier_run_is_named() -> None:
     host = Host(under_way(elapsed=95), under_way(elapsed=99), END)
     host.watch()
-    assert host.lines[0] == "progress: [spark-1] => It was under way already, for 1 min 35 s, and goes on."
-    assert sum("already" in line for line in host.lines) == 1
+    assert host.lines[0] == "progress: [spark-1] => It has been under way for 1 min 35 s and continues."
+    assert sum("has been under way" in line for line in host.lines) == 1
 
 
 def test_a_failure_is_final() -> None:
@@ -183,7 +183,7 @@ def test_a_lost_connection_comes_back() -> None:
     host = Host(under_way(), LOST, LOST, LOST, under_way(percent=90), LOST, END)
     assert host.watch() == END
     assert host.resets == 4
-    assert any("Connection lost, reconnecting while the work goes on" in line for line in host.lines)
+    assert any("Connection lost, reconnecting while the work continues" in line for line in host.lines)
 
 
 def test_a_connection_that_stays_lost_makes_the_host_unreachable() -> None:

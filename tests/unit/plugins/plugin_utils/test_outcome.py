@@ -118,7 +118,7 @@ def test_remedy(message: str, remedy: str) -> None:
             {"msg": "No start of json char found", "module_stderr": "sudo: sorry, you must have a tty to run sudo\n"},
             {"name": "t"},
             "become_failed",
-            "t: sudo: sorry, you must have a tty to run sudo. Give -e ansible_pipelining=false: ",
+            "t: sudo: sorry, you must have a tty to run sudo. Set -e ansible_pipelining=false: ",
         ),
         ({"stderr": "canary"}, {"name": "t", "no_log": True}, "task_failed", "t: its result is not shown"),
     ],
@@ -180,7 +180,7 @@ def test_which_outcome_is_that_of_the_host(
     found = made.pick("site", begin, end, is_there)
     assert found["state"] == state
     # One that an earlier play lost never answered.
-    assert ("has begun on this host" in str(found["message"])) is (begin == {})
+    assert ("did not start on this host" in str(found["message"])) is (begin == {})
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ def test_the_lines() -> None:
     refused = plan_lines.lines_of(plan_of(refusals=[{"code": "a_code", "message": "It is so."}]))
     assert refused[-2:] == [
         "Refused:   It is so. (a_code)",
-        "Nothing is changed on this host before that is set right.",
+        "Nothing is changed on this host until that is fixed.",
     ]
 
 

@@ -91,8 +91,8 @@ def test_the_kernels_word_counts_more_than_the_log() -> None:
 
 def test_the_line_that_is_quoted_is_the_one_that_tells() -> None:
     log = "start\nError: it broke\nHint: read the manual"
-    assert "It said: Error: it broke." in explain("served", found(), log, "ended").message
-    assert "It wrote nothing." in explain("served", found(), "", "ended").message
+    assert "It logged: Error: it broke." in explain("served", found(), log, "ended").message
+    assert "It logged nothing." in explain("served", found(), "", "ended").message
 
 
 def test_the_tail_is_fit_for_a_terminal() -> None:

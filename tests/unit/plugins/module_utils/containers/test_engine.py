@@ -100,9 +100,9 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Sdk:
         (
             DockerException(f"{FETCHING}HTTPConnection.request() got an unexpected keyword argument 'chunked'"),
             "docker_library_broken",
-            "does not fit",
+            "incompatible",
         ),
-        (TypeError("__init__() got an unexpected keyword argument"), "docker_library_broken", "does not fit"),
+        (TypeError("__init__() got an unexpected keyword argument"), "docker_library_broken", "incompatible"),
         (
             InvalidVersion("API versions below 1.44 are no longer supported by this library."),
             "docker_library_broken",

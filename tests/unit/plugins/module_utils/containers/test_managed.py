@@ -208,7 +208,7 @@ def test_where_it_cannot_be_undone_both_are_told(engine: Any, answers: Answers) 
     ):
         bring(engine, NEW)
     assert raised.value.details["restored"] is None
-    assert "could not be put back" in raised.value.message
+    assert "could not be restored" in raised.value.message
     plan = plans.make_plan(engine, OLD)
     assert plan.actions() == ["rename s-previous"], "it never stopped"
     bring(engine, OLD)
@@ -224,7 +224,7 @@ def test_one_that_was_stopped_is_kept_and_stays_stopped(engine: Any, answers: An
     with pytest.raises(Failure) as raised:
         bring(engine, NEW)
     assert raised.value.details["restored"] is None
-    assert "stopped as it was" in raised.value.message
+    assert "stopped as before" in raised.value.message
     assert (list(engine.there), command(engine)) == (["s"], "old")
     assert not engine.there["s"]["State"]["Running"]
     engine.refuses_start = set()
@@ -427,9 +427,15 @@ def test_another_change_goes_back_to_what_proved_more(engine: Any, answers: Answ
     ("actions", "said"),
     [
         (["remove s", "rename s-previous", "start s"], "s serves again as before once its model is loaded."),
-        (["stop s", "start other"], "other serves again as before once its model is loaded. s is stopped and kept."),
-        (["remove s", "rename s-previous"], "s is the previous one again, stopped as it was."),
-        (["stop s"], "s is stopped, which frees its GPU, and kept: once the cause is corrected, it only has to load."),
+        (
+            ["stop s", "start other"],
+            "other serves again as before once its model is loaded. s is stopped and left in place.",
+        ),
+        (["remove s", "rename s-previous"], "s is the previous one again, stopped as before."),
+        (
+            ["stop s"],
+            "s is stopped, which frees its GPU, and left in place: once the cause is fixed, it only needs to load.",
+        ),
     ],
 )
 def test_what_became_of_a_server_that_did_not_prove_itself(actions: list[str], said: str) -> None:

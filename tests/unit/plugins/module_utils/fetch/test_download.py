@@ -63,13 +63,13 @@ def test_errors(error: Exception, code: str) -> None:
         (
             "http://svc:canary@proxy.example:3128",
             urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
-            "by the web proxy proxy.example:3128: [Errno -2] Name or service not known. What was there before is untouched. "
-            "Check HTTPS_PROXY and the proxy, or add the server to NO_PROXY, or ",
+            "by the web proxy proxy.example:3128: [Errno -2] Name or service not known. The previous installation is untouched. Check "
+            "HTTPS_PROXY and the proxy, or add the server to NO_PROXY, or ",
         ),
         (
             "http://svc:canary@proxy.example:3128",
             urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required")),
-            "The web proxy proxy.example:3128 wants another user or password: correct them in HTTPS_PROXY ",
+            "The web proxy proxy.example:3128 rejects the user or password: correct them in HTTPS_PROXY ",
         ),
         ("svc:canary@proxy.example:x", http.client.InvalidURL("nonnumeric port: 'canary'"), "that is no address. "),
     ],

@@ -373,7 +373,7 @@ def test_a_cache_that_a_group_may_write_to(
     assert outcome == (None if open_to_it else "cache_not_writable")
 
 
-@pytest.mark.parametrize(("name", "why"), [("file/cache", "is no folder"), ("a\0b", "no folder can be called so")])
+@pytest.mark.parametrize(("name", "why"), [("file/cache", "is not a folder"), ("a\0b", "no folder can be called so")])
 def test_a_cache_that_cannot_be_a_folder(machine_named: Named, tmp_path: Path, name: str, why: str) -> None:
     run = context(machine_named("rtx4090"), Engine(Registry()), model=EIGHT)
     (tmp_path / "file").touch()

@@ -56,5 +56,5 @@ def test_what_is_none_is_passed_over(tmp_path: Path, content: bytes) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Failure, match="cannot be kept in"):
+    with pytest.raises(Failure, match="cannot be saved in"):
         keep_last(str(tmp_path / "file" / "local-inference.last.json"), find_account(), FAILURE, check_mode=False)

@@ -58,7 +58,7 @@ def test_the_token_is_the_credential_behind_the_auth_proxy(found: dict[str, Any]
 def test_a_gateway_that_does_not_answer_is_no_absent_one(code: str, never_used: bool, absent: bool) -> None:
     why = why_absent(Failure(code, "It said so."), never_used=never_used)
     assert (why is not None) is absent
-    assert why is None or why.startswith("No sandbox was made")
+    assert why is None or why.startswith("No sandbox was created")
 
 
 def test_what_a_user_reads() -> None:
@@ -74,7 +74,7 @@ def test_what_a_user_reads() -> None:
         "and a tool call that is structured."
     )
     unproved = {"sandboxes": [], "sandbox": None, "way": "route", "proved": False, "proof": {}}
-    assert "It has none yet: sandbox_name makes one. Not proved" in summary(route("custom", 1), unproved)
+    assert "It has none yet: sandbox_name creates one. Not proved" in summary(route("custom", 1), unproved)
     attached = {
         **proved,
         "sandboxes": [],
@@ -106,8 +106,8 @@ def test_numbers_that_became_texts_are_numbers() -> None:
     ("change", "said"),
     [
         ({"timeout": "soon"}, "timeout 'soon'"),
-        ({"timeout": [1]}, "no whole number"),
-        ({"model": 70}, "model as something else"),
+        ({"timeout": [1]}, "not a whole number"),
+        ({"model": 70}, "model in a form other than text"),
     ],
 )
 def test_a_route_with_values_of_other_types(change: dict[str, Any], said: str) -> None:

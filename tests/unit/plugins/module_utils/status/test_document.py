@@ -94,7 +94,7 @@ def build(found: dict[str, Any], *secrets: str) -> dict[str, Any]:
         (plan_of([{**FINE, "name": "route", "state": "not configured", "detail": "no record"}]), "down", 2, "no record"),
         (plan_of([], refusals=[REFUSAL]), "down", 2, "Say yes first."),
         ({"failed": True, "msg": "sudo: a password is required"}, "down", 2, "There is no plan of this host: sudo: a"),
-        ({}, "down", 2, "and said nothing"),
+        ({}, "down", 2, "without a message"),
     ],
 )  # fmt: skip
 def test_the_worst_decides(found: dict[str, Any], state: str, exit_code: int, reason: str) -> None:
