@@ -35,9 +35,9 @@ _SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # What a sentence of our messages begins with that says what to do. One that begins with a condition ("Where ...", "If ...", "To ...") is
 # the second advice wherever there is another one.
 _REMEDIES = re.compile(
-    r"Did you mean|(?:Accept|Add|Ask|Boot|Build|Call|Change|Check|Choose|Convert|Copy|Correct|Create|Delete|Detach|Exclude|Find|Fix|Free|Give|"
-    r"Have|Install|Let|Limit|Look|Lower|Make|Name|Open|Prove|Put|Quit|Raise|Read|Register|Remove|Repair|Replace|Restart|Restore|Run|"
-    r"Set|Shorten|Start|Stop|Switch|Take|Try|Unload|Unset|Update|Upgrade|Use|Wait|Write)\b"
+    r"Did you mean|(?:Accept|Add|Ask|Boot|Build|Call|Change|Check|Choose|Convert|Copy|Correct|Create|Delete|Detach|Disable|Enable|Exclude|"
+    r"Find|Fix|Free|Give|Have|Install|Let|Limit|Look|Lower|Make|Mount|Name|Open|Prove|Put|Quit|Raise|Read|Register|Remove|Repair|Replace|"
+    r"Restart|Restore|Run|Set|Shorten|Start|Stop|Switch|Take|Try|Unload|Unset|Update|Upgrade|Use|Wait|Write)\b"
 )
 # Sentences at the end of a message that say what is, and not what to do.
 _NO_REMEDY = ("Nothing was changed.", "Nothing is changed on this host until that is fixed.")

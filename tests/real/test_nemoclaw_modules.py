@@ -207,7 +207,7 @@ def test_waiting_for_ever_is_stopped(host: Make) -> None:
     at.double.behave("heartbeats")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Onboarding.__module__ + "._HAND_OFF_S", 1.0)
-        with pytest.raises(Failure, match="told no progress for 3 s in step 'Creating sandbox'") as raised:
+        with pytest.raises(Failure, match="reported no progress for 3 s in step 'Creating sandbox'") as raised:
             at.onboard(route_to("custom"), ready_timeout=1, stall_timeout=1)
     assert raised.value.code == "nemoclaw_stalled"
 

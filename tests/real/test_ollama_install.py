@@ -428,7 +428,7 @@ def test_what_a_run_left_that_was_broken_off_before_the_restart(running: Host, t
     with pytest.raises(Failure) as failed:
         running.install(broken, keep_previous=True, timeout=2)
     assert failed.value.code == "daemon_not_upgraded"
-    assert f"Ollama {OLD}, which served before an earlier run was interrupted, is back" in failed.value.message
+    assert f"Ollama {OLD}, which served before an earlier run was interrupted, is restored" in failed.value.message
     assert (running.version, running.names) == (OLD, ["bin", "lib"])
     deadline = Deadline(20)
     while ask_ollama_daemon(running.port)[0] is None and deadline.remaining:

@@ -109,7 +109,7 @@ def test_from_a_proved_server_to_a_sandbox_of_nemoclaw(
     assert "Inference (sandbox): healthy" in controller.output
 
     assert controller.play("uninstall") == 0
-    assert "NemoClaw's gateway was left as it is" in " ".join(controller.output.split())
+    assert "NemoClaw's gateway was left unchanged" in " ".join(controller.output.split())
     assert (list(recorded(registry)), list(server.known()["sandboxes"])) == ([SANDBOX], [SANDBOX])
     assert route(server)[:2] == [PROVIDER, "scripted"]
     assert not controller.record.exists()

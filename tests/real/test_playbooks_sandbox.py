@@ -129,7 +129,7 @@ def test_from_nothing_to_a_sandbox_and_back(
     assert provider["config"] == {"OPENAI_BASE_URL": base_url(controller)}
     assert route(server) == [PROVIDER, "scripted", 90, 1]
     assert list(known["sandboxes"]) == ["my-assistant"]
-    assert "could not be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
+    assert "cannot be probed" in controller.output, "this Docker has no network of OpenShell, and that is no error"
     assert KEY not in fingerprints.read_text(encoding="utf-8")
     assert "Proved from inside my-assistant: an answer, and a tool call that is structured." in controller.output
     assert "Inference (sandbox): healthy" in controller.output, "it ends with the status"

@@ -370,7 +370,7 @@ def test_a_profile_of_the_user_is_not_changed_unasked(host: Attached, first: Wan
     host.add_sandbox(SANDBOX)
     import_profile(host, PROVIDER)
     for act in (host.check, host.give):
-        with pytest.raises(Failure, match=f"a profile {PROVIDER} that was not made from here") as caught:
+        with pytest.raises(Failure, match=f"a profile {PROVIDER} that was not created here") as caught:
             act(first, sandbox=SANDBOX)
         assert caught.value.code == "profile_foreign"
         assert "sandbox_replace_provider: true" in caught.value.message

@@ -100,7 +100,7 @@ def test_from_a_proved_server_to_a_sandbox(host: Host, nemoclaw: Double, first: 
     desired = Desired(host.recorded(), "dummy", host.recorded())
     removed = backends.remove("auto", host.machine, host.account, desired, False)
     assert (removed["changed"], removed["backend"]) == (False, "nemoclaw")
-    assert "NemoClaw's gateway was left as it is" in removed["summary"][0]
+    assert "NemoClaw's gateway was left unchanged" in removed["summary"][0]
     assert (list(host.server.known()["sandboxes"]), host.route()) == ([SANDBOX], [PROVIDER, "scripted", 90])
 
 

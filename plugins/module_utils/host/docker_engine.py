@@ -42,12 +42,12 @@ _REASONS = {
         "Opening {endpoint} was denied to the user {process_user}: add that user to the socket's group (usermod -aG "
         "docker {process_user}, then log in again), or run the task with become."
     ),
-    "timeout": "Asked the engine at {endpoint} and got no answer within {limit:g} s: it hangs; see its log.",
+    "timeout": "Asked the engine at {endpoint} and got no answer within {limit:g} s: it hangs; check its log.",
     "no_socket": "{program} is installed, but none of its sockets exists: start the daemon (systemctl start {unit}).",
     "cli_only": "The docker command is installed, but neither an engine nor one of its sockets is: install an engine.",
     "desktop_stopped": (
-        "Docker Desktop is on the Windows side, and no engine of it answers in this WSL: start it on Windows, and switch its WSL "
-        "integration on for this distribution (Settings, Resources)."
+        "Docker Desktop is on the Windows side, but its engine does not answer in this WSL: start it on Windows, and enable its WSL "
+        "integration for this distribution (Settings, Resources)."
     ),
     "absent": "No container engine is installed: there is neither a socket nor a docker, dockerd or podman command.",
     "unsupported_endpoint": (

@@ -91,8 +91,8 @@ def ask_nvidia_smi(machine: Machine, path: str, limit_s: float = LIMIT_S) -> Smi
     if answer.code is None:
         return SmiAnswer(
             rows,
-            f"Asked nvidia-smi for the GPUs: {answer.problem}. The NVIDIA driver may be wedged: look for NVRM and Xid "
-            "lines in dmesg, then reload the driver or reboot.",
+            f"Asked nvidia-smi for the GPUs: {answer.problem}. The NVIDIA driver may be wedged: check dmesg for NVRM and Xid lines, then "
+            f"reload the driver or reboot.",
         )
     return SmiAnswer(rows, _explain_failure(answer.code, answer.output))
 
@@ -153,7 +153,7 @@ def _explain_failure(code: int, output: str) -> str:
     elif "couldn't communicate with the NVIDIA driver" in output:
         advice = "Load the driver (modprobe nvidia), or install the one for the running kernel, and reboot."
     elif "No devices were found" in output:
-        advice = "The driver is loaded and sees no usable GPU: look for NVRM and Xid lines in dmesg."
+        advice = "The driver is loaded but sees no usable GPU: check dmesg for NVRM and Xid lines."
     else:
         advice = "Run nvidia-smi on the host and repair the driver."
     return f"nvidia-smi ended with exit code {code} and said: {said} {advice}"
@@ -253,7 +253,7 @@ def describe_gpus(
     measured, unified = _sort_by_memory(rows, platform_name)
     unmeasured = [row for row in rows if row not in measured and row not in unified]
     problems += [
-        f"GPU {row.index} ({row.name}) states no memory size ({row.memory_total_text or 'empty'}) and is not counted."
+        f"GPU {row.index} ({row.name}) reports no memory size ({row.memory_total_text or 'empty'}) and is not counted."
         for row in unmeasured
     ]
 
@@ -267,9 +267,9 @@ def describe_gpus(
 
     split = [row for row in rows if row.index in divided]
     problems += [
-        f"GPU {row.index} ({row.name}) is divided by MIG: its {row.memory_total_text} MiB belong to its instances, and no container of "
-        f"ours gets one, so it is not counted. Switch MIG off (nvidia-smi -i {row.index} -mig 0), or serve on an instance yourself "
-        "and use the provider vllm."
+        f"GPU {row.index} ({row.name}) is divided by MIG: its {row.memory_total_text} MiB belong to its instances, and our containers "
+        f"cannot use one, so it is not counted. Disable MIG (nvidia-smi -i {row.index} -mig 0), or serve on an instance yourself and use "
+        f"the provider vllm."
         for row in split
     ]
     unmeasured += [row for row in split if row not in unmeasured]

@@ -103,7 +103,7 @@ def missing_packages(machine: Machine, manager: str, names: Sequence[str]) -> li
     """
     for name in names:
         if not _NAME.fullmatch(name):
-            raise Failure("package_name_invalid", f"{name!r} is no name of a package. Nothing was changed.")
+            raise Failure("package_name_invalid", f"{name!r} is not a package name. Nothing was changed.")
     query, words = _QUERIES.get(manager, ((), ""))
     program = machine.find_command(query[0]) if query else None
     if program is None:
@@ -159,8 +159,8 @@ def install(machine: Machine, manager: str | None, names: Sequence[str], why: st
     if manager not in _INSTALL:
         raise Failure(
             "package_manager_missing",
-            f"Looked for a package manager that could install {' '.join(names)}, and found {manager or 'none'}. Install it by the means of "
-            "the distribution, then run this again.",
+            f"Looked for a package manager that could install {' '.join(names)}, and found {manager or 'none'}. Install it with the "
+            f"distribution's own tools, then run this again.",
         )
     program, *words = _INSTALL[manager]
     path = machine.find_command(program) or program
@@ -242,7 +242,7 @@ def _wait_for_locks(machine: Machine, names: Sequence[str], deadline: Deadline) 
             raise Failure(
                 "package_lock_held",
                 f"Waited {deadline.seconds:g} s to install {' '.join(names)}: {holder} holds {holder.lock}. Nothing was changed. Let it "
-                "come to its end, or look why it does not, then run this again.",
+                f"finish, or find out why it does not, then run this again.",
                 pid=holder.pid,
                 program=holder.program,
             )

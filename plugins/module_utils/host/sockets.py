@@ -275,7 +275,7 @@ def exposed(machine: Machine, port: int, found: list[dict[str, Any]]) -> Failure
     causes = [cause for cause in (_cause(machine, one) for one in found) if cause]
     return Failure(
         "engine_exposed",
-        f"Port {port} is open to the network, past the token of any proxy: {process} of the user {first['user'] or first['uid']} "
+        f"Port {port} is open to the network, bypassing any proxy's token: {process} of the user {first['user'] or first['uid']} "
         f"listens on {where}. {' '.join(dict.fromkeys(causes)) or _UNSEEN} {_remedy(first)}",
         listeners=found,
     )
@@ -291,7 +291,7 @@ def tell_openness(listeners: Iterable[dict[str, Any]] | None, ports: Iterable[in
     """
     shown = " or ".join(map(str, sorted(ports)))
     if listeners is None:
-        return f"Who listens could not be seen: look with ss -ltn whether port {shown} is open to the network."
+        return f"The listeners cannot be seen: check with ss -ltn whether port {shown} is open to the network."
     found = [one for one in listeners if one["port"] in ports and one["scope"] != "loopback"]
     if not found:
         return f"Nothing on port {shown} is open to the network right now."
@@ -299,11 +299,11 @@ def tell_openness(listeners: Iterable[dict[str, Any]] | None, ports: Iterable[in
     return (
         f"Port {one['port']} is open to the network right now, without a token: {one['process'] or 'a process'} of the user "
         f"{one['user'] or one['uid']} listens on {', '.join(dict.fromkeys(each['address'] for each in found))}. Stop it, and start it on "
-        f"127.0.0.1 alone; Ollama listens there where its environment has {_ADDRESS_VARIABLE}=127.0.0.1:{one['port']}."
+        f"127.0.0.1 only; Ollama listens there if its environment has {_ADDRESS_VARIABLE}=127.0.0.1:{one['port']}."
     )
 
 
-_UNSEEN = "Why it does cannot be seen by this user."
+_UNSEEN = "This user cannot see why."
 
 
 def _cause(machine: Machine, listener: dict[str, Any]) -> str | None:
@@ -328,10 +328,10 @@ def _cause(machine: Machine, listener: dict[str, Any]) -> str | None:
 def _remedy(listener: dict[str, Any]) -> str:
     port = listener["port"]
     if listener["process"] == _DOCKER_PROXY:
-        return f"Publish it on 127.0.0.1 alone (-p 127.0.0.1:{port}:...)."
+        return f"Publish it only on 127.0.0.1 (-p 127.0.0.1:{port}:...)."
     if str(listener["process"] or "").startswith("ollama") or listener["user"] == "ollama":
-        return "The playbook nemoclaw.local_inference.site, or the role proxy, brings it back to 127.0.0.1 where that is possible."
-    return f"Start it on 127.0.0.1 alone (vLLM: --host 127.0.0.1; Ollama: OLLAMA_HOST=127.0.0.1:{port})."
+        return "The playbook nemoclaw.local_inference.site, or the role proxy, moves it back to 127.0.0.1 if possible."
+    return f"Start it only on 127.0.0.1 (vLLM: --host 127.0.0.1; Ollama: OLLAMA_HOST=127.0.0.1:{port})."
 
 
 def _words(machine: Machine, path: str) -> list[str]:
@@ -397,8 +397,8 @@ def require_trusted_listener(
     raise Failure(
         "listener_untrusted",
         f"The key for {url} was not sent: {one['process'] or 'a process'} of the user {user} listens on {one['address']} port "
-        f"{one['port']}, and that is neither root, nor {account.name}, nor the account of a service. Where it is the server that is "
-        f"meant, name its user in trusted_users (endpoint_trusted_users or vllm_trusted_users in the inventory); else stop it.",
+        f"{one['port']}, which is neither root, nor {account.name}, nor a service account. If it is the intended server, name its user in "
+        f"trusted_users (endpoint_trusted_users or vllm_trusted_users in the inventory); otherwise stop it.",
         **{key: one[key] for key in ("port", "address", "user", "pid", "process")},
     )
 

@@ -151,9 +151,7 @@ class Systemd:
             return Failure(
                 "root_needed", f"Ran {command}: {said}. Only root may do that: run the task with become: true."
             )
-        return Failure(
-            "systemd_failed", f"Ran {command}: {said}. Look at the unit with 'systemctl status {words[-1]}'."
-        )
+        return Failure("systemd_failed", f"Ran {command}: {said}. Check the unit with 'systemctl status {words[-1]}'.")
 
 
 def _number(text: str | None) -> int:

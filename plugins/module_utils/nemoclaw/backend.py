@@ -135,7 +135,7 @@ class NemoClawRoute(GatewayRoute):
         its = f"its route and the provider {name}" if name else "and its route"
         return Plan(
             notes=[
-                f"NemoClaw's gateway was left as it is, with its sandboxes, {its}: they belong to NemoClaw. nemoclaw NAME destroy removes "
+                f"NemoClaw's gateway was left unchanged, with its sandboxes, {its}: they belong to NemoClaw. nemoclaw NAME destroy removes "
                 "a sandbox, nemoclaw uninstall all that NemoClaw has on this host. With sandbox_backend=openshell this play removes the "
                 "route and the provider."
             ]

@@ -92,8 +92,8 @@ def check(desired: Desired) -> None:
     if not _MODEL.fullmatch(desired.route["model"]):
         raise Failure(
             "nemoclaw_model_invalid",
-            f"The model is {desired.route['model']!r}. NemoClaw takes letters, digits and . _ : / - alone: have the server "
-            "give it another name.",
+            f"The model is {desired.route['model']!r}. NemoClaw takes letters, digits and . _ : / - only: give it another name in the "
+            f"server.",
         )
     if desired.ready_timeout < 1 or desired.stall_timeout < 1:
         raise Failure(

@@ -45,7 +45,7 @@ FAILURE_CODES = {
     r"": "nemoclaw_set_failed",
 }
 _REMEDIES = {
-    "nemoclaw_set_failed": "Look whether the sandbox is up (nemoclaw {sandbox} status), correct what last_logs names, and run this again",
+    "nemoclaw_set_failed": "Check whether the sandbox is up (nemoclaw {sandbox} status), correct what last_logs names, and run this again",
     "nemoclaw_local_check": "This release asks the server itself, without a key, before it takes {provider}. Take the provider "
     "compatible-endpoint for a server with a key or on another port",
 }
@@ -207,8 +207,8 @@ def _find(nemoclaw: NemoClaw, desired: Desired) -> Recorded:
     if recorded is None:
         raise Failure(
             "nemoclaw_sandbox_missing",
-            f"NemoClaw has no sandbox {desired.sandbox}, so there is nothing to route elsewhere. nemoclaw list has their names; the "
-            "module nemoclaw_onboard makes one.",
+            f"NemoClaw has no sandbox {desired.sandbox}, so there is nothing to route elsewhere. nemoclaw list has their names; the module "
+            f"nemoclaw_onboard creates one.",
         )
     return recorded
 

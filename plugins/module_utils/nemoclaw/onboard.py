@@ -56,7 +56,7 @@ FAILURE_CODES = {
     UNKNOWN_TO_IT: "nemoclaw_too_old",
 }
 _REMEDIES = {
-    "nemoclaw_busy": "Another onboarding is under way. Wait for its end, and run this again",
+    "nemoclaw_busy": "Another onboarding is under way. Wait for it to finish, and run this again",
     "nemoclaw_sandbox_timeout": "Give it more time (sandbox_ready_timeout) where the image is large or the host slow; else see last_logs",
     "nemoclaw_sandbox_error": "The sandbox broke before it was ready: see last_logs and openshell logs, and run this again",
     "nemoclaw_endpoint_refused": "NemoClaw from 0.0.78 on asks a server at a private address only where "
@@ -100,9 +100,8 @@ class Onboarding:
         if not desired.accepted:
             raise Failure(
                 "nemoclaw_terms_not_accepted",
-                f"NemoClaw has to make the sandbox {desired.name}, and does so without questions only for those who accept the "
-                "third-party software that it brings. Read its notice (nemoclaw onboard shows it), and set "
-                "sandbox_accept_third_party_software to true. Nothing was changed.",
+                f"NemoClaw must create the sandbox {desired.name}, which it does unattended only if you accept its third-party software. "
+                f"Read its notice (nemoclaw onboard shows it), then set sandbox_accept_third_party_software to true. Nothing was changed.",
             )
         if cli is not None:
             # Onboarding routes the whole gateway there, with every sandbox of it.
@@ -215,9 +214,9 @@ class Onboarding:
         if ended.code is None:
             raise Failure(
                 "nemoclaw_stalled",
-                f"Ran nemoclaw onboard for {self._desired.name}, and it told no progress for {step.silence():g} s{where}, so it was "
-                f"stopped. Its last words: {last}. See last_logs; a slow network or disk needs a longer "
-                "sandbox_stall_timeout (option stall_timeout).",
+                f"Ran nemoclaw onboard for {self._desired.name}, but it reported no progress for {step.silence():g} s{where}, so it was "
+                f"stopped. Its last output: {last}. See last_logs; a slow network or disk needs a longer sandbox_stall_timeout (option "
+                f"stall_timeout).",
             )
         if ended.code:
             ran = f"Ran nemoclaw onboard for {self._desired.name}, and it ended with exit status {ended.code}{where}: {last}."
@@ -230,8 +229,8 @@ class Onboarding:
         if find_recorded(self._nemoclaw.account.home, self._desired.name) is None:
             raise Failure(
                 "nemoclaw_not_recorded",
-                f"Ran nemoclaw onboard for {self._desired.name}, and it ended as if all were well, but has no such sandbox in its "
-                f"list. Its last words: {last}. See last_logs, and run nemoclaw onboard by hand to see what it asks.",
+                f"Ran nemoclaw onboard for {self._desired.name}, and it reported success, but its list has no such sandbox. Its last "
+                f"output: {last}. See last_logs, and run nemoclaw onboard by hand to see what it asks.",
             )
         if step.is_unwell:
             raise Failure(

@@ -185,8 +185,8 @@ def _sandboxes(home: str) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise Failure(
             "nemoclaw_registry_unreadable",
-            f"NemoClaw's list of sandboxes {path} cannot be read: {error}. So nothing was changed. Look at it as its user, and "
-            "run nemoclaw list, which makes it anew from the gateway.",
+            f"NemoClaw's list of sandboxes {path} cannot be read: {error}. So nothing was changed. Check it as its user, and run nemoclaw "
+            f"list, which rebuilds it from the gateway.",
         ) from error
     return {
         name: entry

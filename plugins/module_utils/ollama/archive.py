@@ -54,7 +54,7 @@ def check_version(version: str) -> str:
     """
     found = _VERSION.fullmatch(version.strip())
     if not found:
-        raise Failure("version_invalid", f"{version!r} is no version of Ollama. Write it like {DEFAULT_VERSION}.")
+        raise Failure("version_invalid", f"{version!r} is not a version of Ollama. Write it like {DEFAULT_VERSION}.")
     return found[1]
 
 
@@ -98,7 +98,7 @@ def script(url: str | None, checksum: str | None) -> Source:
     if source.url.startswith("http:") and source.sha256 is None:
         raise Failure(
             "checksum_missing",
-            f"The script {source} would come by plain HTTP and be run as root, and no checksum is given. Use https, or give the checksum.",
+            f"The script {source} would come over plain HTTP and run as root, but no checksum is set. Use https, or set the checksum.",
         )
     return source
 
@@ -111,7 +111,7 @@ def _archive(version: str, kind: str, url: str | None, checksum: str | None) -> 
         option = "jetpack_checksum" if "jetpack" in kind else "checksum"
         raise Failure(
             "checksum_missing",
-            f"The archive {source} needs a checksum, and none is given. Set {option} to sha256:HEX; the release {version} has it in "
+            f"The archive {source} needs a checksum, but none is set. Set {option} to sha256:HEX; the release {version} has it in "
             "sha256sum.txt.",
         )
     return source._replace(sha256=sha256)
@@ -173,7 +173,7 @@ def _install(machine: Machine) -> None:
 
 def _missing(manager: str | None) -> Failure:
     command = _COMMANDS.get(manager or "")
-    remedy = f"Run '{command}' as root" if command else "Install zstd by the means of the distribution"
+    remedy = f"Run '{command}' as root" if command else "Install zstd with the distribution's own tools"
     return Failure(
         "zstd_missing",
         f"Looked for the program zstd, which Ollama's archives need, and it is not installed. {remedy}, then run the play again.",
@@ -237,13 +237,13 @@ def unpack(file: IO[bytes], source: Source, folder: Path, zstd: str | None) -> N
         if full(error):
             raise Failure(
                 "disk_full",
-                f"Unpacked {source} in {folder}: the disk was full. Free space. What was there before is untouched.",
+                f"Unpacked {source} in {folder}: the disk was full. Free space. The previous installation is untouched.",
             ) from error
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise Failure(
             "archive_invalid",
-            f"Unpacked {source}: {error}. This is no archive of Ollama. What was there before is untouched.",
+            f"Unpacked {source}: {error}. This is not an Ollama archive. The previous installation is untouched.",
         ) from error
 
 
@@ -318,7 +318,7 @@ def prove_program(machine: Machine, account: Account, tree: Path, sources: list[
     if program.is_symlink() or not program.is_file():
         raise Failure(
             "archive_invalid",
-            f"Unpacked {named}: there is no bin/ollama in it, so this is no archive of Ollama. What was there before is untouched.",
+            f"Unpacked {named}: there is no bin/ollama in it, so this is not an Ollama archive. The previous installation is untouched.",
         )
     alone = Machine(environ={**machine.environ, **NO_DAEMON})
     answer = alone.run([str(program), "--version"], _RUN_LIMIT_S, account)
@@ -328,13 +328,13 @@ def prove_program(machine: Machine, account: Account, tree: Path, sources: list[
         raise Failure(
             "ollama_unusable",
             f"Ran the program of {named} before installing it, and it does not work on this host: {said}. Check that the archive is "
-            "for this architecture and that programs may run in this folder. What was there before is untouched.",
+            "for this architecture and that programs may run in this folder. The previous installation is untouched.",
         )
     if found != version:
         raise Failure(
             "version_mismatch",
-            f"{named} holds Ollama {found}, and {version} is wanted. Correct version, url or checksum. What was there before is "
-            "untouched.",
+            f"{named} holds Ollama {found}, but {version} is required. Correct version, url or checksum. The previous installation is "
+            f"untouched.",
             found=found,
         )
 

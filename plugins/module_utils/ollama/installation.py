@@ -34,7 +34,7 @@ from .upgrade import copy_manifest, write_manifest
 
 # Longer than a fact may take: on a busy host, one that is late would pass for one without a version, which nobody keeps for a way back.
 _ASK_LIMIT_S = 30.0
-_UNDONE = "What was there before is back in its place."
+_UNDONE = "The previous installation is restored."
 
 
 class Installation:
@@ -170,7 +170,7 @@ class Installation:
         """Put back what served before an interrupted run, and return the failure with that in its sentence."""
         try:
             self._put_back(kept, running, None if running else upgrade.find_unit(self._machine))
-            outcome = f"Ollama {kept}, which served before an earlier run was interrupted, is back in its place."
+            outcome = f"Ollama {kept}, which served before an earlier run was interrupted, is restored."
         except Failure as second:
             outcome = second.message
         return Failure(failure.code, f"{failure.message} {outcome}", **failure.details)
@@ -391,7 +391,7 @@ class Installation:
             raise Failure(
                 "version_mismatch",
                 f"Ran the script {source} with OLLAMA_VERSION={self._version}, and what it left is Ollama {client or 'without a version'} "
-                f"({path or 'no program'}). Use method: archive. What was there before is back in its place.",
+                f"({path or 'no program'}). Use method: archive. The previous installation is restored.",
                 found=client,
             )
         if running and is_older(daemon, self._minimum):  # it restarts a service itself, and nothing else

@@ -158,8 +158,8 @@ def decide(
     if not own:
         raise Failure(
             "sandbox_name_missing",
-            "OpenShell 0.1 has no route for all sandboxes of a gateway: a server is attached to one sandbox, and none is named. Set "
-            "nemoclaw_sandbox_name to it (it is made where it is missing); with sandbox_backend=none the route is only recorded.",
+            "OpenShell 0.1 has no route for all sandboxes of a gateway: a server is attached to one sandbox, but none is named. Set "
+            "nemoclaw_sandbox_name to it (it is created if missing); with sandbox_backend=none the route is only recorded.",
         )
     is_moved = seen.lasting.profile is not None and not same_profile(seen.lasting.profile, profile)
     if is_moved and seen.sharing and not desired.may_share:
@@ -201,8 +201,8 @@ def _in_words(action: str, own: str) -> str:
 def _shared(wanted: attachment.Desired, others: tuple[str, ...]) -> Failure:
     return Failure(
         "route_shared",
-        f"The provider {wanted.provider} does not lead to {wanted.base_url}, and other sandboxes of the gateway have it as well: "
-        f"{', '.join(others)}. Nothing was changed. Set sandbox_change_shared_route to true if they are to follow, or detach it there "
+        f"The provider {wanted.provider} does not point to {wanted.base_url}, and other sandboxes of the gateway have it too: "
+        f"{', '.join(others)}. Nothing was changed. Set sandbox_change_shared_route to true if they should follow, or detach it there "
         "(openshell sandbox provider detach).",
         sandboxes=list(others),
     )
@@ -213,7 +213,7 @@ def _held(wanted: attachment.Desired, others: tuple[str, ...]) -> Failure:
     named = ", ".join(others)
     return Failure(
         "provider_attached",
-        f"The provider {wanted.provider} has another profile and has to be deleted and made anew, which OpenShell refuses while other "
+        f"The provider {wanted.provider} has another profile and must be deleted and recreated, which OpenShell refuses while other "
         f"sandboxes have it: {named}. Nothing was changed. Detach it there (openshell sandbox provider detach), and run this again.",
         sandboxes=list(others),
     )

@@ -296,6 +296,6 @@ def restart_words(sandboxes: list[str]) -> str:
     """Return the warning about processes that keep an older key."""
     named = ", ".join(sandboxes)
     return (
-        f"Processes that run in {named} keep the key that they began with: OpenShell 0.1 gives a new one to new processes alone. Restart "
-        "the agent there, or have the sandbox stopped and started with sandbox_restart=true."
+        f"Processes running in {named} keep the key that they started with: OpenShell 0.1 gives a new one only to new processes. Restart "
+        f"the agent there, or restart the sandbox with sandbox_restart=true."
     )

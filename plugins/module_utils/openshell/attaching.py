@@ -189,7 +189,7 @@ class Attachment:
         return Failure(
             "openshell_profile_invalid",
             f"Ran openshell provider profile {verb} for {profile_id(self.desired.provider)}, and the gateway refuses it: "
-            f"{quote(said, '', 400)}. Correct what it names; if somebody else changed the profile meanwhile, run this again.",
+            f"{quote(said, '', 400)}. Correct what it names; if someone else changed the profile meanwhile, run this again.",
             server_message=quote(said, "", 400),
         )
 
@@ -226,8 +226,8 @@ class Attachment:
         raise Failure(
             "attachment_not_ready",
             f"Ran openshell sandbox provider {verb} for {desired.provider} at {desired.sandbox}, and the sandbox has not applied it after "
-            f"{desired.timeout} s: {target.get('state')}, {target.get('reason')}. The gateway keeps what was asked for. A sandbox of an "
-            "older supervisor has to be made anew (unsupported_supervisor); else see openshell logs, or raise timeout.",
+            f"{desired.timeout} s: {target.get('state')}, {target.get('reason')}. The gateway keeps the request. A sandbox with an older "
+            f"supervisor must be recreated (unsupported_supervisor); otherwise check openshell logs, or raise timeout.",
             state=target.get("state"),
             reason=target.get("reason"),
         )
@@ -235,9 +235,8 @@ class Attachment:
     def _keeps_the_old_key(self) -> str:
         desired = self.desired
         return (
-            f"The key of {desired.provider} is another one now, and processes that run in the sandbox {desired.sandbox} keep the one that "
-            "they began "
-            "with. Restart the agent there, or allow that the sandbox is stopped and started with restart: true."
+            f"The key of {desired.provider} has changed, and processes running in the sandbox {desired.sandbox} keep the old one. Restart "
+            f"the agent there, or allow a restart of the sandbox with restart: true."
         )
 
 

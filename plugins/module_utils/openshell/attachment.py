@@ -214,9 +214,8 @@ def decide(desired: Desired, seen: Seen, wanted: dict[str, Any]) -> list[str]:
         phase = seen.sandbox.phase if seen.sandbox else "not there"
         raise Failure(
             "sandbox_not_ready",
-            f"The provider {desired.provider} was to be attached to the sandbox {desired.sandbox}, and the gateway lists that as {phase}. "
-            "Make it "
-            "with openshell_sandbox, or look why it is not ready (openshell sandbox get, openshell logs).",
+            f"The provider {desired.provider} was to be attached to the sandbox {desired.sandbox}, which the gateway lists as {phase}. "
+            f"Create it with openshell_sandbox, or find out why it is not ready (openshell sandbox get, openshell logs).",
             last_state=phase,
         )
     actions = []
@@ -249,18 +248,18 @@ def refuse_foreign(desired: Desired, seen: Seen, wanted: str, *, differs: bool) 
     """Raise C(profile_foreign) or C(provider_type_differs) for what somebody else made under our names, unless it may be replaced."""
     if desired.may_replace:
         return
-    remedy = "or allow that it is made anew: replace: true for the module, sandbox_replace_provider: true for the role."
+    remedy = "or allow its recreation: replace: true for the module, sandbox_replace_provider: true for the role."
     if differs and seen.profile is not None and not is_labelled(seen.profile):
         raise Failure(
             "profile_foreign",
-            f"The gateway has a profile {wanted} that was not made from here, and it does not grant {desired.base_url} as it is wanted. "
-            f"Nothing was changed. Keep it under another id (openshell provider profile export, import, delete), {remedy}",
+            f"The gateway has a profile {wanted} that was not created here, and it does not grant {desired.base_url} as required. Nothing "
+            f"was changed. Keep it under another id (openshell provider profile export, import, delete), {remedy}",
             profile=wanted,
         )
     if seen.provider is not None and seen.provider.type != wanted:
         raise Failure(
             "provider_type_differs",
-            f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, and {wanted} is wanted. OpenShell changes "
-            f"no type. Delete it, {remedy}",
+            f"The gateway has a provider {desired.provider} of the profile {seen.provider.type}, but {wanted} is required. OpenShell "
+            f"cannot change a type. Delete it, {remedy}",
             type=seen.provider.type,
         )

@@ -38,8 +38,8 @@ def write_state(path: str, remembered: Remembered) -> None:
     except OSError as error:
         raise Failure(
             "openshell_state_unwritable",
-            f"{path}, where the fingerprints of the gateway's providers are kept, cannot be written: {error.strerror or error}. "
-            "Check the folder's owner and the room on the disk.",
+            f"{path}, which holds the fingerprints of the gateway's providers, cannot be written: {error.strerror or error}. Check the "
+            f"folder's owner and the disk space.",
             path=path,
         ) from error
 
@@ -150,8 +150,8 @@ def delete_provider(cli: OpenShell, desired: Desired, check_mode: bool) -> Outco
         if cli.release.deletes_routes and not desired.force:
             raise Failure(
                 "provider_in_use",
-                f"The inference route of the gateway uses the provider {desired.name}, and every sandbox would get "
-                "errors without it. Set another route or remove it first (openshell_inference), or allow that with force: true.",
+                f"The inference route of the gateway uses the provider {desired.name}, and without it every sandbox would get errors. Set "
+                f"another route or remove it first (openshell_inference), or allow this with force: true.",
                 model=route.model,
             )
         outcome.warnings.append(
@@ -204,8 +204,8 @@ def ensure_route(cli: OpenShell, desired: DesiredRoute, check_mode: bool) -> Rou
     if seen is None or (seen.provider, seen.model, seen.timeout) != (desired.provider, desired.model, desired.timeout):
         raise Failure(
             "route_not_set",
-            f"Ran openshell inference set for {desired.model} by {desired.provider} with {desired.timeout} s, and the gateway now says "
-            f"{in_words(seen)}. Somebody else may have set it at the same time: run this again.",
+            f"Ran openshell inference set for {desired.model} via {desired.provider} with {desired.timeout} s, but the gateway now reports "
+            f"{in_words(seen)}. Someone else may have set it at the same time: run this again.",
             route=route_as_dict(seen),
         )
     return outcome

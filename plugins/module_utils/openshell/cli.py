@@ -73,8 +73,8 @@ def check_release(said: str, path: str) -> Release:
     if release is None:
         raise Failure(
             "openshell_version_unknown",
-            f"Asked {path} for its version, and it says {' '.join(said.split())[:100]!r}, which names no release (builds of "
-            f"one's own and 0.0.28 to 0.0.30 do that). {_PIN}",
+            f"Asked {path} for its version, but it reports {' '.join(said.split())[:100]!r}, which names no release (as do custom builds "
+            f"and 0.0.28 to 0.0.30). {_PIN}",
         )
     if release.number < OLDEST:
         raise Failure(
@@ -291,8 +291,7 @@ class OpenShell:
         if answer.code is None:
             raise Failure(
                 "openshell_timeout",
-                f"Ran {self.shown(words)}, but {answer.problem}. Look whether the gateway hangs (openshell status), and run "
-                "this again.",
+                f"Ran {self.shown(words)}, but {answer.problem}. Check whether the gateway hangs (openshell status), then run this again.",
             )
         return answer
 
@@ -319,13 +318,13 @@ class OpenShell:
         for trouble in _TROUBLES:
             if re.search(trouble["said"], said):
                 meaning = trouble["meaning"].format(user=self.account.name, release=self.release)
-                sentence = f"Ran {self.shown(words)}, but {meaning}. It says: {said}"
+                sentence = f"Ran {self.shown(words)}, but {meaning}. Output: {said}"
                 return Failure(trouble["code"], sentence, server_message=said)
         ended = "" if code is None else f" with exit status {code}"
         return Failure(
             "openshell_failed",
-            f"Ran {self.shown(words)}, and it failed{ended}: {said or 'it says nothing'}. Correct what it names, or look at the "
-            "gateway's log (journalctl --user -u openshell-gateway).",
+            f"Ran {self.shown(words)}, but it failed{ended}: {said or 'no output'}. Correct what it names, or check the gateway's log "
+            f"(journalctl --user -u openshell-gateway).",
             server_message=said,
         )
 
@@ -365,7 +364,7 @@ def find_openshell(
         )
     if not path.startswith("/"):
         raise Failure(
-            "openshell_missing", f"The option executable is {path!r}, which is no absolute path. Give a whole one."
+            "openshell_missing", f"The option executable is {path!r}, which is not an absolute path. Use a full path."
         )
     options = [*(["-g", gateway] if gateway else []), *(["--gateway-endpoint", endpoint] if endpoint else [])]
     unchecked = OpenShell(machine, account, path, Release((0, 0, 0)), tuple(options), secret)
@@ -375,8 +374,8 @@ def find_openshell(
     if parse_release(theirs) != release:
         raise Failure(
             "openshell_release_mismatch",
-            f"The CLI {path} is OpenShell {release} and its gateway is {theirs}. They have to be the same release: others do "
-            "not understand each other, and some of their errors look like success. Update the older one.",
+            f"The CLI {path} is OpenShell {release} and its gateway is {theirs}. They must be the same release: others do not understand "
+            f"each other, and some of their errors look like success. Update the older one.",
             cli_version=str(release),
             gateway_version=theirs,
         )
@@ -410,8 +409,8 @@ def _gateway_of(cli: OpenShell) -> tuple[str, str | None]:
         raise trouble
     raise Failure(
         "openshell_gateway_down",
-        f"Ran openshell status, and it does not name the gateway's release: {quote(text.plain(said), cli.secret)}. Something "
-        "else may listen at the gateway's address: correct it, or start the gateway.",
+        f"Ran openshell status, but it does not name the gateway's release: {quote(text.plain(said), cli.secret)}. Something else may be "
+        f"listening at the gateway's address: correct it, or start the gateway.",
     )
 
 

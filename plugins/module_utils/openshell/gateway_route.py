@@ -208,7 +208,7 @@ class GatewayRoute:
             return Proof(reason="")
         asked = proof.choose_sandbox(self._cli, desired.sandbox or None)
         if asked is None:
-            return Proof(reason="No sandbox of the gateway is ready, so nothing was proved from inside one.")
+            return Proof(reason="The gateway has no ready sandbox, so nothing was proved from inside one.")
         route = desired.route
         spec = proof.Desired(
             route["model"],

@@ -82,7 +82,7 @@ def sources(
     if unknown or not components:
         raise Failure(
             "openshell_component_unknown",
-            f"The components of OpenShell are {', '.join(COMPONENTS)}, and asked was for {', '.join(unknown) or 'none'}. Correct "
+            f"The components of OpenShell are {', '.join(COMPONENTS)}, but {', '.join(unknown) or 'none'} was requested. Correct "
             "components and checksums.",
         )
     base = url or RELEASES.format(version=version)
@@ -90,8 +90,8 @@ def sources(
     if whole and len(components) > 1:
         raise Failure(
             "url_invalid",
-            f"The url {base.partition('?')[0]} is one archive, and {len(components)} components are to be installed. Give the folder that "
-            "has their archives, with the names that the release gives them.",
+            f"The url {base.partition('?')[0]} is one archive, but {len(components)} components are to be installed. Use the folder that "
+            f"has their archives, under their release names.",
         )
     found = {}
     for name in components:
@@ -101,7 +101,7 @@ def sources(
         if found[name].sha256 is None:
             raise Failure(
                 "checksum_missing",
-                f"The archive {found[name]} needs a checksum, and none is given. Set checksums.{name} to sha256:HEX; the release "
+                f"The archive {found[name]} needs a checksum, but none is set. Set checksums.{name} to sha256:HEX; the release "
                 f"{version} has it in {program}-checksums-sha256.txt.",
             )
     return found
@@ -128,15 +128,15 @@ def take_out(file: IO[bytes], source: Source, component: Component, tree: Path) 
         if full(error):
             raise Failure(
                 "disk_full",
-                f"Unpacked {source} in {tree}: the disk was full. Free space. What was there before is untouched.",
+                f"Unpacked {source} in {tree}: the disk was full. Free space. The previous installation is untouched.",
             ) from error
         raise Failure(
             "archive_invalid",
-            f"Unpacked {source}: {error}. This is no archive of OpenShell. What was there before is untouched.",
+            f"Unpacked {source}: {error}. This is not an OpenShell archive. The previous installation is untouched.",
         ) from error
     raise Failure(
         "archive_invalid",
-        f"Unpacked {source}: there is no {component.program} in it, so this is no archive of it. What was there before is untouched.",
+        f"Unpacked {source}: there is no {component.program} in it, so this is not its archive. The previous installation is untouched.",
     )
 
 
@@ -170,7 +170,7 @@ class Installation:
         if not _VERSION.fullmatch(desired.version):
             raise Failure(
                 "version_invalid",
-                f"{desired.version!r} is no release of OpenShell. Write it like 0.0.83, without wildcards (sandbox_openshell_version).",
+                f"{desired.version!r} is not a release of OpenShell. Write it like 0.0.83, without wildcards (sandbox_openshell_version).",
             )
         # No other release works with the roles of this collection.
         self._release = check_release(desired.version, "What is to be installed")
@@ -295,12 +295,12 @@ class Installation:
             raise Failure(
                 "openshell_unusable",
                 f"Ran the program of {source} before installing it, and it does not work on this host: {said}. Check that the archive "
-                "is for this architecture and that the host's C library is new enough for it. What was there before is untouched.",
+                "is for this architecture and that the host's C library is new enough for it. The previous installation is untouched.",
             )
         if found != self._release:
             raise Failure(
                 "version_mismatch",
-                f"{source} holds OpenShell {found}, and {self._release} is wanted. Correct version, url or checksums. What was there "
-                "before is untouched.",
+                f"{source} holds OpenShell {found}, but {self._release} is required. Correct version, url or checksums. The previous "
+                f"installation is untouched.",
                 found=str(found),
             )

@@ -165,8 +165,7 @@ def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -
     if found is None:
         raise Failure(
             "sandbox_not_ready",
-            f"The sandbox {desired.name} was to be stopped and started, and the gateway has none of that name. Make it with state: "
-            "present.",
+            f"The sandbox {desired.name} was to be restarted, but the gateway has none of that name. Create it with state: present.",
             last_state="not there",
         )
     find_standing_route(cli)
@@ -185,7 +184,7 @@ def restart_sandbox(cli: OpenShell, desired: DesiredSandbox, check_mode: bool) -
             raise Failure(
                 "openshell_capability_missing",
                 f"OpenShell {cli.release} has no command that stops or starts a sandbox; 0.0.106 and later have. Upgrade command line and "
-                f"gateway, or delete the sandbox {desired.name} (state: absent) and make it anew.",
+                f"gateway, or delete the sandbox {desired.name} (state: absent) and recreate it.",
                 release=str(cli.release),
             )
         if answer.code:
@@ -260,8 +259,8 @@ def _wait_until_gone(cli: OpenShell, name: str, deadline: Deadline) -> None:
         if not deadline.remaining:
             raise Failure(
                 "sandbox_not_deleted",
-                f"The sandbox {name} was to be deleted, and after {deadline.seconds:g} s it is still there as {found.phase}. Look "
-                "at the gateway's log (journalctl --user -u openshell-gateway) and at its container (docker ps --all).",
+                f"The sandbox {name} was to be deleted, but after {deadline.seconds:g} s it is still there as {found.phase}. Check the "
+                f"gateway's log (journalctl --user -u openshell-gateway) and its container (docker ps --all).",
                 last_state=found.phase,
                 elapsed=round(deadline.elapsed, 1),
             )
@@ -278,7 +277,7 @@ def _said_by(creation: Creation | None) -> str:
 def _gone(desired: DesiredSandbox) -> Failure:
     return Failure(
         "sandbox_error",
-        f"The sandbox {desired.name} was made, and it is not in the gateway's list. Somebody may have deleted it at the same time: "
-        "run this again.",
+        f"The sandbox {desired.name} was created, but it is not in the gateway's list. Someone may have deleted it at the same time: run "
+        f"this again.",
         last_state="not listed",
     )

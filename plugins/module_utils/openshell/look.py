@@ -146,9 +146,9 @@ def find_standing_route(cli: OpenShell) -> RouteSeen | None:
         return route
     raise Failure(
         "route_dangling",
-        f"The gateway routes to {route.model} by the provider {route.provider}, and somebody deleted that provider. Sandboxes that "
-        "run go on with what they read last, its key included, and one that starts now would never get inference. Make the provider "
-        "again (openshell_provider), or set another route (openshell_inference), and run this again.",
+        f"The gateway routes to {route.model} via the provider {route.provider}, but that provider was deleted. Running sandboxes continue "
+        f"with what they read last, its key included, and one that starts now would never get inference. Create the provider again "
+        f"(openshell_provider), or set another route (openshell_inference), and run this again.",
         provider=route.provider,
         model=route.model,
     )
@@ -202,8 +202,8 @@ def not_ready(
     """Return why the sandbox is not ready, with what OpenShell said and logged about it."""
     phase = found.phase if found else "not listed"
     facts = {"last_state": phase, "elapsed": round(deadline.elapsed, 1), "last_logs": _logs(cli, desired.name)}
-    reason = f" OpenShell says: {said.rstrip('. ')}." if said else ""
-    stays = "It stays as it is; openshell_sandbox with state: absent deletes it."
+    reason = f" OpenShell reports: {said.rstrip('. ')}." if said else ""
+    stays = "It is left in place; openshell_sandbox with state: absent deletes it."
     if phase == "Stopped":
         return Failure(
             "sandbox_stopped",
@@ -216,8 +216,8 @@ def not_ready(
             "sandbox_timeout",
             f"The sandbox {desired.name} is not ready after {deadline.seconds:g} s; its phase is {phase}.{reason} {stays} A large "
             "image that is still being pulled needs a longer nemoclaw_sandbox_ready_timeout (option timeout). A sandbox calls its "
-            "gateway from the Docker network openshell-docker, so a firewall of this host has to let that network through to the "
-            "gateway's port (openshell gateway list has it). Else see last_logs.",
+            "gateway from the Docker network openshell-docker, so this host's firewall must let that network through to the gateway's port "
+            "(openshell gateway list has it). Otherwise check last_logs.",
             **facts,
         )
     return Failure(
@@ -253,8 +253,8 @@ def _check(desired: DesiredSandbox) -> None:
         if value is not None and (not value.strip() or value.startswith("-") or not value.isprintable()):
             raise Failure(
                 "sandbox_image_invalid",
-                f"The sandbox's {what} is {value!r}, which is none. Give an image such as registry.example.com/agent:1 and a path "
-                "such as /etc/nemoclaw/policy.yaml.",
+                f"The sandbox's {what} is {value!r}, which is invalid. Use an image such as registry.example.com/agent:1 and a path such "
+                f"as /etc/nemoclaw/policy.yaml.",
             )
     for provider in desired.providers:
         check_name("provider", provider)

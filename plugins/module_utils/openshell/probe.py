@@ -100,7 +100,7 @@ class Prober(Docker):
             if self._inspect("image", present) is not None:
                 return present
         if check_mode:
-            raise Unavailable(f"the image {image} is not there, and check mode gets none")
+            raise Unavailable(f"the image {image} is missing, and check mode gets none")
         pulled = self._run(["pull", "--quiet", image], _PULL_LIMIT_S)
         if pulled.code == 0:
             self.added_image = True
@@ -358,8 +358,8 @@ def probe(machine: Machine, account: Account, desired: Desired, check_mode: bool
     except Unavailable as reason:
         result.update(
             reason="not_probed",
-            hint=f"Whether a sandbox reaches {desired.host}:{desired.port} could not be probed: {reason}. It may still work; prove it "
-            "from a sandbox.",
+            hint=f"Whether a sandbox reaches {desired.host}:{desired.port} cannot be probed: {reason}. It may still work; prove it from a "
+            f"sandbox.",
         )
         return result
     if answer.open:

@@ -40,7 +40,7 @@ _CHECK = {one.name for one in fields(Check)}
 HEALTHY, NOT_HEALTHY, NO_RESULT = 0, 1, 2
 # What the journal takes for priorities, sd-daemon(3).
 _ERROR, _NOTICE = "<3>", "<5>"
-_CODES = {"watch_ended": "The run of the watch was ended or broke ({reason}). Look at journalctl -u nemoclaw-watch."}
+_CODES = {"watch_ended": "The watch's run was stopped or failed ({reason}). Check journalctl -u nemoclaw-watch."}
 
 
 def read_last(folder: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def status(options: argparse.Namespace) -> int:
     """Print the last result."""
     settings, last = _settings(options.settings), read_last(options.state)
     if "checks" not in last:
-        _put(f"There is no result in {options.state} yet. Look at systemctl status {layout.TIMER}.")
+        _put(f"There is no result in {options.state} yet. Check systemctl status {layout.TIMER}.")
         return NO_RESULT
     age = time.time() - last["at"]
     for line in last["lines"]:
@@ -168,7 +168,7 @@ def status(options: argparse.Namespace) -> int:
     _put(f"Looked:     {_ago(age)}")
     if age > 3 * settings.interval + settings.timeout + layout.LOOK_LIMIT:
         _put(
-            f"            The watch looks every {settings.interval} s, so this is old. Look at systemctl status {layout.TIMER}."
+            f"            The watch looks every {settings.interval} s, so this is stale. Check systemctl status {layout.TIMER}."
         )
         return NO_RESULT
     return HEALTHY if last["healthy"] else NOT_HEALTHY
@@ -253,7 +253,7 @@ def _moment(at: float) -> str:
 def _parser(version: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="watch.pyz",
-        description="Look whether the recorded inference route of this host works, as the playbook nemoclaw.local_inference.status does.",
+        description="Check whether this host's recorded inference route works, as the playbook nemoclaw.local_inference.status does.",
         epilog="Exit status: 0 healthy, 1 not healthy, 2 no result.",
     )
     parser.add_argument("--version", action="version", version=version)

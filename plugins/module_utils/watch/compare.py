@@ -64,8 +64,8 @@ def refuse(host: Host) -> None:
     if host.systemd is None:
         raise Failure(
             "systemd_missing",
-            "The watch is a timer of systemd, which does not run this host. Boot it with systemd, or set watch_enabled: false and have "
-            "cron run the program as the owner of the route: * * * * * python3 ~/watch.pyz --state ~/.local/state/nemoclaw-watch run. "
+            "The watch is a systemd timer, but this host does not run systemd. Boot it with systemd, or set watch_enabled: false and have "
+            "cron run the program as the route's owner: * * * * * python3 ~/watch.pyz --state ~/.local/state/nemoclaw-watch run. "
             "docs/watch.md says how to make it.",
         )
     found = python_version(host.machine)
@@ -74,7 +74,7 @@ def refuse(host: Host) -> None:
         seen = f"it is Python {'.'.join(map(str, found))}" if found else "there is none"
         raise Failure(
             "watch_python_missing",
-            f"The service of the watch runs {layout.PYTHON}, which has to be Python {least} or newer, and {seen}. Install the "
+            f"The service of the watch runs {layout.PYTHON}, which must be Python {least} or newer, but {seen}. Install the "
             "distribution's python3, or set watch_enabled: false.",
         )
 
@@ -123,7 +123,7 @@ def _compare_texts(host: Host, texts: dict[str, str]) -> Iterator[Difference]:
     for path, text in texts.items():
         there = host.machine.read(path)
         if there != text or not _is_ours(host, path, 0o644):
-            yield Difference("write", path, f"{path} is {'not as it has to be' if there is not None else 'not there'}")
+            yield Difference("write", path, f"{path} is {'not as it should be' if there is not None else 'not there'}")
 
 
 def running(settings: WatchSettings) -> list[str]:
@@ -137,9 +137,9 @@ def _compare_unit(host: Host, unit: str) -> list[Difference]:
         return [Difference("start", unit, f"{unit} does not run")]
     found = []
     if state.stale or host.systemd.show(layout.SERVICE).stale:
-        found.append(Difference("reload", unit, f"{unit} was changed and not read again"))
+        found.append(Difference("reload", unit, f"{unit} was changed but not reloaded"))
     if not state.enabled:
-        found.append(Difference("enable", unit, f"{unit} would not start after a boot"))
+        found.append(Difference("enable", unit, f"{unit} is not enabled at boot"))
     if state.active != "active":
         found.append(Difference("start", unit, f"{unit} does not run"))
     return found

@@ -34,7 +34,7 @@ def install(host: Host, settings: WatchSettings, differences: Iterable[Differenc
     if os.geteuid() != host.uid:
         raise Failure(
             "root_needed",
-            "The watch is a service of the system. Only root may install it: run the task with become: true.",
+            "The watch is a system service. Only root may install it: run the task with become: true.",
         )
     texts = layout.render_files(settings)
     differences = list(differences)
@@ -44,8 +44,8 @@ def install(host: Host, settings: WatchSettings, differences: Iterable[Differenc
     except OSError as error:
         raise Failure(
             "watch_not_written",
-            f"Wrote the files of the watch, and {error.filename or 'one of them'} could not be written: {error.strerror or error}. Make "
-            "room or correct the folder (watch_textfile for that of the node exporter), then run this again.",
+            f"Wrote the files of the watch, and {error.filename or 'one of them'} could not be written: {error.strerror or error}. Free "
+            f"space or correct the folder (watch_textfile for the node exporter's), then run this again.",
         ) from error
     touched = {one.what for one in differences}
     if touched & {unit_path(unit) for unit in UNITS} or any(one.action == "reload" for one in differences):
@@ -104,7 +104,7 @@ def remove(host: Host) -> None:
     if os.geteuid() != host.uid:
         raise Failure(
             "root_needed",
-            "The watch is a service of the system. Only root may remove it: run the task with become: true.",
+            "The watch is a system service. Only root may remove it: run the task with become: true.",
         )
     there = leftovers(host)
     try:

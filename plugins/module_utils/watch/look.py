@@ -41,7 +41,7 @@ _OLLAMA = ("ollama", "install-ollama", "start-windows-ollama", "install-windows-
 _WINDOWS_HOST = "host.docker.internal"
 # Ollama writes 300 years for a model that stays (keep_alive -1).
 _STAYS_S = 24 * 3600
-_KEY = "the server wants a key, and no file of this host holds one: the playbook nemoclaw.local_inference.status asks with it"
+_KEY = "the server wants a key, but no file on this host holds one: the playbook nemoclaw.local_inference.status asks with it"
 _NO_PROOF = "watch_proof is false, so the model is not asked"
 
 
@@ -274,5 +274,5 @@ def keeps_still(entry: Mapping[str, Any] | None, question: Mapping[str, Any], no
     return (
         None
         if stays
-        else "nobody has asked the model since the watch did, and another question would keep it in memory"
+        else "the model was not used since the watch asked it, and another question would keep it in memory"
     )

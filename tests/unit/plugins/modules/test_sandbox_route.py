@@ -138,7 +138,7 @@ def test_an_uninstall_without_a_record_leaves_nemoclaw_alone(
     monkeypatch.setattr(backends, "find_nemoclaw", lambda machine, account: NemoClaw(machine, account, "/nowhere"))
     code, result = run_module(sandbox_route, {**args, "state": "absent", "_ansible_check_mode": check_mode})
     assert (code, result["changed"], result["backend"]) == (0, False, "nemoclaw")
-    assert "NemoClaw's gateway was left as it is" in result["summary"][0]
+    assert "NemoClaw's gateway was left unchanged" in result["summary"][0]
 
 
 def test_an_uninstall_ends_the_worker_of_a_play_that_was_broken_off(

@@ -111,9 +111,7 @@ def test_the_reason_is_in_what_it_was_started_with(
 
 def test_what_is_not_to_be_seen_is_said() -> None:
     row = {"address": "::", "port": 1, "user": None, "uid": 1000, "pid": None, "process": None}
-    assert (
-        "a process of the user 1000 listens on ::. Why it does cannot be seen" in exposed(Machine(), 1, [row]).message
-    )
+    assert "a process of the user 1000 listens on ::. This user cannot see why" in exposed(Machine(), 1, [row]).message
 
 
 def test_the_variables_of_our_drop_in_are_kept(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_words_that_mean_unknown_become_null(machine_named: Callable[[str], Mach
 def test_lost_gpu_is_named_and_not_counted(machine_named: Callable[[str], Machine]) -> None:
     gpus = look(machine_named("mig-and-lost"))
     assert [device["memory_free_mib"] for device in gpus["devices"]] == [None, 80994]
-    assert "GPU 2 (NVIDIA A100-SXM4-80GB) states no memory size ([GPU is lost])" in gpus["problem"]
+    assert "GPU 2 (NVIDIA A100-SXM4-80GB) reports no memory size ([GPU is lost])" in gpus["problem"]
 
 
 def test_shim_is_shown_but_not_trusted(machine_named: Callable[[str], Machine]) -> None:

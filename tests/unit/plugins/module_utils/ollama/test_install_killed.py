@@ -132,7 +132,7 @@ def test_a_kept_version_comes_back_where_the_next_run_cannot_install(tmp_path: P
     with pytest.raises(Failure) as failed:
         host.installation(archive=bad).converge(False)
     assert failed.value.code == "checksum_mismatch"
-    assert f"Ollama {OLD}, which served before an earlier run was interrupted, is back" in failed.value.message
+    assert f"Ollama {OLD}, which served before an earlier run was interrupted, is restored" in failed.value.message
     assert host.content == before
 
 

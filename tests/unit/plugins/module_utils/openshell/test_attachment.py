@@ -49,7 +49,7 @@ def test_what_has_to_be_done(seen: Seen, actions: list[str]) -> None:
 
 def test_a_provider_of_another_profile() -> None:
     seen = replace(WELL, provider=replace(PROVIDER, type="openai"))
-    with pytest.raises(Failure, match="profile openai, and lab is wanted") as caught:
+    with pytest.raises(Failure, match="profile openai, but lab is required") as caught:
         decide(DESIRED, seen, PROFILE)
     assert caught.value.code == "provider_type_differs"
     allowed = replace(DESIRED, may_replace=True)
@@ -59,7 +59,7 @@ def test_a_provider_of_another_profile() -> None:
 
 def test_a_profile_that_a_user_made() -> None:
     seen = replace(WELL, profile={**OLD, "description": "My own"})
-    with pytest.raises(Failure, match="a profile lab that was not made from here") as caught:
+    with pytest.raises(Failure, match="a profile lab that was not created here") as caught:
         decide(DESIRED, seen, PROFILE)
     assert caught.value.code == "profile_foreign"
     assert decide(replace(DESIRED, may_replace=True), seen, PROFILE) == ["update profile lab", "wait for lab"]

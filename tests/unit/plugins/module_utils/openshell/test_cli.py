@@ -120,7 +120,7 @@ def test_each_way_that_trust_fails_has_its_sentence() -> None:
     assert {name: failure.code for name, failure in said.items()} == {
         name: code for name, (code, _words) in answers.items()
     }
-    meanings = {failure.message.split(" It says: ")[0] for failure in said.values()}
+    meanings = {failure.message.split(" Output: ")[0] for failure in said.values()}
     assert len(meanings) == 5, "a call and a status that fail alike are told alike, other failures are not"
     assert "refuses the client certificate of the user lab" in said["foreign-client-certificate"].message
     assert "begins with https://" in said["https-to-a-plaintext-port"].message

@@ -32,10 +32,10 @@ CLOSED = "Nothing on port 11434 is open to the network right now."
         ([OLLAMA], CLOSED),
         ([], CLOSED),
         ([{**OPEN, "port": 80}], CLOSED),
-        (None, "look with ss -ltn whether port 11434 is open"),
+        (None, "check with ss -ltn whether port 11434 is open"),
         ([OPEN, OLLAMA], "without a token: ollama of the user lab listens on 0.0.0.0. Stop it"),
         ([UNSEEN], "a process of the user 1000 listens on ::. Stop it"),
-        ([OPEN], "where its environment has OLLAMA_HOST=127.0.0.1:11434."),
+        ([OPEN], "if its environment has OLLAMA_HOST=127.0.0.1:11434."),
     ],
 )
 def test_how_open_a_host_is_that_gets_no_proxy(listeners: list[dict[str, Any]] | None, says: str) -> None:

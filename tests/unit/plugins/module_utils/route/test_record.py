@@ -209,7 +209,7 @@ def test_a_pipe_is_no_record_and_is_not_waited_for(path: Path) -> None:
     with pytest.raises(Failure) as failed:
         record.read_record(str(path))
     assert failed.value.code == "route_record_unreadable"
-    assert "no ordinary file" in failed.value.message
+    assert "not a regular file" in failed.value.message
 
 
 @pytest.mark.parametrize("obstacle", ["file instead of the directory", "directory instead of the file", "no home"])

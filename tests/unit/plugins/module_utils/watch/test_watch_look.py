@@ -217,9 +217,9 @@ def test_a_record_that_somebody_edited_is_seen_by_its_checks(place: Place, url: 
         (None, "", "not in memory"),
         ({"expires_at": "2027-01-15T08:05:00Z"}, "", None),
         ({"expires_at": "2027-01-15T08:05:00Z"}, "2027-01-15T08:00:00Z", None),
-        ({"expires_at": "2027-01-15T08:05:00Z"}, "2027-01-15T08:05:00Z", "nobody has asked"),
+        ({"expires_at": "2027-01-15T08:05:00Z"}, "2027-01-15T08:05:00Z", "was not used since"),
         ({"expires_at": "2318-04-27T22:00:00.5+01:00"}, "2318-04-27T22:00:00.5+01:00", None),
-        ({"expires_at": "nonsense"}, "nonsense", "nobody has asked"),
+        ({"expires_at": "nonsense"}, "nonsense", "was not used since"),
         ({}, "", None),
     ],
 )
@@ -324,7 +324,7 @@ def test_status_prints_the_last_result(place: Place, capsys: pytest.CaptureFixtu
     place.run(-1_000_000_000)
     capsys.readouterr()
     assert place.call("status") == 2
-    assert "this is old" in capsys.readouterr().out
+    assert "this is stale" in capsys.readouterr().out
     assert place.call("history") == 0
     assert "not healthy (connection_refused), 2 runs" in capsys.readouterr().out
 
