@@ -307,6 +307,10 @@ def test_a_stalled_try_is_taken_up_by_the_next_run(
             host.install(url=f"{files.url}/stall/{archives.tgz.name}", stall_timeout=0.3)
         assert failed.value.code == "download_stalled"
     assert host.version is None
+    host.install(url=f"{files.url}/resumable/{archives.tgz.name}")
+    half = Path(archives.tgz.path).stat().st_size // 2
+    assert files.asked[-1] == ("GET", "resumable", f"bytes={half}-"), "with what came before the silence"
+    assert host.version == NEW
 
 
 def test_only_one_run_at_a_time(host: Host) -> None:

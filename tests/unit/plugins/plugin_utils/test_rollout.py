@@ -198,6 +198,15 @@ def test_a_rollout_goes_on_with_its_own_waves() -> None:
     assert sum(len(wave) for wave in again.waves) == 19
 
 
+def test_a_host_whose_download_hung_is_tried_again_in_its_own_wave() -> None:
+    before = start(fleet(4)).state
+    rollout.judge(before, {"h1": CHANGED}, NONE, "the proof")
+    rollout.judge(before, {"h2": {"state": "failed", "code": "download_stalled", "message": ""}}, NONE, "the proof")
+    assert "download_stalled on h2" in before.stopped
+    again = start(fleet(4, h1=DONE), before)
+    assert (again.resumed, again.state.stopped, again.waves) == (True, "", [["h2"], ["h3", "h4"]])
+
+
 @pytest.mark.parametrize("change", ["mark", "finished", "none"])
 def test_another_wish_or_one_that_is_over_begins_anew(change: str) -> None:
     before = start(fleet(5)).state
