@@ -10,13 +10,12 @@ type: stdout
 version_added: "0.1.0"
 short_description: Ansible's default output, and bars for long tasks
 description:
-  - This is Ansible's callback C(default) with all of its options. In a terminal it shows one thing more, a bar for each host that a task
-    waits for, such as for the download of a model. The bars stand below the output and change in place.
-  - Modules whose work is long print lines of progress with every callback. Here the bars take their place; Ansible's log file gets the
-    lines all the same.
-  - A module that fails has its sentence as C(msg) and as C(failure.message), and Ansible prints it a third time as an error of its own.
-    This callback leaves C(failure.message) out below C(-vvv). The result that a play reads has both.
-  - Elsewhere than in a terminal, with C(-vv) and where E(TERM) is C(dumb), it prints the lines, as every callback does.
+  - This is Ansible's callback C(default) with all of its options. In a terminal it also shows a bar for each host that a task waits for,
+    for example while a model is downloaded. The bars are below the output and change in place.
+  - Modules with long work print progress lines with every callback. Here the bars replace them; Ansible's log file still gets the lines.
+  - A module that fails has its sentence as C(msg) and as C(failure.message), and Ansible prints it a third time as its own error. This
+    callback leaves C(failure.message) out below C(-vvv). The result that a play reads has both.
+  - Outside a terminal, with C(-vv), or if E(TERM) is C(dumb), it prints the lines, as every callback does.
 requirements:
   - set as stdout in configuration
 extends_documentation_fragment:

@@ -8,11 +8,11 @@ from __future__ import annotations
 DOCUMENTATION = """
 name: asked_first
 version_added: "0.2.0"
-short_description: A pattern of hosts in which those come first that a playbook was not passed over for
+short_description: A host pattern that starts with the hosts for which a playbook was not skipped
 description:
-  - What a play does once, Ansible does by the condition of its first host. Where a playbook is imported with a C(when) that only some hosts
-    meet, the first of them has to be one that meets it.
-  - It fails where nobody is meant, since the inventory does not have a name in the pattern.
+  - Ansible decides about a C(run_once) task by the condition of the play's first host. If a playbook is imported with a C(when) that only
+    some hosts meet, the first host must be one that meets it.
+  - It fails if no host is meant, because a name in the pattern is not in the inventory.
 author:
   - nemoclaw.local_inference contributors (@nemoclaw)
 options:
@@ -35,8 +35,8 @@ EXAMPLES = """
 RETURN = """
 _raw:
   description:
-    - The patterns as they are, where no host was passed over before one that was not.
-    - Else the names of those that were not passed over, and then the patterns.
+    - The patterns as they are, if no host was skipped before one that was not.
+    - Otherwise the names of those that were not skipped, followed by the patterns.
   type: list
   elements: str
 """

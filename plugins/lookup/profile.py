@@ -10,9 +10,9 @@ name: profile
 version_added: "0.2.0"
 short_description: The default of a role variable by C(nemoclaw_profile)
 description:
-  - Returns what C(nemoclaw_profile) says of a role variable whose default follows from it. The defaults of the roles are made of it, so
-    that a variable that is set wins.
-  - C(nemoclaw_profile) is read as by P(nemoclaw.local_inference.setting#lookup), and refused in the same words.
+  - Returns the default that C(nemoclaw_profile) implies for a role variable. The defaults of the roles use it, so a variable that is set
+    takes precedence.
+  - C(nemoclaw_profile) is read as with P(nemoclaw.local_inference.setting#lookup), and refused with the same message.
 author:
   - nemoclaw.local_inference contributors (@nemoclaw)
 options:

@@ -10,30 +10,30 @@ name: setting
 version_added: "0.2.0"
 short_description: A setting of the wizard, from the inventory, the environment or its default
 description:
-  - Returns what the variable of the host says, for example C(nemoclaw_model). Where it is not set, the variable of the controller's
-    environment counts, which has the same name in upper case, E(NEMOCLAW_MODEL). Where that is not set either, it is the default.
-  - What is empty, or holds nothing but blanks, counts as not set.
-  - Numbers, truth values, choices and the host of a URL come as such, also from the environment, where everything is text. What makes no
-    sense is refused by the name that the user wrote, with what it may be. A secret is not repeated in that.
-  - The defaults of the roles are made of this lookup, and M(nemoclaw.local_inference.inference_plan) reads by the same code.
+  - Returns the value of the host's variable, for example C(nemoclaw_model). If it is not set, the variable of the controller's environment
+    with the same name in upper case is used, E(NEMOCLAW_MODEL). If that is not set either, it returns the default.
+  - Empty or blank values count as not set.
+  - Numbers, booleans, choices and the host of a URL are returned as such, also from the environment, where everything is text. An invalid
+    value is refused under the name that the user wrote, with the valid values. Secrets are not repeated in the message.
+  - The defaults of the roles use this lookup, and M(nemoclaw.local_inference.inference_plan) reads settings with the same code.
 author:
   - nemoclaw.local_inference contributors (@nemoclaw)
 options:
   _terms:
     description:
-      - Names of settings, as the table in the documentation of the collection has them.
-      - V(VLLM_API_KEY), in upper case, is one of the environment alone.
+      - Names of settings, as listed in the documentation of the collection.
+      - V(VLLM_API_KEY), in upper case, exists only in the environment.
     type: list
     elements: str
     required: true
   default:
     description:
-      - What to return where nobody sets it, in place of the setting's own default.
+      - The value to return if the setting is not set, instead of the setting's own default.
     type: raw
   of_host:
     description:
-      - Look among the variables of the host alone, and not among those of the play, for a play's variable of that name that is made of
-        the host's.
+      - Look only at the variables of the host, not at those of the play, for a variable of the play with that name that is derived from the
+        host's.
     type: bool
     default: false
 """
