@@ -120,7 +120,7 @@ def test_a_program_that_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failed:
         make(ollama_server.free_port(), machine=machine, environment={"HOME": str(tmp_path)}, timeout=60)
     assert failed.value.code == "ollama_not_started"
-    assert "the process ended with exit code 1. Its log says: Error: no room for models." in failed.value.message
+    assert "the process exited with code 1. Its log says: Error: no room for models." in failed.value.message
     assert time.monotonic() - started < 20
 
 

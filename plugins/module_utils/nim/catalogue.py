@@ -206,8 +206,8 @@ def choose(
     raise Failure(
         "gpu_too_small",
         f"Compared the GPU memory with what the NIM models need: the smallest, {smallest.name}, needs "
-        f"{smallest.needed_memory_mib} MiB, and this host has {gpus.summary}. Use Ollama or managed vLLM here; no cloud is "
-        "used in its place, and nothing was downloaded.",
+        f"{smallest.needed_memory_mib} MiB, and this host has {gpus.summary}. Use Ollama or managed vLLM here; no cloud is used instead, "
+        f"and nothing was downloaded.",
         needed_mib=smallest.needed_memory_mib,
         memory_mib=has,
     )

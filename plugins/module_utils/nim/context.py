@@ -288,8 +288,8 @@ def _choose(context: Context, gpus: Gpus | None) -> Choice:
         if not desired.model.strip():
             raise Failure(
                 "model_missing",
-                "Looked for the NIM to run without a GPU: no model fits none, so none can be chosen. Name one by model "
-                "(nim_model), or give it GPUs.",
+                "Looked for the NIM to run without a GPU: no model can be chosen without one. Name one with model (nim_model), or give it "
+                "GPUs.",
             )
         return Choice(find_model(desired.model, catalogue), "it was asked for", [])
     choice = choose(catalogue, gpus, desired.model, preferred)

@@ -45,10 +45,10 @@ def check(context: Context, plan: plans.Plan, choice: Choice) -> tuple[bool, int
     if not any(variable in spec.secrets for variable in nim.KEY_VARIABLES) and not desired.keyless:
         raise Failure(
             "ngc_key_missing",
-            f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it ends within seconds, since it downloads "
-            "its model with it (a docker login alone does not reach the container). Make one at "
-            "https://org.ngc.nvidia.com/setup/api-key and set NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). Where "
-            "the model lies in the cache already, set nim_keyless (option keyless). Nothing was pulled.",
+            f"Looked for an NGC key for {spec.name}: there is none, and a NIM without it exits within seconds, since it downloads its "
+            f"model with it (a docker login does not reach the container). Create one at https://org.ngc.nvidia.com/setup/api-key and set "
+            f"NGC_API_KEY (ngc_api_key in the inventory, vault-encrypted). If the model is already in the cache, set nim_keyless (option "
+            f"keyless). Nothing was pulled.",
         )
     containers = engine.containers()
     plans.require_port(context.host.machine, spec, plan.own, containers)

@@ -167,7 +167,7 @@ def _install(machine: Machine) -> None:
     if not machine.find_command(_ZSTD):
         raise Failure(
             "zstd_not_installed",
-            f"apt-get says that {_ZSTD} is installed, and no such program is found. Look at the package, or install zstd by hand.",
+            f"apt-get reports that {_ZSTD} is installed, but no such program is found. Check the package, or install zstd by hand.",
         )
 
 
@@ -199,8 +199,8 @@ def check_zstd(source: Source, machine: Machine) -> str | None:
     if source.is_zstd and found is None:
         raise Failure(
             "zstd_missing",
-            f"The archive {source} is unpacked by the program zstd, which is not installed. Install it first (module zstd), or give an "
-            "archive that ends in .tgz.",
+            f"Unpacking the archive {source} requires the program zstd, which is not installed. Install it first (module zstd), or use an "
+            f"archive that ends in .tgz.",
         )
     return found
 
@@ -448,8 +448,8 @@ def check_place(desired: Desired, prefix: str, program: str, path: str | None) -
     if path not in (None, program):
         raise Failure(
             "ollama_elsewhere",
-            f"There is an Ollama that is too old or does not tell its version at {path}, and a new one in {prefix} would leave it there. "
-            "Remove it, or give its folder by prefix (the one that has bin/ollama). Nothing was changed.",
+            f"The Ollama at {path} is too old or does not report its version, and a new one in {prefix} would leave it there. Remove it, "
+            f"or set prefix to its folder (the one that has bin/ollama). Nothing was changed.",
             path=path,
         )
 

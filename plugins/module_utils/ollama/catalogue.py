@@ -200,8 +200,8 @@ def insecure_registry(name: ModelName) -> Failure:
     """Return the failure for a registry that speaks plain HTTP without anybody's consent to that."""
     return Failure(
         "registry_insecure",
-        f"Asked the registry {name.registry} for {name} by https, and it speaks plain HTTP. If it is yours and the network between is "
-        "safe, set ollama_insecure_registry (option insecure_registry) to true; else have it speak TLS. Nothing was downloaded.",
+        f"Asked the registry {name.registry} for {name} over https, but it speaks plain HTTP. If it is yours and the network in between is "
+        f"safe, set ollama_insecure_registry (option insecure_registry) to true; otherwise enable TLS on it. Nothing was downloaded.",
         model=str(name),
     )
 
@@ -211,8 +211,8 @@ def not_in_registry(name: ModelName) -> Failure:
     where = "ollama.com/library" if name.registry == "registry.ollama.ai" else name.registry
     return Failure(
         "model_not_in_registry",
-        f"Asked the registry {name.registry} for {name}: it has no such model or tag. Check the spelling and the tag at "
-        f"{where}; nothing was downloaded.",
+        f"Asked the registry {name.registry} for {name}: it has no such model or tag. Check the name and the tag at {where}; nothing was "
+        f"downloaded.",
         model=str(name),
     )
 
@@ -221,9 +221,8 @@ def unauthorized(name: ModelName) -> Failure:
     """Return the failure for a registry that wants a login."""
     return Failure(
         "registry_unauthorized",
-        f"Asked the registry {name.registry} for {name}: it wants a login. Ollama signs in to ollama.com by its own key only "
-        "(ollama signin, as the user of the daemon) and cannot give a password: use a registry that is open to this "
-        "host, or a model that is public.",
+        f"Asked the registry {name.registry} for {name}: it requires a login. Ollama signs in only to ollama.com, with its own key (ollama "
+        f"signin, as the daemon's user), and cannot send a password: use a registry that is open to this host, or a public model.",
         model=str(name),
     )
 

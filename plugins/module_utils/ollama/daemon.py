@@ -148,13 +148,12 @@ class Daemon:
         if isinstance(error, socket.timeout):
             return Failure(
                 "ollama_timeout",
-                f"Ollama at {self} did not answer {request} within {limit:g} s. Look at its log ({self.log}) and at "
-                "the host's load.",
+                f"Ollama at {self} did not answer {request} within {limit:g} s. Check its log ({self.log}) and the host's load.",
             )
         if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError)):
             return Failure(
                 "ollama_lost",
-                f"Ollama at {self} closed the connection in the middle of {request}: it ended or was restarted. Look at its log "
+                f"Ollama at {self} closed the connection in the middle of {request}: it exited or was restarted. Check its log "
                 f"({self.log}).",
             )
         return self._stranger(f"its answer to {request} is not HTTP with JSON in it ({quote(str(error), '', 80)})")
@@ -162,8 +161,8 @@ class Daemon:
     def _stranger(self, why: str) -> Failure:
         return Failure(
             "not_ollama",
-            f"What listens on {self} is not Ollama: {why}. Another server holds the port: stop it, or give Ollama another "
-            "port (ollama_port, option host).",
+            f"The listener on {self} is not Ollama: {why}. Another server holds the port: stop it, or choose another port for Ollama "
+            f"(ollama_port, option host).",
         )
 
 
@@ -196,8 +195,8 @@ def identify(daemon: Daemon) -> tuple[str, list[dict[str, Any]]]:
     called = f" and calls itself {tags.server!r}" if tags.server else ""
     raise Failure(
         "not_ollama",
-        f"What listens on {daemon} is not Ollama: {seen}{called}. Another server holds the port: stop it, or give Ollama "
-        "another port.",
+        f"The listener on {daemon} is not Ollama: {seen}{called}. Another server holds the port: stop it, or choose another port for "
+        f"Ollama.",
         status=tags.status,
         server=tags.server or None,
     )

@@ -271,8 +271,7 @@ def overruled_by(machine: Machine, state: UnitState, wanted: Mapping[str, str]) 
         return None
     return overruled(
         beaten,
-        f"The service {state.name} would not start with {', '.join(beaten)} as it has to be, because {_places(beaten)} says otherwise and "
-        "wins over our drop-in.",
+        f"The service {state.name} would not start with the required {', '.join(beaten)}, because {_places(beaten)} overrides our drop-in.",
     )
 
 
@@ -281,7 +280,7 @@ def overruled(beaten: Mapping[str, Setting], why: str) -> Failure:
     files = [one.path for one in beaten.values() if one.path.startswith("/")]
     return Failure(
         "drop_in_overruled",
-        f"{why} Take that line out, and run it again. Nothing was restarted.",
+        f"{why} Remove that line, then run this again. Nothing was restarted.",
         variables=list(beaten),
         files=list(dict.fromkeys(files)),
         places=list(dict.fromkeys(map(str, beaten.values()))),

@@ -226,8 +226,8 @@ class Installation:
         if running is None and stale:
             raise Failure(
                 "ollama_elsewhere",
-                f"The daemon on port {self._desired.port} is Ollama {daemon} and runs another program than {self._program}, so installing "
-                "there would leave it as it is. Stop it, or give the folder that has its bin/ollama by prefix. Nothing was changed.",
+                f"The daemon on port {self._desired.port} is Ollama {daemon} and runs a program other than {self._program}, so installing "
+                f"there would not change it. Stop it, or set prefix to the folder that has its bin/ollama. Nothing was changed.",
             )
         return running
 

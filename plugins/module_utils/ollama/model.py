@@ -93,8 +93,7 @@ def plan_model(
         raise Failure(
             "timeout_invalid",
             f"timeout (ollama_load_timeout) is {desired.timeout:g} and stall_timeout (ollama_stall_timeout) {desired.stall_timeout:g}: "
-            "give both "
-            "a number of seconds above 0.",
+            "set both to a number of seconds above 0.",
         )
     if desired.state == "unloaded":
         return _plan_unload(daemon, desired)
@@ -163,13 +162,13 @@ def require_tools(
     result["capabilities"] = known
     if known is None and desired.require_tools:
         result["warnings"].append(
-            f"Ollama does not tell the capabilities of {name}, so whether it can use tools is shown only by endpoint_validate."
+            f"Ollama does not tell the capabilities of {name}, so only endpoint_validate shows whether it can use tools."
         )
     if lacks_tools(known, desired):
         raise Failure(
             "model_without_tools",
             f"{name} declares the capabilities {', '.join(known or []) or 'none'}, and 'tools' is not among them, so an agent cannot work "
-            "with it. Choose a model whose 'ollama show <model>' capabilities include tools. For plain chat alone, set "
+            "with it. Choose a model whose 'ollama show <model>' capabilities include tools. Only for plain chat, set "
             f"nemoclaw_require_tools (option require_tools) to false.{afterwards}",
             model=str(name),
             capabilities=known,
@@ -269,8 +268,8 @@ def find_listed(models: list[dict[str, Any]], name: ModelName) -> dict[str, Any]
 def _no_consent(name: ModelName, size: Size) -> Failure:
     return Failure(
         "download_not_allowed",
-        f"{name} is not on this host and would have to be downloaded ({size}). Nothing was downloaded, because nobody consented: "
-        "set nemoclaw_yes (option allow_download) to true, or name a model that is installed.",
+        f"{name} is not on this host and would have to be downloaded ({size}). Nothing was downloaded, because there is no consent: set "
+        f"nemoclaw_yes (option allow_download) to true, or name a model that is installed.",
         model=str(name),
         size=size.bytes,
         size_source=size.source,

@@ -70,7 +70,7 @@ def check_room(name: ModelName, size: Size, store: str, machine: Machine) -> Non
     rest = f" (what is still to come of {size})" if there else ""
     check_space(
         [Need(f"the model {name}{rest}", str(place), max(0, size.bytes - there))],
-        remedy="Make room there, or have the daemon keep its models on a larger file system: OLLAMA_MODELS in its service "
+        remedy="Free space there, or have the daemon store its models on a larger file system: OLLAMA_MODELS in its service "
         "(ollama_environment)",
     )
 
@@ -117,15 +117,15 @@ def load(daemon: Daemon, model: str, keep_alive: str, timeout: float) -> None:
         if failure.code == "ollama_timeout":
             raise Failure(
                 "load_timeout",
-                f"Ollama at {daemon} did not load {model} within {timeout:g} s. Large models on slow disks need longer: raise "
+                f"Ollama at {daemon} did not load {model} within {timeout:g} s. Large models on slow disks need more time: raise "
                 "ollama_load_timeout (option timeout), and OLLAMA_LOAD_TIMEOUT (5 minutes by default) in the daemon's service.",
                 model=model,
             ) from None
         if failure.code == "ollama_lost":
             raise Failure(
                 "load_failed",
-                f"Ollama at {daemon} ended while it loaded {model}. Look at its log ({daemon.log}): it may have run out of "
-                "memory, or the model does not fit this version of Ollama.",
+                f"Ollama at {daemon} exited while loading {model}. Check its log ({daemon.log}): it may have run out of memory, or the "
+                f"model is incompatible with this version of Ollama.",
                 model=model,
             ) from None
         raise
@@ -145,8 +145,8 @@ def unload(daemon: Daemon, model: str, deadline: Deadline) -> None:
         if deadline.remaining < _POLL_S:
             raise Failure(
                 "unload_failed",
-                f"Asked Ollama at {daemon} to unload {model}, and it is still in memory after {deadline.seconds:g} s. A request may "
-                "still run on it, or somebody loads it again: look who uses it.",
+                f"Asked Ollama at {daemon} to unload {model}, but it is still in memory after {deadline.seconds:g} s. A request may still "
+                f"be running on it, or a client loads it again: find out who uses it.",
                 model=model,
             )
         deadline.sleep(_POLL_S)
@@ -170,9 +170,8 @@ def _load_refusal(daemon: Daemon, model: str, answer: Answer) -> Failure:
         )
     return Failure(
         "load_failed",
-        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). Where no other "
-        "model loads either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) installs it once "
-        "more.",
+        f"Ollama at {daemon} could not load {model}: HTTP {answer.status} {answer.error}. Look at its log ({daemon.log}). If no other "
+        f"model loads either, the installation may be broken: ollama_reinstall (option reinstall of ollama_install) reinstalls it.",
         **details,
     )
 
@@ -253,7 +252,7 @@ def _download(
     if found is None:
         raise Failure(
             "pull_failed",
-            f"Ollama at {daemon} says that it has pulled {name} and does not list it. Look at its log ({daemon.log}).",
+            f"Ollama at {daemon} reports that it pulled {name} but does not list it. Check its log ({daemon.log}).",
         )
     result.update(model=found["name"], digest=found["digest"], size=found["size"], size_source="disk")
     known = capabilities(daemon, result["model"])
@@ -292,8 +291,8 @@ def _load(daemon: Daemon, name: ModelName, desired: Desired, result: dict[str, A
     if entry is None:
         raise Failure(
             "model_not_loaded",
-            f"Ollama at {daemon} says that it has loaded {name}, but it is not in memory: it was pushed out at once, or the "
-            f"daemon has OLLAMA_KEEP_ALIVE=0. Look at its log ({daemon.log}), and at who else uses its models.",
+            f"Ollama at {daemon} reports that it loaded {name}, but it is not in memory: it was evicted at once, or the daemon has "
+            f"OLLAMA_KEEP_ALIVE=0. Check its log ({daemon.log}), and who else uses its models.",
         )
     note_loaded(name, entry, result)
 

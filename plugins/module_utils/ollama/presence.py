@@ -322,6 +322,6 @@ def remedy_for(found: Found, port: int, machine: Machine | None = None) -> str:
         got = (environment_of(machine, found.own.pid) or {}).get("OLLAMA_HOST")
         return (
             f"It is the service {found.unit.name}, and its process {found.own.pid} has OLLAMA_HOST={got} although its files say otherwise: "
-            f"what its ExecStart= runs sets it ({', '.join(found.unit.files[:1]) or found.unit.name}). Take that out there."
+            f"its ExecStart= command sets it ({', '.join(found.unit.files[:1]) or found.unit.name}). Remove that there."
         )
-    return "Something starts it again in that way: look for another unit, a cron job or a supervisor."
+    return "Something keeps starting it like that: look for another unit, a cron job or a supervisor."

@@ -65,7 +65,8 @@ def _await_end(pid: int, machine: Machine) -> None:
         if not deadline.remaining:
             raise Failure(
                 "ollama_not_stopped",
-                f"Asked Ollama (process {pid}) to end, and it still runs after {_STOP_LIMIT_S:g} s. Look what it does; it was not killed.",
+                f"Asked Ollama (process {pid}) to end, but it still runs after {_STOP_LIMIT_S:g} s. Check what it is doing; it was not "
+                f"killed.",
             )
         deadline.sleep(_POLL_S)
 
@@ -190,7 +191,7 @@ class ProcessStart:
 
     def why_over(self) -> str | None:
         code = self._process.poll()
-        return None if code is None else f"the process ended with exit code {code}"
+        return None if code is None else f"the process exited with code {code}"
 
     def last_logs(self) -> list[str]:
         try:
@@ -224,8 +225,8 @@ def wait_until_answering(desired: Desired, start: Start) -> None:
             raise Failure(
                 "ollama_not_started",
                 f"Started Ollama and waited {deadline.elapsed:.0f} s for it to answer on 127.0.0.1:{desired.port}: "
-                f"{over or 'it runs and does not answer'}.{f' Its log says: {said}.' if said else ''} Set that right, and run it again "
-                f"(the whole log: {start.log}).",
+                f"{over or 'it runs but does not answer'}.{f' Its log says: {said}.' if said else ''} Fix that, then run this again (full "
+                f"log: {start.log}).",
                 last_state=start.state.active if isinstance(start, UnitStart) else None,
                 last_logs=logs,
             ) from failure

@@ -55,15 +55,16 @@ FAILURE_CODES = {
     "deadline exceeded": "registry_unreachable",
 }
 _REMEDIES = {
-    "disk_full": "Free space where the daemon keeps its models, or move them by OLLAMA_MODELS in its service",
+    "disk_full": "Free space where the daemon stores its models, or move them with OLLAMA_MODELS in its service",
     "registry_insecure": "The registry speaks plain HTTP: set ollama_insecure_registry (option insecure_registry) if it is yours and the "
-    "network between is safe",
+    "network in between is safe",
     "registry_without_redirect": "Ollama takes the files of a model only from a registry that redirects each of them to another host name, "
-    "as its own does: have yours do that, as the user guide shows under 'Air gap' (docker-registry's middleware redirect, with nginx)",
-    "registry_tls_failed": "Have the daemon's host trust the registry's certificate, also where a network inspects TLS",
-    "pull_damaged": "What came is not what the registry announced: run it again, and look for a proxy that changes downloads",
+    "as its own does: configure yours to do that, as the user guide shows under 'Air gap' (docker-registry's middleware redirect, with "
+    "nginx)",
+    "registry_tls_failed": "Make the daemon's host trust the registry's certificate (also that of a network that inspects TLS)",
+    "pull_damaged": "The download differs from what the registry announced: run it again, and look for a proxy that changes downloads",
     "ollama_too_old": "Upgrade Ollama",
-    "pull_interrupted": "The part that came is kept: run it again to go on from there",
+    "pull_interrupted": "The downloaded part is kept: run it again to resume",
     "registry_unreachable": "Check the daemon's connection to the registry: DNS, firewall, and HTTPS_PROXY in its service",
 }
 

@@ -304,7 +304,7 @@ def explain(
     if code is None:
         return Failure(
             "registry_failed",
-            f"{asked}: it failed ({said}). Try again later, or look at the registry's log.",
+            f"{asked}: it failed ({said}). Try again later, or check the registry's log.",
             **details,
         )
     remedy = _remedy(registry, credential, problem) if code == "registry_unauthorized" else f"{REMEDIES[code]}."

@@ -266,7 +266,7 @@ def find_image(profile: str, architecture: str, override: str | None = None) -> 
         raise Failure(
             "no_image",
             f"Looked for the vLLM image of the profile {profile}: there is one for {' and '.join(sorted(images))}, and this "
-            f"host's CPU is {architecture}. Name an image for it by vllm_image.",
+            f"host's CPU is {architecture}. Set vllm_image to an image for it.",
             architecture=architecture,
         )
     return Image(found["image"], found["version"], found["download_bytes"])
@@ -326,9 +326,8 @@ def check_token(model: VllmModel, token: str | None) -> None:
     if model.gated and not (token or "").strip():
         raise Failure(
             "gated_without_token",
-            f"The model {model.model} is gated: Hugging Face gives it to those who accepted its licence, and no token was "
-            f"given. Accept it at https://huggingface.co/{model.model} and set HF_TOKEN (hf_token in the inventory, "
-            "vault-encrypted). Nothing was downloaded.",
+            f"The model {model.model} is gated: Hugging Face requires its licence to be accepted, and no token is set. Accept it at "
+            f"https://huggingface.co/{model.model} and set HF_TOKEN (hf_token in the inventory, vault-encrypted). Nothing was downloaded.",
             model=model.model,
         )
 
@@ -338,8 +337,8 @@ def _profile(profile: str) -> dict[str, Any]:
         raise Failure(
             "no_profile",
             f"Looked for a managed vLLM profile: the host's profile is {profile!r}, and there are profiles for DGX Spark, DGX "
-            "Station and Linux with an NVIDIA GPU only. Use another provider on this host, or repair its NVIDIA driver if "
-            "it has such a GPU (the fact gpus.problem says what is wrong).",
+            "Station and Linux with an NVIDIA GPU only. Use another provider on this host, or fix its NVIDIA driver if it has such a GPU "
+            "(the fact gpus.problem says what is wrong).",
             profile=profile,
         )
     return PROFILES[profile]

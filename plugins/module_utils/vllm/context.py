@@ -301,7 +301,7 @@ def _require_no_key(arguments: Sequence[str], environment: Mapping[str, str]) ->
         raise Failure(
             "server_key_refused",
             f"Read the settings of the server: there is {given}. vLLM's own key leaves paths such as /tokenize and /invocations open, "
-            "and a server that wants one cannot be waited for. Take it out, and put the auth proxy before vLLM (vllm_gate_port in the "
+            "and the readiness check cannot use a key. Remove it, and put the auth proxy in front of vLLM (vllm_gate_port in the "
             "role vllm), which lets nothing else through.",
         )
 

@@ -81,7 +81,7 @@ def check_access(endpoint: str, model: str, token: str) -> None:
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         raise Failure(
             "weights_unauthorized",
-            f"Asked {hub} whether the token may read {model}, and it answered with HTTP status {status}. Nothing was downloaded. Correct "
+            f"Asked {hub} whether the token may read {model}, but it answered with HTTP status {status}. Nothing was downloaded. Correct "
             f"HF_TOKEN (hf_token in the inventory, vault-encrypted), and accept the model's licence at {hub}/{model}.",
             model=model,
             status=status,
@@ -175,9 +175,9 @@ def _size(count: int | None) -> str:
 
 
 _MOVES = (
-    "OpenShell's network (openshell-docker) is not there yet, so {name} is published on the gateway of Docker's own bridge. Once OpenShell "
-    "has made its network, sandboxes reach this host by another address: run this again then, which makes the container anew, published "
-    "there. With a gate (vllm_gate_port) the container stays as it is."
+    "OpenShell's network (openshell-docker) does not exist yet, so {name} is published on the gateway of Docker's own bridge. Once "
+    "OpenShell has created its network, sandboxes reach this host at another address: run this again then, which recreates the container, "
+    "published there. With an auth proxy (vllm_gate_port) the container stays unchanged."
 )
 
 
@@ -335,8 +335,8 @@ def _download(vllm: Vllm, report: Report) -> None:
     if not vllm.weights.complete:
         raise Failure(
             "weights_incomplete",
-            f"The download of {vllm.model.model} ended well, but {vllm.weights.folder} does not hold a whole model. Remove that folder "
-            "and run this again; where the model has no weights in a format that vLLM knows, choose another.",
+            f"The download of {vllm.model.model} succeeded, but {vllm.weights.folder} does not contain a complete model. Remove that "
+            f"folder and run this again; if the model has no weights in a format that vLLM knows, choose another.",
             path=str(vllm.weights.folder),
         )
 

@@ -41,7 +41,7 @@ def is_reachable(address: Address) -> bool:
 def wait(windows: Windows, desired: Desired, sleep: Sleep = time.sleep) -> tuple[Found, bool]:
     """Return what is there as soon as it is right, or after the last try, and whether it is right on Windows.
 
-    Where WSL has to reach it and knows the name, it is asked from here, so that a slow firewall prompt has its time too.
+    Where WSL has to reach it and knows the name, it is asked from here, so that a slow firewall prompt has time too.
     """
     from_here = desired.require_reachable and desired.bind == ALL and resolves(desired.address)
     for number in range(desired.tries):
@@ -70,21 +70,21 @@ def trouble(found: Found, desired: Desired) -> Failure:
             "windows_ollama_bind",
             f"Started Ollama on Windows with OLLAMA_HOST={desired.host}, and it listens on {presence.holders(found.daemons)}. Another "
             "setting wins there: the switch 'Expose Ollama to the network' in the app's settings, or OLLAMA_HOST of the machine "
-            f"({found.machine_variable or 'not set'}). Look by the commands of failure.diagnosis.",
+            f"({found.machine_variable or 'not set'}). Check with the commands of failure.diagnosis.",
             diagnosis=look,
         )
     if found.running:
         return Failure(
             "windows_ollama_no_answer",
-            f"Ollama on Windows listens on {presence.holders(found.daemons)}, and Windows itself gets no answer from it. Look at its log "
-            "by the commands of failure.diagnosis, in PowerShell on Windows, and restart it there.",
+            f"Ollama on Windows listens on {presence.holders(found.daemons)}, but Windows itself gets no answer from it. Check its log "
+            f"with the commands of failure.diagnosis, in PowerShell on Windows, and restart it there.",
             diagnosis=look,
         )
     names = ", ".join(sorted({str(one.get("name")) for one in found.processes})) or "no process of it"
     return Failure(
         "windows_ollama_not_started",
-        f"Started Ollama on Windows ({found.path}) and waited {seconds:g} s: nothing listens on port {port} there. Now runs: {names}. "
-        "Look at its log by the commands of failure.diagnosis, in PowerShell on Windows.",
+        f"Started Ollama on Windows ({found.path}) and waited {seconds:g} s: nothing listens on port {port} there. Now running: {names}. "
+        f"Check its log with the commands of failure.diagnosis, in PowerShell on Windows.",
         diagnosis=look,
     )
 
@@ -108,8 +108,8 @@ def check_way(found: Found, desired: Desired, reachable: bool) -> list[str]:
         ]
     if not resolves(desired.address):
         return [
-            f"The name {desired.address.host} cannot be resolved in WSL, so nothing was asked from here. It may exist in containers "
-            "alone: a probe from a container can tell."
+            f"The name {desired.address.host} cannot be resolved in WSL, so nothing was asked from here. It may exist only in containers: "
+            f"a probe from a container can tell."
         ]
     port = desired.address.port
     command = firewall_commands(port)[-1]
@@ -122,8 +122,8 @@ def check_way(found: Found, desired: Desired, reachable: bool) -> list[str]:
     raise Failure(
         "windows_firewall",
         f"Ollama answers on Windows and listens on {presence.holders(found.daemons)}, and WSL gets no answer from {desired.address}. The "
-        "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator by the "
-        "command failure.firewall_command (with mirrored networking, by the last one of failure.diagnosis), and run the play again.",
+        "Windows firewall, or that of another vendor, is in the way: open the port for WSL in PowerShell as administrator with the command "
+        "failure.firewall_command (with mirrored networking, the last one of failure.diagnosis), and run the play again.",
         diagnosis=[*presence.commands(port), *firewall_commands(port), hyper_v_command(port)],
         firewall_command=command,
     )
@@ -317,8 +317,8 @@ def _restore(windows: Windows, keeper: Keeper, memory: Memory, check_mode: bool)
         report.plan(f"forget what OLLAMA_HOST was ({keeper.path})")
         if found.variable != memory.previous:
             report.warnings.append(
-                f"OLLAMA_HOST on Windows is {found.variable or 'not set'} and not {memory.written}, as this collection set it: somebody "
-                "changed it since, so it is left as it is."
+                f"OLLAMA_HOST on Windows is {found.variable or 'not set'} and not {memory.written}, as this collection set it: it was "
+                f"changed since, so it is left unchanged."
             )
     if not check_mode:
         if found.variable == memory.written:
@@ -378,12 +378,12 @@ def _exposure(found: Found | None, port: int) -> list[str]:
             return []
         return [
             f"Ollama on Windows listens on its loopback, port {port}, and takes a request with a foreign Host header, which Ollama refuses "
-            "there with 403: a page in the browser of that Windows may use it (DNS rebinding). Look which program answers on that "
-            "port, and upgrade Ollama."
+            "there with 403: a page in the browser of that Windows may use it (DNS rebinding). Check which program answers on that port, "
+            "and upgrade Ollama."
         ]
     where = "every network interface of the Windows machine" if found.bind == ALL else holders(found.daemons)
     return [
-        f"Ollama on Windows listens on {where}, port {port}, without a key or a password: whoever reaches that port by the LAN, Wi-Fi "
-        "or a VPN can use, pull and delete models, unless the Windows firewall keeps them out. bind=loopback keeps it to the "
-        "machine, where Docker Desktop's containers still reach it."
+        f"Ollama on Windows listens on {where}, port {port}, without a key or a password: any client that reaches that port over the LAN, "
+        f"Wi-Fi or a VPN can use, pull and delete models, unless the Windows firewall keeps them out. bind=loopback keeps it to the "
+        f"machine, where Docker Desktop's containers still reach it."
     ]

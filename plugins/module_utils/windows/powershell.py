@@ -44,9 +44,9 @@ def find_powershell(machine: Machine) -> str:
     if path is None:
         raise Failure(
             "powershell_missing",
-            f"Looked for {_NAME} on PATH and in {', '.join(folders[:2])}, and found none. Windows' drive has to be mounted in WSL "
-            f"(section automount of {WSL_CONF}), or the folder of {_NAME} has to be on PATH. {WSL_CONF} is read when WSL "
-            "starts: run 'wsl.exe --shutdown' on Windows after a change.",
+            f"Looked for {_NAME} on PATH and in {', '.join(folders[:2])}, and found none. Mount the Windows drive in WSL (section "
+            f"automount of {WSL_CONF}), or add the folder of {_NAME} to PATH. {WSL_CONF} is read when WSL starts: run 'wsl.exe --shutdown' "
+            f"on Windows after a change.",
             diagnosis=[f"ls {root}", f"cat {WSL_CONF}", "mount -t drvfs,9p"],
         )
     return path
@@ -93,7 +93,7 @@ def interop_failure(machine: Machine, path: str, said: str) -> Failure:
         why = f"The kernel's entry is there, so WSL's own side of it does not work. {remedy}"
     return Failure(
         "wsl_interop_off",
-        f"Tried to start {path}, and WSL starts no Windows programs ({said}). {why}",
+        f"Tried to start {path}, but WSL starts no Windows programs ({said}). {why}",
         diagnosis=[f"cat {INTEROP_ENTRIES[0]}", f"cat {WSL_CONF}", f"ls {_SOCKETS}", "cmd.exe /c ver"],
     )
 
@@ -189,8 +189,8 @@ class PowerShell:
             return Failure("powershell_missing", f"Tried to {name} on Windows: {problem}. Check {self._path}.")
         return Failure(
             "powershell_timeout",
-            f"Tried to {name} on Windows: {problem}. Windows may be busy, or a virus scanner holds PowerShell up: try the command of "
-            "failure.diagnosis in WSL, and raise the option timeout (ollama_windows_timeout in the role) where it only takes long.",
+            f"Tried to {name} on Windows: {problem}. Windows may be busy, or a virus scanner delays PowerShell: try the command of "
+            f"failure.diagnosis in WSL, and raise the option timeout (ollama_windows_timeout in the role) if it is just slow.",
             diagnosis=[f"time {self._path} -NoProfile -NonInteractive -Command 1"],
         )
 
@@ -202,7 +202,7 @@ class PowerShell:
             return self._policy(name, said)
         return Failure(
             "powershell_failed",
-            f"Tried to {name} on Windows: PowerShell ended with exit code {result.code} without an answer. It said: {said}. Run the "
+            f"Tried to {name} on Windows: PowerShell exited with code {result.code} without an answer. Output: {said}. Run the "
             "commands of failure.diagnosis in PowerShell on Windows to see whether it works at all.",
             diagnosis=list(DIAGNOSIS),
         )
@@ -222,9 +222,9 @@ class PowerShell:
     def _policy(name: str, said: str) -> Failure:
         return Failure(
             "powershell_policy",
-            f"Tried to {name} on Windows, and a policy of that machine forbids it: {said}. Group policy, AppLocker or WDAC restrict "
-            "PowerShell there, which no option can lift: ask whoever administers it. One that was started on Windows by hand, and that "
-            "WSL reaches, the role uses as it is; the one of this Linux it takes with ollama_side: wsl.",
+            f"Tried to {name} on Windows, but a policy of that machine forbids it: {said}. Group policy, AppLocker or WDAC restrict "
+            f"PowerShell there, which no option can lift: ask its administrator. The role uses an Ollama started on Windows by hand as is, "
+            f"if WSL reaches it; with ollama_side: wsl it uses the one in this Linux.",
             diagnosis=list(DIAGNOSIS),
         )
 
@@ -282,8 +282,8 @@ class Windows:
         if (answer.get("after") or None) != value:
             raise Failure(
                 "windows_variable_not_set",
-                f"Set the user's variable OLLAMA_HOST on Windows to {value!r}, and it is {answer.get('after')!r} afterwards. Something "
-                "on Windows sets it back (a policy or a login script): find it, or set the variable there.",
+                f"Set the user's variable OLLAMA_HOST on Windows to {value!r}, and it is {answer.get('after')!r} afterwards. Something on "
+                f"Windows resets it (a policy or a login script): find it, or set the variable there.",
                 diagnosis=presence.commands(self.port),
             )
 
@@ -334,7 +334,7 @@ class Windows:
             raise Failure(
                 "checksum_mismatch",
                 f"{source} has the SHA-256 {answer.get('found')} on Windows and not {source.sha256}. It was not run. Correct the checksum "
-                "if it belongs to another version; else the file was changed on its way, or is not whole.",
+                f"if it belongs to another version; otherwise the file was altered in transit or is incomplete.",
                 found=answer.get("found"),
             )
         if answer.get("code") != 0:
@@ -367,16 +367,16 @@ def _not_installed(source: Source, answer: dict[str, Any], limit: float) -> Fail
         return Failure(
             "windows_install_failed",
             f"Windows could not get the installer {source}: {said}. Nothing was run. Check the address and Windows' connection to it (web "
-            "proxy, air gap), or put the installer on the host and give its path by the option url (ollama_windows_install_url in "
+            "proxy, air gap), or put the installer on the host and set the option url to its path (ollama_windows_install_url in "
             "the role).",
             last_logs=lines[-20:],
             diagnosis=[f"Invoke-WebRequest -UseBasicParsing -Method Head -Uri '{shown}'"],
         )
-    how = f"did not end within {limit:g} s and was stopped" if code is None else f"ended with exit code {code}"
+    how = f"did not end within {limit:g} s and was stopped" if code is None else f"exited with code {code}"
     return Failure(
         "windows_install_failed",
-        f"Ran the installer {source} on Windows: it {how}. Its last words: {said}. Run it on Windows by hand to see what it asks "
-        "for, or give another one by the option url (ollama_windows_install_url in the role).",
+        f"Ran the installer {source} on Windows: it {how}. Its last output: {said}. Run it on Windows by hand to see what it asks for, or "
+        f"set another one with the option url (ollama_windows_install_url in the role).",
         last_logs=lines[-20:],
         diagnosis=["irm https://ollama.com/install.ps1 | iex"],
     )

@@ -269,13 +269,13 @@ class Keeper:
     def _unreadable(self, why: str) -> Failure:
         return Failure(
             "windows_memory_unreadable",
-            f"Read what OLLAMA_HOST was on Windows before this collection set it from {self.path}, and cannot use it: {why}. Nothing "
-            "was changed. Look at the file, set the variable on Windows by hand, and remove the file.",
+            f"Read what OLLAMA_HOST was on Windows before this collection set it from {self.path}, and cannot use it: {why}. Nothing was "
+            f"changed. Check the file, set the variable on Windows by hand, and remove the file.",
         )
 
     def _unwritable(self, error: OSError) -> Failure:
         return Failure(
             "windows_memory_unwritable",
-            f"Tried to note in {self.path} what OLLAMA_HOST was on Windows, and could not: {error}. Windows was not changed. Check "
-            "the room on the file system, and that the user owns the folder.",
+            f"Tried to note in {self.path} what OLLAMA_HOST was on Windows, and could not: {error}. Windows was not changed. Check that "
+            f"the file system has space and that the user owns the folder.",
         )

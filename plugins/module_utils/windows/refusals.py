@@ -90,13 +90,13 @@ def make_desired(params: dict[str, Any]) -> Desired:
         if params[name] < least:
             raise Failure(
                 "windows_limit_invalid",
-                f"The option {name} is {params[name]}, and has to be {least} or more. Nothing was sent to Windows.",
+                f"The option {name} is {params[name]}, but must be {least} or more. Nothing was sent to Windows.",
             )
     installer = parse_source(params["url"], params["checksum"])
     if installer.url.startswith("http:") and installer.sha256 is None:
         raise Failure(
             "checksum_missing",
-            f"The installer {installer} would come by plain HTTP, and no checksum is given. Use https, or give the checksum.",
+            f"The installer {installer} would come over plain HTTP, but no checksum is set. Use https, or set the checksum.",
         )
     limits = {name: params[name] for name in ("tries", "interval", "timeout", "install_timeout")}
     return Desired(
@@ -113,10 +113,10 @@ def make_desired(params: dict[str, Any]) -> Desired:
 
 # Windows programs that hold a port for somebody else, and who that is.
 _RELAYS = {
-    "wslrelay": "It hands the port on to a server inside WSL, most likely an Ollama there: stop that one (systemctl stop ollama), "
-    "or take it by the provider ollama. Only one Ollama can have the port (page, WSL with Windows-Host Ollama).",
-    "com.docker.backend": "It publishes the port of a container: look at 'docker ps', and stop the container or give it another port.",
-    "svchost": "It may be a forwarding rule: look at 'netsh interface portproxy show all' on Windows.",
+    "wslrelay": "It forwards the port to a server inside WSL, most likely Ollama there: stop that one (systemctl stop ollama), or use it "
+    "with the provider ollama. Only one Ollama can have the port (page, WSL with Windows-Host Ollama).",
+    "com.docker.backend": "It publishes a container's port: check 'docker ps', and stop the container or give it another port.",
+    "svchost": "It may be a forwarding rule: check 'netsh interface portproxy show all' on Windows.",
 }
 
 
@@ -162,10 +162,10 @@ def refuse_old(found: Found, desired: Desired) -> None:
     whose = "another user's" if found.foreign else "this user's"
     raise Failure(
         "windows_ollama_too_old",
-        f"Ollama on Windows ({whose}) is {found.version}, and {desired.minimum_version} is the least that will do (minimum_version, "
-        "ollama_minimum_version in the role): older ones give tool calls back as text. Upgrade it there by its installer (irm "
-        "https://ollama.com/install.ps1 | iex in PowerShell) or by the app's own update, or use state=installed (provider "
-        "install-windows-ollama), which upgrades this user's. An installer of your own has to bring a release that is new enough.",
+        f"Ollama on Windows ({whose}) is {found.version}, but at least {desired.minimum_version} is required (minimum_version, "
+        f"ollama_minimum_version in the role): older ones return tool calls as text. Upgrade it there with its installer (irm "
+        f"https://ollama.com/install.ps1 | iex in PowerShell) or the app's own update, or use state=installed (provider "
+        f"install-windows-ollama), which upgrades this user's. Your own installer must bring a recent enough release.",
         version=found.version,
         diagnosis=presence.commands(desired.address.port),
     )
@@ -178,8 +178,8 @@ def _refuse_restart(found: Found, desired: Desired) -> None:
     raise Failure(
         "windows_restart_needed",
         f"Ollama of {found.user} runs on Windows (process {found.elsewhere[0].get('pid')}) and does not listen on port "
-        f"{desired.address.port}: it may listen on another one, or not yet. state=running leaves a daemon that runs alone, since a restart "
-        "takes its models out of memory: use state=restarted, or give its port by the option port (ollama_port in the role).",
+        f"{desired.address.port}: it may listen on another one, or not yet. state=running leaves a running daemon alone, since a restart "
+        f"unloads its models: use state=restarted, or set the option port to its port (ollama_port in the role).",
         diagnosis=presence.commands(desired.address.port),
     )
 
@@ -194,7 +194,7 @@ def _refuse_strangers(found: Found, desired: Desired) -> None:
         f"Port {desired.address.port} on Windows is taken by another program{beside}: {presence.holders(taken)}. It was not touched. "
         + (
             _hints(taken)
-            or "End it or move it to another port, or give Ollama another one by the option port (ollama_port in the role)."
+            or "Stop it or move it to another port, or choose another one for Ollama with the option port (ollama_port in the role)."
         ),
         diagnosis=presence.commands(desired.address.port),
         listeners=taken,
@@ -218,15 +218,15 @@ def _check_running(found: Found, desired: Desired) -> list[str]:
     if found.bind != desired.bind and desired.state == "running":
         raise Failure(
             "windows_restart_needed",
-            f"Ollama on Windows runs and listens on {holders}, and {desired.host} is wanted. state=running leaves a daemon that runs "
-            "alone, since a restart takes its models out of memory: use state=restarted, or bind it otherwise.",
+            f"Ollama on Windows runs and listens on {holders}, but {desired.host} is required. state=running leaves a running daemon "
+            f"alone, since a restart unloads its models: use state=restarted, or change bind.",
             diagnosis=presence.commands(desired.address.port),
         )
     said = []
     if found.foreign:
         said.append(
             f"The Ollama that listens on Windows ({holders}) belongs to another user, a service or an administrator's session, not to "
-            f"{found.user}. It is used as it is, and its OLLAMA_HOST is left alone."
+            f"{found.user}. It is used as is, and its OLLAMA_HOST is left alone."
         )
     if found.strangers:
         said.append(

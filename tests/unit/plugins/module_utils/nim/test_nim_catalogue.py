@@ -60,7 +60,7 @@ def test_the_largest_that_really_fits(machine_named: Named, machine: str, wanted
             choose(build_catalogue(), gpus)
         assert failed.value.code == "gpu_too_small"
         assert gpus.summary in failed.value.message
-        assert "no cloud is used in its place" in failed.value.message
+        assert "no cloud is used instead" in failed.value.message
         return
     found = choose(build_catalogue(), gpus)
     assert (found.model.name, found.warning) == (model, None)

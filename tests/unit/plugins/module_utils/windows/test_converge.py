@@ -108,7 +108,7 @@ def test_a_name_that_only_containers_know_is_no_failure(laptop: Laptop) -> None:
     done = run(laptop, 11434, host="host.docker.invalid")
     assert done.after is not None
     assert (done.after.bind, done.reachable) == ("all", False)
-    assert "may exist in containers alone" in done.report.warnings[-1]
+    assert "may exist only in containers" in done.report.warnings[-1]
 
 
 def test_without_an_app_the_program_is_started(laptop: Laptop, ollama: int) -> None:
@@ -238,7 +238,7 @@ def test_a_release_that_is_too_old_is_upgraded_where_that_is_allowed(laptop: Lap
     laptop.boot("running", version="0.9.3")
     laptop.change(listeners=[{**laptop.state["listeners"][0], "port": ollama}], variable=f"0.0.0.0:{ollama}")
     assert not run(laptop, ollama, state="installed").report.changed
-    with pytest.raises(Failure, match=r"0\.9\.3, and 0\.32\.9 is the least") as caught:
+    with pytest.raises(Failure, match=r"0\.9\.3, but at least 0\.32\.9 is required") as caught:
         run(laptop, ollama, state="restarted", minimum_version="0.32.9")
     assert (caught.value.code, laptop.calls) == ("windows_ollama_too_old", [])
     planned = run(laptop, ollama, True, state="installed", minimum_version="0.32.9")
