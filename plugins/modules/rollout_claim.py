@@ -7,44 +7,44 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout_claim
-short_description: Claim a host for a rollout, so that no other controller changes it meanwhile
+short_description: Claim a host for a rollout, so that no other controller changes it
 version_added: 0.2.0
 description:
-  - The playbooks C(rollout) and C(rollout_token) claim each host that they are about to change, before anything is changed on any, and
-    give all of them up when they end. The claim is a file beside the route record, C(~/.nemoclaw/local-inference.rollout.json) with mode
+  - The playbooks C(rollout) and C(rollout_token) claim each host that they are about to change before anything is changed on any host, and
+    release all claims when they end. The claim is a file next to the route record, C(~/.nemoclaw/local-inference.rollout.json) with mode
     0600, which names the controller.
-  - A host that another run has claimed is no failure of this task. M(nemoclaw.local_inference.rollout) refuses to begin then.
-  - An action plugin of the same name says who claims it, and knows whether that is a host that the rollout changes.
+  - A host that another run has claimed does not fail this task; M(nemoclaw.local_inference.rollout) then refuses to start.
+  - An action plugin of the same name passes the owner of the claim, and knows whether the rollout changes the host.
 options:
   state:
     description:
       - V(taken) claims the host. The claim of a run that has ended on this controller is replaced.
-      - V(released) removes the claim of this run, and no other one.
+      - V(released) removes only the claim of this run.
     type: str
     choices: [taken, released]
     required: true
   playbook:
     description:
-      - Which one it is. V(rollout) claims hosts whose plan, registered as C(inference_plan), has steps; V(rotate_token) those that
+      - The playbook that claims. V(rollout) claims hosts whose plan, registered as C(inference_plan), has steps; V(rotate_token) those that
         answered, by what was registered as C(nemoclaw_begun). What V(taken) returned is read from C(rollout_claimed).
     type: str
     choices: [rollout, rotate_token]
     default: rollout
   path:
     description:
-      - The route record; the claim lies beside it.
+      - The route record; the claim is stored next to it.
       - By default C(~/.nemoclaw/local-inference.json) of the user that the module runs as.
     type: path
   take_over:
     description:
-      - Whether to replace the claim of another controller as well. The action plugin alone reads it.
+      - Whether to replace the claim of another controller as well. Only the action plugin reads it.
     type: bool
     default: false
   by:
-    description: Who claims the host, which the action plugin gives.
+    description: The owner of the claim, which the action plugin passes.
     type: dict
   instead_of:
-    description: A claim to be replaced, which the action plugin gives.
+    description: A claim to replace, which the action plugin passes.
     type: dict
 extends_documentation_fragment:
   - nemoclaw.local_inference.attributes
@@ -66,7 +66,7 @@ attributes:
     membership:
       - nemoclaw.local_inference.all
 notes:
-  - It never reports a change, since nothing of it is left when the playbook ends.
+  - It never reports a change, since no claim is left when the playbook ends.
 seealso:
   - module: nemoclaw.local_inference.rollout
 author:
@@ -86,12 +86,12 @@ claimed:
   returned: success
   type: bool
 by:
-  description: Who has claimed the host instead, null where nobody has.
+  description: The owner of another claim on the host, null without one.
   returned: success
   type: dict
   sample: {user: mia, host: lab-2, pid: 4711, since: "2026-11-30T14:05:09Z"}
 lost:
-  description: Why the host no longer answers, from the action plugin; null where it does.
+  description: Why the host no longer answers, from the action plugin; null if it does.
   returned: from the action plugin
   type: dict
 failure:
