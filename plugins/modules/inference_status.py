@@ -41,8 +41,9 @@ options:
       - V(auto) means NemoClaw if it is installed, else OpenShell.
       - What is named here, in O(gateway) or O(sandbox), or in the record, must exist. A host without sandboxes is healthy only if none of
         these is named.
+      - V(none) means the same as O(openshell=false).
     type: str
-    choices: [auto, nemoclaw, openshell]
+    choices: [auto, nemoclaw, openshell, none]
     default: auto
   gateway:
     description:
@@ -188,7 +189,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "path": {"type": "path"},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
     "openshell": {"type": "bool", "default": True},
-    "backend": {"type": "str", "choices": ["auto", "nemoclaw", "openshell"], "default": "auto"},
+    "backend": {"type": "str", "choices": ["auto", "nemoclaw", "openshell", "none"], "default": "auto"},
     "gateway": {"type": "str"},
     "sandbox": {"type": "str"},
     "token_path": {"type": "path"},
@@ -200,6 +201,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
     """Return the result: the route, its checks and their lines."""
+    asks_sandboxes = params["openshell"] and params["backend"] != "none"
     access = Access(
         params["credentials"],
         params["api_key"],
@@ -208,7 +210,7 @@ def look(params: dict[str, Any], path: str, account: Account) -> dict[str, Any]:
         params["validate_certs"],
         tuple(params["trusted_users"]),
         params["token_path"],
-        Wanted(params["backend"], params["gateway"], params["sandbox"]) if params["openshell"] else None,
+        Wanted(params["backend"], params["gateway"], params["sandbox"]) if asks_sandboxes else None,
     )
     route, checks = look_at_route(Machine(), account, path, access)
     last = read_last(last_path(path))

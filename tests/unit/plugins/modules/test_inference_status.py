@@ -60,9 +60,10 @@ def test_a_switch_that_was_broken_off_is_said(run_module: RunModule, path: Path)
     assert "Previous:   nemoclaw-vllm, o, in GPU memory until the next run of site" in result["lines"]
 
 
-def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path) -> None:
+@pytest.mark.parametrize("sandboxes", [{"openshell": False}, {"backend": "none"}])
+def test_a_server_that_is_gone_is_an_answer(run_module: RunModule, path: Path, sandboxes: dict[str, Any]) -> None:
     path.write_text(render(ROUTE), encoding="utf-8")
-    code, result = run_module(inference_status, {"path": str(path), "timeout": 5, "openshell": False})
+    code, result = run_module(inference_status, {"path": str(path), "timeout": 5, **sandboxes})
     assert (code, result["healthy"], result["route"]) == (0, False, ROUTE)
     assert states(result) == [
         ("route", "healthy", None),
