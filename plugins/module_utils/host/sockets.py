@@ -25,7 +25,8 @@ _LISTEN = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 _ESTABLISHED = "01"  # TCP_ESTABLISHED in the same file
 # 150 bytes a line, listeners first: room for them even with 50,000 open connections behind them.
 _TABLE_LIMIT = 8 * 1024 * 1024
-_OWNER_SEARCH_S = 1.0
+# A thousand processes take a tenth of a second; a host whose cores are all busy may take seconds, and is not to be judged without an owner.
+_OWNER_SEARCH_S = 10.0
 # A server takes a connection within a millisecond; one that is stopped never does.
 _ACCEPT_S = 2.0
 _BETWEEN_LOOKS_S = 0.02
