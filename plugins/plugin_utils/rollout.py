@@ -323,7 +323,7 @@ def summary(state: State, hosts: Iterable[str] | None = None) -> list[str]:
     left = [host for host, one in state.hosts.items() if one["state"] == UNTOUCHED]
     if state.stopped:
         rest = f" {_count(left)} untouched." if left else ""
-        return [f"Stopped: {state.stopped}.{rest} Set it right, and the same command goes on from here."]
+        return [f"Stopped: {state.stopped}.{rest} Fix the cause, then run the same command to resume."]
     without = _left_out(state, hosts)
     bad = [host for host, one in state.hosts.items() if one["state"] in BAD and host not in without]
     if bad or left:
@@ -371,7 +371,7 @@ def _check_canaries(outcomes: Mapping[str, Mapping[str, Any]], canaries: Sequenc
         one = outcomes[down[0]]
         raise Failure(
             "rollout_canary_down",
-            f"The canary {down[0]} cannot be changed ({one['state']}): {one['message']} Nothing was changed on any host. Set it right, or "
+            f"The canary {down[0]} cannot be changed ({one['state']}): {one['message']} Nothing was changed on any host. Fix it, or "
             "name another one with rollout_canary.",
         )
 
@@ -410,7 +410,7 @@ def _has_canary(before: State, outcomes: Mapping[str, Mapping[str, Any]]) -> boo
 
 def _lines(start: Start) -> list[str]:
     state = start.state
-    found = [f"Rollout {state.id} {'goes on; it began' if start.resumed else 'begins'} at {state.started}."]
+    found = [f"Rollout {state.id} {'resumes; it began' if start.resumed else 'begins'} at {state.started}."]
     for wave in start.waves:
         number = next(index for index, one in enumerate(state.waves, 1) if set(wave) & set(one))
         found.append(f"Wave {number}: {_count(wave)}, {_names(wave)}")

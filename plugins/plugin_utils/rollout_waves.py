@@ -116,5 +116,5 @@ def _read_amount(name: str, value: Any, least: int) -> Amount:
 def _refuse(name: str, value: Any, right: str) -> Failure:
     return Failure(
         "rollout_settings",
-        f"{name} has {value!r}, which is not {right}. Nothing was changed. Set it right and start again.",
+        f"{name} has {value!r}, which is not {right}. Nothing was changed. Correct it and start again.",
     )

@@ -221,7 +221,7 @@ def test_a_rollout_in_three_waves_a_second_one_meanwhile_and_a_controller_that_d
     assert fleet.states() == states("changed", "untouched", "untouched", "untouched")
     begun = fleet.state["id"]
     assert fleet.play() == 4, "a host that is down is listed, and not fatal for the others"
-    assert f"Rollout {begun} goes on" in fleet.output
+    assert f"Rollout {begun} resumes" in fleet.output
     assert (
         "Wave 2: 1 host, h2 Wave 3: 2 hosts, h3, h4 Not in a wave, converged: h1 Not in a wave, unreachable: down"
         in fleet.output
