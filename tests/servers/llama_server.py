@@ -60,7 +60,8 @@ def cached_model(behaviour: str, cache_dir: Path, python: str) -> Path:
     path = cache_dir / f"{behaviour}-{hashlib.sha256(sources).hexdigest()[:12]}.gguf"
     if not path.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        # Two stages of one suite may build the same model, each in a thread.
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
         command = [python, str(HERE / "scripted_model.py"), "--behaviour", behaviour, "--out", str(part)]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
