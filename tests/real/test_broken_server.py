@@ -121,7 +121,7 @@ FAILURES = {
     "silent_after_result": ("second_turn_empty", "second_turn", "says nothing"),
     "stream_silent_after_result": ("second_turn_empty", "second_turn", "streaming parser"),
     "leaks_after_result": ("second_turn_leaked", "second_turn", "--tool-call-parser hermes"),
-    "small_window": ("context_too_small", "agent_tool_call", "--max-model-len, to 16384"),
+    "small_window": ("context_too_small", "agent_tool_call", "--max-model-len to 16384"),
 }
 
 # behaviour: what it does to one API alone

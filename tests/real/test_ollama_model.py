@@ -159,7 +159,7 @@ def test_what_the_registry_does_not_have(ollama: ollama_server.Ollama, registry:
     registry.push("lab/known", "1b")
     for name in ("lab/known:no-such-tag", "lab/unknown:1b"):
         failure = failing(ollama, f"localhost:{registry.port}/{name}")
-        assert (failure.code, "spelling" in failure.message) == ("model_not_in_registry", True)
+        assert (failure.code, "no such model or tag" in failure.message) == ("model_not_in_registry", True)
 
 
 def test_a_registry_with_a_password(ollama: ollama_server.Ollama) -> None:

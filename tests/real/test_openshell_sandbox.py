@@ -108,7 +108,7 @@ def test_provider_and_route_come_first(openshell: OpenShell, gateway: openshell_
     changes.ensure_route(openshell, openshell_route.DesiredRoute("lab", "m"), False)
     openshell.call("provider", "delete", "lab")
     for check_mode in (True, False):
-        with pytest.raises(Failure, match="provider lab, and somebody deleted") as caught:
+        with pytest.raises(Failure, match="provider lab, but that provider was deleted") as caught:
             make_sandbox(openshell, DESIRED, check_mode)
         assert caught.value.code == "route_dangling"
     assert creations(gateway) == 0
