@@ -318,7 +318,9 @@ def test_a_token_is_rotated(host: Attached, llama: Llama, monkeypatch: pytest.Mo
 
     # What a new process finds wrong is found before anything is restarted.
     since = len(host.server.known()["calls"])
-    with pytest.raises(Failure, match=r"The provider ollama-local has the previous one again\. The auth proxy") as caught:
+    with pytest.raises(
+        Failure, match=r"The provider ollama-local has the previous one again\. The auth proxy"
+    ) as caught:
         rotate(token, rotated, may_restart=True)
     assert caught.value.code == "sandbox_key_refused"
     assert (calls(since), key()) == (["UpdateProvider", "ExecSandbox", "UpdateProvider"], rotated)

@@ -53,9 +53,11 @@ def units_on(
 
 
 def _selected(run: Run, root: paths.Path, usual: Sequence[object]) -> list[object]:
-    """Return what of pytest is to be run: what the user chose, a file, a test of one or an expression, or all."""
+    """Return what of pytest is to be run: what the user chose, a folder, a file, a test of one or an expression, or all."""
     if not run.choice:
         return list(usual)
+    if (root / run.choice).is_dir():
+        return [run.choice]
     name, colons, test = run.choice.partition("::")
     if not name.endswith(".py"):
         return ["-k", run.choice, *usual]
