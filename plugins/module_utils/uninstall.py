@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from .containers.spec import KIND
-from .host.docker_engine import LIMIT_S, parse_docker_host
+from .host.docker_engine import LIMIT_S, connect, parse_docker_host
 from .host.machine import Account, Machine
 from .ollama import dropin
 from .plan.choice import ROLES
 from .proxy.token import NEXT_SUFFIX, PREVIOUS_SUFFIX, token_path
 from .route.record import record_path
-from .transport.client import UnixConnection
 from .untrusted import list_of, object_of, parse_json
 from .watch.layout import NAME as WATCH
 
@@ -172,11 +171,7 @@ def _ask(machine: Machine, docker: Mapping[str, Any], path: str) -> list[dict[st
     endpoint = parse_docker_host(docker["endpoint"] or "") if docker["reachable"] else None
     if endpoint is None:
         return None
-    connection: http.client.HTTPConnection = (
-        UnixConnection(machine.path(endpoint.socket_path), LIMIT_S)
-        if endpoint.socket_path
-        else http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=LIMIT_S)
-    )
+    connection = connect(machine, endpoint, LIMIT_S)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -198,8 +198,8 @@ def _present_sockets(machine: Machine, account: Account) -> list[Endpoint]:
 def _ask(machine: Machine, account: Account, endpoint: Endpoint, limit_s: float) -> dict[str, Any]:
     kind = classify_engine(endpoint, {}, {})
     try:
-        version = get_json(_connect(machine, endpoint, limit_s), "/version", limit_s)
-        info = get_json(_connect(machine, endpoint, limit_s), "/info", limit_s)
+        version = get_json(connect(machine, endpoint, limit_s), "/version", limit_s)
+        info = get_json(connect(machine, endpoint, limit_s), "/info", limit_s)
         answer = describe_engine(endpoint, version, info)
     except PermissionError:
         answer = _unreachable("permission_denied", kind, endpoint=endpoint.url, process_user=_process_user())
@@ -214,7 +214,8 @@ def _ask(machine: Machine, account: Account, endpoint: Endpoint, limit_s: float)
     return answer
 
 
-def _connect(machine: Machine, endpoint: Endpoint, limit_s: float) -> http.client.HTTPConnection:
+def connect(machine: Machine, endpoint: Endpoint, limit_s: float) -> http.client.HTTPConnection:
+    """Return a connection to the engine, by its socket or by TCP; not yet connected."""
     if endpoint.socket_path:
         return UnixConnection(machine.path(endpoint.socket_path), limit_s)
     return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=limit_s)
