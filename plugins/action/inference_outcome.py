@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
         """Fail where the host ended badly; the message stands above, and Ansible prints an error that several hosts share once."""
         one = self._task_vars["nemoclaw_results"]["hosts"][self._task_vars["inventory_hostname"]]
         wrong = "unreachable" if one["state"] == made.UNREACHABLE else "failed"
-        found = {"changed": False, wrong: True, "msg": "The table above says what came of this host."}
+        found = {"changed": False, wrong: True, "msg": "See the table above for this host."}
         return {**found, "state": one["state"], "code": one["code"]}
 
     def _raise(self) -> dict[str, Any]:
